@@ -1,0 +1,49 @@
+"""Read and write the lock files: JSON with sorted keys, one space of indent, one newline at the end."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from leviathan_fetch.errors import FetchError
+
+
+def read_object(path: Path, remedy: str) -> dict[str, Any]:
+    """The JSON object in `path`.
+
+    Errors: FetchError with file, line and column when it does not parse, and with the file when it is missing or is
+    no object; `remedy` says what to do then.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FetchError(f"{path} does not exist", remedy) from None
+    except UnicodeDecodeError as error:
+        raise FetchError(f"{path} is not UTF-8 at byte {error.start}", remedy) from None
+    except json.JSONDecodeError as error:
+        where = f"{path}:{error.lineno}:{error.colno}"
+        raise FetchError(f"{where} does not parse as JSON: {error.msg}", remedy) from None
+    if not isinstance(value, dict):
+        raise FetchError(f"{path} holds a {type(value).__name__}, wanted an object", remedy)
+    return value
+
+
+def canonical(value: object) -> str:
+    """`value` as this project writes JSON into its repository."""
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def write(path: Path, value: object) -> None:
+    """Put `value` into `path` in one step, so that a reader sees the old file or the new one."""
+    write_text(path, canonical(value))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Put `text` into `path` in one step (a temporary file beside it, then a rename)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
