@@ -1,0 +1,123 @@
+"""Talk to the worker that downloads with the host's pip (see pip_worker)."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from leviathan_fetch import process
+from leviathan_fetch.errors import FetchError
+
+WORKER = Path(__file__).with_name("pip_worker.py")
+NO_PIP = "apt-get install python3-pip, or name a package index with --index-url URL"
+REMEDIES = {
+    "gone": "make lock",
+    "hash": "make lock, when you trust the index",
+    "network": "check the network and pip's settings (pip config list), then run it again",
+    "disk": "free some disk space and run it again",
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A file of a project's release; an empty `filename` means the source archive, an empty `sha256` any hash."""
+
+    project: str
+    version: str
+    filename: str
+    sha256: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a task: the file's name, the hash that the index states (or nothing), its size in bytes."""
+
+    target: str
+    filename: str
+    sha256: str
+    size: int
+
+
+def find_python() -> str | None:
+    """A Python on this host that has pip: this one, or the first of python3 on PATH and Debian's; None without."""
+    for python in dict.fromkeys([sys.executable, shutil.which("python3"), "/usr/bin/python3"]):
+        if python and process.available(python) and process.run([python, "-c", "import pip"], check=False).status == 0:
+            return python
+    return None
+
+
+def platforms(filenames: Sequence[str]) -> list[str]:
+    """The platform tags in the names of wheels (PEP 427: the last part, tags joined by dots), sorted; less ``any``."""
+    tags = {tag for name in filenames if name.endswith(".whl") for tag in name[:-4].rsplit("-", 1)[-1].split(".")}
+    return sorted(tags - {"any"})
+
+
+class PipWorker:
+    """A running worker; use as a context manager. `threads` downloads go on at a time.
+
+    Errors: FetchError when the host has no pip, or a pip that the worker does not know.
+    """
+
+    def __init__(self, names: Sequence[str], threads: int, keep_open: Sequence[int] = ()) -> None:
+        python = find_python()
+        if python is None:
+            raise FetchError("this host has no pip", NO_PIP)
+        self.talk = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - lives as long as the worker
+        self.child = subprocess.Popen(
+            [python, str(WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.talk,
+            text=True,
+            start_new_session=True,
+            pass_fds=tuple(keep_open),
+        )
+        self.say({"threads": threads, "platforms": platforms(names)})
+
+    def __enter__(self) -> "PipWorker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.child.stdin:
+            self.child.stdin.close()
+        process.end(self.child)
+        self.talk.close()
+
+    def say(self, value: dict[str, Any]) -> None:
+        """Send one line to the worker."""
+        if self.child.stdin is None or self.child.poll() is not None:
+            return
+        try:
+            self.child.stdin.write(json.dumps(value) + "\n")
+            self.child.stdin.flush()
+        except BrokenPipeError:
+            return  # its last words say why: `receive` reads them
+
+    def submit(self, task: Task) -> None:
+        """Ask for a file; its answer comes from `receive` at some time."""
+        self.say(asdict(task))
+
+    def receive(self) -> Answer | tuple[str, FetchError]:
+        """Wait for the next answer: an `Answer`, or the target and the error of one that failed.
+
+        Errors: FetchError when the worker itself has failed.
+        """
+        line = self.child.stdout.readline() if self.child.stdout else ""
+        if not line:
+            self.talk.seek(0)
+            words = [text.strip() for text in self.talk.read().splitlines() if text.strip()]
+            raise FetchError(f"pip ended early: {words[-1] if words else 'without a word'}", NO_PIP)
+        value = json.loads(line)
+        if "fatal" in value:
+            raise FetchError(value["fatal"], NO_PIP)
+        if "error" in value:
+            return value["target"], FetchError(
+                f"pip: {value['error']}", REMEDIES.get(value["kind"], "run it again"), value["kind"]
+            )
+        return Answer(**value)

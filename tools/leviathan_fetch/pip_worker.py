@@ -1,0 +1,189 @@
+"""Download files of Python packages with pip's own finder and session; run by a Python that has pip, as a script.
+
+pip's command line has no way to say "this very file, nothing executed, go on where you stopped": `pip download` runs a
+source archive's build to learn its name, and starts a broken 900 MB wheel anew. So this asks pip for what it knows (its
+settings, indexes, proxies, certificates, credentials) and fetches with pip's session, in parallel, by Range.
+
+Protocol: one JSON object a line. In: ``{"project", "version", "filename", "sha256", "target"}``; an empty filename means
+the source archive of that version. Out, in any order: the same `target` with ``{"filename", "sha256", "size"}`` or
+``{"error", "kind"}``. The end of stdin ends the worker at once: no orphan goes on after its parent has died.
+"""
+
+import sys
+
+del sys.path[0]  # this folder's modules are no business of pip's imports
+
+import errno  # noqa: E402
+import importlib  # noqa: E402
+import json  # noqa: E402
+import logging  # noqa: E402
+import os  # noqa: E402
+import queue  # noqa: E402
+import shutil  # noqa: E402
+import threading  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+from urllib.parse import unquote, urlsplit  # noqa: E402
+
+ATTEMPTS = 5
+PIECE = 1 << 18
+
+
+class Refused(Exception):
+    """A file that pip cannot give; `kind` as in errors.FetchError."""
+
+    def __init__(self, text: str, kind: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class Reasons(logging.Handler):
+    """Keeps why pip skipped an index page, which it only logs; per thread, since each thread asks for one project."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.local = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "Could not fetch URL" in str(record.msg):
+            self.take().append(record.getMessage())
+
+    def take(self) -> list[str]:
+        """The reasons of this thread so far."""
+        if not hasattr(self.local, "lines"):
+            self.local.lines = []
+        lines: list[str] = self.local.lines
+        return lines
+
+
+class Pip:
+    """pip's finder and session, set up as `pip download` would for Python 3.11 and the platforms in `platforms`."""
+
+    def __init__(self, platforms: list[str]) -> None:
+        options = importlib.import_module("pip._internal.cli.cmdoptions")
+        command = importlib.import_module("pip._internal.commands").create_command("download")
+        words = ["--no-input", "--no-cache-dir", "--no-deps", "--no-binary=:none:", "--only-binary=:none:", "--pre"]
+        words += ["--implementation=cp", "--python-version=3.11", "--abi=cp311"]
+        parsed, _ = command.parse_args([*words, *(f"--platform={name}" for name in platforms), "pip"])
+        command.enter_context  # noqa: B018 - absent in a pip that this was not written for
+        self.context = command.main_context()
+        self.context.__enter__()
+        self.session = command.get_default_session(parsed)
+        self.finder = command._build_package_finder(
+            parsed, self.session, target_python=options.make_target_python(parsed)
+        )
+        self.reasons = Reasons()
+        logger = logging.getLogger("pip._internal.index.collector")
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(self.reasons)
+        logger.propagate = False
+
+    def link(self, task: dict[str, str]) -> Any:
+        """pip's Link for the file. Errors: Refused when no index has it, or only with another hash."""
+        self.reasons.take().clear()
+        known = [item.link for item in self.finder.find_all_candidates(task["project"])]
+        name = task["filename"]
+        if name:
+            links = [link for link in known if unquote(link.filename) == name]
+        else:
+            stems = {f"{project}-{task['version']}" for project in spellings(task["project"])}
+            links = [link for link in known if not link.is_wheel and link.filename.removesuffix(".tar.gz") in stems]
+        if not links:
+            raise self.missing(task, bool(known))
+        for link in links:
+            if not task["sha256"] or link.hash_name != "sha256" or link.hash == task["sha256"]:
+                return link
+        raise Refused(f"the index has {name} with the hash {links[0].hash}, the lock {task['sha256']}", "hash")
+
+    def missing(self, task: dict[str, str], others: bool) -> Refused:
+        """Why there is no link: the index lacks the file, or could not be asked."""
+        what = task["filename"] or f"the source archive of {task['project']} {task['version']}"
+        reasons = [line for line in self.reasons.take() if "404" not in line]
+        if reasons and not others:
+            return Refused(f"no index answered for {what}: {reasons[0]}", "network")
+        return Refused(f"no index has {what}", "gone")
+
+    def fetch(self, link: Any, target: Path) -> None:
+        """Bring the file at `link` to `target`, going on where it ends. Errors: Refused, OSError."""
+        url = link.url_without_fragment
+        if urlsplit(url).scheme == "file":
+            shutil.copyfile(link.file_path, target)
+            return
+        trouble = ""
+        for _ in range(ATTEMPTS):
+            try:
+                trouble = self.attempt(url, target)
+            except OSError as error:  # requests' errors are OSErrors too; they carry no errno
+                if error.errno is not None and getattr(error, "request", None) is None:
+                    raise
+                trouble = str(error)
+            if not trouble:
+                return
+        raise Refused(f"{link.filename} did not come through in {ATTEMPTS} tries: {trouble}", "network")
+
+    def attempt(self, url: str, target: Path) -> str:
+        """One request, from the end of `target` on; what went wrong, or an empty string when the file is whole."""
+        have = target.stat().st_size if target.exists() else 0
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+        with self.session.get(url, headers=headers, stream=True) as answer:
+            if answer.status_code == 416:
+                target.unlink()
+                return "the partial file did not fit"
+            if answer.status_code in (404, 410):
+                raise Refused(f"the index links to {Path(urlsplit(url).path).name}, which is not there", "gone")
+            if answer.status_code not in (200, 206):
+                return f"HTTP status {answer.status_code}"
+            have = have if answer.status_code == 206 else 0
+            length = answer.headers.get("Content-Length")
+            with target.open("ab" if have else "wb") as out:
+                for piece in answer.iter_content(PIECE):
+                    out.write(piece)
+            size = target.stat().st_size
+            return "" if length is None or size == have + int(length) else f"cut off at {size} bytes"
+
+
+def spellings(project: str) -> set[str]:
+    """The spellings under which source archives of `project` are published."""
+    return {project, project.replace("-", "_"), project.replace("_", "-"), project.replace("-", "_").lower()}
+
+
+def serve(pip: Pip, tasks: "queue.Queue[dict[str, str]]", out: threading.Lock) -> None:
+    """Work on `tasks` for ever, one answer line a task."""
+    while True:
+        task = tasks.get()
+        answer: dict[str, Any] = {"target": task["target"]}
+        try:
+            link = pip.link(task)
+            pip.fetch(link, Path(task["target"]))
+            size = Path(task["target"]).stat().st_size
+            digest = link.hash if link.hash_name == "sha256" else ""
+            answer |= {"filename": unquote(link.filename), "sha256": digest, "size": size}
+        except Refused as error:
+            answer |= {"error": str(error), "kind": error.kind}
+        except Exception as error:  # whatever pip raises is an answer, not the end of the other downloads
+            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+            answer |= {"error": f"{type(error).__name__}: {error}", "kind": "disk" if full else "other"}
+        with out:
+            print(json.dumps(answer), flush=True)  # noqa: T201
+
+
+def main() -> None:
+    """First line of stdin: ``{"threads", "platforms"}``; then tasks."""
+    settings = json.loads(sys.stdin.readline())
+    try:
+        pip = Pip(settings["platforms"])
+    except (ImportError, AttributeError, TypeError) as error:
+        version = getattr(importlib.import_module("pip"), "__version__", "unknown")
+        print(json.dumps({"fatal": f"pip {version} is unlike those that fetch knows: {error}"}), flush=True)  # noqa: T201
+        os._exit(1)
+    tasks: queue.Queue[dict[str, str]] = queue.Queue()
+    out = threading.Lock()
+    for _ in range(settings["threads"]):
+        threading.Thread(target=serve, args=(pip, tasks, out), daemon=True).start()
+    for line in sys.stdin:
+        tasks.put(json.loads(line))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
