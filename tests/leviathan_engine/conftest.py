@@ -1,0 +1,50 @@
+"""GGUF files for the tests, written by llama.cpp's own `gguf` package and not by the code under test."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+
+MakeGguf = Callable[..., Path]
+
+
+@pytest.fixture
+def make_gguf(tmp_path: Path) -> MakeGguf:
+    """Writes a small deepseek2 file: `make_gguf(name, tensors={name: array}, keys={key: value})`."""
+
+    def make(
+        name: str = "model.gguf", tensors: dict[str, Any] | None = None, keys: dict[str, Any] | None = None
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer = gguf.GGUFWriter(str(path), "deepseek2")
+        for key, value in (keys or {}).items():
+            if isinstance(value, bool):
+                writer.add_bool(key, value)
+            elif isinstance(value, int):
+                writer.add_uint32(key, value)
+            elif isinstance(value, float):
+                writer.add_float32(key, value)
+            elif isinstance(value, str):
+                writer.add_string(key, value)
+            else:
+                writer.add_array(key, value)
+        if tensors is None:
+            rng = np.random.default_rng(0)
+            tensors = {
+                "token_embd.weight": rng.standard_normal((16, 32)).astype(np.float32),
+                "output_norm.weight": np.ones(32, np.float32),
+                "blk.0.attn_q_a.weight": rng.standard_normal((8, 64)).astype(np.float16),
+            }
+        for tensor_name, array in tensors.items():
+            writer.add_tensor(tensor_name, array)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return path
+
+    return make

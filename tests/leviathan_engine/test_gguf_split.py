@@ -1,0 +1,118 @@
+"""Split models: parts are found and joined in order, and what is missing, truncated or foreign is named."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leviathan_engine.errors import GgufError
+from leviathan_engine.gguf import model_files, read_model
+
+MakeGguf = Callable[..., Path]
+Parts = list[Path]
+
+
+@pytest.fixture
+def parts(make_gguf: MakeGguf) -> Parts:
+    """Three parts as gguf-split writes them: the model's metadata in the first alone."""
+    out = []
+    for no in range(3):
+        keys: dict[str, object] = {"split.no": no, "split.count": 3, "split.tensors.count": 6}
+        if no == 0:
+            keys["deepseek2.block_count"] = 2
+        tensors = {f"blk.{no}.{x}.weight": np.full((4, 8), no, np.float32) for x in "ab"}
+        out.append(make_gguf(f"models/sub/M-{no + 1:05d}-of-00003.gguf", tensors, keys))
+    return out
+
+
+def test_parts_are_joined_from_folder_file_or_any_part(parts: Parts) -> None:
+    for path in (parts[0].parent.parent, parts[0].parent, parts[0], parts[2]):
+        model = read_model(path)
+        assert [p.path for p in model.parts] == parts
+        assert model.metadata["deepseek2.block_count"] == 2
+        assert {t.name: t.part for t in model.tensors.values()} == {
+            f"blk.{n}.{x}.weight": n for n in range(3) for x in "ab"
+        }
+        assert model.file_bytes == sum(p.stat().st_size for p in parts)
+        assert model.tensor_bytes == 6 * 4 * 8 * 4
+
+
+def test_one_file_needs_no_split_keys(make_gguf: MakeGguf) -> None:
+    path = make_gguf("one/model.gguf")
+    assert model_files(path) == model_files(path.parent) == [path]
+    assert len(read_model(path.parent).tensors) == 3
+
+
+def _drop_second(parts: Parts) -> None:
+    parts[1].unlink()
+
+
+def _cut_second(parts: Parts) -> None:
+    os.truncate(parts[1], parts[1].stat().st_size - 64)
+
+
+def _second_is_third(parts: Parts) -> None:
+    shutil.copy(parts[2], parts[1])
+
+
+def _two_of_two(parts: Parts) -> None:
+    parts[2].unlink()
+    for n in (0, 1):
+        parts[n].rename(parts[n].with_name(f"M-{n + 1:05d}-of-00002.gguf"))
+
+
+def _other_model(parts: Parts) -> None:
+    shutil.copy(parts[0], parts[0].with_name("Other.gguf"))
+
+
+def _part_nine(parts: Parts) -> None:
+    shutil.copy(parts[0], parts[0].with_name("M-00009-of-00003.gguf"))
+
+
+def _empty(parts: Parts) -> None:
+    for path in parts:
+        path.rename(path.with_name(path.name + ".part"))
+
+
+HARM: list[tuple[Callable[[Parts], None], str]] = [
+    (_drop_second, r"1 of 3 parts missing: M-00002-of-00003\.gguf: download"),
+    (_cut_second, r"M-00002-of-00003\.gguf: truncated"),
+    (_second_is_third, r"M-00002-of-00003\.gguf: its header says part 2 \(from 0\), its name says 1"),
+    (_two_of_two, r"M-00001-of-00002\.gguf: a part of 3, but 2 file\(s\) are there"),
+    (_other_model, r"2 models in one folder \(M-00001-of-00003\.gguf, Other\.gguf\)"),
+    (_part_nine, r"M-00009-of-00003\.gguf: part 9 of 3"),
+    (_empty, r"no \.gguf file in it"),
+]
+
+
+@pytest.mark.parametrize(("harm", "text"), HARM)
+def test_a_bad_part_is_named(parts: Parts, harm: Callable[[Parts], None], text: str) -> None:
+    read_model(parts[0].parent)
+    harm(parts)
+    with pytest.raises(GgufError, match=text):
+        read_model(parts[0].parent)
+
+
+def test_unfinished_downloads_are_mentioned(tmp_path: Path) -> None:
+    (tmp_path / "M-00001-of-00002.gguf.incomplete").write_bytes(b"GG")
+    with pytest.raises(GgufError, match=r"no \.gguf file in it \(1 unfinished downloads\)"):
+        read_model(tmp_path)
+
+
+def test_parts_of_two_versions(make_gguf: MakeGguf) -> None:
+    for no, name in ((0, "a"), (1, "a")):
+        keys = {"split.no": no, "split.count": 2, "split.tensors.count": 2}
+        path = make_gguf(f"v/M-{no + 1:05d}-of-00002.gguf", {name: np.zeros(8, np.float32)}, keys)
+    with pytest.raises(GgufError, match=r"'a' is in M-00001-of-00002\.gguf too"):
+        read_model(path)
+    make_gguf("v/M-00002-of-00002.gguf", {"b": np.zeros(8, np.float32), "c": np.zeros(8, np.float32)}, keys)
+    with pytest.raises(GgufError, match="hold 3 tensors and should hold 2"):
+        read_model(path)
+
+
+def test_a_path_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(GgufError, match="no such file or folder"):
+        read_model(tmp_path / "models")

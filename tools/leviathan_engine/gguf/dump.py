@@ -1,0 +1,57 @@
+"""A header as JSON and back, so that the planner runs where the model's files are not.
+
+One object: `format`, `parts` (name, sizes), `metadata`, `tensors` as rows `[name, type, shape, part, offset]`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from leviathan_engine.errors import GgufError
+
+from .model import Model, Part, Tensor
+from .types import GgmlType
+
+FORMAT = "leviathan-gguf-header/1"
+# Megabytes of vocabulary that no plan needs.
+VOCABULARY = ("tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.token_type", "tokenizer.ggml.scores")
+
+
+def dump(model: Model, *, vocabulary: bool = False) -> str:
+    """The model's header as JSON text. Without `vocabulary` the token lists are left out (50 KB instead of 5 MB)."""
+    metadata = {k: v for k, v in model.metadata.items() if vocabulary or k not in VOCABULARY}
+    document = {
+        "format": FORMAT,
+        "parts": [[p.path.name, p.file_size, p.version, p.alignment, p.data_offset] for p in model.parts],
+        "metadata": metadata,
+        "tensors": [[t.name, t.type.name, list(t.shape), t.part, t.offset] for t in model.tensors.values()],
+    }
+    return json.dumps(document, separators=(",", ":"))
+
+
+def load(text: str, name: str = "header dump") -> Model:
+    """The model out of a dump's JSON text; `name` is for messages.
+
+    Errors: GgufError when it is no JSON, no dump, or of another version.
+    """
+    try:
+        document: dict[str, Any] = json.loads(text)
+        if document["format"] != FORMAT:
+            raise GgufError(f"{name}: format {document['format']!r}, not {FORMAT!r}", "write the dump again")
+        parts = tuple(Part(Path(str(n)), int(a), int(b), int(c), int(d)) for n, a, b, c, d in document["parts"])
+        rows = (
+            Tensor(str(n), tuple(int(x) for x in shape), GgmlType[kind], int(offset), int(part))
+            for n, kind, shape, part, offset in document["tensors"]
+        )
+        return Model(parts, dict(document["metadata"]), {row.name: row for row in rows})
+    except (KeyError, TypeError, ValueError, AttributeError) as err:
+        detail = f"{type(err).__name__}: {err}".splitlines()[0]
+        raise GgufError(f"{name}: no header dump ({detail})", "write it with python -m leviathan_engine.gguf") from err
+
+
+def read(path: Path) -> Model:
+    """The dump in the file at `path`."""
+    try:
+        return load(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as err:
+        raise GgufError(f"{path}: cannot be read as a header dump: {err}", "check the path") from err

@@ -1,0 +1,191 @@
+"""Reads and checks one GGUF file's header (versions 2 and 3, little-endian).
+
+Source of the format: ggml's `docs/gguf.md`; the limits are llama.cpp's where it has one. The tensors' data is never
+read, only checked to lie inside the file.
+"""
+
+import os
+import stat
+import struct
+from pathlib import Path
+
+from leviathan_engine.errors import GgufError
+
+from .cursor import AGAIN, Cursor, short
+from .model import Header, Part, Tensor, Value
+from .types import REMOVED_TYPES, SCALARS, GgmlType, ValueType
+
+MAGIC = b"GGUF"
+DEFAULT_ALIGNMENT = 32
+MAX_ALIGNMENT = 1 << 20
+MAX_KEY = (1 << 16) - 1
+MAX_NAME = 255
+MAX_STRING = 32 << 20
+MAX_KEYS = 1 << 16
+MAX_TENSORS = 1 << 20
+MAX_ITEMS = 1 << 24
+MAX_DEPTH = 3
+MAX_DIMS = 4
+CONVERT = "convert the model again with a current llama.cpp"
+
+
+def read_header(path: Path, part: int = 0) -> Header:
+    """The header of the file at `path`; `part` is noted in every tensor.
+
+    Errors: GgufError in one line for a file that is missing, empty, truncated, no GGUF, of a wrong version or byte
+    order, or whose numbers are out of bounds.
+    """
+    try:
+        # O_NONBLOCK: a pipe of that name must not make the start wait for a writer.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as err:
+        raise GgufError(f"{path}: cannot be opened: {err.strerror}", "check the path and its permissions") from err
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise GgufError(f"{path}: not a regular file", "give a .gguf file or the folder that holds it")
+        return _header(Cursor(fd, path, status.st_size), part)
+    except OSError as err:
+        raise GgufError(f"{path}: cannot be read: {err.strerror}", "check the disk") from err
+    finally:
+        os.close(fd)
+
+
+def _header(cur: Cursor, part: int) -> Header:
+    version, n_tensors, n_keys = _preamble(cur)
+    metadata = _metadata(cur, n_keys)
+    alignment = _alignment(cur, metadata)
+    rows = [_tensor_row(cur) for _ in range(n_tensors)]
+    data = -(-cur.pos // alignment) * alignment
+    tensors = tuple(_placed(cur, row, data, alignment, part) for row in rows)
+    _check_places(cur, tensors)
+    return Header(Part(cur.path, cur.size, version, alignment, data), metadata, tensors)
+
+
+def _preamble(cur: Cursor) -> tuple[int, int, int]:
+    if cur.size < 24:
+        raise cur.error(f"{cur.size} bytes are too few for a GGUF file")
+    magic = cur.take(4)
+    if magic != MAGIC:
+        raise GgufError(f"{cur.path}: no GGUF file: it starts with {magic!r}, not {MAGIC!r}", AGAIN)
+    version = cur.u32()
+    if version not in (2, 3):
+        if int.from_bytes(version.to_bytes(4, "little"), "big") in (2, 3):
+            raise GgufError(f"{cur.path}: big-endian GGUF", "convert it with gguf-convert-endian")
+        raise GgufError(f"{cur.path}: GGUF version {version}, only 2 and 3 can be read", CONVERT)
+    n_tensors, n_keys = cur.u64(), cur.u64()
+    # 24 bytes is the shortest row of the tensor table, 13 the shortest key with a value.
+    for count, cap, least, what in ((n_tensors, MAX_TENSORS, 24, "tensors"), (n_keys, MAX_KEYS, 13, "metadata keys")):
+        if count > cap or count * least > cur.remaining:
+            raise cur.error(f"{count} {what} cannot be in a file of {cur.size} bytes: the header is damaged")
+    return version, n_tensors, n_keys
+
+
+def _metadata(cur: Cursor, count: int) -> dict[str, Value]:
+    metadata: dict[str, Value] = {}
+    for _ in range(count):
+        key = cur.string(MAX_KEY, "a key")
+        if key in metadata:
+            raise cur.error(f"the key {short(key)} stands twice", CONVERT)
+        metadata[key] = _value(cur, _value_type(cur, key), key, 0)
+    return metadata
+
+
+def _value_type(cur: Cursor, key: str) -> ValueType:
+    number = cur.u32()
+    try:
+        return ValueType(number)
+    except ValueError:
+        raise cur.error(f"{short(key)} has value type {number}, which GGUF does not know") from None
+
+
+def _value(cur: Cursor, kind: ValueType, key: str, depth: int) -> Value:
+    if kind is ValueType.STRING:
+        return cur.string(MAX_STRING, f"the text of {short(key)}")
+    if kind is ValueType.ARRAY:
+        return _array(cur, key, depth)
+    return _scalars(cur, kind, 1, key)[0]
+
+
+def _array(cur: Cursor, key: str, depth: int) -> list[Value]:
+    kind, count = _value_type(cur, key), cur.u64()
+    least = {ValueType.STRING: 8, ValueType.ARRAY: 12}.get(kind) or struct.calcsize(SCALARS[kind])
+    if count > MAX_ITEMS or count * least > cur.remaining:
+        raise cur.error(f"{short(key)} has {count} items, more than fit: the header is damaged")
+    if kind is ValueType.STRING:
+        return list[Value](cur.strings(count, MAX_STRING, f"a text of {short(key)}"))
+    if kind is ValueType.ARRAY:
+        if depth + 1 >= MAX_DEPTH:
+            raise cur.error(f"{short(key)} is nested deeper than {MAX_DEPTH}: the header is damaged")
+        return [_array(cur, key, depth + 1) for _ in range(count)]
+    return _scalars(cur, kind, count, key)
+
+
+def _scalars(cur: Cursor, kind: ValueType, count: int, key: str) -> list[Value]:
+    letter = SCALARS[kind]
+    data = cur.take(count * struct.calcsize(letter))
+    numbers = struct.unpack(f"<{count}{letter}", data)
+    if kind is ValueType.BOOL:
+        if any(n > 1 for n in numbers):
+            raise cur.error(f"{short(key)} is a truth value that is neither 0 nor 1: the header is damaged")
+        return [n == 1 for n in numbers]
+    return list(numbers)
+
+
+def _alignment(cur: Cursor, metadata: dict[str, Value]) -> int:
+    value = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
+    if not isinstance(value, int) or not 1 <= value <= MAX_ALIGNMENT or value & (value - 1):
+        raise cur.error(f"general.alignment is {value!r}, not a power of two up to {MAX_ALIGNMENT}", CONVERT)
+    return value
+
+
+def _tensor_row(cur: Cursor) -> tuple[str, tuple[int, ...], GgmlType, int]:
+    """Name, shape, type, and offset from the start of the data."""
+    name = cur.string(MAX_NAME, "a tensor's name")
+    n_dims = cur.u32()
+    if n_dims > MAX_DIMS:
+        raise cur.error(f"tensor {short(name)} has {n_dims} dimensions, more than {MAX_DIMS}: the header is damaged")
+    shape = tuple(cur.u64() for _ in range(n_dims))
+    number, offset = cur.u32(), cur.u64()
+    if number in REMOVED_TYPES:
+        raise cur.error(f"tensor {short(name)} has type {REMOVED_TYPES[number]}, which ggml dropped", CONVERT)
+    try:
+        kind = GgmlType(number)
+    except ValueError:
+        raise cur.error(f"tensor {short(name)} has type {number}, which ggml does not know", CONVERT) from None
+    elements = 1
+    for n in shape:
+        elements *= n
+        if n == 0 or elements >= 1 << 62:
+            raise cur.error(f"tensor {short(name)} has the shape {shape}: the header is damaged")
+    if (shape[0] if shape else 1) % kind.block:
+        raise cur.error(f"tensor {short(name)}: {kind.name} needs rows of {kind.block}s, its shape is {shape}", CONVERT)
+    return name, shape, kind, offset
+
+
+def _placed(
+    cur: Cursor, row: tuple[str, tuple[int, ...], GgmlType, int], data: int, alignment: int, part: int
+) -> Tensor:
+    name, shape, kind, offset = row
+    if offset % alignment:
+        raise GgufError(f"{cur.path}: tensor {short(name)} starts at {offset}, not a multiple of {alignment}", CONVERT)
+    return Tensor(name, shape, kind, data + offset, part)
+
+
+def _check_places(cur: Cursor, tensors: tuple[Tensor, ...]) -> None:
+    """Every tensor inside the file, no name twice, no two over each other."""
+    end, last = 0, ""
+    names: set[str] = set()
+    for tensor in sorted(tensors, key=lambda t: t.offset):
+        if tensor.name in names:
+            raise GgufError(f"{cur.path}: the tensor {short(tensor.name)} stands twice in the table", CONVERT)
+        names.add(tensor.name)
+        if tensor.offset < end:
+            raise GgufError(f"{cur.path}: the tensors {short(last)} and {short(tensor.name)} overlap", AGAIN)
+        end, last = tensor.offset + tensor.nbytes, tensor.name
+    if end > cur.size:
+        raise GgufError(
+            f"{cur.path}: truncated: {cur.size} of at least {end} bytes are there, {end - cur.size} are missing"
+            f" (the last tensor is {short(last)})",
+            AGAIN,
+        )

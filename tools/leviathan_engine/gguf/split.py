@@ -1,0 +1,106 @@
+"""Finds a model's files below a folder and joins the headers of its parts.
+
+llama.cpp's `gguf-split` names parts `NAME-00001-of-00009.gguf` and writes `split.no` (from 0), `split.count` and
+`split.tensors.count` into every part; the first part alone has the model's metadata.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from leviathan_engine.errors import GgufError
+
+from .model import Header, Model, Tensor
+from .reader import read_header
+
+PART_NAME = re.compile(r"^(?P<stem>.+)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf$")
+ONE_MODEL = "keep one model in the folder, or give the path of the one to load"
+
+
+def read_model(path: Path) -> Model:
+    """The model at `path`: a folder, one file, or any part of a split model.
+
+    A folder is searched with everything below it, as KTransformers does. Errors: GgufError that names the part that is
+    missing, truncated or of another model.
+    """
+    files = model_files(path)
+    with ThreadPoolExecutor(max_workers=min(8, len(files))) as pool:
+        headers = list(pool.map(read_header, files, range(len(files))))
+    return join(headers)
+
+
+def model_files(path: Path) -> list[Path]:
+    """The files of the one model at `path`, in order."""
+    if path.is_dir():
+        return _of_folder(path)
+    if not path.exists():
+        raise GgufError(f"{path}: no such file or folder", "check the path; the disk may not be mounted")
+    match = PART_NAME.match(path.name)
+    if match is None:
+        return [path]
+    siblings = [p for p in path.parent.iterdir() if p.name.startswith(f"{match['stem']}-")]
+    return _one_group(path.parent, siblings)
+
+
+def join(headers: Sequence[Header]) -> Model:
+    """One model out of its parts' headers, in order. Errors: GgufError for parts that do not belong together."""
+    first = headers[0]
+    tensors: dict[str, Tensor] = {}
+    for index, header in enumerate(headers):
+        _check_split_keys(header, index, len(headers))
+        for tensor in header.tensors:
+            if tensor.name in tensors:
+                other = headers[tensors[tensor.name].part].part.path
+                raise GgufError(f"{header.part.path}: {tensor.name!r} is in {other.name} too", "remove the stray file")
+            tensors[tensor.name] = tensor
+    wanted = first.metadata.get("split.tensors.count", len(tensors))
+    if wanted != len(tensors):
+        raise GgufError(
+            f"{first.part.path}: the parts hold {len(tensors)} tensors and should hold {wanted}",
+            "download the parts again: they are of two versions",
+        )
+    return Model(tuple(h.part for h in headers), dict(first.metadata), tensors)
+
+
+def _check_split_keys(header: Header, index: int, count: int) -> None:
+    path = header.part.path
+    if header.metadata.get("split.count", count) != count:
+        said = header.metadata["split.count"]
+        raise GgufError(f"{path}: a part of {said}, but {count} file(s) are there", "download the missing parts")
+    if header.metadata.get("split.no", index) != index:
+        said = header.metadata["split.no"]
+        raise GgufError(f"{path}: its header says part {said} (from 0), its name says {index}", "rename the parts back")
+
+
+def _of_folder(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    for root, _dirs, names in os.walk(folder):
+        found += [Path(root) / name for name in names if name.endswith(".gguf")]
+    if not found:
+        partial = sum(1 for _root, _dirs, names in os.walk(folder) for n in names if ".gguf." in n)
+        why = f" ({partial} unfinished downloads)" if partial else ""
+        raise GgufError(f"{folder}: no .gguf file in it{why}", "wait for the download, or correct --gguf_path")
+    return _one_group(folder, found)
+
+
+def _one_group(folder: Path, files: Sequence[Path]) -> list[Path]:
+    """The parts in order, after checking that they are one model's and that none is missing."""
+    groups: dict[tuple[Path, str, int], dict[int, Path]] = {}
+    for path in sorted(files):
+        match = PART_NAME.match(path.name)
+        key, no = ((path.parent, match["stem"], int(match["count"])), int(match["no"])) if match else ((path, "", 1), 1)
+        groups.setdefault(key, {})[no] = path
+    if len(groups) > 1:
+        names = ", ".join(sorted(min(parts.values()).name for parts in groups.values())[:4])
+        raise GgufError(f"{folder}: {len(groups)} models in one folder ({names})", ONE_MODEL)
+    ((where, stem, count), parts), *_ = groups.items()
+    missing = [n for n in range(1, count + 1) if n not in parts]
+    if missing:
+        names = ", ".join(f"{stem}-{n:05d}-of-{count:05d}.gguf" for n in missing[:3])
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise GgufError(f"{where}: {len(missing)} of {count} parts missing: {names}{more}", "download them")
+    if extra := [n for n in parts if n > count or n < 1]:
+        raise GgufError(f"{parts[extra[0]]}: part {extra[0]} of {count}", "remove or rename it")
+    return [parts[n] for n in range(1, count + 1)]
