@@ -173,9 +173,10 @@ def prepare(folder: Path, suites: Sequence[str], architecture: str) -> Apt:
     return Apt(folder, tuple(suites), architecture)
 
 
-def failure(what: str, done: process.Done) -> FetchError:
-    """The error for a failed apt call: apt's `E:` lines, and a remedy by their kind."""
+def failure(what: str, done: process.Done, about: str = "") -> FetchError:
+    """The error for a failed apt call: apt's `E:` lines (those on `about`, if any is), and a remedy by their kind."""
     words = [line.strip()[2:].strip() for line in done.stderr.splitlines() if line.strip().startswith("E:")]
+    words = [line for line in words if about and about in line] or words
     text = " | ".join(dict.fromkeys(words)) or done.tail()
     kind, remedy = classify(text)
     return FetchError(f"{what}: {text}", remedy, kind)

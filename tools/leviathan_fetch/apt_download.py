@@ -1,5 +1,10 @@
-"""Download packages with apt's own transports, by pool path; apt resumes what is there and checks the hash."""
+"""Download packages with apt's own transports, by pool path.
 
+`apt-helper download-file` knows the host's proxies, certificates and credentials, needs no package lists, and goes on
+where a file ends (tried with apt 2.6 and 3.0). A file with a wrong hash it renames to `*.FAILED`.
+"""
+
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,20 +34,45 @@ def argv(apt: Apt, items: Sequence[tuple[str, Wanted]]) -> list[str]:
     return apt.argv(HELPER, "download-file", *words)
 
 
-def download(apt: Apt, items: Sequence[Wanted], keep_open: Sequence[int] = ()) -> None:
-    """Bring every item to its target, from the first of the host's mirrors that has it.
+def download(apt: Apt, items: Sequence[Wanted], keep_open: Sequence[int] = ()) -> dict[Path, FetchError]:
+    """Bring every item to its target, from the first of the host's mirrors that has it; target → error for the rest.
 
-    `keep_open`: file descriptors that apt inherits. Errors: FetchError with apt's words for the last mirror tried.
+    A file with a wrong hash does come to its target: the caller compares hashes, and can say what it got.
+    `keep_open`: file descriptors that apt inherits.
     """
     mirrors = host_mirrors()
     left = list(items)
-    for turn in range(max(len(mirrors_of(item.suite, mirrors)) for item in left)):
+    errors: dict[Path, FetchError] = {}
+    for turn in range(max(len(mirrors_of(item.suite, mirrors)) for item in items)):
         call = [(found[turn].uri, item) for item in left if len(found := mirrors_of(item.suite, mirrors)) > turn]
         done = process.run(argv(apt, call), check=False, keep_open=keep_open)
-        if done.status == 0:
-            return
-        last = failure("apt cannot download " + ", ".join(item.target.name for _, item in call[:3]), done)
-        left = [item for _, item in call if not item.target.exists()]
+        left = []
+        for _, item in call:
+            if done.status != 0 and not arrived(done, item):
+                left.append(item)
+                about = item.filename.rsplit("/", 1)[-1]
+                errors[item.target] = failure(f"apt cannot download {about}", done, about)
+            else:
+                errors.pop(item.target, None)
+                settle(item.target)
         if not left:
-            return
-    raise last if left else FetchError("apt failed")
+            break
+    return errors
+
+
+def arrived(done: process.Done, item: Wanted) -> bool:
+    """Whether apt brought the item although its call failed: no error names it, or its hash is all that is wrong."""
+    if item.target.with_name(item.target.name + ".FAILED").exists():
+        return True
+    return item.target.exists() and f"/{item.filename}" not in done.stderr
+
+
+def settle(target: Path) -> None:
+    """Make `target` a plain file: not the `*.FAILED` one, nor the link that apt makes to a mirror on a local disk."""
+    failed = target.with_name(target.name + ".FAILED")
+    if failed.exists():
+        failed.replace(target)
+    if target.is_symlink():
+        source = target.resolve()
+        target.unlink()
+        shutil.copyfile(source, target)

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-CODENAMES = frozenset(
-    "buster bullseye bookworm trixie forky duke sid stable testing unstable oldstable oldoldstable".split()
-)
+RELEASES = ("buster", "bullseye", "bookworm", "trixie", "forky", "duke", "sid")
+CODENAMES = frozenset([*RELEASES, "stable", "testing", "unstable", "oldstable", "oldoldstable"])
 # Options that say how a mirror may be used; they hold for a lab's own mirror whatever the suite is.
 KEPT_OPTIONS = ("trusted", "check-valid-until", "check-date", "allow-insecure", "allow-weak", "by-hash")
 

@@ -83,7 +83,9 @@ def seed_of(project: Project, binary: Binary, private: apt.Apt) -> dict[str, str
     project.downloads.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=project.downloads) as name:
         deb = Path(name) / "seed.deb"
-        apt_download.download(private, [apt_download.Wanted(binary.suite, binary.filename, binary.sha256, deb)])
+        wanted = apt_download.Wanted(binary.suite, binary.filename, binary.sha256, deb)
+        for error in apt_download.download(private, [wanted]).values():
+            raise error
         got = hashlib.sha256(deb.read_bytes()).hexdigest()
         if got != binary.sha256:
             raise FetchError(f"{binary.filename} has the hash {got}, wanted {binary.sha256}", "run it again", "hash")

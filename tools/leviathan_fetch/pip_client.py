@@ -6,7 +6,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ class Answer:
     size: int
 
 
+@cache
 def find_python() -> str | None:
     """A Python on this host that has pip: this one, or the first of python3 on PATH and Debian's; None without."""
     for python in dict.fromkeys([sys.executable, shutil.which("python3"), "/usr/bin/python3"]):
@@ -69,13 +72,11 @@ class PipWorker:
         if python is None:
             raise FetchError("this host has no pip", NO_PIP)
         self.talk = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - lives as long as the worker
-        self.child = subprocess.Popen(
+        self.child = process.CHILDREN.start(
             [python, str(WORKER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.talk,
-            text=True,
-            start_new_session=True,
             pass_fds=tuple(keep_open),
         )
         self.say({"threads": threads, "platforms": platforms(names)})
@@ -85,8 +86,9 @@ class PipWorker:
 
     def __exit__(self, *_: object) -> None:
         if self.child.stdin:
-            self.child.stdin.close()
-        process.end(self.child)
+            with suppress(BrokenPipeError):
+                self.child.stdin.close()
+        process.CHILDREN.end(self.child)
         self.talk.close()
 
     def say(self, value: dict[str, Any]) -> None:

@@ -4,9 +4,9 @@ pip's command line has no way to say "this very file, nothing executed, go on wh
 source archive's build to learn its name, and starts a broken 900 MB wheel anew. So this asks pip for what it knows (its
 settings, indexes, proxies, certificates, credentials) and fetches with pip's session, in parallel, by Range.
 
-Protocol: one JSON object a line. In: ``{"project", "version", "filename", "sha256", "target"}``; an empty filename means
-the source archive of that version. Out, in any order: the same `target` with ``{"filename", "sha256", "size"}`` or
-``{"error", "kind"}``. The end of stdin ends the worker at once: no orphan goes on after its parent has died.
+Protocol: one JSON object a line. In: ``{"project", "version", "filename", "sha256", "target"}``; an empty filename
+means the source archive of that version. Out, in any order: the same `target` with ``{"filename", "sha256", "size"}``
+or ``{"error", "kind"}``. The end of stdin ends the worker at once: no orphan goes on after its parent has died.
 """
 
 import sys

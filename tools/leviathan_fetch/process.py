@@ -6,12 +6,70 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from leviathan_fetch.errors import FetchError
+from leviathan_fetch.errors import FetchError, InterruptedFetch
 
-DEBUG = False
+GRACE = 5.0
+Child = subprocess.Popen[str]
+
+
+class Children:
+    """The programs that run now. After `stop` no other starts: threads of an interrupted fetch go on for a bit."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.running: set[Child] = set()
+        self.stopped = False
+        self.talk = False
+
+    def start(self, argv: Sequence[str], **how: object) -> Child:
+        """Start `argv` in a session of its own, so that Ctrl-C reaches this process alone.
+
+        Errors: FetchError when the program is missing, InterruptedFetch after `stop`.
+        """
+        if self.talk:
+            sys.stderr.write(f"+ {shlex.join(argv)}\n")
+        with self.lock:
+            if self.stopped:
+                raise InterruptedFetch
+            try:
+                child: Child = subprocess.Popen(list(argv), text=True, start_new_session=True, **how)  # type: ignore[call-overload]
+            except FileNotFoundError:
+                what = f"{argv[0]} is not on this machine"
+                raise FetchError(what, f"install the package that has {argv[0]}") from None
+            self.running.add(child)
+            return child
+
+    def end(self, child: Child) -> None:
+        """End `child` and its session: TERM, then KILL after five seconds; only counts it out when it has ended."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if child.poll() is not None:
+                break
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=GRACE)
+        with self.lock:
+            self.running.discard(child)
+
+    def stop(self) -> None:
+        """End all that runs, and let nothing start any more."""
+        with self.lock:
+            self.stopped = True
+            running = list(self.running)
+        for child in running:
+            if child.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGTERM)
+        for child in running:
+            self.end(child)
+
+
+CHILDREN = Children()
 
 
 @dataclass(frozen=True)
@@ -39,59 +97,36 @@ def run(
     *,
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
-    stdin: str | None = None,
     timeout: float | None = None,
     check: bool = True,
     keep_open: Sequence[int] = (),
 ) -> Done:
     """Run `argv` to its end; `env` is added to the environment, `timeout` is in seconds.
 
-    The child has a session of its own: Ctrl-C reaches this process only, which then ends the child (TERM, after five
-    seconds KILL). `keep_open` are file descriptors that the child inherits.
-    Errors: FetchError when the program is missing, runs past `timeout`, or (with `check`) fails.
+    `keep_open` are file descriptors that the child inherits.
+    Errors: FetchError when the program is missing, runs past `timeout`, or (with `check`) fails; InterruptedFetch when
+    this process was told to stop meanwhile.
     """
-    command = shlex.join(argv)
-    if DEBUG:
-        print(f"+ {command}", file=sys.stderr)  # noqa: T201
+    child = CHILDREN.start(
+        argv,
+        env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        errors="replace",
+        pass_fds=tuple(keep_open),
+    )
     try:
-        child = subprocess.Popen(
-            list(argv),
-            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
-            cwd=cwd,
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-            pass_fds=tuple(keep_open),
-        )
-    except FileNotFoundError:
-        raise FetchError(f"{argv[0]} is not on this machine", f"install the package that has {argv[0]}") from None
-    try:
-        stdout, stderr = child.communicate(stdin, timeout=timeout)
+        stdout, stderr = child.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        raise FetchError(f"{command} ran past {timeout:.0f} s and was ended", "run it by hand to see why") from None
+        what = f"{shlex.join(argv)} ran past {timeout:.0f} s and was ended"
+        raise FetchError(what, "run it by hand to see why") from None
     finally:
-        end(child)
+        CHILDREN.end(child)
+    if CHILDREN.stopped:
+        raise InterruptedFetch
     done = Done(tuple(argv), child.returncode, stdout, stderr)
     if check and done.status != 0:
-        raise FetchError(f"{command} failed with status {done.status}: {done.tail()}")
+        raise FetchError(f"{shlex.join(argv)} failed with status {done.status}: {done.tail()}")
     return done
-
-
-def end(child: "subprocess.Popen[str]") -> None:
-    """End `child` and all of its session: TERM, then KILL after five seconds; nothing when it has ended."""
-    if child.poll() is not None:
-        return
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(child.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            child.wait(timeout=5)
-            return
-        except subprocess.TimeoutExpired:
-            continue
-    child.wait()

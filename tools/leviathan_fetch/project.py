@@ -1,5 +1,6 @@
 """Where things lie: the checkout, its lock files, and the git-ignored working folder `.leviathan`."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,11 @@ class Project:
     def downloads(self) -> Path:
         """Where artifacts lie until they are in the store."""
         return self.state / "downloads"
+
+    @property
+    def store(self) -> Path:
+        """The Nix store's folder, for the space that its disk has."""
+        return Path(os.environ.get("NIX_STORE_DIR", "/nix/store"))
 
     @property
     def locks(self) -> Path:

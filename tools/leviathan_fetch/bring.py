@@ -1,0 +1,86 @@
+"""Fetch what the store lacks: choose the clients, see that there is room, run the pipeline."""
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from leviathan_fetch import apt, clients, pip_client, store
+from leviathan_fetch.clients import Client, Job
+from leviathan_fetch.errors import FetchError
+from leviathan_fetch.fetch import Options
+from leviathan_fetch.pipeline import Outcome, Pipeline, digest
+from leviathan_fetch.progress import Progress, size
+from leviathan_fetch.project import Project
+from leviathan_fetch.records import Record
+
+SPARE = 64 << 20
+
+
+def bring(missing: Sequence[Record], options: Options, project: Project, handle: int) -> Outcome:
+    """Fetch the `missing` artifacts; `handle` is the lock that is held, for children to inherit.
+
+    Errors: FetchError; each artifact that failed has had a line of its own before.
+    """
+    need_space(missing, project)
+    jobs = [job_of(record, project) for record in missing]
+    present = [job for job in jobs if job.part.exists() and digest(job.part) == job.record.sha256]
+    others = [job for job in jobs if job not in present]
+    debs = [job for job in others if job.record.kind != "pypi"]
+    wheels = [job for job in others if job.record.kind == "pypi"]
+    work: list[tuple[Client, list[Job]]] = []
+    if present:
+        work.append((clients.Present(), present))
+    if debs:
+        work.append((debian_client(options, project, handle), debs))
+    if wheels:
+        work.append((index_client(options, handle), wheels))
+    progress = Progress(sys.stderr, len(jobs))
+    try:
+        outcome = Pipeline(partial(store.add, temporary=project.state / "tmp"), progress).run(work)
+    finally:
+        progress.clear()
+    if outcome.errors:
+        first = outcome.errors[0]
+        what = f"{len(outcome.errors)} of {len(jobs)} artifacts could not be fetched, see above"
+        raise FetchError(what, first.remedy, first.kind)
+    return outcome
+
+
+def job_of(record: Record, project: Project) -> Job:
+    """The job for a record, with its folder; a file that an interrupted fetch had already named is its part again."""
+    job = Job(record, project.downloads / record.sha256)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    named = job.folder / record.name
+    if named.is_file() and not job.part.exists():
+        named.replace(job.part)
+    return job
+
+
+def need_space(missing: Sequence[Record], project: Project) -> None:
+    """Errors: FetchError when what the locks state of sizes does not fit the disks of the downloads and the store."""
+    need = sum(record.size or 0 for record in missing) + SPARE
+    for folder in (project.downloads, project.store):
+        free = store.free_bytes(folder)
+        if free < need:
+            what = f"{folder} has {size(free)} free, at least {size(need)} are needed"
+            raise FetchError(what, "free some disk space and run it again", "disk")
+
+
+def debian_client(options: Options, project: Project, handle: int) -> Client:
+    """What brings Debian packages: the mirror that was named, else the host's apt. Errors: FetchError without both."""
+    if options.debian_mirror:
+        addresses = clients.pool(options.debian_mirror, options.debian_security_mirror)
+        return clients.WebClient(addresses, options.jobs)
+    if not apt.available():
+        what = "this host has no apt to fetch Debian packages with"
+        raise FetchError(what, "name a mirror: --debian-mirror URL, or LEVIATHAN_DEBIAN_MIRROR")
+    return clients.AptClient(project.state / "apt", max(1, options.jobs // 2), (handle,))
+
+
+def index_client(options: Options, handle: int) -> Client:
+    """What brings wheels and source archives: the index that was named, else the host's pip."""
+    if options.index_url:
+        return clients.WebClient(clients.simple_index(options.index_url), options.jobs)
+    if pip_client.find_python() is None:
+        raise FetchError("this host has no pip to fetch wheels with", pip_client.NO_PIP)
+    return clients.PipClient(options.jobs, (handle,))

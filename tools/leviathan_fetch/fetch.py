@@ -1,0 +1,68 @@
+"""The command `fetch`: see to it that the store has every artifact of the flake."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from leviathan_fetch import store
+from leviathan_fetch.errors import FetchError
+from leviathan_fetch.exclusive import exclusive
+from leviathan_fetch.project import Project
+from leviathan_fetch.records import Record, parse
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to fetch: the list of artifacts (a file, ``-``, or None for the flake's own), downloads at a time, and the
+    addresses that stand in for apt and pip where they are given."""
+
+    artifacts: str | None
+    jobs: int
+    debian_mirror: str | None
+    debian_security_mirror: str | None
+    index_url: str | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is in the store: all artifacts, of them those added now, and the bytes that came in for that."""
+
+    artifacts: int
+    added: int
+    received: int
+
+
+def read_records(options: Options, project: Project) -> list[Record]:
+    """The artifacts to have. Errors: FetchError when the list cannot be had or does not parse."""
+    if options.artifacts is None:
+        return parse(store.evaluate("lib.artifacts", project.root), "nix eval .#lib.artifacts")
+    if options.artifacts == "-":
+        text = sys.stdin.read()
+        if not text.strip():
+            raise FetchError("the list of artifacts on stdin is empty: the command before the pipe failed, see above")
+        return parse(text, "stdin")
+    try:
+        return parse(Path(options.artifacts).read_text(encoding="utf-8"), options.artifacts)
+    except OSError as error:
+        raise FetchError(f"{options.artifacts} cannot be read: {error.strerror}", "correct --artifacts") from None
+
+
+def fetch(options: Options, project: Project, say: Callable[[str], None]) -> Summary:
+    """Bring all artifacts into the store and keep them from the garbage collector.
+
+    `say` takes lines for people. Errors: FetchError with what is missing and what to do.
+    """
+    records = read_records(options, project)
+    missing = store.invalid(records)
+    summary = Summary(len({record.store for record in records}), 0, 0)
+    if missing:
+        with exclusive(project.state / "fetch.lock", say) as handle:
+            missing = store.invalid(missing)  # another fetch may have brought them while this one waited
+            if missing:
+                from leviathan_fetch.bring import bring  # noqa: PLC0415 - costs 0.1 s, and most fetches need nothing
+
+                outcome = bring(missing, options, project, handle)
+                summary = Summary(summary.artifacts, outcome.added, outcome.received)
+    store.keep(records, project.state / "roots")
+    return summary

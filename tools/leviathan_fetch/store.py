@@ -1,0 +1,95 @@
+"""The Nix store, through `nix-store` and `nix`."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from leviathan_fetch import process
+from leviathan_fetch.errors import FetchError
+from leviathan_fetch.records import Record
+
+NO_NIX = "apt-get install nix-bin, or run make setup"
+
+
+def eval_argv(attribute: str) -> list[str]:
+    """The call that evaluates an attribute of the flake in the current folder."""
+    return ["nix", "--extra-experimental-features", "nix-command flakes", "eval", "--json", f".#{attribute}"]
+
+
+def invalid_argv(paths: Sequence[str]) -> list[str]:
+    """The call that prints which of `paths` are not in the store."""
+    return ["nix-store", "--check-validity", "--print-invalid", *paths]
+
+
+def add_argv(files: Sequence[Path], recursive: bool) -> list[str]:
+    """The call that adds `files` under their own names: by their content's hash, or (`recursive`) by their NAR's."""
+    return ["nix-store", "--add-fixed", *(["--recursive"] if recursive else []), "sha256", *map(str, files)]
+
+
+def root_argv(link: Path, paths: Sequence[str]) -> list[str]:
+    """The call that keeps `paths` from the garbage collector through links named `link`, `link`-2 …"""
+    return ["nix-store", "--realise", "--add-root", str(link), "--indirect", *paths]
+
+
+def need_nix() -> None:
+    """Errors: FetchError when this machine has no Nix."""
+    if not process.available("nix-store"):
+        raise FetchError("this host has no Nix (nix-store is not on PATH)", NO_NIX)
+
+
+def evaluate(attribute: str, root: Path) -> str:
+    """The flake's attribute as JSON text. Errors: FetchError with Nix's own words."""
+    need_nix()
+    return process.run(eval_argv(attribute), cwd=str(root)).stdout
+
+
+def invalid(records: Sequence[Record]) -> list[Record]:
+    """The records whose store path is not in the store yet, each store path once."""
+    need_nix()
+    by_path = {record.store: record for record in records}
+    if not by_path:
+        return []
+    printed = process.run(invalid_argv(list(by_path))).stdout.split()
+    return [by_path[path] for path in printed]
+
+
+def add(files: Sequence[Path], recursive: bool, temporary: Path) -> list[str]:
+    """The store paths of `files`, in their order; `temporary` is a folder on a real disk that Nix may fill.
+
+    Errors: FetchError with Nix's own words.
+    """
+    if not files:
+        return []
+    temporary.mkdir(parents=True, exist_ok=True)
+    done = process.run(add_argv(files, recursive), env={"TMPDIR": str(temporary)}, check=False)
+    if done.status != 0:
+        full = "No space left" in done.stderr
+        raise FetchError(
+            f"nix-store cannot add {files[0].name} and {len(files) - 1} more: {done.tail(2)}",
+            "free some disk space and run it again" if full else "nix-store --verify may say more",
+            "disk" if full else "other",
+        )
+    return done.stdout.split()
+
+
+def keep(records: Sequence[Record], folder: Path) -> None:
+    """Make every record's store path a root of the garbage collector, by links in `folder`; old ones go."""
+    paths = sorted({record.store for record in records})
+    stamp = folder / ".stamp"
+    wanted = hashlib.sha256("\n".join(paths).encode()).hexdigest()
+    if not paths or (stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    process.run(root_argv(folder / "a", paths))
+    stamp.write_text(wanted, encoding="utf-8")
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that this user can still write where `folder` (or the nearest folder above it that exists) lies."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    state = os.statvfs(folder)
+    return state.f_bavail * state.f_frsize
