@@ -1,0 +1,59 @@
+# Every artifact that the locks name, as a fixed-output derivation. Its builder can only say that the artifact is missing:
+# bytes come in through `make fetch`, which adds them to the store under the same name and hash.
+{
+  lib,
+  locks,
+  seed,
+  system,
+}:
+let
+  derive =
+    record:
+    derivation {
+      inherit (record) name;
+      inherit system;
+      builder = "${seed.path}/bin/busybox";
+      args = [
+        "sh"
+        "-c"
+        "echo 'leviathan: artifact ${record.name} is not in the store; run: make fetch' >&2; exit 1"
+      ];
+      outputHashMode = "flat";
+      outputHashAlgo = "sha256";
+      outputHash = record.sha256;
+      preferLocalBuild = true;
+      allowSubstitutes = false;
+    };
+
+  sourceRecord = entry: entry // {
+    kind = "pypi";
+    name = lib.artifact.storeName entry.filename;
+  };
+
+  debian = group: lib.debian.records { lock = locks.debian; inherit group; };
+  tool = groups: lib.poetry.records { lock = locks.tool; inherit groups; where = "poetry.lock"; };
+  engine = groups: lib.poetry.records { lock = locks.engine; inherit groups; where = "nix/locks/engine/poetry.lock"; };
+
+  everything = lib.artifact.unique (
+    builtins.concatMap debian (builtins.attrNames locks.debian.groups)
+    ++ tool [ "main" "test" "lint" ]
+    ++ engine [ "main" "build" "toolkit" "test" ]
+    ++ map sourceRecord (builtins.attrValues locks.sources)
+  );
+in
+{
+  inherit derive debian tool engine;
+
+  /**
+    One of nix/locks/sources.json, as a store path.
+
+    Type: source :: String -> Derivation
+  */
+  source = name: derive (sourceRecord locks.sources.${name});
+
+  # What `fetch` reads: each record with the store path that it becomes.
+  records = [
+    (seed.record // { store = seed.path.outPath; })
+  ]
+  ++ map (record: record // { store = (derive record).outPath; }) everything;
+}

@@ -1,0 +1,77 @@
+# Everything the flake offers, from the settings: each stage takes the one before it by name.
+#   lock -> artifacts -> seed -> rootfs -> toolkit -> engine -> image
+{
+  self,
+  settings ? import ./settings.nix,
+  system ? "x86_64-linux",
+}:
+let
+  lib = import ./lib;
+
+  locks = {
+    debian = builtins.fromJSON (builtins.readFile ./locks/debian.json);
+    sources = builtins.fromJSON (builtins.readFile ./locks/sources.json);
+    engine = builtins.fromTOML (builtins.readFile ./locks/engine/poetry.lock);
+    tool = builtins.fromTOML (builtins.readFile ../poetry.lock);
+  };
+
+  stages = {
+    inherit lib locks system;
+    source = import ./source.nix { };
+    revision = self.lastModifiedDate or "";
+    settings = lib.settings.validate {
+      inherit settings;
+      locked = {
+        torch = lib.poetry.version locks.engine "torch";
+        ktransformers = locks.sources.ktransformers.version;
+      };
+    };
+
+    artifacts = call ./artifacts.nix { };
+    seed = call ./seed.nix { };
+    mkRootfs = call ./rootfs { };
+    runInRootfs = call ./chroot { };
+    buildRootfs = stages.mkRootfs { group = "build"; };
+    mkPoetryEnv = call ./python { };
+    python = call ./python/engine.nix { };
+    toolkit = call ./toolkit { };
+    engine = call ./ktransformers { };
+    image = call ./image { };
+    tool = call ./tool { };
+    shell = call ./tool/shell.nix { };
+    checks = call ./checks { };
+
+    packages = {
+      leviathan-image = stages.image.layout;
+      image-report = stages.image.report;
+      cuda-toolkit = stages.toolkit;
+      inherit (stages) engine;
+      python-torch = stages.python.torch;
+      python-other = stages.python.other;
+      build-rootfs = stages.buildRootfs;
+      inherit (stages.shell) leviathan;
+    };
+  };
+
+  # Hands a file the stages that it names in its arguments.
+  call =
+    file: extra:
+    let
+      function = import file;
+    in
+    function (builtins.intersectAttrs (builtins.functionArgs function) stages // extra);
+in
+stages
+// {
+  /**
+    The same stages with other settings: `override { march = [ "znver5" ]; }`.
+
+    Type: override :: Settings -> Stages
+  */
+  override =
+    changes:
+    import ./. {
+      inherit self system;
+      settings = settings // changes;
+    };
+}

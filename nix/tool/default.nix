@@ -1,0 +1,76 @@
+# The tool's Python: Debian's interpreter, patched to run out of the store on any Linux, with poetry.lock's wheels beside it.
+{
+  artifacts,
+  mkPoetryEnv,
+  mkRootfs,
+  runInRootfs,
+  source,
+}:
+let
+  rootfs = mkRootfs { group = "tool"; };
+  tools = source.take {
+    name = "leviathan-tools";
+    path = ../../tools;
+  };
+
+  /**
+    A prefix whose bin/python3 finds its own libraries, standard library and the wheels of the given groups, and whose
+    bin/bash runs beside it. Nothing of the host is read.
+
+    Type: mkPython :: { name, groups } -> Derivation
+  */
+  mkPython =
+    { name, groups }:
+    runInRootfs {
+      name = "${name}-python";
+      script = ./python.sh;
+      env = {
+        inherit rootfs;
+        environment = mkPoetryEnv {
+          inherit name;
+          records = artifacts.tool groups;
+        };
+      };
+    };
+
+  /**
+    A command of the tool: bin/`command` runs `module` with the interpreter of `python`. poetry2nix's mkPoetryApplication
+    for a project that needs no build.
+
+    Type: mkPoetryApplication :: { name, python, module, arguments ? "" } -> Derivation
+  */
+  mkPoetryApplication =
+    {
+      name,
+      python,
+      module,
+      arguments ? "",
+    }:
+    runInRootfs {
+      inherit name;
+      script = ''
+        mkdir -p $out/bin
+        printf '%s\n' '#!/bin/sh' \
+          'PYTHONPATH=${tools} PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 exec ${python}/bin/python3 -m ${module} ${arguments} "$@"' \
+          >$out/bin/${name}
+        chmod +x $out/bin/${name}
+      '';
+    };
+in
+{
+  inherit mkPoetryApplication mkPython tools;
+
+  runtime = mkPython {
+    name = "tool";
+    groups = [ "main" ];
+  };
+
+  development = mkPython {
+    name = "development";
+    groups = [
+      "main"
+      "test"
+      "lint"
+    ];
+  };
+}
