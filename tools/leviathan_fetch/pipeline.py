@@ -94,7 +94,8 @@ class Pipeline:
         for client, jobs in work:
             self.thread(partial(client.fetch, jobs, self.arrived))
         while left:
-            doing = next((job.record.name for job in left if job not in self.sizes and size_of(job.part)), "")
+            coming = (job.record.name for job in left if job not in self.sizes and size_of(job.part))
+            doing = next(coming, "adding to the store" if self.sizes else "")
             self.progress.update(self.outcome.added, self.received(), doing)
             try:
                 event = self.events.get(timeout=TICK)
