@@ -51,20 +51,22 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Run one stage; 0, or 1 with one line on stderr."""
     args = parser().parse_args(argv)
+    made: Path | str
     try:
         if args.stage == "source":
-            source.make(args.sdist, args.patches, args.out)
+            made = source.make(args.sdist, args.patches, args.out)
         elif args.stage == "cpu":
             chosen = cpu.Compilers(args.cc, args.cxx)
-            print(cpu.make(args.source, args.march, args.cuda_home, args.out, args.jobs, chosen))
+            made = cpu.make(args.source, args.march, args.cuda_home, args.out, args.jobs, chosen)
         elif args.stage == "cuda":
             chosen = cpu.Compilers(args.cc, args.cxx)
-            print(cuda.make(args.source, args.archs, args.cuda_home, args.out, args.jobs, chosen))
+            made = cuda.make(args.source, args.archs, args.cuda_home, args.out, args.jobs, chosen)
         else:
-            print(tree.make(args.source, args.march.split(), args.cuda, args.torch, args.out))
+            made = tree.make(args.source, args.march.split(), args.cuda, args.torch, args.out)
     except (RecipeError, OSError) as problem:
-        print(f"build.py {args.stage}: {problem}", file=sys.stderr)
+        sys.stderr.write(f"build.py {args.stage}: {problem}\n")
         return 1
+    sys.stdout.write(f"{made}\n")
     return 0
 
 

@@ -1,7 +1,7 @@
 """The two functions of flash-attn that KTransformers imports, over torch's scaled_dot_product_attention.
 
-KTransformers calls flash_attn_func for prefill and only names flash_attn_with_kvcache (long-context attention, which the
-DeepSeek rules do not use). The real package exists as source only: hours of nvcc for kernels that torch ships already.
+KTransformers calls flash_attn_func for prefill and only names flash_attn_with_kvcache (long-context attention, which
+the DeepSeek rules do not use). The real package exists as source only: hours of nvcc for kernels that torch ships.
 There is no dist-info on purpose: transformers would otherwise take this for the real package and import more from it.
 
 Semantics: flash-attn 2.1 and later. Tensors are (batch, sequence, heads, head size); key and value heads may be fewer

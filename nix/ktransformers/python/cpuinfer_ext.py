@@ -39,7 +39,7 @@ def choose(builds: Mapping[str, Sequence[str]], have: frozenset[str], forced: st
         ImportError: no build fits, or the forced one does not; the text names the flags that the CPU lacks.
     """
     if forced and forced not in builds:
-        raise ImportError(f"LEVIATHAN_MARCH={forced}: this image has {', '.join(builds)}; choose one of them or unset it")
+        raise ImportError(f"LEVIATHAN_MARCH={forced}: this image has {', '.join(builds)}: name one, or unset it")
     lacking: dict[str, list[str]] = {}
     for name in [forced] if forced else builds:
         missing = sorted(set(builds[name]) - have)

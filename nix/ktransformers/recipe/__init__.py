@@ -13,7 +13,8 @@ class RecipeError(Exception):
 
 def say(text: str) -> None:
     """Print one line of talk on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 def run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:

@@ -39,9 +39,9 @@ def flags(entry: str, source: Path, build: Path) -> str:
 def configure(source: Path, build: Path) -> list[str]:
     """The argv of CMake's configure step.
 
-    OpenMP is off because KTransformers brings its own threads and would only drag libomp into the image; LTO (pybind11's
-    default) because clang's needs a linker plug-in. The rpath finds libcudart in NVIDIA's wheel, so that the extension
-    can be imported before torch, and with no GPU.
+    OpenMP is off because KTransformers brings its own threads and would only drag libomp into the image; LTO, which is
+    pybind11's default, because clang's needs a linker plug-in. The rpath finds libcudart in NVIDIA's wheel, so that the
+    extension can be imported before torch, and with no GPU.
     """
     options = {
         "CMAKE_BUILD_TYPE": "Release",
@@ -55,7 +55,8 @@ def configure(source: Path, build: Path) -> list[str]:
         "LLAMA_LLAMAFILE": "OFF",
         "LLAMA_OPENMP": "OFF",
     }
-    return ["cmake", "-GNinja", "-S", str(source / PROJECT), "-B", str(build), *(f"-D{k}={v}" for k, v in options.items())]
+    defines = [f"-D{name}={value}" for name, value in options.items()]
+    return ["cmake", "-GNinja", "-S", str(source / PROJECT), "-B", str(build), *defines]
 
 
 def make(source: Path, entry: str, cuda_home: Path, out: Path, jobs: int, compilers: Compilers) -> Path:

@@ -39,7 +39,7 @@ def torch_home() -> Path:
     for entry in sys.path:
         if (Path(entry) / "torch" / "include").is_dir():
             return Path(entry) / "torch"
-    raise RecipeError("torch is not installed for this Python: run the recipe with the engine's environment on PYTHONPATH")
+    raise RecipeError("this Python has no torch: run the recipe with the engine's environment on PYTHONPATH")
 
 
 def environment(cuda_home: Path, archs: str, jobs: int, compilers: Compilers) -> dict[str, str]:
@@ -80,7 +80,8 @@ def make(source: Path, archs: str, cuda_home: Path, out: Path, jobs: int, compil
         maps = f"-ffile-prefix-map={source}=/src -ffile-prefix-map={work}=/build -ffile-prefix-map={torch}=/torch"
         maps += f" -ffile-prefix-map={cuda_home}=/cuda"
         argv = [sys.executable, "-c", SETUP, NAME, str(work / "lib"), str(work / "obj"), maps, ":".join(RPATH)]
-        run(argv + [str(folder / name) for name in SOURCES], cwd=work, env=environment(cuda_home, archs, jobs, compilers))
+        argv += [str(folder / name) for name in SOURCES]
+        run(argv, cwd=work, env=environment(cuda_home, archs, jobs, compilers))
         file = NAME + str(sysconfig.get_config_var("EXT_SUFFIX"))
         target = out / file
         out.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,8 @@ def flags(name: str, table: Path = TABLE) -> list[str]:
     while step is not None:
         entry = entries.get(str(step))
         if entry is None:
-            raise RecipeError(f"march {name!r} is not known: choose from {', '.join(entries)}, or describe it in {table}")
+            known = ", ".join(entries)
+            raise RecipeError(f"march {name!r} is not known: choose from {known}, or describe it in {table}")
         adds = entry["adds"]
         assert isinstance(adds, list)
         found.update(adds)

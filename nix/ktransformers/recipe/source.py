@@ -27,7 +27,7 @@ def unpack(sdist: Path, out: Path) -> int:
             if member.isdir() or not parts or "__pycache__" in parts or parts[-1].endswith(".pyc"):
                 continue
             if not member.isfile() or ".." in parts or PurePosixPath(member.name).is_absolute():
-                raise RecipeError(f"{sdist}: {member.name} is no plain file below the top folder: not KTransformers' sdist")
+                raise RecipeError(f"{sdist}: {member.name} is no plain file in its folder: not KTransformers' sdist")
             target = out.joinpath(*parts)
             target.parent.mkdir(parents=True, exist_ok=True)
             content = archive.extractfile(member)
@@ -45,8 +45,8 @@ def patch(tree: Path, patches: Sequence[Path]) -> None:
         run(argv, cwd=tree, env=os.environ)
 
 
-def make(sdist: Path, patches: Path, out: Path) -> None:
-    """Unpack `sdist` into `out` and apply every `*.patch` of the folder `patches`, by name."""
+def make(sdist: Path, patches: Path, out: Path) -> Path:
+    """Unpack `sdist` into `out`, apply every `*.patch` of the folder `patches` by name, and return `out`."""
     if out.exists():
         raise RecipeError(f"{out} exists: remove it, or name another --out")
     files = unpack(sdist, out)
@@ -55,3 +55,4 @@ def make(sdist: Path, patches: Path, out: Path) -> None:
         raise RecipeError(f"{patches} holds no *.patch: name the folder nix/ktransformers/patches with --patches")
     patch(out, chosen)
     say(f"source: {files} files, {len(chosen)} patches")
+    return out

@@ -1,4 +1,4 @@
-"""The Python half: the package without tests, sources and byte code, its dist-info, and the two modules of ours beside it."""
+"""The Python half: the package without tests, sources and byte code, its dist-info, and two modules of ours."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ from recipe import RecipeError, march, say
 
 HERE = Path(__file__).resolve().parent.parent
 
-# Inside ktransformers/: what a running engine reads. Everything else there is C++ and CUDA source, tests and benchmarks.
+# What a running engine reads below ktransformers/. The rest is C++ and CUDA source, tests and benchmarks.
 KEPT_SUFFIXES = {".py", ".yaml", ".ini"}
 DROPPED_FOLDERS = {"tests", "bench", "examples", "cuda"}
 
@@ -20,6 +20,8 @@ DROPPED_FOLDERS = {"tests", "bench", "examples", "cuda"}
 NOT_NEEDED = {"langchain", "blessed", "build", "ninja", "wheel", "setuptools"}
 # Imported by upstream and not declared.
 UNDECLARED = ("httpx", "sqlalchemy", "pydantic", "triton", "PyYAML", "numpy", "tqdm")
+
+WHEEL = "Wheel-Version: 1.0\nGenerator: leviathan\nRoot-Is-Purelib: false\nTag: cp311-cp311-linux_x86_64\n"
 
 
 def copy_package(source: Path, out: Path) -> int:
@@ -45,7 +47,7 @@ def version(source: Path, cuda: str, torch: str) -> str:
     text = (source / "ktransformers" / "__init__.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__\s*=\s*"([^"]+)"$', text, re.MULTILINE)
     if found is None:
-        raise RecipeError(f"{source}/ktransformers/__init__.py has no __version__: is --source the tree of stage source?")
+        raise RecipeError(f"{source}/ktransformers/__init__.py has no __version__: is --source what stage source made?")
     digits = ["".join(value.split(".")[:2]) for value in (cuda, torch)]
     return f"{found.group(1)}+cu{digits[0]}torch{digits[1]}"
 
@@ -100,9 +102,7 @@ def make(source: Path, entries: Sequence[str], cuda: str, torch: str, out: Path)
     info.mkdir()
     pkg_info = (source / "PKG-INFO").read_text(encoding="utf-8")
     (info / "METADATA").write_text(metadata(pkg_info, full), encoding="utf-8")
-    (info / "WHEEL").write_text(
-        "Wheel-Version: 1.0\nGenerator: leviathan\nRoot-Is-Purelib: false\nTag: cp311-cp311-linux_x86_64\n", encoding="utf-8"
-    )
+    (info / "WHEEL").write_text(WHEEL, encoding="utf-8")
     (info / "INSTALLER").write_text("leviathan\n", encoding="utf-8")
     (info / "top_level.txt").write_text("KTransformersOps\ncpuinfer_ext\nktransformers\n", encoding="utf-8")
     shutil.copyfile(source / "LICENSE", info / "LICENSE")
