@@ -36,6 +36,7 @@ let
     python = call ./python/engine.nix { };
     toolkit = call ./toolkit { };
     engine = call ./ktransformers { };
+    launcher = call ./image/launcher.nix { };
     image = call ./image { };
     tool = call ./tool { };
     shell = call ./tool/shell.nix { };
@@ -45,7 +46,7 @@ let
       leviathan-image = stages.image.layout;
       image-report = stages.image.report;
       cuda-toolkit = stages.toolkit;
-      inherit (stages) engine;
+      ktransformers-ops = stages.engine.cuda;
       python-torch = stages.python.torch;
       python-other = stages.python.other;
       build-rootfs = stages.buildRootfs;

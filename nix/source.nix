@@ -40,4 +40,21 @@ in
       inherit name path;
       filter = file: _: notCache file && (dirOf file != toString path || builtins.elem (baseNameOf file) keep);
     };
+
+  /**
+    Modules of one of the tools' packages, importable with PYTHONPATH at the result: what does not need the rest of the
+    package is not rebuilt when the rest changes.
+
+    Type: modules :: { package, keep } -> StorePath
+  */
+  modules =
+    { package, keep }:
+    builtins.path {
+      name = package;
+      path = ../tools;
+      filter =
+        file: _:
+        file == toString ../tools + "/${package}"
+        || (dirOf file == toString ../tools + "/${package}" && builtins.elem (baseNameOf file) keep);
+    };
 }

@@ -1,5 +1,14 @@
 # Inside a freshly unpacked tree: what its packages' maintainer scripts would have done, deterministically.
 
+cd /usr/share
+rm -rf man info locale lintian bug
+if [ -n "$documentation" ]; then # licences stay, change logs and examples go
+  find doc ! -type d ! -name copyright -delete
+  find doc -depth -type d -empty -delete
+else
+  rm -rf doc
+fi
+
 # base-passwd, base-files, libc-bin
 cp /usr/share/base-passwd/passwd.master /etc/passwd
 cp /usr/share/base-passwd/group.master /etc/group

@@ -14,14 +14,6 @@ done
 # Each .deb is independent of the others: they share folders, never files.
 echo $debs | xargs -n 4 -P "$NIX_BUILD_CORES" sh -eu "$unpackDebs"
 
-cd "$out/usr/share"
-rm -rf man info locale lintian bug
-if [ -n "$documentation" ]; then # licences stay, change logs and examples go
-  find doc ! -type d ! -name copyright -delete
-  find doc -depth -type d -exec rmdir --ignore-fail-on-non-empty {} +
-else
-  rm -rf doc
-fi
 chmod -R u+w "$out"
 
 unshare -r true || {
@@ -29,5 +21,5 @@ unshare -r true || {
   exit 1
 }
 cp "$finish" "$out/finish"
-unshare -r chroot "$out" /usr/bin/env -i PATH=/usr/sbin:/usr/bin LC_ALL=C /usr/bin/bash -eu /finish
+unshare -r chroot "$out" /usr/bin/env -i PATH=/usr/sbin:/usr/bin LC_ALL=C documentation="$documentation" /usr/bin/bash -eu /finish
 rm "$out/finish"

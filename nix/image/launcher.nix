@@ -1,0 +1,18 @@
+# The uppermost layer: our own code in the pod.
+{ runInRootfs, source }:
+let
+  code = source.pick {
+    name = "leviathan-engine-code";
+    path = ../../tools;
+    keep = [ "leviathan_engine" ];
+  };
+in
+runInRootfs {
+  name = "launcher";
+  script = ''
+    packages=$out/usr/local/lib/python3.11/dist-packages
+    mkdir -p $packages
+    cp -r ${code}/leviathan_engine $packages/
+    chmod -R u+w $out
+  '';
+}
