@@ -1,0 +1,57 @@
+"""`leviathan push`."""
+
+import os
+import threading
+
+import click
+
+from leviathan.guard import guarded
+from leviathan.options import Invocation, make_command
+from leviathan.output import Report
+
+HELP = """Bring the image from its OCI layout into the registry, without a daemon.
+
+Looks first and sends only what is missing, several blobs at once, in chunks. A broken connection, Ctrl-C or a kill
+costs at most one chunk where the registry can resume: run the same command again and it goes on. The tag is set last. A
+second run sends nothing.
+
+\b
+Examples:
+  leviathan push
+  leviathan push --layout result --registry registry.example:5000 --https
+  leviathan push --dry-run --json
+"""
+
+
+@click.option("--dry-run", is_flag=True, help="Say what would be sent, change nothing.")
+@click.option("--parallel", type=int, help="Blobs under way at once (push.parallel).")
+@click.option("--plain-http/--https", default=None, help="Whether the registry speaks HTTP (registry.plain_http).")
+@click.option("--layout", metavar="FOLDER", help="OCI image layout (image.layout).")
+@click.option("--tag", metavar="TAG", help="Tag to set (image.tag).")
+@click.option("--repository", metavar="NAME", help="Repository (image.repository).")
+@click.option("--registry", metavar="HOST[:PORT]", help="Registry (registry.host).")
+def push_command(invocation: Invocation, dry_run: bool) -> int:
+    """Run a push in a guarded child."""
+
+    def work(stop: threading.Event) -> int:
+        def pushed() -> Report:
+            from leviathan.push import Around, push  # noqa: PLC0415 - the HTTP client is slow to import
+
+            done = push(invocation.load_site().site, Around(os.environ, invocation.console, stop), dry_run=dry_run)
+            return Report(done.text(), done.data())
+
+        return invocation.finish(pushed)
+
+    return guarded(work, invocation.console)
+
+
+command = make_command(
+    "push",
+    HELP,
+    registry="registry.host",
+    repository="image.repository",
+    tag="image.tag",
+    layout="image.layout",
+    plain_http="registry.plain_http",
+    parallel="push.parallel",
+)(push_command)

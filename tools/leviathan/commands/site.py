@@ -1,0 +1,58 @@
+"""`leviathan site`."""
+
+from typing import Any
+
+import click
+
+from leviathan.options import Invocation, make_command
+from leviathan.output import Report
+from leviathan.site_load import DEFAULTS, SPECS
+
+HELP = """Print the site's values and where each comes from.
+
+Later wins: the defaults, the site file (--site, else $LEVIATHAN_SITE, else ./site.toml), the environment
+(LEVIATHAN_SECTION_KEY), flags (--set section.key=value).
+
+\b
+Examples:
+  leviathan site --default > site.toml
+  leviathan site --set push.parallel=8 | grep -v default
+  LEVIATHAN_CLUSTER_NODE=talos-2 leviathan site --json
+"""
+
+
+@click.option("--default", "show_default", is_flag=True, help="Print the commented file with the defaults.")
+def site_command(invocation: Invocation, show_default: bool) -> int:
+    """Print the site that the other commands would see."""
+
+    def shown() -> Report:
+        if show_default:
+            text = DEFAULTS.read_text(encoding="utf-8")
+            return Report(text, {"toml": text})
+        loaded = invocation.load_site()
+        values = loaded.values()
+        lines, section = [], ""
+        for spec in SPECS:
+            if spec.section != section:
+                section = spec.section
+                lines.append(f"[{section}]")
+            setting = f"{spec.name} = {toml(values[section][spec.name])}"
+            lines.append(f"{setting:<58} # {loaded.origins[spec.path]}")
+        return Report("\n".join(lines), {"site": values, "origins": dict(loaded.origins)})
+
+    return invocation.finish(shown)
+
+
+def toml(value: Any) -> str:
+    """A value as TOML has it. Source: TOML 1.0, basic strings."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(toml(item) for item in value)}]"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
+    return repr(value)
+
+
+command = make_command("site", HELP)(site_command)

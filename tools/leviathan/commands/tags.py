@@ -1,0 +1,41 @@
+"""`leviathan tags`."""
+
+import os
+
+import click
+
+from leviathan.options import Invocation, make_command
+from leviathan.output import Report
+
+HELP = """List the tags that the registry has, as `curl REGISTRY/v2/NAME/tags/list` does.
+
+\b
+Examples:
+  leviathan tags
+  leviathan tags --registry registry.example:5000 --https --json
+"""
+
+
+@click.option("--plain-http/--https", default=None, help="Whether the registry speaks HTTP (registry.plain_http).")
+@click.option("--repository", metavar="NAME", help="Repository (image.repository).")
+@click.option("--registry", metavar="HOST[:PORT]", help="Registry (registry.host).")
+def tags_command(invocation: Invocation) -> int:
+    """Ask the registry for its tags."""
+
+    def listed() -> Report:
+        from leviathan.push import Around, connect, tags_json  # noqa: PLC0415 - the HTTP client is slow to import
+
+        site = invocation.load_site().site
+        client = connect(site, Around(os.environ, invocation.console))
+        try:
+            tags = tuple(client.tags())
+        finally:
+            client.transport.close()
+        return Report(tags_json(site.image.repository, tags), {"name": site.image.repository, "tags": list(tags)})
+
+    return invocation.finish(listed)
+
+
+command = make_command(
+    "tags", HELP, registry="registry.host", repository="image.repository", plain_http="registry.plain_http"
+)(tags_command)

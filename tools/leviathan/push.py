@@ -1,0 +1,256 @@
+"""Brings an image from its OCI layout into the registry: looks first, sends what is missing, sets the tag last."""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from leviathan.errors import RegistryError
+from leviathan.oci.layout import Blob, Image, Manifest, load_image
+from leviathan.output import Console
+from leviathan.progress import Meter, size_text, time_text
+from leviathan.registry.attempts import Stopped
+from leviathan.registry.client import Client
+from leviathan.registry.credentials import config_path, find_credentials
+from leviathan.registry.retry import Backoff
+from leviathan.registry.sessions import Sessions, state_home
+from leviathan.registry.transport import Transport
+from leviathan.registry.upload import How, Outcome, Uploader
+from leviathan.site import Site
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push did: `outcomes` has one entry a blob; `tags` is None when nothing had to be changed."""
+
+    reference: str
+    digest: str
+    image: Image
+    outcomes: tuple[Outcome, ...]
+    manifests_sent: int
+    tag_moved: bool
+    seconds: float
+    dry_run: bool = False
+    tags: tuple[str, ...] | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether the registry is (in a dry run: would be) different from before."""
+        return self.tag_moved or self.manifests_sent > 0 or any(each.how is not How.PRESENT for each in self.outcomes)
+
+    def count(self, how: How) -> int:
+        """How many blobs came to be there in this way."""
+        return sum(each.how is how for each in self.outcomes)
+
+    @property
+    def sent(self) -> int:
+        """Bytes of blobs that went out, those sent again included."""
+        return sum(each.sent for each in self.outcomes)
+
+    def text(self) -> str:
+        """The result for people; its last line is what `curl REGISTRY/v2/NAME/tags/list` prints."""
+        head = f"{self.reference}@{self.digest}"
+        if not self.changed:
+            return f"{head}\nnothing to do: {len(self.outcomes)} blobs, {size_text(self.image.size)}, all there already"
+        if self.dry_run:
+            size = sum(each.blob.size for each in self.outcomes if each.how is How.MISSING)
+            return f"{head}\nwould send {self.count(How.MISSING)} of {len(self.outcomes)} blobs, {size_text(size)}"
+        speed = f" at {size_text(self.sent / self.seconds)}/s" if self.sent and self.seconds > 0 else ""
+        parts = [
+            f"{self.count(How.SENT)} blobs sent ({size_text(self.sent)} in {time_text(self.seconds)}{speed})",
+            *([f"{self.count(How.MOUNTED)} mounted"] if self.count(How.MOUNTED) else []),
+            f"{self.count(How.PRESENT)} there already",
+        ]
+        name = self.reference.split("/", 1)[1].rsplit(":", 1)[0]
+        return f"{head}\n{', '.join(parts)}\n{tags_json(name, self.tags or ())}"
+
+    def data(self) -> dict[str, Any]:
+        """The result for programs."""
+        return {
+            "reference": self.reference,
+            "digest": self.digest,
+            "changed": self.changed,
+            "dry_run": self.dry_run,
+            "bytes": self.image.size,
+            "bytes_sent": self.sent,
+            "seconds": round(self.seconds, 3),
+            "tag_moved": self.tag_moved,
+            "tags": list(self.tags) if self.tags is not None else None,
+            "blobs": [
+                {
+                    "digest": each.blob.digest,
+                    "bytes": each.blob.size,
+                    "how": each.how.value,
+                    "bytes_sent": each.sent,
+                    "resumed_at": each.resumed_at,
+                }
+                for each in self.outcomes
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Around:
+    """What surrounds a push: the environment, the console, the event that stops it, the waits between attempts."""
+
+    environ: Mapping[str, str]
+    console: Console
+    stop: threading.Event = field(default_factory=threading.Event)
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+def tags_json(name: str, tags: tuple[str, ...]) -> str:
+    """A tag list as the registry prints it."""
+    return json.dumps({"name": name, "tags": list(tags)}, separators=(",", ":"))
+
+
+def connect(site: Site, around: Around) -> Client:
+    """A client for the site's registry and repository.
+
+    Errors: RegistryError when the credentials or the CA file cannot be read.
+    """
+    host = site.registry.host
+    transport = Transport(
+        host,
+        plain_http=site.registry.plain_http,
+        ca_file=site.registry.ca_file,
+        credentials=find_credentials(host, config_path(around.environ)),
+        timeout_s=site.push.timeout_s,
+        connections=site.push.parallel,
+        console=around.console,
+    )
+    return Client(
+        transport,
+        site.image.repository,
+        retries=site.push.retries,
+        stop=around.stop,
+        console=around.console,
+        backoff=around.backoff,
+    )
+
+
+def push(site: Site, around: Around, *, dry_run: bool = False) -> Pushed:
+    """Push the image of `site.image.layout` to `site.registry.host`/`site.image.repository`:`site.image.tag`.
+
+    With `dry_run` it only looks; what it would send has the outcome MISSING.
+
+    Errors: LayoutError, RegistryError; Stopped when `around.stop` was set, after the chunks under way have arrived.
+    """
+    image = load_image(Path(site.image.layout), site.image.tag)
+    client = connect(site, around)
+    sessions = Sessions(state_home(around.environ), site.registry.host, site.image.repository)
+    try:
+        with sessions.locked(client.attempts("push"), around.console):
+            return _Push(site, image, client, sessions, around).run(dry_run=dry_run)
+    finally:
+        client.transport.close()
+
+
+class _Push:
+    def __init__(self, site: Site, image: Image, client: Client, sessions: Sessions, around: Around) -> None:
+        self.site = site
+        self.image = image
+        self.client = client
+        self.sessions = sessions
+        self.around = around
+
+    def run(self, *, dry_run: bool) -> Pushed:
+        began = self.around.console.clock()
+        tag, top = self.site.image.tag, self.image.top
+        looks: list[Callable[[], bool]] = [partial(self._has, blob) for blob in self.image.blobs]
+        looks += [partial(self._known, each.digest, each.digest) for each in self.image.manifests]
+        looks += [partial(self._known, tag, top.digest)]
+        found = self._all(looks, lambda look: look())
+        blobs_found, manifests_found = found[: len(self.image.blobs)], found[len(self.image.blobs) : -1]
+        missing = [blob for blob, there in zip(self.image.blobs, blobs_found, strict=True) if not there]
+        unsent = [each for each, there in zip(self.image.manifests, manifests_found, strict=True) if not there]
+        if dry_run:
+            outcomes = {blob.digest: Outcome(blob, How.MISSING) for blob in missing}
+        else:
+            outcomes = self._upload(missing)
+            for manifest in unsent:
+                self._store(manifest.digest, manifest)
+            if not found[-1]:
+                self._store(tag, top)
+        done = Pushed(
+            reference=f"{self.site.registry.host}/{self.site.image.repository}:{tag}",
+            digest=top.digest,
+            image=self.image,
+            outcomes=tuple(outcomes.get(blob.digest, Outcome(blob, How.PRESENT)) for blob in self.image.blobs),
+            manifests_sent=len(unsent),
+            tag_moved=not found[-1],
+            seconds=self.around.console.clock() - began,
+            dry_run=dry_run,
+        )
+        return replace(done, tags=tuple(self.client.tags())) if done.changed and not dry_run else done
+
+    def _upload(self, missing: list[Blob]) -> dict[str, Outcome]:
+        if not missing:
+            return {}
+        total = sum(blob.size for blob in missing)
+        self.around.console.say(
+            f"push: {len(missing)} of {len(self.image.blobs)} blobs to send, {size_text(total)},"
+            f" to {self.client.base.removesuffix('/v2/' + self.site.image.repository)}/{self.site.image.repository}"
+        )
+        with Meter(self.around.console, "push", total, heartbeat_s=self.site.push.heartbeat_s) as meter:
+            uploader = Uploader(
+                self.client,
+                self.sessions,
+                meter,
+                chunk=self.site.push.chunk_mib << 20,
+                mount_from=self.site.push.mount_from,
+            )
+            # The largest first: the last blob under way is then a small one.
+            largest_first = sorted(missing, key=lambda blob: (-blob.size, blob.digest))
+            done = self._all(largest_first, uploader.upload)
+        return {each.blob.digest: each for each in done}
+
+    def _all(self, items: list[T], work: Callable[[T], U]) -> list[U]:
+        """Do `work` on all items, several at once; the first failure stops the others after their chunk."""
+        with ThreadPoolExecutor(self.site.push.parallel, thread_name_prefix="push") as pool:
+            futures: list[Future[U]] = [pool.submit(work, item) for item in items]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+                if any(future.done() and future.exception() is not None for future in futures):
+                    self._halt(futures)
+            except BaseException:
+                self._halt(futures)
+                raise
+        errors = [error for future in futures if not future.cancelled() and (error := future.exception()) is not None]
+        if errors:
+            # A blob that failed tells more than those that were stopped because of it.
+            raise next((error for error in errors if not isinstance(error, Stopped)), errors[0])
+        return [future.result() for future in futures]
+
+    def _halt(self, futures: list["Future[U]"]) -> None:
+        self.around.stop.set()
+        for future in futures:
+            future.cancel()
+
+    def _has(self, blob: Blob) -> bool:
+        present = self.client.head_blob(blob.digest)
+        return present is not None and present.size in (None, blob.size)
+
+    def _known(self, reference: str, digest: str) -> bool:
+        present = self.client.head_manifest(reference)
+        return present is not None and (present.digest == digest or (not present.digest and reference == digest))
+
+    def _store(self, reference: str, manifest: Manifest) -> None:
+        """Store a manifest and look whether the registry now has it."""
+        self.client.put_manifest(reference, manifest)
+        present = self.client.head_manifest(reference)
+        if present is None or present.digest not in ("", manifest.digest):
+            has = "nothing" if present is None else present.digest
+            raise RegistryError(
+                "the registry has another manifest than was stored",
+                where=f"{self.client.base}/manifests/{reference}",
+                why=f"it has {has} instead of {manifest.digest}",
+                remedy="see whether someone else pushes the same tag, then push again",
+            )

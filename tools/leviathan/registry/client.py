@@ -1,0 +1,277 @@
+"""The requests of a push, one method each, for one repository.
+
+Source: OCI distribution specification 1.1, "Push". Requests without a body are tried again by themselves; those that
+carry blob bytes are not, because the caller must first learn where the registry stands.
+"""
+
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+
+import httpx
+
+from leviathan.errors import RegistryError
+from leviathan.oci.layout import Manifest
+from leviathan.output import Console
+from leviathan.registry.attempts import Attempts, Trouble
+from leviathan.registry.auth import scope
+from leviathan.registry.retry import PASSING, Backoff
+from leviathan.registry.transport import Body, Broken, Transport, error_text
+
+OCTETS = {"Content-Type": "application/octet-stream"}
+ACCEPT = ", ".join(
+    (
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Session:
+    """An upload under way: where to send, how many bytes the registry has, the smallest chunk it takes."""
+
+    location: str
+    offset: int
+    min_chunk: int = 0
+
+
+@dataclass(frozen=True)
+class Present:
+    """A blob or manifest that the registry has: its size in bytes and digest, as far as it says."""
+
+    size: int | None
+    digest: str
+
+
+class Client:
+    """One repository of a registry.
+
+    Arguments: `retries`, failures in a row that are forgiven; `stop` ends waiting; `backoff` for tests.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        repository: str,
+        *,
+        retries: int,
+        stop: threading.Event,
+        console: Console,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.transport = transport
+        self.repository = repository
+        self.retries = retries
+        self.stop = stop
+        self.console = console
+        self.backoff = backoff if backoff is not None else Backoff()
+        self.base = f"{transport.base}/v2/{repository}"
+        self._scopes = (scope(repository, push=True),)
+
+    def attempts(self, what: str) -> Attempts:
+        """A fresh count of attempts for `what`."""
+        return Attempts(
+            what, where=self.base, limit=self.retries, stop=self.stop, console=self.console, backoff=self.backoff
+        )
+
+    def head_blob(self, digest: str, repository: str | None = None) -> Present | None:
+        """The blob, if the registry has it in this (or another) repository."""
+        other = (scope(repository, push=False),) if repository else ()
+        url = f"{self.transport.base}/v2/{repository or self.repository}/blobs/{digest}"
+        response = self._steady("look for a blob", "HEAD", url, {200, 404}, scopes=(*self._scopes, *other))
+        return _present(response) if response.status_code == 200 else None
+
+    def head_manifest(self, reference: str) -> Present | None:
+        """The manifest that a tag or digest names, if the registry has it."""
+        response = self._steady(
+            "look for the manifest",
+            "HEAD",
+            f"{self.base}/manifests/{reference}",
+            {200, 404},
+            headers={"Accept": ACCEPT},
+        )
+        return _present(response) if response.status_code == 200 else None
+
+    def put_manifest(self, reference: str, manifest: Manifest) -> None:
+        """Store a manifest under a tag or its digest.
+
+        Errors: RegistryError when the registry refuses it or stores it under another digest.
+        """
+        response = self._steady(
+            "store the manifest",
+            "PUT",
+            f"{self.base}/manifests/{reference}",
+            {201},
+            headers={"Content-Type": manifest.media_type, "Content-Length": str(len(manifest.body))},
+            body=lambda: (manifest.body,),
+        )
+        self.same_digest(response, manifest.digest)
+
+    def tags(self) -> list[str]:
+        """All tags of the repository, sorted; the answer's pages are followed."""
+        found: list[str] = []
+        url: str | None = f"{self.base}/tags/list"
+        while url is not None:
+            response = self._steady("list the tags", "GET", url, {200, 404})
+            if response.status_code == 404:
+                break
+            try:
+                found += [str(tag) for tag in response.json().get("tags") or []]
+            except (ValueError, AttributeError):
+                raise self.refused("list the tags", response) from None
+            after = response.links.get("next", {}).get("url")
+            url = self.transport.resolve(after) if after else None
+        return sorted(set(found))
+
+    def mount(self, digest: str, source: str) -> Session | None:
+        """Have the blob of another repository linked into this one; None when done, else the session opened instead."""
+        scopes = (*self._scopes, scope(source, push=False))
+        url = f"{self.base}/blobs/uploads/?{urlencode({'mount': digest, 'from': source})}"
+        response = self._steady("mount a blob", "POST", url, {201, 202}, headers={"Content-Length": "0"}, scopes=scopes)
+        if response.status_code == 201:
+            self.same_digest(response, digest)
+            return None
+        return self._session(response, 0)
+
+    def start(self) -> Session:
+        """Open an upload."""
+        url = f"{self.base}/blobs/uploads/"
+        return self._session(self._steady("start an upload", "POST", url, {202}, headers={"Content-Length": "0"}), 0)
+
+    def status(self, location: str) -> Session | None:
+        """How far an upload is; None when the registry does not know it (any more)."""
+        response = self._steady("ask for the upload's status", "GET", location, {200, 204, 400, 404, 405, 410})
+        if response.status_code not in (200, 204) or "range" not in response.headers:
+            return None
+        return self._session(response, 0, location)
+
+    def cancel(self, location: str) -> None:
+        """Give an upload up; a registry that cannot is left to clean up by itself."""
+        try:
+            self.transport.request("DELETE", location, scopes=self._scopes)
+        except (Broken, RegistryError) as error:
+            self.console.debug(f"cannot cancel an upload: {error}")
+
+    def patch(self, session: Session, length: int, body: Body) -> httpx.Response:
+        """Send `length` bytes that follow the session's offset.
+
+        Errors: Trouble when the attempt may be made again, after asking for the status.
+        """
+        last = session.offset + length - 1
+        headers = {**OCTETS, "Content-Length": str(length), "Content-Range": f"{session.offset}-{last}"}
+        return self._once("PATCH", session.location, headers, body)
+
+    def finish(self, session: Session, digest: str, *, length: int = 0, body: Body | None = None) -> httpx.Response:
+        """Close an upload, with the blob's `length` bytes when `body` is given (a monolithic upload).
+
+        Errors: Trouble when the attempt may be made again, after asking for the status.
+        """
+        headers = {**OCTETS, "Content-Length": str(length)}
+        return self._once("PUT", with_digest(session.location, digest), headers, body)
+
+    def after(self, response: httpx.Response, session: Session, sent_to: int) -> Session:
+        """The session after an answer; `sent_to` is where it stands if the registry does not say."""
+        return self._session(response, sent_to, session.location, session.min_chunk)
+
+    def same_digest(self, response: httpx.Response, digest: str) -> None:
+        """Hold the registry to the digest.
+
+        Errors: RegistryError when its Docker-Content-Digest names another one.
+        """
+        found = response.headers.get("docker-content-digest", digest)
+        if found != digest:
+            raise RegistryError(
+                "the registry stored something else",
+                where=self.base,
+                why=f"it names {found} instead of {digest}",
+                remedy="check the registry's storage, and what stands between here and it",
+            )
+
+    def refused(self, what: str, response: httpx.Response) -> RegistryError:
+        """The error for an answer that no further attempt changes."""
+        return RegistryError(
+            f"the registry refuses to {what}",
+            where=self.base,
+            why=f"{response.status_code} {error_text(response)}",
+            remedy=f"see the registry's log; by hand: curl -i {self.transport.base}/v2/",
+        )
+
+    def _session(self, response: httpx.Response, offset: int, location: str = "", min_chunk: int = 0) -> Session:
+        target = response.headers.get("location", location)
+        if not target:
+            raise self.refused("say where to upload", response)
+        told = received(response.headers)
+        smallest = response.headers.get("oci-chunk-min-length", "")
+        return Session(
+            self.transport.resolve(target),
+            offset if told is None else told,
+            int(smallest) if smallest.isdigit() else min_chunk,
+        )
+
+    def _once(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        body: Body | None,
+        scopes: tuple[str, ...] | None = None,
+    ) -> httpx.Response:
+        try:
+            response = self.transport.request(method, url, scopes=scopes or self._scopes, headers=headers, body=body)
+        except Broken as error:
+            raise Trouble(f"connection lost ({error})") from None
+        if response.status_code in PASSING:
+            reason = f"the registry answered {response.status_code} {error_text(response)}"
+            raise Trouble(reason, response.headers.get("retry-after"))
+        return response
+
+    def _steady(
+        self,
+        what: str,
+        method: str,
+        url: str,
+        good: set[int],
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        scopes: tuple[str, ...] | None = None,
+    ) -> httpx.Response:
+        attempts = self.attempts(what)
+        while True:
+            attempts.check()
+            try:
+                response = self._once(method, url, headers, body, scopes)
+            except Trouble as trouble:
+                attempts.failed(trouble.reason, trouble.retry_after)
+                continue
+            if response.status_code not in good:
+                raise self.refused(what, response)
+            return response
+
+
+def received(headers: Mapping[str, str]) -> int | None:
+    """Bytes that the registry has by its Range header (`0-1023`, also `bytes=0-1023`); None when it does not say.
+
+    `0-0` is what registries send for none as well as for one byte; it is read as none.
+    """
+    match = re.fullmatch(r"(?:bytes=)?\s*0-(\d+)", headers.get("range", ""))
+    if match is None:
+        return None
+    return int(match[1]) + 1 if int(match[1]) > 0 else 0
+
+
+def with_digest(location: str, digest: str) -> str:
+    """An upload's URL with the digest added to whatever query it has."""
+    parts = urlsplit(location)
+    query = f"{parts.query}&" if parts.query else ""
+    return urlunsplit(parts._replace(query=f"{query}digest={quote(digest, safe=':')}"))
+
+
+def _present(response: httpx.Response) -> Present:
+    length = response.headers.get("content-length", "")
+    return Present(int(length) if length.isdigit() else None, response.headers.get("docker-content-digest", ""))

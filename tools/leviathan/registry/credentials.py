@@ -1,0 +1,120 @@
+"""Credentials from Docker's config file: `auths`, `credHelpers` and `credsStore`.
+
+Source of the format: docker-cli's config file reference and the docker-credential-helpers protocol
+(`docker-credential-NAME get`, the registry on stdin, JSON with Username and Secret on stdout).
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from leviathan.errors import ProcessError, RegistryError
+from leviathan.process import Done, run
+
+#: What a helper prints, and exits with 1, when it has nothing for a registry.
+NOT_FOUND = "credentials not found"
+#: The user name with which a helper marks its secret as an identity token.
+TOKEN_USER = "<token>"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A user name and password, or an identity token for the token server."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+
+    def basic(self) -> str:
+        """The value of an Authorization header for basic authentication."""
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+
+def config_path(environ: Mapping[str, str]) -> Path:
+    """Docker's config file: below $DOCKER_CONFIG, else below ~/.docker."""
+    folder = environ.get("DOCKER_CONFIG")
+    return (Path(folder) if folder else Path(environ.get("HOME", "/")) / ".docker") / "config.json"
+
+
+def find_credentials(host: str, path: Path, *, runner: Callable[..., Done] = run) -> Credentials | None:
+    """The credentials for the registry `host` (with port) in the config file `path`; None when there are none.
+
+    Errors: RegistryError when the file cannot be read as Docker's config, or a helper fails.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RegistryError(
+            "cannot read Docker's config", where=str(path), why=str(error), remedy=f"docker login {host}"
+        ) from None
+    if not isinstance(content, dict):
+        raise RegistryError("Docker's config is no JSON object", where=str(path), remedy=f"docker login {host}")
+    helper = _for_host(content.get("credHelpers"), host) or content.get("credsStore")
+    if helper:
+        found = _ask(str(helper), host, runner)
+        if found is not None:
+            return found
+    entry = _for_host(content.get("auths"), host)
+    return _decode(entry, host, path) if isinstance(entry, dict) else None
+
+
+def bare_host(name: str) -> str:
+    """The key of a config entry without scheme and path: `https://reg.example:5000/v2/` is `reg.example:5000`."""
+    return name.split("://", 1)[-1].split("/", 1)[0]
+
+
+def _for_host(table: Any, host: str) -> Any:
+    if not isinstance(table, dict):
+        return None
+    return table.get(host) or next((value for name, value in table.items() if bare_host(name) == host), None)
+
+
+def _decode(entry: Mapping[str, Any], host: str, path: Path) -> Credentials | None:
+    if entry.get("identitytoken"):
+        return Credentials(identity_token=str(entry["identitytoken"]))
+    if entry.get("auth"):
+        try:
+            username, separator, password = base64.b64decode(str(entry["auth"]), validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            separator = username = password = ""
+        if not separator:
+            raise RegistryError(
+                "the auth entry is not base64 of user:password", where=f"{path}, {host}", remedy=f"docker login {host}"
+            )
+        return Credentials(username, password.rstrip("\0"))
+    if entry.get("username"):
+        return Credentials(str(entry["username"]), str(entry.get("password", "")))
+    return None
+
+
+def _ask(helper: str, host: str, runner: Callable[..., Done]) -> Credentials | None:
+    program = f"docker-credential-{helper}"
+    try:
+        done = runner([program, "get"], stdin=host, timeout_s=60.0, check=False)
+    except ProcessError as error:
+        raise RegistryError(
+            "the credential helper cannot be run",
+            where=program,
+            why=error.why or error.what,
+            remedy=f"install {program} or run docker login {host}",
+        ) from None
+    if done.status != 0:
+        if NOT_FOUND in (done.stdout + done.stderr).lower():
+            return None
+        raise RegistryError(
+            "the credential helper failed", where=program, why=done.tail(), remedy=f"echo {host} | {program} get"
+        )
+    try:
+        answer = json.loads(done.stdout)
+        username, secret = str(answer["Username"]), str(answer["Secret"])
+    except (ValueError, KeyError, TypeError):
+        raise RegistryError(
+            "the credential helper answered no credentials", where=program, remedy=f"echo {host} | {program} get"
+        ) from None
+    return Credentials(identity_token=secret) if username == TOKEN_USER else Credentials(username, secret)

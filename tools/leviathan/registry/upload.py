@@ -1,0 +1,282 @@
+"""Gets one blob into the registry: look, mount, resume or start, send in chunks, close, look again.
+
+Each failure leads back to one question, "how far is it?" (GET on the upload), and the answer decides: go on at that
+byte, or start again when the registry has forgotten the upload.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from leviathan.errors import RegistryError
+from leviathan.oci.layout import Blob
+from leviathan.progress import Meter, size_text
+from leviathan.registry.attempts import Attempts, Trouble
+from leviathan.registry.client import Client, Present, Session
+from leviathan.registry.reader import BlobReader
+from leviathan.registry.sessions import Sessions
+from leviathan.registry.transport import Body, error_text
+
+SMALLEST_CHUNK = 1 << 20
+#: What a registry without chunk support answers to a PATCH.
+NO_CHUNKS = frozenset({405, 415, 501})
+
+
+class How(Enum):
+    """How a blob came to be in the registry; MISSING only where nothing was to be changed (a dry run)."""
+
+    PRESENT = "present"
+    MOUNTED = "mounted"
+    SENT = "sent"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done for one blob: `sent` bytes went out, from byte `resumed_at`, which an earlier run had reached."""
+
+    blob: Blob
+    how: How
+    sent: int = 0
+    resumed_at: int = 0
+
+
+class Lost(Exception):
+    """The registry does not know the upload (any more), or holds other bytes than ours: it starts again."""
+
+
+class Uploader:
+    """Uploads blobs to one repository; safe to use from several threads, one blob in each.
+
+    Arguments: `chunk`, bytes in one request; `mount_from`, other repositories that may hold the blob; `meter` shows
+    progress.
+    """
+
+    def __init__(
+        self, client: Client, sessions: Sessions, meter: Meter, *, chunk: int, mount_from: Sequence[str] = ()
+    ) -> None:
+        self.client = client
+        self.sessions = sessions
+        self.meter = meter
+        self.chunk = chunk
+        self.mount_from = mount_from
+        self.chunks_work = True
+
+    def upload(self, blob: Blob) -> Outcome:
+        """Get `blob`, which the registry lacks, into it.
+
+        Errors: RegistryError, LayoutError, Stopped.
+        """
+        with BlobReader(blob) as reader:
+            return _Upload(self, blob, reader).run()
+
+
+class _Upload:
+    """One blob on its way."""
+
+    def __init__(self, uploader: Uploader, blob: Blob, reader: BlobReader) -> None:
+        self.up = uploader
+        self.client = uploader.client
+        self.blob = blob
+        self.reader = reader
+        self.attempts: Attempts = self.client.attempts(f"upload {blob.digest[7:19]} ({size_text(blob.size)})")
+        self.shown = 0  # bytes of this blob that the meter counts as done
+        self.sent = 0
+        self.resumed_at = 0
+        self.best = 0  # the furthest the registry has come
+        self.rejected = False
+
+    def run(self) -> Outcome:
+        session = self._resume()
+        if session is None:
+            if self._mounted():
+                self.up.meter.found(self.blob.size)
+                return Outcome(self.blob, How.MOUNTED)
+        else:
+            self.resumed_at = session.offset
+        while True:
+            try:
+                if session is None:
+                    session = self._start()
+                session = self._send(session)
+                break
+            except Trouble as trouble:
+                self.attempts.failed(trouble.reason, trouble.retry_after)
+                session = self._where(session)
+            except Lost as lost:
+                if self._there():
+                    break
+                self.attempts.failed(str(lost))
+                session = None
+            if session is None and self._there():
+                break
+        self._verify()
+        self.up.sessions.drop(self.blob)
+        self._show(self.blob.size)
+        return Outcome(self.blob, How.SENT, self.sent, self.resumed_at)
+
+    def _resume(self) -> Session | None:
+        saved = self.up.sessions.load(self.blob)
+        session = self._where(saved)
+        if saved is not None and session is None:
+            self.client.console.say(f"{self.attempts.what}: the registry has forgotten the upload, it starts again")
+        elif session is not None:
+            self.up.meter.found(session.offset)
+            self.shown = self.best = session.offset
+            percent = 100 * session.offset // max(self.blob.size, 1)
+            self.client.console.say(f"{self.attempts.what}: going on at byte {session.offset} ({percent} %)")
+        return session
+
+    def _where(self, session: Session | None) -> Session | None:
+        """Where the registry stands with an upload; None when it starts again."""
+        if session is None:
+            return None
+        found = self.client.status(session.location)
+        if found is None or found.offset > self.blob.size:
+            self.up.sessions.drop(self.blob)
+            return None
+        return self._advanced(replace(found, min_chunk=max(found.min_chunk, session.min_chunk)))
+
+    def _mounted(self) -> bool:
+        for source in self.up.mount_from:
+            try:
+                if self.client.head_blob(self.blob.digest, source) is None:
+                    continue
+                session = self.client.mount(self.blob.digest, source)
+            except RegistryError as error:
+                self.client.console.debug(f"cannot mount from {source}: {error}")
+                continue
+            if session is None:
+                return True
+            self.client.cancel(session.location)
+        return False
+
+    def _start(self) -> Session:
+        session = self.client.start()
+        if self.blob.size > self.up.chunk:
+            self.up.sessions.save(self.blob, session)
+        self._show(0)
+        return session
+
+    def _send(self, session: Session) -> Session:
+        """Send what is missing and close the upload.
+
+        Errors: Trouble and Lost lead to another round.
+        """
+        chunk = max(self.up.chunk, session.min_chunk)
+        if session.offset == 0 and (self.blob.size <= chunk or not self.up.chunks_work):
+            self._close(session, whole=True)
+            return session
+        self.reader.catch_up(session.offset)
+        while session.offset < self.blob.size:
+            if not self.up.chunks_work:
+                self.client.cancel(session.location)
+                raise Lost("the registry takes no chunks, the blob goes in one piece")
+            session = self._chunk(session, min(max(self.up.chunk, session.min_chunk), self.blob.size - session.offset))
+        self._close(session)
+        return session
+
+    def _chunk(self, session: Session, length: int) -> Session:
+        self.attempts.check()
+        response = self.client.patch(session, length, self._body(session.offset, length))
+        status = response.status_code
+        if status in (201, 202, 204):
+            after = self.client.after(response, session, session.offset + length)
+            if after.offset > session.offset + length or after.offset <= session.offset:
+                raise Lost(f"the registry counts {after.offset} bytes after {session.offset} + {length} were sent")
+            after = self._advanced(after)
+            self.up.sessions.save(self.blob, after)
+            return after
+        if status == 416:
+            known = self._where(session)
+            if known is None or known.offset == session.offset:
+                self.client.cancel(session.location)
+                raise Lost(f"the registry refuses the range from byte {session.offset} and names no other")
+            self.reader.catch_up(known.offset)
+            return known
+        if status == 413 and self.up.chunk > SMALLEST_CHUNK:
+            self.up.chunk = max(SMALLEST_CHUNK, self.up.chunk // 2)
+            self.client.console.say(f"the registry finds the chunk too large; now {size_text(self.up.chunk)}")
+            raise Trouble("chunk too large")
+        if session.offset == 0 and (status in NO_CHUNKS or "UNSUPPORTED" in error_text(response)):
+            self.up.chunks_work = False
+            return session
+        if status in (404, 410) or (status == 400 and "BLOB_UPLOAD" in error_text(response)):
+            raise Lost(f"the registry has forgotten the upload at byte {session.offset}")
+        raise self.client.refused("take a chunk", response)
+
+    def _close(self, session: Session, *, whole: bool = False) -> None:
+        """Close the upload, sending the blob with it when `whole`."""
+        self.attempts.check()
+        if whole:
+            body = self._body(0, self.blob.size)
+            response = self.client.finish(session, self.blob.digest, length=self.blob.size, body=body)
+        else:
+            self._sound(session)
+            response = self.client.finish(session, self.blob.digest)
+        if response.status_code in (201, 204):
+            self.client.same_digest(response, self.blob.digest)
+            return
+        self._sound(session)
+        if response.status_code in (404, 410) or "BLOB_UPLOAD" in error_text(response):
+            raise Lost("the registry has forgotten the upload")
+        if response.status_code == 416:
+            raise Trouble("the registry misses bytes")
+        if "DIGEST" in error_text(response) and not self.rejected:
+            self.rejected = True
+            raise Lost(f"the registry received other bytes than were sent ({error_text(response)})")
+        raise self.client.refused("close the upload", response)
+
+    def _sound(self, session: Session) -> None:
+        """Check our own bytes; a damaged blob must not lie about as an upload."""
+        try:
+            self.reader.check()
+        except Exception:
+            self.client.cancel(session.location)
+            self.up.sessions.drop(self.blob)
+            raise
+
+    def _there(self) -> bool:
+        """Whether the blob has arrived after all, as when only the last answer was lost."""
+        return self.client.head_blob(self.blob.digest) is not None
+
+    def _verify(self) -> None:
+        """Ask for the blob and compare digest and size."""
+        present: Present | None = self.client.head_blob(self.blob.digest)
+        while present is None:
+            self.attempts.failed("the blob is not there yet")
+            present = self.client.head_blob(self.blob.digest)
+        wrong_size = present.size is not None and present.size != self.blob.size
+        if wrong_size or (present.digest and present.digest != self.blob.digest):
+            raise RegistryError(
+                "the registry has another blob than was sent",
+                where=self.client.base,
+                why=f"{present.digest}, {present.size} bytes instead of {self.blob.digest}, {self.blob.size} bytes",
+                remedy="check the registry's storage, and what stands between here and it",
+            )
+
+    def _body(self, start: int, length: int) -> Body:
+        def moved(count: int) -> None:
+            self.sent += count
+            self.shown += count
+            self.up.meter.add(count)
+
+        def pieces() -> Iterable[bytes]:
+            self._show(start)
+            return self.reader.pieces(start, length, moved)
+
+        return pieces
+
+    def _advanced(self, session: Session) -> Session:
+        """Note where the registry stands; new bytes there forgive earlier failures."""
+        if session.offset > self.best:
+            self.best = session.offset
+            self.attempts.progress()
+        self._show(session.offset)
+        return session
+
+    def _show(self, offset: int) -> None:
+        """Have the meter count `offset` bytes of this blob as done."""
+        if offset != self.shown:
+            difference, self.shown = offset - self.shown, offset
+            self.up.meter.found(difference)

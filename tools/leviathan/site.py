@@ -1,0 +1,173 @@
+"""The site: one typed, frozen value with everything that differs from cluster to cluster.
+
+The defaults are the runbook's and stand in `site.toml` beside this module, nowhere else.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated
+
+from leviathan.quantity import parse_quantity
+from leviathan.site_keys import Key, between, like, quantity
+
+NAME = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+HOST = r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?)(:[0-9]{1,5})?"
+REPOSITORY = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
+TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+DIGEST = r"sha256:[0-9a-f]{64}"
+PARTITION = r"/dev/(nvme[0-9]+n[0-9]+p[0-9]+|sd[a-z]+[0-9]+|disk/by-(id|path|partuuid|partlabel|uuid|label)/\S+)"
+ABSOLUTE = r"/|(/[^/\s]+)+"
+
+
+class Variant(Enum):
+    """How the partition gets into the pod."""
+
+    PRIVILEGED = "privileged"
+    UNPRIVILEGED = "unprivileged"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Where the image goes."""
+
+    host: Annotated[str, Key("registry, with its port", **like(HOST, "192.168.3.10:5000"))]
+    plain_http: Annotated[bool, Key("whether the registry speaks HTTP instead of HTTPS")]
+    ca_file: Annotated[str, Key("PEM file of the authority that signed its certificate; empty: the system's")]
+
+
+@dataclass(frozen=True)
+class Image:
+    """Which image."""
+
+    repository: Annotated[str, Key("repository on the registry", **like(REPOSITORY, "omni/engine"))]
+    tag: Annotated[str, Key("tag that is set last", **like(TAG, "leviathan-standard"))]
+    layout: Annotated[str, Key("folder with the OCI image layout", **like(r".+", "result"))]
+    digest: Annotated[str, Key("digest that render pins; empty: the layout's", **like(f"({DIGEST})?", "sha256:64 hex"))]
+
+
+@dataclass(frozen=True)
+class Push:
+    """How the image is uploaded."""
+
+    parallel: Annotated[int, Key("blobs under way at once", **between(1, 32))]
+    chunk_mib: Annotated[int, Key("MiB in one request", **between(1, 1024, "MiB"))]
+    retries: Annotated[int, Key("attempts in a row without a new byte", **between(0, 100))]
+    timeout_s: Annotated[int, Key("seconds without an answer", **between(1, 3600, "s"))]
+    heartbeat_s: Annotated[int, Key("seconds between progress lines without a terminal", **between(1, 3600, "s"))]
+    mount_from: Annotated[tuple[str, ...], Key("other repositories of the registry that may hold blobs")]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where the engine runs."""
+
+    context: Annotated[str, Key("kubeconfig context; empty: the current one")]
+    namespace: Annotated[str, Key("namespace of all objects", **like(NAME, "ai-workloads"))]
+    node: Annotated[
+        str, Key("node with the GPUs and the NVMe", **like(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", "talos-u8k-rze"))
+    ]
+    address: Annotated[str, Key("address where the NodePort answers", **like(HOST, "192.168.3.2"))]
+    runtime_class: Annotated[str, Key("RuntimeClass of the pod", **like(NAME, "nvidia"))]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Names of the objects."""
+
+    variant: Annotated[Variant, Key("how the partition gets into the pod")]
+    deployment: Annotated[str, Key("name of the Deployment", **like(NAME, "cortex-leviathan"))]
+    service: Annotated[str, Key("name of the Service", **like(NAME, "leviathan-inference"))]
+    app: Annotated[str, Key("label app of the pod", **like(NAME, "leviathan-671b"))]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The engine's flags."""
+
+    model_path: Annotated[str, Key("GGUF folder in the pod", **like(ABSOLUTE, "/models/models/deepseek-v3-gguf"))]
+    model_name: Annotated[str, Key("name that clients ask for", **like(r"\S+", "deepseek-v3"))]
+    host: Annotated[str, Key("address it listens on in the pod", **like(HOST, "0.0.0.0"))]
+    port: Annotated[int, Key("port it listens on in the pod", **between(1, 65535))]
+    node_port: Annotated[int, Key("port on the node", **between(30000, 32767))]
+    cpu_threads: Annotated[int, Key("threads for the experts on the CPU", **between(1, 1024))]
+    gpu_split: Annotated[tuple[int, ...], Key("MB for each GPU, one number a GPU")]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Kubernetes resources of the container."""
+
+    gpus: Annotated[int, Key("nvidia.com/gpu", **between(1, 16))]
+    cpu_limit: Annotated[str, Key("CPU limit", **quantity("96"))]
+    cpu_request: Annotated[str, Key("CPU request", **quantity("48"))]
+    memory_limit: Annotated[str, Key("memory limit", **quantity("360Gi"))]
+    memory_request: Annotated[str, Key("memory request", **quantity("256Gi"))]
+    shm: Annotated[str, Key("size of /dev/shm", **quantity("64Gi"))]
+
+
+@dataclass(frozen=True)
+class Nvme:
+    """The partition with the model."""
+
+    partition: Annotated[str, Key("partition, not the whole disk", **like(PARTITION, "/dev/nvme0n1p1"))]
+    filesystem: Annotated[str, Key("its file system", **like(r"[a-z0-9]+", "xfs"))]
+    size_gb: Annotated[float, Key("its size in GB (10^9 bytes)", **between(1, 1e6, "GB"))]
+    mount_point: Annotated[str, Key("where the pod has it", **like(ABSOLUTE, "/models"))]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Where the model comes from."""
+
+    size_gb: Annotated[float, Key("bytes that one start reads, in GB (10^9 bytes)", **between(0.001, 1e5, "GB"))]
+    pod: Annotated[str, Key("pod that downloads it", **like(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", "sysadmin-logistics"))]
+    pod_namespace: Annotated[str, Key("its namespace; empty: cluster.namespace", **like(f"({NAME})?", "ai-workloads"))]
+    done_marker: Annotated[str, Key("text in its log that ends the download", **like(r".+", "DOWNLOAD COMPLETE"))]
+    manifest: Annotated[str, Key("JSON file with names and sizes of the model's files; empty: not checked")]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a start may take."""
+
+    disk_mb_per_s: Annotated[float, Key("what the partition gives at least", **between(1, 1e5, "MB/s"))]
+    network_mb_per_s: Annotated[float, Key("what the node pulls the image with", **between(0.1, 1e5, "MB/s"))]
+    image_gb: Annotated[float, Key("compressed size of the image", **between(0.001, 1000, "GB"))]
+    setup_s: Annotated[float, Key("engine start without reading weights", **between(0, 3600, "s"))]
+    margin: Annotated[float, Key("factor on all of it", **between(1, 20))]
+
+
+@dataclass(frozen=True)
+class Site:
+    """The whole site; `leviathan.site_load.load` builds it."""
+
+    registry: Registry
+    image: Image
+    push: Push
+    cluster: Cluster
+    workload: Workload
+    engine: Engine
+    resources: Resources
+    nvme: Nvme
+    model: Model
+    start: Start
+
+    def conflicts(self) -> list[str]:
+        """What does not fit together, each as `section.key: why`; empty when all does."""
+        found = []
+        if len(self.engine.gpu_split) != self.resources.gpus:
+            found.append(
+                f"engine.gpu_split: {len(self.engine.gpu_split)} numbers for resources.gpus = {self.resources.gpus}"
+            )
+        if any(share < 0 for share in self.engine.gpu_split):
+            found.append("engine.gpu_split: a share below zero")
+        for name in ("cpu", "memory"):
+            request, limit = getattr(self.resources, f"{name}_request"), getattr(self.resources, f"{name}_limit")
+            if parse_quantity(request) > parse_quantity(limit):
+                found.append(f"resources.{name}_request: {request} is more than resources.{name}_limit = {limit}")
+        mount = self.nvme.mount_point.rstrip("/")
+        if not self.engine.model_path.startswith(f"{mount}/"):
+            found.append(f"engine.model_path: {self.engine.model_path} is not below nvme.mount_point = {mount or '/'}")
+        if self.model.size_gb > self.nvme.size_gb:
+            found.append(f"model.size_gb: {self.model.size_gb:g} GB do not fit nvme.size_gb = {self.nvme.size_gb:g}")
+        return found
