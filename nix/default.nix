@@ -34,6 +34,7 @@ let
     buildRootfs = stages.mkRootfs { group = "build"; };
     mkPoetryEnv = call ./python { };
     python = call ./python/engine.nix { };
+    cudaRuntime = call ./toolkit/runtime.nix { };
     toolkit = call ./toolkit { };
     engine = call ./ktransformers { };
     launcher = call ./image/launcher.nix { };

@@ -2,6 +2,7 @@
 {
   artifacts,
   buildRootfs,
+  cudaRuntime,
   python,
   runInRootfs,
   settings,
@@ -34,7 +35,7 @@ let
     runInRootfs {
       name = "cpuinfer-${march}";
       script = ''
-        python3 ${compileRecipe}/build.py cpu --source ${sources} --march ${march} --cuda-home ${toolkit} \
+        python3 ${compileRecipe}/build.py cpu --source ${sources} --march ${march} --cuda-home ${cudaRuntime} \
           --jobs $NIX_BUILD_CORES --out $out/${packages}
       '';
     };
