@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from leviathan_fetch import process
 from leviathan_fetch.apt_sources import KEPT_OPTIONS, Entry, debian_mirrors, read_host, role
@@ -175,8 +176,9 @@ def prepare(folder: Path, suites: Sequence[str], architecture: str) -> Apt:
 
 def failure(what: str, done: process.Done, about: str = "") -> FetchError:
     """The error for a failed apt call: apt's `E:` lines (those on `about`, if any is), and a remedy by their kind."""
-    words = [line.strip()[2:].strip() for line in done.stderr.splitlines() if line.strip().startswith("E:")]
-    words = [line for line in words if about and about in line] or words
+    lines = [line.strip() for line in done.stderr.splitlines()]
+    words = [line[2:].strip() for line in lines if line.startswith("E:") and line != "E: Download Failed"]
+    words = [line for line in words if about and unquote(about) in unquote(line)] or words
     text = " | ".join(dict.fromkeys(words)) or done.tail()
     kind, remedy = classify(text)
     return FetchError(f"{what}: {text}", remedy, kind)
@@ -189,7 +191,7 @@ def classify(text: str) -> tuple[str, str]:
     if re.search(r"Hash Sum mismatch|hash sum mismatch", text):
         return "hash", "run it again; if it stays, the mirror is broken or the lock is: make lock"
     if re.search(r"\b(404|410)\b|Not Found|File not found|No such file", text):
-        return "gone", "make lock"
+        return "gone", "make lock, or name an archive that keeps old versions with --debian-mirror URL"
     if re.search(r"resolving|resolve|[Cc]onnect|timed out|unreachable|Connection|\b50[0234]\b", text):
         return "network", "check the network and apt's proxy settings, then run it again"
     return "other", ""

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from leviathan_fetch import process
 from leviathan_fetch.apt import HELPER, Apt, failure, host_mirrors, mirrors_of
@@ -64,7 +65,7 @@ def arrived(done: process.Done, item: Wanted) -> bool:
     """Whether apt brought the item although its call failed: no error names it, or its hash is all that is wrong."""
     if item.target.with_name(item.target.name + ".FAILED").exists():
         return True
-    return item.target.exists() and f"/{item.filename}" not in done.stderr
+    return item.target.exists() and f"/{unquote(item.filename)}" not in unquote(done.stderr)
 
 
 def settle(target: Path) -> None:

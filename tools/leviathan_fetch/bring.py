@@ -1,7 +1,9 @@
 """Fetch what the store lacks: choose the clients, see that there is room, run the pipeline."""
 
+import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 from leviathan_fetch import apt, clients, pip_client, store
@@ -22,6 +24,7 @@ def bring(missing: Sequence[Record], options: Options, project: Project, handle:
     Errors: FetchError; each artifact that failed has had a line of its own before.
     """
     need_space(missing, project)
+    shutil.rmtree(project.state / "tmp", ignore_errors=True)  # what a killed fetch left there
     jobs = [job_of(record, project) for record in missing]
     present = [job for job in jobs if job.part.exists() and digest(job.part) == job.record.sha256]
     others = [job for job in jobs if job not in present]
@@ -39,10 +42,12 @@ def bring(missing: Sequence[Record], options: Options, project: Project, handle:
         outcome = Pipeline(partial(store.add, temporary=project.state / "tmp"), progress).run(work)
     finally:
         progress.clear()
+        for job in jobs:
+            with suppress(OSError):
+                job.folder.rmdir()  # those where nothing has come
     if outcome.errors:
-        first = outcome.errors[0]
-        what = f"{len(outcome.errors)} of {len(jobs)} artifacts could not be fetched, see above"
-        raise FetchError(what, first.remedy, first.kind)
+        raise FetchError(f"{len(outcome.errors)} of {len(jobs)} artifacts could not be fetched, see above")
+    shutil.rmtree(project.downloads, ignore_errors=True)  # with what earlier locks left there
     return outcome
 
 

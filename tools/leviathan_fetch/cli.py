@@ -60,11 +60,9 @@ def run_fetch(given: argparse.Namespace) -> int:
     from leviathan_fetch.fetch import Options, fetch  # noqa: PLC0415 - each command loads its own half
     from leviathan_fetch.progress import size  # noqa: PLC0415
 
-    options = Options(
-        given.artifacts, given.jobs, given.debian_mirror, given.debian_security_mirror, given.index_url
-    )
+    options = Options(given.artifacts, given.jobs, given.debian_mirror, given.debian_security_mirror, given.index_url)
     done = fetch(options, find(Path(given.project)), say)
-    added = f"{done.added} fetched ({size(done.received)})" if done.added else "nothing to fetch"
+    added = f"{done.added} of them new ({size(done.received)} downloaded)" if done.added else "nothing to fetch"
     print(json.dumps(asdict(done)) if given.json else f"fetch: {done.artifacts} artifacts in the store, {added}")  # noqa: T201
     return 0
 

@@ -1,6 +1,7 @@
 """One fetch at a time in a checkout: a lock file, held by the process and its children."""
 
 import fcntl
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -19,15 +20,13 @@ def exclusive(path: Path, say: Callable[[str], None]) -> Iterator[int]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        said = False
-        while True:
+        for turn in itertools.count():
             with suppress(BlockingIOError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            if not said:
+            if turn == 1:  # not at once: the holder's process id comes a moment after its lock
                 holder = os.pread(handle, 20, 0).decode(errors="replace").strip() or "unknown"
                 say(f"fetch: another fetch (process {holder}) is at work in this checkout, waiting for it")
-                said = True
             time.sleep(PAUSE)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)

@@ -58,8 +58,8 @@ def check(project: Project) -> list[str]:
     """One line for each entry whose file is not of the version that it asks for; no network."""
     lines = []
     for name, entry in sorted(read(project.sources_lock).items()):
-        stem = str(entry.get("filename", "")).lower().replace("-", "_")
-        wanted = f"{entry['package']}_{entry['version']}.".lower().replace("-", "_")
-        if not stem.startswith(wanted) or len(str(entry.get("sha256", ""))) != 64:
+        stem = str(entry.get("filename", "")).removesuffix(".tar.gz").removesuffix(".zip").lower().replace("-", "_")
+        wanted = f"{entry['package']}_{entry['version']}".lower().replace("-", "_")
+        if stem != wanted or len(str(entry.get("sha256", ""))) != 64:
             lines.append(f"{project.sources_lock.name}: {name} does not lock {entry['version']}: run make lock")
     return lines

@@ -100,7 +100,7 @@ class Pip:
         what = task["filename"] or f"the source archive of {task['project']} {task['version']}"
         reasons = [line for line in self.reasons.take() if "404" not in line]
         if reasons and not others:
-            return Refused(f"no index answered for {what}: {reasons[0]}", "network")
+            return Refused(f"no index answered for {what}: {short(reasons[0])}", "network")
         return Refused(f"no index has {what}", "gone")
 
     def fetch(self, link: Any, target: Path) -> None:
@@ -119,7 +119,7 @@ class Pip:
                 trouble = str(error)
             if not trouble:
                 return
-        raise Refused(f"{link.filename} did not come through in {ATTEMPTS} tries: {trouble}", "network")
+        raise Refused(f"{link.filename} did not come through in {ATTEMPTS} tries: {short(trouble)}", "network")
 
     def attempt(self, url: str, target: Path) -> str:
         """One request, from the end of `target` on; what went wrong, or an empty string when the file is whole."""
@@ -135,11 +135,22 @@ class Pip:
                 return f"HTTP status {answer.status_code}"
             have = have if answer.status_code == 206 else 0
             length = answer.headers.get("Content-Length")
+            room = shutil.disk_usage(target.parent).free
+            if length is not None and int(length) > room:
+                raise Refused(
+                    f"{target.parent} has {room // 10**6} MB free, {int(length) // 10**6} more are needed", "disk"
+                )
             with target.open("ab" if have else "wb") as out:
                 for piece in answer.iter_content(PIECE):
                     out.write(piece)
             size = target.stat().st_size
             return "" if length is None or size == have + int(length) else f"cut off at {size} bytes"
+
+
+def short(text: str) -> str:
+    """The part of a network error's text that says what is wrong: from the last ``[Errno`` on, or its end."""
+    cause = text[text.rfind("[Errno") :] if "[Errno" in text else text[-200:]
+    return cause.split(")", 1)[0].strip(" '")
 
 
 def spellings(project: str) -> set[str]:
@@ -161,8 +172,10 @@ def serve(pip: Pip, tasks: "queue.Queue[dict[str, str]]", out: threading.Lock) -
         except Refused as error:
             answer |= {"error": str(error), "kind": error.kind}
         except Exception as error:  # whatever pip raises is an answer, not the end of the other downloads
-            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-            answer |= {"error": f"{type(error).__name__}: {error}", "kind": "disk" if full else "other"}
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                answer |= {"error": f"no space left while {task['filename']} came in", "kind": "disk"}
+            else:
+                answer |= {"error": f"{type(error).__name__}: {error}", "kind": "other"}
         with out:
             print(json.dumps(answer), flush=True)  # noqa: T201
 

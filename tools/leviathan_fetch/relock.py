@@ -1,7 +1,8 @@
-"""Run Poetry where the index serves only the simple API; run as a script by a Python that has Poetry on its path.
+"""Run `poetry lock` on any host; run as a script by a Python that has Poetry on its path.
 
-Poetry reads a release's metadata from an API of its default index that mirrors and proxies often lack. Where a release
-is not found there, this takes it from the simple index at the same address.
+Poetry reads a release's metadata from an API of its default index that mirrors and proxies often lack: where a release
+is not found there, this takes it from the simple index at the same address. And Poetry refuses to work in a Python that
+the project does not support, although locking does not depend on it: this locks for 3.11 on a host with 3.13.
 """
 
 import sys
@@ -28,6 +29,8 @@ def main() -> int:
             return index._get_release_info(name, version)
 
     default._get_release_info = release_info
+    manager = importlib.import_module("poetry.utils.env").EnvManager
+    manager.create_venv = lambda self, *_, **__: self.get_system_env()
     return int(application.main())
 
 

@@ -66,7 +66,7 @@ def add(files: Sequence[Path], recursive: bool, temporary: Path) -> list[str]:
     if done.status != 0:
         full = "No space left" in done.stderr
         raise FetchError(
-            f"nix-store cannot add {files[0].name} and {len(files) - 1} more: {done.tail(2)}",
+            f"nix-store cannot add {', '.join(file.name for file in files[:3])}: {done.tail(1)}",
             "free some disk space and run it again" if full else "nix-store --verify may say more",
             "disk" if full else "other",
         )

@@ -1,0 +1,63 @@
+"""A file out of a Debian package, and the hash of a folder as Nix computes it."""
+
+import pytest
+from debs import ar, deb, tar
+
+from leviathan_fetch import debfile, nar, seed
+from leviathan_fetch.errors import FetchError
+
+FILES = {"./bin/other": b"no", "./bin/busybox": b"\x7fELF" * 999, "./usr/share/doc/x": b"text"}
+
+
+@pytest.mark.parametrize("compression", ["xz", "gz", "bz2", ""])
+def test_a_member_of_each_kind_of_package(tmp_path, compression):
+    (tmp_path / "x.deb").write_bytes(deb(FILES, compression))
+    assert debfile.member(tmp_path / "x.deb", "bin/busybox") == FILES["./bin/busybox"]
+
+
+def test_a_member_that_is_not_there(tmp_path):
+    (tmp_path / "x.deb").write_bytes(deb(FILES))
+    with pytest.raises(FetchError, match=r"x\.deb has no file bin/none") as got:
+        debfile.member(tmp_path / "x.deb", "bin/none")
+    assert got.value.remedy == "make lock"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "does not start with an ar header"),
+        (b"PK\x03\x04", "does not start with an ar header"),
+        (b"!<arch>\nshort", "the ar header at byte 8 is broken"),
+        (deb(FILES)[:-50], "is cut short"),
+        (ar({"debian-binary": b"2.0\n"}), "no data.tar"),
+        (ar({"data.tar.zst": b"\x28\xb5\x2f\xfd"}), "no data.tar"),
+        (ar({"data.tar.xz": tar(FILES)[:-60]}), "cannot be unpacked"),
+        (ar({"data.tar.xz": b"not xz at all"}), "cannot be unpacked"),
+    ],
+)
+def test_what_is_no_package(tmp_path, content, why):
+    (tmp_path / "x.deb").write_bytes(content)
+    with pytest.raises(FetchError, match=why):
+        debfile.member(tmp_path / "x.deb", "usr/share/doc/none")
+
+
+def test_the_hash_of_a_folder_is_nixs(tmp_path):
+    """The expected hash is what `nix hash path` (Nix 2.8.0) printed for the same tree."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bin" / "tool").write_bytes(b"hello nar\n")
+    (tmp_path / "bin" / "tool").chmod(0o755)
+    (tmp_path / "a").write_bytes(b"12345678")
+    (tmp_path / "link").symlink_to("bin/tool")
+    assert nar.sri(tmp_path) == "sha256-IBtOygX50z8rBFSpiyf0mxgBf4kokevVshP64l+BTeA="
+    (tmp_path / "bin" / "tool").chmod(0o644)
+    assert nar.sri(tmp_path) != "sha256-IBtOygX50z8rBFSpiyf0mxgBf4kokevVshP64l+BTeA="
+
+
+def test_the_seed_is_a_folder_with_one_executable(tmp_path):
+    (tmp_path / "x.deb").write_bytes(deb(FILES))
+    folder = seed.unpack(tmp_path / "x.deb", "bin/busybox", tmp_path / "seed")
+    (folder / "stale").touch()
+    seed.unpack(tmp_path / "x.deb", "bin/busybox", folder)
+    assert [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*"))] == ["bin", "bin/busybox"]
+    assert (folder / "bin/busybox").stat().st_mode & 0o777 == 0o555

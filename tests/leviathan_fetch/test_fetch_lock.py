@@ -1,0 +1,82 @@
+"""What changed between two locks, and the lock of source archives."""
+
+import json
+
+import pytest
+
+from leviathan_fetch import lock, lock_sources
+from leviathan_fetch.errors import FetchError
+from leviathan_fetch.project import Project
+
+ENTRY = {
+    "package": "some-engine",
+    "version": "0.2.1.post1",
+    "filename": "some_engine-0.2.1.post1.tar.gz",
+    "sha256": "a" * 64,
+    "size": 6_749_699,
+}
+
+
+def lines(old, new):
+    return [change.line() for change in lock.changes("debian", old, new)]
+
+
+def test_changes_are_old_arrow_new_with_version_and_size():
+    old = {"bash": ("5.1", 1_400_000), "gone": ("1", 999), "same": ("1", 5), "rebuilt": ("2", 10)}
+    new = {"bash": ("5.2", 1_490_652), "come": ("2", 12_345_678_901), "same": ("1", 5), "rebuilt": ("2", 11)}
+    assert lines(old, new) == [
+        "debian: bash 5.1 (1.4 MB) → 5.2 (1.5 MB)",
+        "debian: come none → 2 (12.35 GB)",
+        "debian: gone 1 (999 B) → none",
+        "debian: rebuilt 2 (10 B) → 2 (11 B)",
+    ]
+
+
+def test_a_lock_without_sizes_shows_versions_alone():
+    assert lines({"torch": ("2.9.0", None)}, {"torch": ("2.9.1", None)}) == ["debian: torch 2.9.0 → 2.9.1"]
+
+
+def test_equal_locks_have_no_changes():
+    assert lines({"a": ("1", 2)}, {"a": ("1", 2)}) == []
+
+
+def test_versions_of_each_lock():
+    debian = {"packages": {"bash": {"version": "5", "size": 3}}, "seed": {"version": "1", "size": 2}}
+    assert lock.debian_versions(debian) == {"bash": ("5", 3), "seed": ("1", 2)}
+    unlocked = {"package": "y", "version": "2"}
+    assert lock.source_versions({"x": ENTRY, "y": unlocked}) == {"x": ("0.2.1.post1", 6_749_699)}
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "nix" / "locks").mkdir(parents=True)
+    return Project(tmp_path)
+
+
+def sources(project, **change):
+    project.sources_lock.write_text(json.dumps({"engine": ENTRY | change}))
+    return lock_sources.check(project)
+
+
+def test_sources_that_fit(project):
+    assert sources(project) == []
+    assert sources(project, package="Some-Engine", filename="some-engine-0.2.1.post1.tar.gz") == []
+
+
+@pytest.mark.parametrize("change", [{"version": "0.2.1"}, {"version": "0.2.2"}, {"package": "other"}, {"sha256": "a"}])
+def test_sources_that_do_not_fit(project, change):
+    version = change.get("version", ENTRY["version"])
+    assert sources(project, **change) == [f"sources.json: engine does not lock {version}: run make lock"]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [({"version": 1}, "engine needs package and version"), ({"sha265": "x"}, "engine has unknown key sha265")],
+)
+def test_broken_sources_name_the_key(project, change, why):
+    with pytest.raises(FetchError, match=why):
+        sources(project, **change)
+
+
+def test_every_lock_of_the_repository_fits(root):
+    assert lock.check(Project(root), ["debian", "sources", "tool", "engine"]) == []

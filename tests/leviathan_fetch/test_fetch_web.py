@@ -1,0 +1,121 @@
+"""The HTTP client: whole files, resumed files, and each way to fail."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from leviathan_fetch import web
+from leviathan_fetch.errors import FetchError
+
+BODY = bytes(range(256)) * 4096
+
+
+class Pauses:
+    """A sleep that only remembers how long it would have taken."""
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+
+    def __call__(self, seconds: float) -> None:
+        self.taken.append(seconds)
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "part"
+
+
+def test_a_whole_file_comes_without_a_range(site, target):
+    web.download(site.serve("/f", BODY), target)
+    assert target.read_bytes() == BODY
+    assert site.ranges("/f") == [None]
+
+
+def test_a_partial_file_is_gone_on_with(site, target):
+    target.write_bytes(BODY[:1000])
+    web.download(site.serve("/f", BODY), target)
+    assert target.read_bytes() == BODY
+    assert site.ranges("/f") == ["bytes=1000-"]
+
+
+def test_a_server_without_ranges_sends_it_all_again(site, target):
+    target.write_bytes(b"junk" * 250)
+    web.download(site.serve("/f", BODY, ranges=False), target)
+    assert target.read_bytes() == BODY
+
+
+def test_a_partial_file_that_is_too_long_starts_anew(site, target):
+    target.write_bytes(BODY + b"more")
+    web.download(site.serve("/f", BODY), target, Pauses())
+    assert target.read_bytes() == BODY
+    assert site.ranges("/f") == [f"bytes={len(BODY) + 4}-", None]
+
+
+def test_a_truncated_answer_is_gone_on_with(site, target):
+    pauses = Pauses()
+    web.download(site.serve("/f", BODY, cut=[5000, 7000]), target, pauses)
+    assert target.read_bytes() == BODY
+    assert site.ranges("/f") == [None, "bytes=5000-", "bytes=12000-"]
+    assert pauses.taken == [0.5, 1.0]
+
+
+def test_what_stays_truncated_is_a_network_error_and_keeps_its_part(site, target):
+    pauses = Pauses()
+    url = site.serve("/f", BODY, cut=[10, 10, 10, 10, 10])
+    with pytest.raises(FetchError, match=f"did not come through in 5 tries: cut off at 50 of {len(BODY)} bytes") as got:
+        web.download(url, target, pauses)
+    assert got.value.kind == "network"
+    assert target.read_bytes() == BODY[:50]
+    assert pauses.taken == [0.5, 1.0, 2.0, 4.0]
+
+
+def test_a_failing_server_is_asked_again(site, target):
+    web.download(site.serve("/f", BODY, fail=[500, 503]), target, Pauses())
+    assert target.read_bytes() == BODY
+
+
+def test_a_server_that_keeps_failing_is_a_network_error(site, target):
+    with pytest.raises(FetchError, match="HTTP 502") as got:
+        web.download(site.serve("/f", BODY, fail=[502] * 5), target, Pauses())
+    assert got.value.kind == "network"
+
+
+@pytest.mark.parametrize(("status", "kind", "asked"), [(404, "gone", 1), (410, "gone", 1), (403, "network", 1)])
+def test_what_the_server_refuses_is_not_asked_again(site, target, status, kind, asked):
+    with pytest.raises(FetchError, match=f"HTTP {status}") as got:
+        web.download(site.serve("/f", BODY, fail=[status] * 5), target, Pauses())
+    assert got.value.kind == kind
+    assert len(site.ranges("/f")) == asked
+    assert not target.exists()
+
+
+def test_nobody_listens(site, target):
+    with pytest.raises(FetchError, match="did not come through") as got:
+        web.download("http://127.0.0.1:9/f", target, Pauses())
+    assert got.value.kind == "network"
+
+
+def test_a_full_disk(site):
+    with pytest.raises(FetchError, match="no space left") as got:
+        web.download(site.serve("/f", BODY), Path("/dev/full"), Pauses())
+    assert got.value.kind == "disk"
+    assert "free some disk space" in got.value.line()
+
+
+def test_a_folder_on_this_machine_can_be_a_mirror(tmp_path, target):
+    (tmp_path / "f").write_bytes(BODY)
+    web.download((tmp_path / "f").as_uri(), target)
+    assert target.read_bytes() == BODY
+    with pytest.raises(FetchError, match="is not there") as got:
+        web.download((tmp_path / "g").as_uri(), target, Pauses())
+    assert got.value.kind == "gone"
+
+
+def test_a_password_becomes_a_header_and_stays_out_of_messages(site, target):
+    url = site.serve("/f", BODY).replace("//", "//me:s%40fe@")
+    web.download(url, target)
+    assert site.requests[0][2] == "Basic " + base64.b64encode(b"me:s@fe").decode()
+    with pytest.raises(FetchError, match=r"/gone is not there") as got:
+        web.download(url.replace("/f", "/gone"), target, Pauses())
+    assert "fe@" not in got.value.line()
