@@ -43,6 +43,8 @@ let
     shell = call ./tool/shell.nix { };
     checks = call ./checks { };
 
+    inherit (stages.shell) apps devShell formatter;
+
     packages = {
       leviathan-image = stages.image.layout;
       image-report = stages.image.report;

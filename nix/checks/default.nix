@@ -1,10 +1,17 @@
 # `nix flake check`: everything that proves something and fits into a sandbox.
 {
+  artifacts,
   buildRootfs,
+  engine,
+  image,
   lib,
   mkRootfs,
+  python,
   runInRootfs,
+  seed,
+  shell,
   source,
+  system,
   tool,
 }:
 let
@@ -22,6 +29,11 @@ let
       "tests"
       "tools"
     ];
+  };
+
+  engineTests = source.take {
+    name = "engine-tests";
+    path = ../../tests/engine;
   };
 
   nixTests = import ../../tests/nix { inherit lib; };
@@ -58,6 +70,51 @@ in
   python = inRepository "check-python" ''
     ${development}/bin/python3 -m pytest --ignore tests/engine --ignore tests/toolkit -p no:cacheprovider
   '';
+
+  # Inside the image's own trees, on a machine with no GPU: imports, CPU experts, the real server on the tiny model.
+  engine = runInRootfs {
+    name = "check-engine";
+    inherit (image) trees;
+    script = ''
+      export PYTHONPATH=${python.test}/usr/local/lib/python3.11/dist-packages LEVIATHAN_ENGINE=required
+      for program in bash lsblk mount numactl python3; do command -v $program; done
+      cp -r ${engineTests} /build/tests
+      cd /build/tests
+      python3 -m pytest --ignore test_race.py -p no:cacheprovider -v | tee $out
+    '';
+  };
+
+  # The task queue's races, on upstream's source and on ours.
+  race = runInRootfs {
+    name = "check-race";
+    script = ''
+      export PYTHONPATH=${python.test}/usr/local/lib/python3.11/dist-packages
+      export KTRANSFORMERS_SDIST=${artifacts.source "ktransformers"} KTRANSFORMERS_SOURCE=${engine.sources}
+      cp -r ${engineTests} /build/tests
+      cd /build/tests
+      python3 -m pytest test_race.py -p no:cacheprovider -v | tee $out
+      ! grep -q skipped $out
+    '';
+  };
+
+  # The tool runs on any Linux: here with nothing but its own closure and the seed's shell in reach.
+  tool-anywhere = derivation {
+    name = "check-tool-anywhere";
+    inherit system;
+    builder = "${seed.path}/bin/busybox";
+    args = [
+      "sh"
+      "-euc"
+      ''
+        for program in "${development}/bin/python3 -c 'import ssl, sqlite3, numpy, yaml'" "${development}/bin/bash -c :" \
+          "sh ${shell.leviathan}/bin/leviathan --help"; do
+          echo "$program"
+          eval "$program" >$out 2>&1 || { ${seed.path}/bin/busybox cat $out >&2; exit 1; }
+        done
+      ''
+    ];
+    allowSubstitutes = false;
+  };
 
   lint = inRepository "check-lint" ''
     ruff check .

@@ -8,11 +8,11 @@ from typing import BinaryIO
 
 sys.path.insert(0, os.environ["installer"])  # a wheel is importable as it is
 
-from installer import install  # noqa: E402
-from installer.destinations import SchemeDictionaryDestination  # noqa: E402
-from installer.records import RecordEntry  # noqa: E402
-from installer.sources import WheelFile  # noqa: E402
-from installer.utils import Scheme  # noqa: E402
+from installer import install
+from installer.destinations import SchemeDictionaryDestination
+from installer.records import RecordEntry
+from installer.sources import WheelFile
+from installer.utils import Scheme
 
 PREFIX = "/usr/local"
 PACKAGES = f"{PREFIX}/lib/python3.11/dist-packages"

@@ -6,7 +6,7 @@ for program in python3.11 bash; do
   cp "$rootfs/usr/bin/$program" "$out/bin/$program"
   chmod u+w "$out/bin/$program"
   # RPATH, not RUNPATH: it holds for the libraries that a library needs, too.
-  patchelf --set-interpreter "$rootfs/usr/lib64/ld-linux-x86-64.so.2" \
+  patchelf --set-interpreter "$rootfs/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2" \
     --force-rpath --set-rpath "$rootfs/usr/lib/x86_64-linux-gnu" "$out/bin/$program"
 done
 ln -s python3.11 "$out/bin/python3"

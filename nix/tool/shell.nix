@@ -1,22 +1,54 @@
 # What `nix run`, `nix develop` and `nix fmt` start.
-{ tool, system }:
+{
+  runInRootfs,
+  system,
+  tool,
+}:
 let
   inherit (tool) development runtime;
-in
-{
+
   leviathan = tool.mkPoetryApplication {
     name = "leviathan";
     python = runtime;
     module = "leviathan";
   };
 
+  # ruff formats the Python; neither Debian nor PyPI has a formatter for Nix.
+  format = runInRootfs {
+    name = "leviathan-format";
+    script = ''
+      mkdir -p $out/bin
+      printf '%s\n' '#!${development}/bin/bash' \
+        'set -eu' \
+        '[ $# -gt 0 ] || set -- .' \
+        '${development}/bin/ruff check --fix "$@"' \
+        'exec ${development}/bin/ruff format "$@"' >$out/bin/leviathan-format
+      chmod +x $out/bin/leviathan-format
+    '';
+  };
+in
+{
+  inherit leviathan;
+
+  apps.leviathan = {
+    type = "app";
+    program = "${leviathan}/bin/leviathan";
+  };
+
+  formatter = format;
+
   # `nix develop` wants a derivation that bash builds; it takes over this one's environment.
   devShell = derivation {
     name = "leviathan-shell";
     inherit system;
+    outputs = [ "out" ]; # nix develop reads it from the environment
     builder = "${development}/bin/bash";
-    args = [ "-c" "echo 'leviathan: enter this shell with: nix develop' >&2; exit 1" ];
-    PATH = "${development}/bin";
-    PYTHONPATH = "tools";
+    args = [
+      "-c"
+      "echo 'leviathan: enter this shell with: nix develop' >&2; exit 1"
+    ];
+    shellHook = ''
+      export PATH=${development}/bin:$PATH PYTHONPATH=tools
+    '';
   };
 }
