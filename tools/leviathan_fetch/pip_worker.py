@@ -135,11 +135,9 @@ class Pip:
                 return f"HTTP status {answer.status_code}"
             have = have if answer.status_code == 206 else 0
             length = answer.headers.get("Content-Length")
-            room = shutil.disk_usage(target.parent).free
-            if length is not None and int(length) > room:
-                raise Refused(
-                    f"{target.parent} has {room // 10**6} MB free, {int(length) // 10**6} more are needed", "disk"
-                )
+            need, room = int(length or 0), shutil.disk_usage(target.parent).free
+            if need > room:
+                raise Refused(f"{target.parent} has {room // 10**6} MB free, {need // 10**6} more are needed", "disk")
             with target.open("ab" if have else "wb") as out:
                 for piece in answer.iter_content(PIECE):
                     out.write(piece)

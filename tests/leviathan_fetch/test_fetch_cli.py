@@ -1,0 +1,263 @@
+"""The command line as a process: exit codes, one line an error, interrupted and resumed, two at a time."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+BODY = bytes(range(256)) * 8192
+PYPI = "application/vnd.pypi.simple.v1+json"
+
+
+@dataclass
+class Checkout:
+    """A checkout with a stand-in for nix-store on its PATH."""
+
+    folder: Path
+    environment: dict[str, str]
+    site: object
+
+    def argv(self, *arguments):
+        return [sys.executable, "-m", "leviathan_fetch", *arguments]
+
+    def run(self, *arguments, **environment):
+        return subprocess.run(
+            self.argv(*arguments),
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            text=True,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+    def start(self, *arguments):
+        return subprocess.Popen(
+            self.argv(*arguments),
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def artifacts(self, records):
+        (self.folder / "list.json").write_text(json.dumps(records))
+        names = {record["name"]: record["store"] for record in records}
+        (self.folder / "store" / "names").write_text(json.dumps(names))
+        return ["fetch", "--artifacts", "list.json"]
+
+    def deb(self, name, body=BODY, **how):
+        self.site.serve(f"/debian/pool/{name}", body, **how)
+        return self.record("deb", name, body, f"pool/{name}") | {"suite": "bookworm", "architecture": "amd64"}
+
+    def wheel(self, name, body=BODY, **how):
+        project = name.split("-")[0]
+        digest = hashlib.sha256(body).hexdigest()
+        listing = {"files": [{"filename": name, "url": f"/files/{name}", "hashes": {"sha256": digest}}]}
+        self.site.serve(f"/simple/{project}/", json.dumps(listing).encode(), kind=PYPI)
+        self.site.serve(f"/files/{name}", body, **how)
+        return self.record("pypi", name, body, name) | {"package": project}
+
+    def record(self, kind, name, body, filename):
+        digest = hashlib.sha256(body).hexdigest()
+        store = f"/nix/store/{digest[:32]}-{name}"
+        values = {"kind": kind, "name": name, "sha256": digest, "store": store, "filename": filename}
+        return values | {"package": "p", "version": "1", "size": None}
+
+    def added(self):
+        return sorted(path.name.partition("-")[2] for path in (self.folder / "store").iterdir() if path.name != "names")
+
+
+@pytest.fixture
+def checkout(site, root, tmp_path):
+    folder = tmp_path / "checkout"
+    programs = tmp_path / "bin"
+    for path in (folder / "nix" / "locks", folder / "store", programs):
+        path.mkdir(parents=True)
+    for name in ("pyproject.toml", "poetry.lock"):
+        shutil.copyfile(root / name, folder / name)
+    shutil.copytree(root / "nix" / "locks", folder / "nix" / "locks", dirs_exist_ok=True)
+    program = programs / "nix-store"
+    program.write_text(f"#!{sys.executable}\n" + Path(__file__).with_name("nix_store.py").read_text())
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    environment = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "PYTHONPATH": str(root / "tools"),
+        "FAKE_STORE": str(folder / "store"),
+        "LEVIATHAN_DEBIAN_MIRROR": site.url + "/debian",
+        "LEVIATHAN_INDEX_URL": site.url + "/simple",
+    }
+    return Checkout(folder, environment, site)
+
+
+def test_everything_comes_in_and_a_second_fetch_has_nothing_to_do(checkout):
+    call = checkout.artifacts([checkout.deb("a.deb", b"1"), checkout.wheel("b-1-py3-none-any.whl", b"22")])
+    first = checkout.run(*call)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout == "fetch: 2 artifacts in the store, 2 of them new (3 B downloaded)\n"
+    assert checkout.added() == ["a.deb", "b-1-py3-none-any.whl"]
+    asked = len(checkout.site.requests)
+    second = checkout.run(*call, "--json")
+    assert (second.returncode, json.loads(second.stdout)) == (0, {"artifacts": 2, "added": 0, "received": 0})
+    assert len(checkout.site.requests) == asked
+
+
+def test_artifacts_are_kept_from_the_garbage_collector(checkout):
+    a, b = checkout.deb("a.deb", b"1"), checkout.deb("b.deb", b"2")
+    roots = checkout.folder / ".leviathan" / "roots"
+
+    def links():
+        return sorted(str(link.readlink()) for link in roots.iterdir() if link.is_symlink())
+
+    checkout.run(*checkout.artifacts([a, b]))
+    assert links() == sorted([a["store"], b["store"]])
+    checkout.run(*checkout.artifacts([b]))
+    assert links() == [b["store"]]
+
+
+def test_the_list_can_come_on_stdin(checkout):
+    checkout.artifacts([checkout.deb("a.deb", b"1")])
+    with (checkout.folder / "list.json").open() as stream:
+        child = subprocess.run(
+            checkout.argv("fetch", "--artifacts", "-"),
+            cwd=checkout.folder,
+            env=checkout.environment,
+            stdin=stream,
+            check=False,
+        )
+    assert child.returncode == 0
+    assert checkout.added() == ["a.deb"]
+
+
+def test_a_failed_artifact_is_a_line_and_the_status_is_1(checkout):
+    gone = checkout.deb("gone.deb", b"1")
+    del checkout.site.resources["/debian/pool/gone.deb"]
+    done = checkout.run(*checkout.artifacts([gone, checkout.deb("a.deb", b"2")]))
+    assert (done.returncode, done.stdout) == (1, "")
+    first, second = done.stderr.splitlines()
+    assert first.endswith("/debian/pool/gone.deb is not there (HTTP 404); make lock")
+    assert second == "leviathan: 1 of 2 artifacts could not be fetched, see above"
+    assert checkout.added() == ["a.deb"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_fetch_exits_130_and_is_gone_on_with(checkout, number):
+    call = checkout.artifacts([checkout.deb("a.deb", b"1"), checkout.wheel("b-1-py3-none-any.whl", stall=1_500_000)])
+    child = checkout.start(*call)
+    assert checkout.site.stalled.wait(30)
+    part = checkout.folder / ".leviathan" / "downloads" / hashlib.sha256(BODY).hexdigest() / "part"
+    while not part.exists() or part.stat().st_size < 1_000_000:
+        assert child.poll() is None
+    child.send_signal(number)
+    _, talk = child.communicate(timeout=20)
+    assert child.returncode == 130
+    assert talk == "leviathan: fetch was interrupted; run it again to go on where it stopped\n"
+    assert "b-1-py3-none-any.whl" not in checkout.added()
+    have = part.stat().st_size
+    checkout.site.resources["/files/b-1-py3-none-any.whl"].stall = None
+    again = checkout.run(*call)
+    assert again.returncode == 0
+    assert checkout.site.ranges("/files/b-1-py3-none-any.whl") == [None, f"bytes={have}-"]
+    assert checkout.added() == ["a.deb", "b-1-py3-none-any.whl"]
+
+
+def test_a_killed_fetch_leaves_nothing_broken(checkout):
+    call = checkout.artifacts([checkout.wheel("b-1-py3-none-any.whl", stall=500_000)])
+    child = checkout.start(*call)
+    assert checkout.site.stalled.wait(30)
+    child.kill()
+    child.communicate()
+    checkout.site.resources["/files/b-1-py3-none-any.whl"].stall = None
+    assert checkout.run(*call).returncode == 0
+    assert checkout.added() == ["b-1-py3-none-any.whl"]
+
+
+def test_two_fetches_at_a_time_one_waits_and_downloads_nothing(checkout):
+    name = "b-1-py3-none-any.whl"
+    call = checkout.artifacts([checkout.wheel(name, stall=100)])
+    first = checkout.start(*call)
+    assert checkout.site.stalled.wait(30)
+    second = checkout.start(*call)
+    said = second.stderr.readline()
+    assert said == f"fetch: another fetch (process {first.pid}) is at work in this checkout, waiting for it\n"
+    checkout.site.resources[f"/files/{name}"].stall = None
+    checkout.site.ended.set()  # the first answer now ends short; the first fetch goes on by Range
+    assert first.wait(30) == 0
+    out, _ = second.communicate(timeout=30)
+    assert (second.returncode, out) == (0, "fetch: 1 artifacts in the store, nothing to fetch\n")
+    first.communicate()
+    assert checkout.site.ranges(f"/files/{name}") == [None, "bytes=100-"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[\n{", "leviathan: list.json:2:2 does not parse as JSON"),
+        ('[{"kind": "deb", "nmae": "x"}]', "leviathan: list.json: artifact 0: without a name: unknown key nmae"),
+    ],
+)
+def test_a_list_that_is_no_good_is_one_line(checkout, text, line):
+    (checkout.folder / "list.json").write_text(text)
+    done = checkout.run("fetch", "--artifacts", "list.json")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert done.stderr.startswith(line)
+
+
+def test_a_machine_without_nix(checkout):
+    call = checkout.artifacts([checkout.deb("a.deb", b"1")])
+    done = checkout.run(*call, PATH="/nonexistent")
+    assert done.returncode == 1
+    assert done.stderr.startswith("leviathan: this host has no Nix (nix-store is not on PATH); apt-get install nix-bin")
+
+
+def test_debug_shows_commands_and_tracebacks(checkout):
+    (checkout.folder / "list.json").write_text("[")
+    assert "Traceback" in checkout.run("fetch", "--artifacts", "list.json", "--debug").stderr
+    call = checkout.artifacts([checkout.deb("a.deb", b"1")])
+    assert "+ nix-store --check-validity" in checkout.run(*call, "--debug").stderr
+
+
+def test_a_lock_that_is_too_big_for_the_disk(checkout):
+    record = checkout.deb("a.deb", b"1") | {"size": 1 << 60}
+    done = checkout.run(*checkout.artifacts([record]))
+    assert done.returncode == 1
+    assert "free, at least" in done.stderr
+    assert done.stderr.endswith("free some disk space and run it again\n")
+    assert checkout.site.requests == []
+
+
+def test_outside_a_checkout(checkout):
+    done = checkout.run("lock", "--check", "--project", "/")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "leviathan: / is not inside a checkout of Leviathan; go there, or name it with --project DIR\n",
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], ["fetch", "--jobs", "0"], ["lock", "nope"], ["fetch", "--nope"]])
+def test_usage_errors_exit_2(checkout, arguments):
+    assert checkout.run(*arguments).returncode == 2
+
+
+def test_lock_check_is_quiet_about_locks_that_fit_and_names_those_that_do_not(checkout):
+    fits = checkout.run("lock", "--check")
+    assert (fits.returncode, fits.stdout) == (0, "lock: every lock fits its roots\n")
+    for file in (checkout.folder / "pyproject.toml", checkout.folder / "nix" / "locks" / "debian-roots.json"):
+        file.write_text(file.read_text().replace('"httpx (>=0.28,<0.29)"', '"httpx"').replace('"bash",', '"bash" ,'))
+    stale = checkout.run("lock", "--check")
+    assert stale.returncode == 1
+    assert stale.stdout.splitlines() == [
+        "debian.json is older than debian-roots.json: run make lock",
+        "poetry.lock does not fit the pyproject.toml beside it: run make lock",
+    ]
+    engine = checkout.run("lock", "--check", "engine", "--json")
+    assert (engine.returncode, json.loads(engine.stdout)) == (0, {"stale": []})
