@@ -1,0 +1,122 @@
+"""The runbook's command line is taken as it stands; every mistake in it is one line and exit code 2."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leviathan_engine.errors import UsageError
+from leviathan_engine.flags import gpu_split, parse
+
+# The runbook's deployment, word for word.
+RUNBOOK = [
+    *("--model_path", "/models/models/deepseek-v3-gguf", "--model_name", "deepseek-v3", "--host", "0.0.0.0"),
+    *("--port", "30000", "--cpu_offload_max_threads", "96", "--gpu_split", "90000,30000"),
+]
+GGUF = ["--gguf_path", "/g"]
+
+
+def test_the_runbooks_flags() -> None:
+    settings = parse(RUNBOOK, gpus=2)
+    assert settings.gguf_path == Path("/models/models/deepseek-v3-gguf")
+    assert settings.config_path is None
+    assert (settings.model_name, settings.host, settings.port) == ("deepseek-v3", "0.0.0.0", 30000)
+    assert settings.threads == 96
+    assert settings.split == (90_000_000_000, 30_000_000_000)
+    assert (settings.cache_lens, settings.max_new_tokens) == (8192, 2000)
+    assert settings.engine_args == ()
+
+
+def test_defaults_leave_the_choices_open() -> None:
+    settings = parse(GGUF)
+    assert (settings.threads, settings.split, settings.optimize_config_path) == (None, None, None)
+    assert settings.model_name == "deepseek-v3"
+    assert parse([*GGUF, "--cache_lens", "1024"]).max_new_tokens == 512
+
+
+def test_model_path_beside_gguf_path_is_upstreams() -> None:
+    settings = parse(["--model_path", "/hf", *GGUF])
+    assert (settings.gguf_path, settings.config_path) == (Path("/g"), Path("/hf"))
+    assert parse(["--model_path", "/hf", *GGUF, "--config_path", "/c"]).config_path == Path("/c")
+
+
+def test_the_engines_own_flags_after_the_dashes() -> None:
+    settings = parse([*GGUF, "--", "--type", "transformers", "--device", "cpu", "--", "x"])
+    assert settings.engine_args == ("--type", "transformers", "--device", "cpu", "--", "x")
+
+
+def test_numbers_with_an_equals_sign_and_blanks() -> None:
+    settings = parse([*GGUF, "--gpu_split= 90000 , 0 ", "--port=1"])
+    assert settings.split == (90_000_000_000, 0)
+    assert settings.port == 1
+
+
+WRONG: list[tuple[list[str], str]] = [
+    ([*GGUF, "--cpu_infer", "65"], "unrecognized arguments: --cpu_infer 65"),
+    ([*GGUF, "--gpu_spli", "1"], "unrecognized arguments: --gpu_spli"),
+    ([*GGUF, "stray"], "unrecognized arguments: stray"),
+    ([*GGUF, "--gpu_split", "-90000,30000"], "'-90000' is negative"),
+    ([*GGUF, "--gpu_split", "90000,-1"], "'-1' is negative"),
+    ([*GGUF, "--gpu_split", "-5"], "'-5' is negative"),
+    ([*GGUF, "--gpu_split", "90GB"], "'90GB' is no whole number"),
+    ([*GGUF, "--gpu_split", "90000,"], "'' is no whole number"),
+    ([*GGUF, "--gpu_split", "1.5"], "'1.5' is no whole number"),
+    ([*GGUF, "--gpu_split", "\u0661\u0662"], "is no whole number"),
+    ([*GGUF, "--gpu_split", "0,0"], "gives no GPU any memory"),
+    ([*GGUF, "--gpu_split", "1,2,3"], "'1,2,3' is for 3 GPUs and 2 are there"),
+    ([*GGUF, "--gpu_split"], "expected one argument"),
+    ([*GGUF, "--port", "http"], "'http' is no whole number"),
+    ([*GGUF, "--port", "70000"], "70000 is not from 1 to 65535"),
+    ([*GGUF, "--cpu_offload_max_threads", "0"], "0 is not from 2 to 1024"),
+    ([*GGUF, "--cpu_offload_max_threads", "-4"], "-4 is not from 2 to 1024"),
+    ([*GGUF, "--cache_lens", "9" * 20], "is no whole number"),
+    ([*GGUF, "--cache_lens", "1000", "--max_new_tokens", "1000"], "leaves no room for a prompt"),
+    ([*GGUF, "--model_name", ""], "'' is no name"),
+    ([*GGUF, "--model_name", "a\nb"], "is no name"),
+    ([*GGUF, "--", "--gpu_split", "1"], "--gpu_split stands after --"),
+    ([*GGUF, "--", "--cpu_infer=9"], "--cpu_infer stands after --"),
+    (["--port", "1"], "neither --model_path nor --gguf_path is given"),
+]
+
+
+@pytest.mark.parametrize(("argv", "text"), WRONG)
+def test_a_wrong_command_line_is_one_line(argv: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(argv, gpus=2)
+    assert text in caught.value.line()
+    assert "\n" not in caught.value.line()
+    assert caught.value.remedy
+    assert caught.value.exit_code == 2
+    out = capsys.readouterr()
+    assert (out.out, out.err) == ("", "")
+
+
+def test_as_many_shares_as_gpus_are_right() -> None:
+    assert parse([*GGUF, "--gpu_split", "1,2,3"], gpus=3).split == (10**6, 2 * 10**6, 3 * 10**6)
+    assert parse([*GGUF, "--gpu_split", "1,2,3"]).split is not None
+
+
+def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for flag in ("--gpu_split", "--cpu_offload_max_threads", "--cache_lens", "--config_path", "--optimize_config_path"):
+        assert flag in text
+
+
+@given(st.lists(st.text(max_size=12), max_size=6))
+def test_any_words_give_settings_or_one_line(words: list[str]) -> None:
+    try:
+        parse([*GGUF, *(w for w in words if not w.startswith(("-h", "--h")))], gpus=2)
+    except UsageError as err:
+        assert "\n" not in err.line()  # noqa: PT017
+
+
+@given(st.text(max_size=20))
+def test_any_split_gives_bytes_or_one_line(text: str) -> None:
+    try:
+        assert all(size % 10**6 == 0 for size in gpu_split(text))
+    except UsageError as err:
+        assert text.strip() == "" or repr(text) in err.line()  # noqa: PT017

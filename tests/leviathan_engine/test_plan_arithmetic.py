@@ -1,0 +1,164 @@
+"""The planner's figures for DeepSeek-V3 Q4_K_M against arithmetic by hand, which stands in the comments."""
+
+from dataclasses import replace
+
+import pytest
+
+from leviathan_engine.errors import GgufError
+from leviathan_engine.gguf import GgmlType, Model
+from leviathan_engine.plan import Gpu, Machine, Request, make_plan, ram, vram
+from leviathan_engine.plan.place import Costs
+from leviathan_engine.reference import DEEPSEEK_V3, TINY, q4_k_m
+
+MODEL = q4_k_m()
+
+
+def retyped(name: str, kind: GgmlType, model: Model = MODEL) -> Model:
+    return replace(model, tensors={**model.tensors, name: replace(model.tensors[name], type=kind)})
+
+
+def without(name: str) -> Model:
+    return replace(MODEL, tensors={k: v for k, v in MODEL.tensors.items() if k != name})
+
+
+def test_a_moe_layer_is_195_mb() -> None:
+    # Attention: 7168*1536 + 1536*24576 + 7168*576 + 16384*7168 = 170,328,064 weights; 4 bits: 85,164,032; a 32-bit
+    # scale for 64: 10,645,504; workspace 1 B an output: 1536 + 24576 + 576 + 7168 = 33,856.       Together 95,843,392.
+    # Shared expert: 3*7168*2048 = 44,040,192 weights: 22,020,096 + 2,752,512 + 11,264 = 24,783,872.
+    layer = vram.layer_vram(MODEL, DEEPSEEK_V3, 30)
+    assert layer.marlin == 95_843_392 + 24_783_872
+    # kv_b: 128*(128+128) rows of 512 in 2 bytes = 33,554,432; norms 2*(7168 + 1536 + 512 + 7168) = 32,768.
+    assert layer.bf16 == 33_554_432 + 32_768
+    assert layer.absorbed == 33_554_432
+    # Router 256*7168*4 = 7,340,032 and its bias 1,024.
+    assert layer.router == 7_341_056
+    assert layer.weights == 195_109_952
+
+
+def test_a_dense_layer_is_386_mb() -> None:
+    # 3*7168*18432 = 396,361,728 weights: 198,180,864 + 24,772,608 + 44,032 = 222,997,504, beside the attention.
+    layer = vram.layer_vram(MODEL, DEEPSEEK_V3, 0)
+    assert layer.marlin == 95_843_392 + 222_997_504
+    assert layer.weights == 95_843_392 + 222_997_504 + 2 * 33_554_432 + 32_768 == 385_982_528
+    # While the widest weight is packed: 20 B for each of 7168*18432, less what stays of it.
+    down = 7168 * 18432
+    assert layer.transient == 20 * down - (down // 2 + down // 16 + 7168)
+
+
+def test_all_layers_and_lm_head() -> None:
+    total = sum(vram.layer_vram(MODEL, DEEPSEEK_V3, n).weights for n in range(61))
+    assert total == 58 * 195_109_952 + 3 * 385_982_528 == 12_474_324_800
+    # 129,280 * 7,168 = 926,679,040 weights in 2 bytes, and for a moment in 4.
+    assert vram.head_vram(MODEL) == (1_853_358_080, 3_706_716_160)
+
+
+def test_the_kv_cache_is_1152_bytes_a_token_and_layer() -> None:
+    # (512 + 64) * 2 = 1152; 61 layers: 70,272 B = 68.6 KiB.
+    assert vram.kv_bytes(DEEPSEEK_V3, 8192) == 8192 * 1152
+    assert round(61 * vram.kv_bytes(DEEPSEEK_V3, 64) / 64 / 1024, 1) == 68.6
+    assert vram.kv_bytes(DEEPSEEK_V3, 65) == 2 * 64 * 1152  # whole pages
+
+
+def test_a_prompt() -> None:
+    # Hidden vectors 3*7168 = 21,504; five of 128*192 = 122,880; rotary 128*64 = 8,192; kv_b 32,768; output 16,384;
+    # latent 2*576 = 1,152: 202,880 numbers of 2 bytes = 405,760 B a token; the mask 2*8192 B a token.
+    assert vram.layers_prefill(DEEPSEEK_V3, 1, 8192) == 405_760 + 16_384
+    # Logits: 129,280 * (2 + 4) = 775,680, and two hidden vectors 28,672.
+    assert vram.logits_prefill(DEEPSEEK_V3, 1) == 804_352
+    # 32K tokens: 26 GB on lm_head's card, as good as all of a 32 GB card; 16K: 13 GB.
+    assert round(vram.logits_prefill(DEEPSEEK_V3, 32768) / 1e9, 1) == 26.4
+    # Mask while it is made, prompt as long as the cache: 2 + 5 B for each of 8192*8192, and the embedded prompt.
+    assert vram.mask_prefill(DEEPSEEK_V3, 8192, 8192) == 7 * 8192 * 8192 + 2 * 7168 * 8192
+
+
+def test_the_cpu() -> None:
+    memory = ram.cpu_memory(MODEL, DEEPSEEK_V3)
+    assert round(memory.experts / 2**30, 1) == 366.9
+    # 8 of 256 experts: 393,983,557,632 / 32 = 12.3 GB a token; eight channels of DDR5-6400: 8*8*6400e6 = 409.6 GB/s.
+    assert memory.token_experts == 12_311_986_176
+    bound = ram.decode_bound(memory, memory.experts, 409.6e9, None)
+    assert bound is not None
+    assert round(bound, 1) == 33.3
+    # Embedding 1,853,358,080; expert buffers 1024*8*4*(2*7168 + 4*2048) = 738,197,504; runtime 4 GiB.
+    assert memory.process == 1_853_358_080 + 738_197_504 + 2**32
+    assert memory.process_peak == 2**32 + 16 * 926_679_040
+
+
+def test_decoding_with_a_tenth_of_the_experts_on_disk() -> None:
+    memory = ram.CpuMemory(experts=1000, process=0, process_peak=0, token_experts=100)
+    # 100 B at 1000 B/s and 10 B at 100 B/s: 0.2 s.
+    assert ram.decode_bound(memory, 900, 1000.0, 100.0) == pytest.approx(5.0)
+    assert ram.decode_bound(memory, 2000, 1000.0, None) == pytest.approx(10.0)
+    assert ram.decode_bound(memory, 900, 1000.0, None) is None
+    assert ram.decode_bound(memory, 900, None, 100.0) is None
+
+
+def test_the_start() -> None:
+    # 404.42 GB of tensors and 5 MiB of header at 7 GB/s: 57.8 s; 14,112 million weights to pack at 1e8: 141 s.
+    packed = 61 * 170_328_064 + 3 * 396_361_728 + 58 * 44_040_192
+    seconds = ram.start_seconds(MODEL, packed, 7e9)
+    assert seconds is not None
+    assert round(seconds) == round(404_430_000_000 / 7e9 + packed / 1e8) == 199
+    assert ram.start_seconds(MODEL, packed, None) is None
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "fits"),
+    [(7168, 576, True), (128, 64, True), (64, 128, True), (64, 64, False), (100, 128, False), (7168, 100, False)],
+)
+def test_the_shapes_that_marlin_takes(k: int, n: int, fits: bool) -> None:
+    assert vram.marlin_fits(k, n) is fits
+
+
+def test_types_change_the_scales_and_the_router() -> None:
+    half = retyped("blk.30.attn_output.weight", GgmlType.F16)
+    whole, lower = (vram.layer_vram(m, DEEPSEEK_V3, 30) for m in (MODEL, half))
+    assert whole.marlin - lower.marlin == 16384 * 7168 // 64 * 2
+    router = vram.layer_vram(retyped("blk.30.ffn_gate_inp.weight", GgmlType.BF16), DEEPSEEK_V3, 30)
+    assert whole.router - router.router == 256 * 7168 * 2
+
+
+def test_a_layer_that_marlin_cannot_take_is_bf16() -> None:
+    # TINY with a latent space of 32: kv_a has 512 inputs and 96 outputs, not by 64.
+    shape = replace(TINY, kv_lora=32, layers=1)
+    layer = vram.layer_vram(q4_k_m(shape), shape, 0)
+    others = 512 * 256 + 256 * 4 * 192 + 512 * 512 + 3 * 512 * 1024
+    outputs = 256 + 768 + 512 + 1024 + 1024 + 512
+    assert layer.marlin == others // 2 + others // 16 + outputs
+    assert layer.bf16 == 2 * 512 * 96 + 2 * (512 + 256 + 32 + 512) + 2 * 4 * 256 * 32
+
+
+BAD = [
+    (
+        retyped("blk.0.attn_q_a.weight", GgmlType.Q5_0),
+        r"attn_q_a\.weight is Q5_0, which the engine cannot load on a GPU",
+    ),
+    (retyped("output.weight", GgmlType.IQ2_S), r"output\.weight is IQ2_S"),
+    (
+        retyped("blk.9.ffn_up_exps.weight", GgmlType.IQ1_S),
+        r"ffn_up_exps\.weight is IQ1_S, which the engine's CPU experts",
+    ),
+    (without("blk.7.attn_output.weight"), r"the tensor blk\.7\.attn_output\.weight is missing"),
+    (without("blk.7.attn_kv_b.weight"), "layer 7 has neither attn_kv_b nor attn_k_b and attn_v_b"),
+    (without("blk.7.ffn_up_exps.weight"), r"the tensor blk\.7\.ffn_up_exps\.weight is missing"),
+    (without("output.weight"), r"the tensor output\.weight is missing"),
+    (without("blk.9.exp_probs_b.bias"), r"exp_probs_b\.bias is missing"),
+]
+
+
+@pytest.mark.parametrize(("model", "text"), BAD)
+def test_what_the_engine_cannot_load_is_refused(model: Model, text: str) -> None:
+    with pytest.raises(GgufError, match=text):
+        make_plan(model, Machine((Gpu(0, 96 << 30),), ram=512 << 30), Request())
+
+
+def test_both_generations_of_kv_b_take_the_same_memory() -> None:
+    new = q4_k_m(split_kv_b=True)
+    assert vram.layer_vram(new, DEEPSEEK_V3, 5) == vram.layer_vram(MODEL, DEEPSEEK_V3, 5)
+    Costs(new, DEEPSEEK_V3, 8192)
+
+
+def test_experts_whose_rows_are_no_multiple_of_256() -> None:
+    shape = replace(TINY, moe_ffn=384)
+    with pytest.raises(GgufError, match="expert width 384 must be multiples of 256"):
+        ram.cpu_memory(q4_k_m(shape), shape)

@@ -1,0 +1,10 @@
+"""The placement planner: pure functions from a tensor table and a machine to a plan, its table and the rule file.
+
+`make_plan` is the entry; `rules.rules_yaml` writes the engine's rule file for a plan, `table.render` the table.
+"""
+
+from .machine import Gpu, Machine, Request
+from .plan import CpuPlan, GpuPlan, Plan
+from .planner import make_plan
+
+__all__ = ["CpuPlan", "Gpu", "GpuPlan", "Machine", "Plan", "Request", "make_plan"]

@@ -1,0 +1,72 @@
+"""`python -m leviathan_engine.plan`: plans a model on a machine, with no GPU and, if need be, without the files."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from leviathan_engine.errors import EngineError
+from leviathan_engine.flags import gpu_split
+from leviathan_engine.gguf import Model, dump, read_model
+from leviathan_engine.reference import q4_k_m
+from leviathan_engine.shape import read_shape
+
+from . import Gpu, Machine, Request, make_plan
+from .machine import GIB, MB
+from .rules import rules_yaml
+from .table import render
+
+
+def load(path: Path | None) -> Model:
+    """A folder or file of GGUF, a header dump (.json), or DeepSeek-V3 Q4_K_M as llama.cpp makes it."""
+    if path is None:
+        return q4_k_m()
+    return dump.read(path) if path.suffix == ".json" else read_model(path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the plan on stdout, errors as one line on stderr; returns the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        model = load(args.model)
+        gpus = tuple(Gpu(i, size) for i, size in enumerate(gpu_split(args.gpus, "--gpus")))
+        machine = Machine(
+            gpus=gpus,
+            ram=round(args.ram * GIB),
+            memory_limit=None if args.memory_limit is None else round(args.memory_limit * GIB),
+            numa_nodes=args.numa_nodes,
+            disk_rate=None if args.disk_rate is None else args.disk_rate * MB,
+            ram_rate=None if args.ram_rate is None else args.ram_rate * MB,
+        )
+        split = None if args.gpu_split is None else gpu_split(args.gpu_split)
+        plan = make_plan(model, machine, Request(args.cache_lens, split))
+        if args.rules:
+            text = rules_yaml(plan, model, read_shape(model))
+        else:
+            text = json.dumps(plan.to_dict(), indent=2) + "\n" if args.json else render(plan)
+    except EngineError as err:
+        sys.stderr.write(f"error: {err.line()}\n")
+        return err.exit_code
+    sys.stdout.write(text)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m leviathan_engine.plan", description=__doc__)
+    parser.add_argument("model", type=Path, nargs="?", help="GGUF folder or file, or a header dump; none: Q4_K_M")
+    parser.add_argument("--gpus", required=True, help='memory of the GPUs in MB, in PCI order: "102642,34190"')
+    parser.add_argument("--ram", type=float, required=True, help="main memory in GiB")
+    parser.add_argument("--memory_limit", type=float, help="the pod's memory limit in GiB")
+    parser.add_argument("--gpu_split", help="MB of each GPU to use, as the engine takes it")
+    parser.add_argument("--cache_lens", type=int, default=8192, help="tokens of the KV cache")
+    parser.add_argument("--numa_nodes", type=int, default=1)
+    parser.add_argument("--disk_rate", type=float, help="of the model's disk in MB/s")
+    parser.add_argument("--ram_rate", type=float, help="of main memory in MB/s")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="the plan as JSON")
+    form.add_argument("--rules", action="store_true", help="the engine's rule file")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""What the plan has to say beside its numbers: better choices, limits, and what would make it fit."""
+
+from collections.abc import Sequence
+
+from leviathan_engine.errors import PlanError
+from leviathan_engine.gguf import Model
+from leviathan_engine.shape import ModelShape
+
+from . import ram
+from .machine import GIB, MB, Gpu, Machine
+from .place import Costs
+from .plan import CpuPlan
+
+
+def warnings(
+    costs: Costs,
+    machine: Machine,
+    cards: Sequence[Gpu],
+    budgets: Sequence[int],
+    longest: int,
+    memory: ram.CpuMemory,
+    cpu: CpuPlan,
+) -> list[str]:
+    """Sentences for the user about a plan that works."""
+    out: list[str] = []
+    if len(cards) > 1:
+        out += _one_card(costs, cards, budgets, longest)
+    if longest < costs.cache_lens:
+        out.append(
+            f"prompts are limited to {longest} of {costs.cache_lens} tokens: the engine takes a prompt in one piece and"
+            f" computes the logits of every position (0.8 MB a token at DeepSeek-V3's vocabulary) on the GPU of lm_head"
+        )
+    if cpu.room < memory.experts:
+        out.append(_page_cache(machine, memory, cpu))
+    if machine.numa_nodes > 1:
+        out.append(
+            f"{machine.numa_nodes} NUMA nodes: start under numactl --interleave=all, and never with USE_NUMA in the"
+            f" environment (it copies all experts to every node)"
+        )
+    return out
+
+
+def _one_card(costs: Costs, cards: Sequence[Gpu], budgets: Sequence[int], longest: int) -> list[str]:
+    """Whether one of the cards could do it alone: several form a pipeline, which adds a hop and no speed."""
+    big = max(range(len(cards)), key=lambda g: budgets[g])
+    alone = costs.longest_prompt([budgets[big]], 0)
+    if alone >= longest:
+        prompts = f"prompts up to {alone} tokens instead of {longest}" if alone > longest else "prompts as long"
+        return [
+            f"GPU {cards[big].index} alone is faster: it holds everything and {prompts}, {len(cards)} GPUs add a hop to"
+            f" every token and no speed: give it alone in --gpu_split, or drop the flag"
+        ]
+    if alone > 0:
+        return [
+            f"GPU {cards[big].index} alone holds everything and is a little faster, with prompts up to {alone} tokens;"
+            f" {len(cards)} GPUs buy prompts up to {longest}"
+        ]
+    return []
+
+
+def _page_cache(machine: Machine, memory: ram.CpuMemory, cpu: CpuPlan) -> str:
+    need = memory.experts + memory.process
+    what = "the pod's memory limit" if cpu.limit < cpu.ram else "this machine's memory"
+    fix = f"set resources.limits.memory to {-(-need // GIB)}Gi or more" if cpu.limit < cpu.ram else "add memory"
+    if cpu.limit < cpu.ram < need:
+        fix += f" (this machine has {cpu.ram / GIB:.0f} GiB)"
+    slower = ""
+    here = ram.decode_bound(memory, cpu.room, machine.ram_rate, machine.disk_rate)
+    full = ram.decode_bound(memory, memory.experts, machine.ram_rate, machine.disk_rate)
+    if here is not None and full is not None:
+        slower = f", at best {here:.1f} tokens/s instead of {full:.1f}"
+    return (
+        f"{what} of {cpu.limit / GIB:.1f} GiB is {(need - cpu.limit) / GIB:.1f} GiB too small: the experts'"
+        f" {memory.experts / GIB:.1f} GiB of page cache and {memory.process / GIB:.1f} GiB of the process count against"
+        f" it, so experts are read from the disk again and again{slower}: {fix}"
+    )
+
+
+def match_by_size(split: Sequence[int], gpus: Sequence[Gpu]) -> list[Gpu]:
+    """The cards for a split that does not fit them in PCI order: the largest share to the largest card, and so on.
+
+    Errors: PlanError when a share is larger than any card that is left.
+    """
+    order = sorted(range(len(split)), key=lambda i: -split[i])
+    cards = sorted(gpus, key=lambda g: (-g.memory, g.index))
+    chosen: dict[int, Gpu] = dict(zip(order, cards, strict=False))
+    for i, gpu in chosen.items():
+        if split[i] > gpu.memory:
+            have = ", ".join(f"{g.memory // MB} MB" for g in gpus)
+            raise PlanError(
+                f"--gpu_split asks for {split[i] // MB} MB, {(split[i] - gpu.memory) // MB + 1} MB more than there are"
+                f" (the GPUs: {have})",
+                "lower that number, or drop --gpu_split",
+            )
+    return [chosen[i] for i in range(len(split))]
+
+
+def largest_cache(model: Model, shape: ModelShape, cache_lens: int, budgets: Sequence[int], prompt: int) -> int:
+    """The largest cache in tokens, a multiple of 1024 below `cache_lens`, that fits with such prompts; 0 for none."""
+    low, high = 0, (cache_lens - 1) // 1024
+    while low < high:
+        middle = (low + high + 1) // 2
+        costs = Costs(model, shape, middle * 1024)
+        fits = any(costs.fits(budgets, head, prompt) for head in range(len(budgets)))
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return low * 1024

@@ -1,0 +1,170 @@
+"""Which layers go to which card: contiguous runs in the cards' order, so that hidden states move once per card."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from leviathan_engine.gguf import Model
+from leviathan_engine.shape import ModelShape
+
+from . import vram
+
+
+@dataclass(frozen=True)
+class Placement:
+    """`layers[g]` is the first layer of card `g` and the one after its last; `head` the card of lm_head."""
+
+    layers: tuple[tuple[int, int], ...]
+    head: int
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes on one card by purpose. `total` counts the larger of running and loading."""
+
+    marlin: int
+    bf16: int
+    absorbed: int
+    router: int
+    lm_head: int
+    kv_cache: int
+    prefill: int
+    context: int
+    loading: int
+
+    @property
+    def weights(self) -> int:
+        """All weights, with lm_head."""
+        return self.marlin + self.bf16 + self.absorbed + self.router + self.lm_head
+
+    @property
+    def total(self) -> int:
+        """The card's memory at its fullest. The KV cache is made after loading."""
+        return self.context + max(self.weights + self.kv_cache + self.prefill, self.weights + self.loading)
+
+
+class Costs:
+    """The model's bytes, ready for many placements to be tried.
+
+    Arguments: `cache_lens` in tokens. Errors: GgufError from the tensor table.
+    """
+
+    def __init__(self, model: Model, shape: ModelShape, cache_lens: int) -> None:
+        self.shape = shape
+        self.cache_lens = cache_lens
+        self.layers = [vram.layer_vram(model, shape, n) for n in range(shape.layers)]
+        self.lm_head, self.lm_head_transient = vram.head_vram(model)
+        self.norm = 2 * vram.gpu_tensor(model, "output_norm.weight", 1).elements
+        self.kv_layer = vram.kv_bytes(shape, cache_lens)
+        self._sums = {
+            name: [0, *accumulate(getattr(layer, name) for layer in self.layers)]
+            for name in ("marlin", "bf16", "absorbed", "router")
+        }
+        self._weights = [0, *accumulate(layer.weights for layer in self.layers)]
+        self._weights[-1] += self.norm  # model.norm is on the card of the last layer
+        # transients[a][b - a]: the largest among layers a to b.
+        self._transients = [list(accumulate((x.transient for x in self.layers[a:]), max)) for a in range(shape.layers)]
+
+    def need(self, first: int, last: int, prompt: int, *, start: bool, head: bool) -> Need:
+        """Bytes of a card with the layers from `first` to before `last`; `start`: cuda:0; `head`: with lm_head."""
+        sums = {name: s[last] - s[first] for name, s in self._sums.items()}
+        sums["bf16"] += self.norm if last == self.shape.layers else 0
+        return Need(
+            **sums,
+            lm_head=self.lm_head if head else 0,
+            kv_cache=(last - first) * self.kv_layer,
+            prefill=self.prefill(prompt, start=start, head=head),
+            context=vram.CONTEXT,
+            loading=self._loading(first, last, head=head),
+        )
+
+    def prefill(self, prompt: int, *, start: bool, head: bool) -> int:
+        """Bytes that a prompt of so many tokens takes for a moment on a card with layers."""
+        sizes = [vram.layers_prefill(self.shape, prompt, self.cache_lens)]
+        if start:
+            sizes.append(vram.mask_prefill(self.shape, prompt, self.cache_lens))
+        if head:
+            sizes.append(vram.logits_prefill(self.shape, prompt))
+        return max(sizes)
+
+    def needs(self, placement: Placement, prompt: int) -> list[Need]:
+        """Bytes of every card of the placement."""
+        return [
+            self.need(first, last, prompt, start=g == 0, head=g == placement.head)
+            for g, (first, last) in enumerate(placement.layers)
+        ]
+
+    def _loading(self, first: int, last: int, *, head: bool) -> int:
+        return max(self._transients[first][last - first - 1], self.lm_head_transient if head else 0)
+
+    def _total(self, first: int, last: int, prefill: int, *, head: bool) -> int:
+        """`need(...).total` for a known prefill: the inner step of every search."""
+        weights = self._weights[last] - self._weights[first] + (self.lm_head if head else 0)
+        running = (last - first) * self.kv_layer + prefill
+        return vram.CONTEXT + weights + max(running, self._loading(first, last, head=head))
+
+    def fits(self, budgets: Sequence[int], head: int, prompt: int) -> bool:
+        """Whether the layers fit the cards, each taking at least one: each takes as many as it can, in order."""
+        first, count = 0, self.shape.layers
+        for g, budget in enumerate(budgets):
+            prefill = self.prefill(prompt, start=g == 0, head=g == head)
+            low, high = first, count - (len(budgets) - 1 - g)
+            while low < high:
+                middle = (low + high + 1) // 2
+                fit = self._total(first, middle, prefill, head=g == head) <= budget
+                low, high = (middle, high) if fit else (low, middle - 1)
+            if low == first:
+                return False
+            first = low
+        return first == count
+
+    def longest_prompt(self, budgets: Sequence[int], head: int) -> int:
+        """The most tokens, up to the cache's, of a prompt that fits with lm_head on card `head`; 0 if not even one."""
+        low, high = 0, self.cache_lens
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.fits(budgets, head, middle) else (low, middle - 1)
+        return low
+
+    def balance(self, budgets: Sequence[int], head: int, prompt: int) -> tuple[float, Placement]:
+        """The placement whose fullest card, by share of its budget, is the least full; with that share.
+
+        best[j] is the share for the first j layers on the cards so far, and cuts[g][j] where card g then begins.
+        """
+        count = self.shape.layers
+        best = {0: 0.0}
+        cuts: list[dict[int, int]] = []
+        for g, budget in enumerate(budgets):
+            rest = len(budgets) - 1 - g
+            prefill = self.prefill(prompt, start=g == 0, head=g == head)
+            ends = range(g + 1, count - rest + 1) if rest else [count]
+            following: dict[int, float] = {}
+            cut: dict[int, int] = {}
+            for last in ends:
+                for first, share in best.items():
+                    if first >= last:
+                        continue
+                    fullest = max(share, self._total(first, last, prefill, head=g == head) / max(budget, 1))
+                    if last not in following or fullest < following[last]:
+                        following[last], cut[last] = fullest, first
+            best = following
+            cuts.append(cut)
+        runs: list[tuple[int, int]] = []
+        last = count
+        for cut in reversed(cuts):
+            runs.append((cut[last], last))
+            last = cut[last]
+        return best[count], Placement(tuple(reversed(runs)), head)
+
+
+def place(costs: Costs, budgets: Sequence[int]) -> tuple[int, Placement]:
+    """The longest prompt that the cards can take, in tokens, and the placement for it.
+
+    lm_head goes where it leaves room for the longest prompt, and among equals where the fullest card is least full.
+    A prompt of 0 tokens: nothing fits, the placement is the one that comes nearest.
+    """
+    prompts = [costs.longest_prompt(budgets, head) for head in range(len(budgets))]
+    longest = max(prompts)
+    heads = [head for head, prompt in enumerate(prompts) if prompt == longest]
+    found = [costs.balance(budgets, head, max(longest, 1)) for head in heads]
+    return longest, min(found, key=lambda f: f[0])[1]

@@ -1,0 +1,154 @@
+"""Makes the plan: checks the model, chooses the cards, places the layers, says what to expect and what to change."""
+
+from collections.abc import Sequence
+
+from leviathan_engine.errors import PlanError
+from leviathan_engine.gguf import Model
+from leviathan_engine.shape import ModelShape, read_shape
+
+from . import advice, ram, vram
+from .machine import MB, Gpu, Machine, Request
+from .place import Costs, Placement, place
+from .plan import CpuPlan, GpuPlan, Plan
+
+# A card is never planned fuller than this: drivers, display and torch's rounding take a little.
+USABLE = 0.97
+LEAST_PROMPT = 1024
+LEAST_CACHED = 0.5
+
+
+def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
+    """The plan for `model` on `machine`.
+
+    Errors: PlanError when it cannot fit, with the bytes that are missing and what to change; GgufError when the model
+    is one that the engine cannot load.
+    """
+    shape = read_shape(model)
+    if not 1 <= request.cache_lens <= shape.context:
+        raise PlanError(
+            f"--cache_lens {request.cache_lens}: this model reads 1 to {shape.context} tokens",
+            f"set --cache_lens to at most {shape.context}",
+        )
+    memory = ram.cpu_memory(model, shape)
+    costs = Costs(model, shape, request.cache_lens)
+    warnings: list[str] = []
+    cards, budgets = _cards(machine, request, warnings)
+    if request.split is None:
+        cards, budgets = _fewest(costs, cards, budgets)
+    if len(cards) > shape.layers:
+        raise PlanError(f"{len(cards)} GPUs for {shape.layers} layers", "name fewer GPUs in --gpu_split")
+    longest, placement = place(costs, budgets)
+    _refuse_small_gpus(model, shape, costs, budgets, longest)
+    cpu = _cpu(memory, machine)
+    warnings += advice.warnings(costs, machine, cards, budgets, longest, memory, cpu)
+    packed = sum(
+        model.tensors[f"blk.{n}.{name}.weight"].elements
+        for n in range(shape.layers)
+        for name in vram.layer_linears(shape, n)
+    )
+    return Plan(
+        model=str(model.metadata.get("general.name", model.parts[0].path.name)),
+        layers=shape.layers,
+        cache_lens=request.cache_lens,
+        max_prompt=longest,
+        gpus=_gpu_plans(costs, placement, longest, cards, budgets),
+        cpu=cpu,
+        file_bytes=model.file_bytes,
+        start_seconds=ram.start_seconds(model, packed, machine.disk_rate),
+        decode_bound=ram.decode_bound(memory, cpu.room, machine.ram_rate, machine.disk_rate),
+        warnings=tuple(warnings),
+        notes=shape.notes,
+    )
+
+
+def _cards(machine: Machine, request: Request, warnings: list[str]) -> tuple[list[Gpu], list[int]]:
+    """The cards to use and how many bytes of each: those of the split, or all of them, largest first."""
+    if not machine.gpus:
+        raise PlanError("no GPU is there", "give the pod a GPU (nvidia.com/gpu), or name one for a dry run")
+    if request.split is None:
+        cards = sorted(machine.gpus, key=lambda g: (-g.memory, g.index))
+        return cards, [int(g.memory * USABLE) for g in cards]
+    if len(request.split) > len(machine.gpus):
+        raise PlanError(
+            f"--gpu_split names {len(request.split)} GPUs and {len(machine.gpus)} are there",
+            "give one number for each GPU",
+        )
+    gpus = list(machine.gpus[: len(request.split)])
+    if any(size > gpu.memory for size, gpu in zip(request.split, gpus, strict=True)):
+        gpus = advice.match_by_size(request.split, machine.gpus)
+        order = ", ".join(f"{s // MB} MB on GPU {g.index}" for s, g in zip(request.split, gpus, strict=True))
+        warnings.append(f"--gpu_split does not fit the cards in PCI order, so it is matched by size: {order}")
+    pairs = [(gpu, size) for gpu, size in zip(gpus, request.split, strict=True) if size]
+    if not pairs:
+        raise PlanError("--gpu_split gives every GPU 0 MB", "give at least one GPU memory, or drop the flag")
+    return [gpu for gpu, _ in pairs], [size for _, size in pairs]
+
+
+def _fewest(costs: Costs, cards: list[Gpu], budgets: list[int]) -> tuple[list[Gpu], list[int]]:
+    """The largest cards, no more than give the longest prompt: every card more is a hop more for each token."""
+    best, count = -1, 1
+    for n in range(1, min(len(cards), costs.shape.layers) + 1):
+        longest = max(costs.longest_prompt(budgets[:n], head) for head in range(n))
+        if longest > best:
+            best, count = longest, n
+        if longest == costs.cache_lens:
+            break
+    return cards[:count], budgets[:count]
+
+
+def _refuse_small_gpus(model: Model, shape: ModelShape, costs: Costs, budgets: Sequence[int], longest: int) -> None:
+    least = min(LEAST_PROMPT, costs.cache_lens)
+    if longest >= least:
+        return
+    # What is missing: over all cards, with lm_head on the one where that is least.
+    short = min(
+        sum(max(0, n.total - b) for n, b in zip(costs.needs(found, least), budgets, strict=True))
+        for found in (costs.balance(budgets, head, least)[1] for head in range(len(budgets)))
+    )
+    cache = advice.largest_cache(model, shape, costs.cache_lens, budgets, LEAST_PROMPT)
+    change = f"set --cache_lens to {cache}, or " if cache else ""
+    raise PlanError(
+        f"the GPUs' {sum(budgets) / 1e9:.1f} GB are {max(short, 1) / 1e9:.2f} GB too small for {shape.layers} layers,"
+        f" a cache of {costs.cache_lens} tokens and prompts of {least}",
+        f"{change}give more GPU memory (--gpu_split, or another card)",
+    )
+
+
+def _cpu(memory: ram.CpuMemory, machine: Machine) -> CpuPlan:
+    limit = min(machine.ram, machine.memory_limit or machine.ram)
+    room = limit - memory.process
+    of = "the pod's memory limit" if limit < machine.ram else "this machine's memory"
+    change = "raise resources.limits.memory" if limit < machine.ram else "use a machine with more memory"
+    if memory.process_peak > limit:
+        raise PlanError(
+            f"loading takes {memory.process_peak / 2**30:.1f} GiB beside the model's pages, {of} is"
+            f" {limit / 2**30:.1f} GiB: {(memory.process_peak - limit) / 2**30:.1f} GiB are missing",
+            change,
+        )
+    if room < memory.experts * LEAST_CACHED:
+        missing = memory.experts + memory.process - limit
+        raise PlanError(
+            f"the experts take {memory.experts / 2**30:.1f} GiB, and {of} leaves {max(room, 0) / 2**30:.1f} GiB for"
+            f" them: {missing / 2**30:.1f} GiB are missing, and most tokens would wait for the disk",
+            f"{change}, or use a smaller quantisation",
+        )
+    return CpuPlan(memory.experts, memory.process, memory.process_peak, machine.ram, limit, room)
+
+
+def _gpu_plans(
+    costs: Costs, placement: Placement, prompt: int, cards: Sequence[Gpu], budgets: Sequence[int]
+) -> tuple[GpuPlan, ...]:
+    return tuple(
+        GpuPlan(
+            device=f"cuda:{g}",
+            index=card.index,
+            name=card.name,
+            first_layer=placement.layers[g][0],
+            last_layer=placement.layers[g][1] - 1,
+            head=g == placement.head,
+            need=need,
+            budget=budgets[g],
+            memory=card.memory,
+        )
+        for g, (card, need) in enumerate(zip(cards, costs.needs(placement, prompt), strict=True))
+    )

@@ -1,0 +1,92 @@
+"""Main memory and time: what the CPU holds, how fast it starts, how fast it can decode at best."""
+
+from dataclasses import dataclass
+
+from leviathan_engine.errors import GgufError
+from leviathan_engine.gguf import GgmlType, Model
+from leviathan_engine.shape import ModelShape
+
+# Interpreter, torch, CUDA's host side and page-locked buffers: an estimate.
+RUNTIME = 4 << 30
+# Tokens that the CPU experts take at once (KExpertsCPU's group_max_len).
+GROUP_TOKENS = 1024
+# `dequantize_q4_k` and its kind hold four 32-bit copies of the embedding at their peak.
+EMBED_TRANSIENT = 16
+# Weights a second that `marlin_weights` packs with numpy on one core: an estimate.
+PACK_RATE = 1.0e8
+# Types that the compiled CPU experts multiply (tinyblas and iqk in third_party/llamafile). For any other type
+# `llamafile_sgemm` returns false, nobody looks, and the answers are noise.
+EXPERT_TYPES = frozenset(
+    GgmlType[n]
+    for n in (
+        *("F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"),
+        *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"),
+    )
+)
+EXPERTS = ("ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight")
+
+
+@dataclass(frozen=True)
+class CpuMemory:
+    """Bytes: `experts` are pages of the model's files, `process` is memory of the engine's own, `process_peak` while
+    it loads; `token_experts` are the expert bytes that one token needs."""
+
+    experts: int
+    process: int
+    process_peak: int
+    token_experts: int
+
+
+def cpu_memory(model: Model, shape: ModelShape) -> CpuMemory:
+    """What the CPU side of `model` takes.
+
+    Errors: GgufError for experts that are missing or that the compiled code would compute wrongly.
+    """
+    experts = 0
+    for layer in range(shape.dense_layers, shape.layers):
+        for name in EXPERTS:
+            tensor = model.tensors.get(f"blk.{layer}.{name}")
+            if tensor is None:
+                raise GgufError(f"{model.parts[0].path}: the tensor blk.{layer}.{name} is missing", "download it again")
+            if tensor.type not in EXPERT_TYPES:
+                raise GgufError(
+                    f"{model.parts[tensor.part].path}: {tensor.name} is {tensor.type.name}, which the engine's CPU"
+                    " experts would compute wrongly",
+                    f"use one of {', '.join(sorted(k.name for k in EXPERT_TYPES))}",
+                )
+            experts += tensor.nbytes
+    if shape.hidden % 256 or shape.moe_ffn % 256:
+        raise GgufError(
+            f"{model.parts[0].path}: hidden size {shape.hidden} and expert width {shape.moe_ffn} must be multiples of"
+            " 256 for the CPU experts",
+            "give a model of such sizes",
+        )
+    embed = shape.vocab * shape.hidden
+    # MOE's shared buffer: per token and expert an input, an output and four expert-wide rows, in 32 bits or less.
+    buffers = GROUP_TOKENS * shape.experts_used * 4 * (2 * shape.hidden + 4 * shape.moe_ffn)
+    process = RUNTIME + buffers + 2 * embed
+    share = shape.experts_used / shape.experts if shape.experts else 0.0
+    return CpuMemory(experts, process, RUNTIME + EMBED_TRANSIENT * embed, round(experts * share))
+
+
+def decode_bound(memory: CpuMemory, cached: int, ram_rate: float | None, disk_rate: float | None) -> float | None:
+    """Tokens a second at best: a token reads its experts from memory once, those that are not `cached` from the disk.
+
+    `cached` is how many expert bytes stay in memory. None without `ram_rate`, or without `disk_rate` where it matters.
+    """
+    if ram_rate is None or memory.token_experts == 0:
+        return None
+    missing = 1.0 - min(1.0, cached / memory.experts)
+    seconds = memory.token_experts / ram_rate
+    if missing > 0:
+        if disk_rate is None:
+            return None
+        seconds += missing * memory.token_experts / disk_rate
+    return 1.0 / seconds
+
+
+def start_seconds(model: Model, packed_weights: int, disk_rate: float | None) -> float | None:
+    """Seconds until the engine answers: every byte is read once, and the linear layers are packed for Marlin."""
+    if disk_rate is None:
+        return None
+    return model.file_bytes / disk_rate + packed_weights / PACK_RATE

@@ -1,0 +1,69 @@
+"""The plan as a table for people."""
+
+from collections.abc import Sequence
+
+from .machine import GIB
+from .plan import Plan
+
+PURPOSES = (
+    ("attention, MLP (Marlin)", "marlin"),
+    ("kv_b, norms (bf16)", "bf16"),
+    ("absorbed copies of kv_b", "absorbed"),
+    ("router", "router"),
+    ("lm_head (bf16)", "lm_head"),
+    ("KV cache", "kv_cache"),
+    ("longest prompt", "prefill"),
+    ("CUDA context", "context"),
+)
+
+
+def render(plan: Plan) -> str:
+    """The table, with the CPU's part, the times, and every warning and note on a line of its own."""
+    names = [f"{gpu.device}{f' {gpu.name}' if gpu.name else ''}" for gpu in plan.gpus]
+    rows: list[Sequence[str]] = [
+        ("", *names),
+        ("GPU in PCI order", *(str(gpu.index) for gpu in plan.gpus)),
+        ("layers", *(f"{gpu.first_layer}-{gpu.last_layer}" for gpu in plan.gpus)),
+    ]
+    rows += [(title, *(_gb(getattr(gpu.need, name)) for gpu in plan.gpus)) for title, name in PURPOSES]
+    rows += [
+        ("at its fullest", *(_gb(gpu.need.total) for gpu in plan.gpus)),
+        ("may use", *(_gb(gpu.budget) for gpu in plan.gpus)),
+        ("free", *(_gb(gpu.budget - gpu.need.total) for gpu in plan.gpus)),
+    ]
+    cpu = plan.cpu
+    lines = [
+        f"{plan.model}: {plan.layers} layers, {plan.file_bytes / 1e9:.1f} GB of files",
+        f"cache {plan.cache_lens} tokens, prompts up to {plan.max_prompt}",
+        "",
+        *_columns(rows),
+        "",
+        f"CPU: experts {cpu.experts / GIB:.1f} GiB of page cache, process {cpu.process / GIB:.1f} GiB"
+        f" ({cpu.process_peak / GIB:.1f} GiB while loading), limit {cpu.limit / GIB:.1f} GiB",
+        f"start: {_seconds(plan.start_seconds)}; decode: {_rate(plan.decode_bound)}",
+    ]
+    lines += [f"warning: {text}" for text in plan.warnings]
+    lines += [f"note: {text}" for text in plan.notes]
+    return "\n".join(lines) + "\n"
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.2f} GB"
+
+
+def _seconds(value: float | None) -> str:
+    return "unknown without the disk's rate" if value is None else f"about {value:.0f} s"
+
+
+def _rate(value: float | None) -> str:
+    return "unknown without the memory's and the disk's rate" if value is None else f"{value:.1f} tokens/s at best"

@@ -1,0 +1,165 @@
+"""GPU memory of KTransformers 0.2.1.post1 for DeepSeek-V3, computed from the tensor table.
+
+Read from its source, and stated for each formula: what the loader leaves on the card, what it needs for a moment while
+it loads, and what a prompt needs. Figures are allocated bytes; torch's cache of freed blocks may hold more and gives it
+back when it runs out.
+"""
+
+from dataclasses import dataclass
+
+from leviathan_engine.errors import GgufError
+from leviathan_engine.gguf import GgmlType, Model, Tensor
+from leviathan_engine.shape import ModelShape
+
+# CUDA context, the kernels that get loaded, cuBLAS workspaces and the CUDA graph's pool. An estimate: torch 2.9 with
+# CUDA 12.8 on Hopper and Blackwell cards takes 0.5 to 0.7 GiB.
+CONTEXT = 640 << 20
+PAGE_TOKENS = 64
+MARLIN_GROUP = 64
+MARLIN_PARALLEL = 16
+# `quantize_weights` and `marlin_weights` hold five 32-bit copies of a weight at their peak.
+MARLIN_TRANSIENT = 20
+# Types with a kernel in `GGML_DEQUANTIZE_GPU` (Q4_0 and Q5_0 stand there but raise).
+GPU_TYPES = frozenset(
+    GgmlType[n] for n in ("F32", "F16", "BF16", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS")
+)
+# GGUF name and engine module of every linear layer; kv_b is apart, the engine keeps it as it is.
+ATTENTION_LINEARS = {
+    "attn_q_a": "self_attn.q_a_proj",
+    "attn_q_b": "self_attn.q_b_proj",
+    "attn_kv_a_mqa": "self_attn.kv_a_proj_with_mqa",
+    "attn_output": "self_attn.o_proj",
+}
+DENSE_LINEARS = {"ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
+SHARED_LINEARS = {
+    "ffn_gate_shexp": "mlp.shared_experts.gate_proj",
+    "ffn_up_shexp": "mlp.shared_experts.up_proj",
+    "ffn_down_shexp": "mlp.shared_experts.down_proj",
+}
+NORMS = ("attn_norm", "attn_q_a_norm", "attn_kv_a_norm", "ffn_norm")
+
+
+@dataclass(frozen=True)
+class LayerVram:
+    """One layer's bytes: `marlin` weights and scales, `bf16` kv_b, norms and other linears, `absorbed` copies of kv_b,
+    `router` in its own type; `transient` more bytes while its largest tensor is loaded."""
+
+    marlin: int
+    bf16: int
+    absorbed: int
+    router: int
+    transient: int
+
+    @property
+    def weights(self) -> int:
+        """What stays on the card."""
+        return self.marlin + self.bf16 + self.absorbed + self.router
+
+
+def marlin_fits(k: int, n: int) -> bool:
+    """Whether Marlin takes a weight of `k` inputs and `n` outputs.
+
+    From `KTransformersLinear` (both by 64) and `thread_config_t` in gptq_marlin.cu: tiles are 64x128 or 128x64.
+    """
+    return k % 64 == 0 and n % 64 == 0 and (k % 128 == 0 or n % 128 == 0)
+
+
+def linear_bytes(tensor: Tensor) -> int:
+    """Bytes of a linear layer on the card.
+
+    Marlin: 4 bits a weight, one scale for 64 weights in the type that dequantising gives (32 bits; 16 for F16 and
+    BF16), and a workspace of 16 numbers for 64 outputs. Otherwise bfloat16.
+    """
+    k, n = tensor.shape
+    if not marlin_fits(k, n):
+        return 2 * k * n
+    scale = 2 if tensor.type in (GgmlType.F16, GgmlType.BF16) else 4
+    return k * n // 2 + k // MARLIN_GROUP * n * scale + n // 64 * MARLIN_PARALLEL * 4
+
+
+def layer_linears(shape: ModelShape, layer: int) -> dict[str, str]:
+    """GGUF name -> engine module of the linear layers of this layer that go through KTransformersLinear."""
+    if layer < shape.dense_layers:
+        return ATTENTION_LINEARS | DENSE_LINEARS
+    return ATTENTION_LINEARS | (SHARED_LINEARS if shape.experts_shared else {})
+
+
+def layer_vram(model: Model, shape: ModelShape, layer: int) -> LayerVram:
+    """The bytes of `layer`. Errors: GgufError for a tensor that is missing or that the engine cannot load."""
+    marlin = bf16 = transient = 0
+    for name in layer_linears(shape, layer):
+        tensor = gpu_tensor(model, f"blk.{layer}.{name}.weight", 2)
+        k, n = tensor.shape
+        if marlin_fits(k, n):
+            marlin += linear_bytes(tensor)
+            transient = max(transient, MARLIN_TRANSIENT * k * n - linear_bytes(tensor))
+        else:
+            bf16 += linear_bytes(tensor)
+            transient = max(transient, 4 * k * n)
+    for name in NORMS:
+        bf16 += 2 * gpu_tensor(model, f"blk.{layer}.{name}.weight", 1).elements
+    kv_b = shape.kv_b_rows * shape.kv_lora
+    if f"blk.{layer}.attn_kv_b.weight" in model.tensors:
+        gpu_tensor(model, f"blk.{layer}.attn_kv_b.weight", 2)
+    elif any(f"blk.{layer}.attn_{part}_b.weight" not in model.tensors for part in "kv"):
+        raise GgufError(
+            f"{model.parts[0].path}: layer {layer} has neither attn_kv_b nor attn_k_b and attn_v_b",
+            "give a complete conversion of DeepSeek-V3",
+        )
+    router = 0
+    if layer >= shape.dense_layers:
+        for name in ("ffn_gate_inp.weight", "exp_probs_b.bias"):
+            tensor = gpu_tensor(model, f"blk.{layer}.{name}", 1)
+            router += tensor.elements * (2 if tensor.type in (GgmlType.F16, GgmlType.BF16) else 4)
+    return LayerVram(marlin, bf16 + 2 * kv_b, 2 * kv_b, router, max(transient, 4 * kv_b))
+
+
+def head_vram(model: Model) -> tuple[int, int]:
+    """Bytes of lm_head in bfloat16, and how many more its 32-bit copy takes for a moment."""
+    elements = gpu_tensor(model, "output.weight", 2).elements
+    return 2 * elements, 4 * elements
+
+
+def kv_bytes(shape: ModelShape, cache_lens: int) -> int:
+    """KV cache of one layer: whole pages of 64 tokens, each the latent vector and the rotary key in bfloat16."""
+    pages = -(-cache_lens // PAGE_TOKENS)
+    return pages * PAGE_TOKENS * (shape.kv_lora + shape.rope) * 2
+
+
+def layers_prefill(shape: ModelShape, prompt: int, cache_lens: int) -> int:
+    """Bytes on a card with layers while a prompt goes through one: mask, and the widest moment of attention.
+
+    A prompt is not cut into pieces. Alive at the end of `forward_linux_triton` and its caller are, for every token:
+    three hidden vectors, q, the rotated half of q, kv_b's output, the padded query, key, value and output of the
+    attention (all heads * (nope + rope)), the output without padding; a dense layer's three wide vectors are fewer.
+    """
+    s = shape
+    head = s.heads * (s.nope + s.rope)
+    attention = 3 * s.hidden + 5 * head + s.heads * s.rope + s.kv_b_rows + s.heads * s.v_dim + 2 * (s.kv_lora + s.rope)
+    dense = 3 * s.hidden + 4 * s.ffn if s.dense_layers else 0
+    return 2 * prompt * max(attention, dense) + 2 * prompt * cache_lens
+
+
+def mask_prefill(shape: ModelShape, prompt: int, cache_lens: int) -> int:
+    """Bytes on the first card while `_update_causal_mask` makes the mask: two copies, or one and 32-bit sums."""
+    hidden = 2 * shape.hidden * prompt
+    return hidden + max(4 * prompt * cache_lens, 2 * prompt * cache_lens + 5 * prompt * prompt)
+
+
+def logits_prefill(shape: ModelShape, prompt: int) -> int:
+    """Bytes on lm_head's card after the layers: logits of every position in bfloat16 and again in 32 bits."""
+    return prompt * (6 * shape.vocab + 4 * shape.hidden)
+
+
+def gpu_tensor(model: Model, name: str, least_dims: int) -> Tensor:
+    """The tensor called `name`, of a type that the engine can put on a GPU. Errors: GgufError."""
+    tensor = model.tensors.get(name)
+    where = model.parts[0].path
+    if tensor is None or len(tensor.shape) < least_dims:
+        raise GgufError(f"{where}: the tensor {name} is missing", "give a complete conversion of DeepSeek-V3")
+    if tensor.type not in GPU_TYPES:
+        raise GgufError(
+            f"{model.parts[tensor.part].path}: {name} is {tensor.type.name}, which the engine cannot load on a GPU",
+            f"quantise it as one of {', '.join(sorted(k.name for k in GPU_TYPES))}",
+        )
+    return tensor
