@@ -91,13 +91,21 @@ class Transport:
                 raise self.authorizer.denied(error_text(response))
         if response.status_code == 403:
             raise self.authorizer.denied(error_text(response))
-        if response.status_code == 400 and "HTTP request to an HTTPS server" in response.text:
+        if response.status_code == 400 and self._has_tls(response):
             raise RegistryError(
                 "the registry speaks HTTPS where HTTP is configured",
                 where=self.base,
                 remedy="set registry.plain_http = false in the site file",
             )
         return response
+
+    def _has_tls(self, response: httpx.Response) -> bool:
+        """Whether a 400 means that the server wants TLS; the answer to a HEAD has no text, so it is asked for."""
+        if not self.plain_http:
+            return False
+        if response.request.method == "HEAD":
+            response = self._send("GET", f"{self.base}/v2/", None, None, None)
+        return "HTTP request to an HTTPS server" in response.text
 
     def _send(
         self,

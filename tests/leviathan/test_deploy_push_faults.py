@@ -1,0 +1,314 @@
+"""push against a registry that breaks: every fault ends in the same bytes there, none of them sent twice."""
+
+import re
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fault_registry import Fault, FaultRegistry, Rules
+from push_support import MIB, REPOSITORY, TAG, Layout, kill_group, make_around, make_layout, make_site, start_cli
+
+from leviathan.errors import LayoutError, RegistryError
+from leviathan.push import Pushed, push
+from leviathan.registry.attempts import Stopped
+from leviathan.registry.upload import How
+
+SIZES = (10 * MIB // 4 + 7, 3 * MIB, 1000)
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    return make_layout(tmp_path_factory.mktemp("layout"), SIZES)
+
+
+def run(registry: FaultRegistry, layout: Layout, home: Path, **named: str) -> tuple[Pushed, str]:
+    around, talk = make_around(home)
+    return push(make_site(registry.host, layout, **named), around), talk.getvalue()
+
+
+def holds(registry: FaultRegistry, layout: Layout, repository: str = REPOSITORY) -> bool:
+    """Whether the registry has the layout's bytes, under its tag."""
+    return all(
+        registry.blobs.get((repository, digest)) == layout.bytes_of(digest) for digest in layout.blobs
+    ) and registry.manifests[repository, TAG][1] == layout.bytes_of(layout.digest)
+
+
+def test_sends_each_byte_once(layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry().serve() as registry:
+        done, _ = run(registry, layout, tmp_path)
+        assert holds(registry, layout)
+        assert registry.received == layout.blobs
+        assert done.sent == sum(layout.blobs.values())
+        assert done.tags == (TAG,)
+        puts = [path for method, path in registry.requests if method == "PUT" and "/manifests/" in path]
+        assert [path.rsplit("/", 1)[1] for path in puts] == [layout.digest, TAG]
+        first_manifest = registry.requests.index(("PUT", puts[0]))
+        assert all("/blobs/" not in path for _, path in registry.requests[first_manifest:])
+
+
+def test_second_run_only_looks(layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry().serve() as registry:
+        first, _ = run(registry, layout, tmp_path)
+        assert first.changed
+        registry.requests.clear()
+        second, talk = run(registry, layout, tmp_path)
+        assert not second.changed
+        assert set(registry.methods()) == {"HEAD"}
+        assert len(registry.requests) == len(layout.blobs) + 2
+        assert talk == ""
+        assert "nothing to do" in second.text()
+
+
+def test_dry_run_changes_nothing(layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry().serve() as registry:
+        around, _ = make_around(tmp_path)
+        done = push(make_site(registry.host, layout), around, dry_run=True)
+        assert set(registry.methods()) == {"HEAD"}
+        assert done.count(How.MISSING) == len(layout.blobs)
+        assert not registry.blobs
+
+
+@pytest.mark.parametrize("percent", range(0, 100, 10))
+@pytest.mark.parametrize("keep", [True, False], ids=["kept", "forgotten"])
+def test_cut_at(percent: int, keep: bool, layout: Layout, tmp_path: Path) -> None:
+    """A connection cut at each tenth of the biggest blob; the registry keeps what it got of the chunk, or not."""
+    size = layout.blobs[layout.biggest]
+    at = size * percent // 100
+    fault = Fault("PATCH", cut_at=at, keep=keep)
+    with FaultRegistry(fault).serve() as registry:
+        _, talk = run(registry, layout, tmp_path, push_parallel="1")
+        assert fault.times == 0, "the fault never happened"
+        assert holds(registry, layout)
+        again = registry.received[layout.biggest] - size
+        assert again == (0 if keep else at % MIB)
+        assert "connection lost" in talk
+
+
+def test_cut_of_each_chunk_still_arrives(layout: Layout, tmp_path: Path) -> None:
+    """More cuts than retries: each brings new bytes, so the count starts again."""
+    size = layout.blobs[layout.biggest]
+    faults = [Fault("PATCH", cut_at=size * percent // 100) for percent in range(5, 100, 5)]
+    with FaultRegistry(*faults).serve() as registry:
+        run(registry, layout, tmp_path, push_parallel="1", push_retries="1")
+        assert all(fault.times == 0 for fault in faults)
+        assert registry.received == layout.blobs
+
+
+def test_registry_that_cannot_resume_in_a_chunk(layout: Layout, tmp_path: Path) -> None:
+    """As distribution 2.x: after a cut the upload's address is no longer good; the blob starts again, and says so."""
+    fault = Fault("PATCH", cut_at=MIB + 5)
+    with FaultRegistry(fault, rules=Rules(offset_in_location=True)).serve() as registry:
+        run(registry, layout, tmp_path, push_parallel="1")
+        assert holds(registry, layout)
+        assert fault.times == 0
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("method", ["HEAD", "POST", "PATCH", "PUT"])
+def test_passing_status(status: int, method: str, layout: Layout, tmp_path: Path) -> None:
+    fault = Fault(method, status=status, times=3)
+    with FaultRegistry(fault).serve() as registry:
+        _, talk = run(registry, layout, tmp_path)
+        assert fault.times == 0
+        assert holds(registry, layout)
+        assert registry.received == layout.blobs
+        assert f"the registry answered {status}" in talk
+
+
+def test_retry_after_is_honoured(layout: Layout, tmp_path: Path) -> None:
+    fault = Fault("POST", status=429, headers={"Retry-After": "1"})
+    with FaultRegistry(fault).serve() as registry:
+        began = time.monotonic()
+        run(registry, layout, tmp_path)
+        assert time.monotonic() - began >= 1.0
+        assert holds(registry, layout)
+
+
+def test_lasting_500_is_given_up(layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry(Fault("PATCH", status=500, times=1000)).serve() as registry:
+        with pytest.raises(
+            RegistryError, match=r"cannot upload .*500 FAULT fault; 3 attempts in a row failed; fix: "
+        ) as caught:
+            run(registry, layout, tmp_path, push_retries="2")
+        assert caught.value.exit_code == 4
+        assert (REPOSITORY, TAG) not in registry.manifests
+
+
+def test_416_goes_on_where_the_registry_is(layout: Layout, tmp_path: Path) -> None:
+    """A registry that took less than it was sent, and one that answers 416 to a good range once."""
+    with FaultRegistry(Fault("PATCH", status=416)).serve() as registry:
+        run(registry, layout, tmp_path, push_parallel="1")
+        assert holds(registry, layout)
+
+
+def test_416_forever_is_given_up(layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry(Fault("PATCH", status=416, times=1000)).serve() as registry:
+        with pytest.raises(RegistryError, match="refuses the range from byte 0"):
+            run(registry, layout, tmp_path, push_retries="2")
+
+
+def test_no_chunk_support(layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry(rules=Rules(chunks=False)).serve() as registry:
+        run(registry, layout, tmp_path, push_parallel="1")
+        assert holds(registry, layout)
+        assert registry.received == layout.blobs
+        assert registry.methods().count("PATCH") == 1
+
+
+def test_smallest_chunk_is_kept(layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry(rules=Rules(min_chunk=2 * MIB)).serve() as registry:
+        run(registry, layout, tmp_path)
+        assert holds(registry, layout)
+        assert registry.methods().count("PATCH") == 4  # 2.5 and 3 MiB in pieces of 2 MiB
+
+
+def test_too_large_chunk_is_halved(tmp_path: Path) -> None:
+    layout = make_layout(tmp_path, (5 * MIB,))
+    with FaultRegistry(rules=Rules(largest_body=MIB)).serve() as registry:
+        _, talk = run(registry, layout, tmp_path, push_chunk_mib="4")
+        assert holds(registry, layout)
+        assert "chunk too large" in talk
+
+
+def test_wrong_digest_after_upload(layout: Layout, tmp_path: Path) -> None:
+    other = f"sha256:{'0' * 64}"
+    with FaultRegistry(Fault("PUT", "/blobs/uploads/", digest=other)).serve() as registry:
+        with pytest.raises(RegistryError, match=f"stored something else .*names {other}"):
+            run(registry, layout, tmp_path)
+        assert (REPOSITORY, TAG) not in registry.manifests
+
+
+def test_wrong_digest_on_looking_again(layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry().serve() as registry:
+        registry.faults = [Fault("HEAD", "/blobs/", times=0, digest=f"sha256:{'0' * 64}")]
+        run(registry, layout, tmp_path / "good")  # the control
+        registry.blobs.clear()
+        registry.faults[0].times = len(layout.blobs) + 1
+        with pytest.raises(RegistryError, match="another blob than was sent"):
+            run(registry, layout, tmp_path / "bad", push_parallel="1")
+
+
+def test_registry_that_rejects_good_bytes(layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry(rules=Rules(monolithic_rejects=True)).serve() as registry:
+        with pytest.raises(RegistryError, match=r"refuses to close the upload .*DIGEST_INVALID"):
+            run(registry, layout, tmp_path, push_parallel="1")
+
+
+def test_damaged_blob_is_not_stored(tmp_path: Path) -> None:
+    """The bytes changed after the build: found by our own hash on the way, named, and the upload is given up."""
+    layout = make_layout(tmp_path, (2 * MIB,))
+    path = layout.path / "blobs/sha256" / layout.biggest.removeprefix("sha256:")
+    target = path.resolve()
+    data = bytearray(target.read_bytes())
+    data[MIB] ^= 1
+    target.write_bytes(data)
+    with FaultRegistry().serve() as registry:
+        with pytest.raises(LayoutError, match=rf"a blob is damaged \({re.escape(str(path))}\): it hashes to sha256:"):
+            run(registry, layout, tmp_path)
+        assert (REPOSITORY, layout.biggest) not in registry.blobs
+        assert not registry.uploads
+
+
+def test_lost_answer_of_the_close(layout: Layout, tmp_path: Path) -> None:
+    """The registry stored the blob but the answer was lost: nothing is sent again."""
+    fault = Fault("PUT", "/blobs/uploads/", cut_at=-1)
+    with FaultRegistry(fault).serve() as registry:
+        run(registry, layout, tmp_path, push_parallel="1")
+        assert fault.times == 0
+        assert registry.received == layout.blobs
+
+
+def test_slow_registry_times_out_and_goes_on(layout: Layout, tmp_path: Path) -> None:
+    """A registry that takes a chunk slower than the time-out allows for an answer."""
+    with FaultRegistry(Fault("PATCH", delay_s=0.05)).serve() as registry:
+        _, talk = run(registry, layout, tmp_path, push_timeout_s="1", push_parallel="1")
+        assert holds(registry, layout)
+        assert "timed out" in talk
+
+
+def test_mount_from_another_repository(layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry().serve() as registry:
+        run(registry, layout, tmp_path, image_repository="other/place")
+        registry.requests.clear()
+        done, _ = run(registry, layout, tmp_path, push_mount_from="empty/one,other/place")
+        assert done.count(How.MOUNTED) == len(layout.blobs)
+        assert done.sent == 0
+        assert "PATCH" not in registry.methods()
+        assert holds(registry, layout)
+
+
+def test_plain_http_where_https_is_expected(layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry().serve() as registry:
+        with pytest.raises(
+            RegistryError, match=r"answers plain HTTP where HTTPS is expected .*registry.plain_http = true"
+        ):
+            run(registry, layout, tmp_path, registry_plain_http="false")
+        assert registry.requests == []
+
+
+def test_https_where_plain_http_is_expected(layout: Layout, tmp_path: Path, server_tls: ssl.SSLContext) -> None:
+    with FaultRegistry().serve(server_tls) as registry:
+        with pytest.raises(RegistryError, match=r"cannot look for .* attempts in a row failed"):
+            run(registry, layout, tmp_path, push_retries="1")
+
+
+def test_unknown_and_known_authority(layout: Layout, tmp_path: Path, server_tls: ssl.SSLContext, ca_file: Path) -> None:
+    with FaultRegistry().serve(server_tls) as registry:
+        with pytest.raises(RegistryError, match=r"certificate cannot be verified .*registry.ca_file"):
+            run(registry, layout, tmp_path, registry_plain_http="false")
+        run(registry, layout, tmp_path, registry_plain_http="false", registry_ca_file=str(ca_file))
+        assert holds(registry, layout)
+
+
+def test_killed_and_started_again(tmp_path: Path) -> None:
+    """SIGKILL of the push and its child at half of the biggest blob: the next run goes on at the very byte."""
+    layout = make_layout(tmp_path, (12 * MIB,))
+    slow = Fault("PATCH", times=1000, delay_s=0.005)
+    with FaultRegistry(slow).serve() as registry:
+        arguments = ("push", "--registry", registry.host, "--layout", str(layout.path), "--set", "push.chunk_mib=1")
+        process = start_cli(tmp_path, *arguments)
+        until(lambda: any(len(held) > 6 * MIB for held in list(registry.uploads.values())))
+        kill_group(process)
+        time.sleep(0.2)  # the registry sees the connection end
+        slow.delay_s = 0
+        process = start_cli(tmp_path, *arguments)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert "going on at byte" in err
+        assert holds(registry, layout)
+        assert registry.received == layout.blobs
+        assert f'"tags":["{TAG}"]' in out
+
+
+def test_stop_keeps_what_arrived(tmp_path: Path) -> None:
+    """A stop between chunks: the talk says how to go on, the next push sends the rest."""
+    layout = make_layout(tmp_path, (8 * MIB,))
+    slow = Fault("PATCH", times=1000, delay_s=0.005)
+    with FaultRegistry(slow).serve() as registry:
+        around, _ = make_around(tmp_path)
+        threading.Timer(0.5, around.stop.set).start()
+        with pytest.raises(Stopped, match=r"stopped: .*run the same command again") as caught:
+            push(make_site(registry.host, layout), around)
+        assert caught.value.exit_code == 130
+        slow.delay_s = 0
+        run(registry, layout, tmp_path)
+        assert registry.received == layout.blobs
+
+
+def test_refused_connection_names_the_command(layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry().serve() as registry:
+        host = registry.host
+    around, _ = make_around(tmp_path)
+    with pytest.raises(RegistryError, match=rf"Connection refused.*fix: .*curl -i http://{host}/v2/"):
+        push(make_site(host, layout, push_retries="1"), around)
+
+
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)

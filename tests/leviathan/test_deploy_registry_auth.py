@@ -1,0 +1,190 @@
+"""Credentials: Docker's config file, helpers, basic authentication and tokens."""
+
+import base64
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from fault_registry import Fault, FaultRegistry, Rules
+from push_support import MIB, Layout, make_around, make_layout, make_site
+
+from leviathan.errors import RegistryError
+from leviathan.push import push
+from leviathan.registry.auth import parse_challenge, token_request
+from leviathan.registry.credentials import Credentials, config_path, find_credentials
+
+USER = "ann:s3cret:with colon"
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    return make_layout(tmp_path_factory.mktemp("layout"), (2 * MIB, 100))
+
+
+def docker_config(folder: Path, content: object) -> Path:
+    path = folder / "config.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def entry(user: str) -> dict[str, str]:
+    return {"auth": base64.b64encode(user.encode()).decode()}
+
+
+def helper(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A credential helper on PATH."""
+    program = folder / f"docker-credential-{name}"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+@pytest.mark.parametrize("name", ["reg:5000", "http://reg:5000", "https://reg:5000/v2/"])
+def test_auths(name: str, tmp_path: Path) -> None:
+    path = docker_config(tmp_path, {"auths": {"other:5000": entry("x:y"), name: entry(USER)}})
+    found = find_credentials("reg:5000", path)
+    assert found == Credentials("ann", "s3cret:with colon")
+    assert "s3cret" not in repr(found)
+    assert find_credentials("reg:5001", path) is None
+
+
+def test_no_config(tmp_path: Path) -> None:
+    assert find_credentials("reg", tmp_path / "none.json") is None
+
+
+@pytest.mark.parametrize("content", ["{", "[]", json.dumps({"auths": {"reg": {"auth": "!"}}})])
+def test_broken_config_names_the_file(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    with pytest.raises(RegistryError, match=rf"{path}.*fix: docker login reg"):
+        find_credentials("reg", path)
+
+
+def test_config_path() -> None:
+    assert config_path({"HOME": "/h"}) == Path("/h/.docker/config.json")
+    assert config_path({"HOME": "/h", "DOCKER_CONFIG": "/d"}) == Path("/d/config.json")
+
+
+def test_helper_gets_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper(tmp_path, "test", 'read host; echo "{\\"Username\\":\\"$1-$host\\",\\"Secret\\":\\"p\\"}"', monkeypatch)
+    path = docker_config(tmp_path, {"credHelpers": {"reg:5000": "test"}, "auths": {"reg:5000": entry(USER)}})
+    assert find_credentials("reg:5000", path) == Credentials("get-reg:5000", "p")
+
+
+def test_helper_with_identity_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper(tmp_path, "test", """echo '{"Username":"<token>","Secret":"long"}'""", monkeypatch)
+    path = docker_config(tmp_path, {"credsStore": "test"})
+    assert find_credentials("reg", path) == Credentials(identity_token="long")
+
+
+def test_helper_without_credentials_leaves_auths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper(tmp_path, "test", "echo credentials not found in native keychain; exit 1", monkeypatch)
+    path = docker_config(tmp_path, {"credsStore": "test", "auths": {"reg": entry(USER)}})
+    assert find_credentials("reg", path) == Credentials("ann", "s3cret:with colon")
+
+
+@pytest.mark.parametrize(
+    ("script", "words"), [("echo locked >&2; exit 3", "helper failed .*locked"), ("echo hm", "no credentials")]
+)
+def test_helper_that_fails(script: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper(tmp_path, "test", script, monkeypatch)
+    with pytest.raises(RegistryError, match=rf"{words}.*fix: echo reg \| docker-credential-test get"):
+        find_credentials("reg", docker_config(tmp_path, {"credsStore": "test"}))
+
+
+def test_missing_helper(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match=r"docker-credential-none.*fix: install"):
+        find_credentials("reg", docker_config(tmp_path, {"credsStore": "none"}))
+
+
+def test_parse_challenge() -> None:
+    found = parse_challenge('Bearer realm="https://a/t?x=1,2",service="r s",scope="repository:a/b:pull,push"')
+    assert found.scheme == "bearer"
+    assert found.parameters == {"realm": "https://a/t?x=1,2", "service": "r s", "scope": "repository:a/b:pull,push"}
+    assert parse_challenge('Basic realm="say \\"hi\\""').parameters == {"realm": 'say "hi"'}
+    assert parse_challenge('Negotiate, Basic realm="r"').scheme == "basic"
+    assert parse_challenge("").scheme == ""
+
+
+def test_token_request() -> None:
+    challenge = parse_challenge('Bearer realm="https://a/t",service="r"')
+    plain = token_request(challenge, ["repository:a:pull,push"], None)
+    assert (plain.url, list(plain.query), plain.authorization) == (
+        "https://a/t",
+        [("service", "r"), ("scope", "repository:a:pull,push")],
+        "",
+    )
+    assert token_request(challenge, [], Credentials("u", "p")).authorization == "Basic dTpw"
+    oauth = token_request(challenge, ["a", "b"], Credentials(identity_token="i"))
+    assert oauth.form is not None
+    assert (oauth.form["refresh_token"], oauth.form["scope"]) == ("i", "a b")
+
+
+def log_in(home: Path, host: str, content: dict[str, str]) -> None:
+    (home / ".docker").mkdir(parents=True)
+    docker_config(home / ".docker", {"auths": {host: content}})
+
+
+@pytest.mark.parametrize("bearer", [False, True], ids=["basic", "token"])
+def test_push_with_credentials(bearer: bool, layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry(rules=Rules(basic=USER, bearer=bearer)).serve() as registry:
+        log_in(tmp_path / "good", registry.host, entry(USER))
+        push(make_site(registry.host, layout), make_around(tmp_path / "good")[0])
+        assert registry.received == layout.blobs
+        log_in(tmp_path / "bad", registry.host, entry("ann:wrong"))
+        for home in (tmp_path / "bad", tmp_path / "nobody"):
+            with pytest.raises(RegistryError, match=rf"denies access .*fix: docker login {registry.host}") as caught:
+                push(make_site(registry.host, layout), make_around(home)[0])
+            assert "s3cret" not in str(caught.value)
+
+
+def test_anonymous_token(layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry(rules=Rules(bearer=True)).serve() as registry:
+        push(make_site(registry.host, layout), make_around(tmp_path)[0])
+        assert registry.received == layout.blobs
+        assert len(registry.tokens) == 1
+
+
+def test_identity_token(layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry(rules=Rules(bearer=True, basic=USER)).serve() as registry:
+        registry.refresh_token = "refresh"
+        log_in(tmp_path, registry.host, {"identitytoken": "refresh"})
+        push(make_site(registry.host, layout), make_around(tmp_path)[0])
+        assert ("POST", "/token") in registry.requests
+        assert registry.received == layout.blobs
+
+
+def test_token_that_ends_during_the_push(layout: Layout, tmp_path: Path) -> None:
+    """The registry forgets all tokens with the first chunk: a new one is fetched and the chunk sent once more."""
+
+    class Forgetful(FaultRegistry):
+        def fault(self, method: str, path: str) -> Fault | None:
+            if method == "PATCH" and len(self.tokens) == 1 and self.methods().count("PATCH") == 1:
+                self.tokens = set()
+            return super().fault(method, path)
+
+    with Forgetful(rules=Rules(bearer=True)).serve() as registry:
+        push(make_site(registry.host, layout, push_parallel="1"), make_around(tmp_path)[0])
+        assert registry.received == layout.blobs
+        assert registry.requests.count(("GET", "/token")) == 2
+
+
+def test_forbidden(layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry(Fault("POST", status=403, code="DENIED")).serve() as registry:
+        with pytest.raises(RegistryError, match=r"denies access .*DENIED"):
+            push(make_site(registry.host, layout), make_around(tmp_path)[0])
+
+
+def test_token_server_without_tls(layout: Layout, tmp_path: Path) -> None:
+    """Credentials for an HTTPS registry do not go to a token server without TLS."""
+    from leviathan.registry.auth import Authorizer  # noqa: PLC0415
+
+    def ask(request: object) -> dict[str, str]:
+        raise AssertionError("asked")
+
+    authorizer = Authorizer("reg", Credentials("u", "p"), ask, plain_http=False)
+    with pytest.raises(RegistryError, match=r"the token server is not safe \(http://a/t\)"):
+        authorizer.answer('Bearer realm="http://a/t"', ["s"], None)
+    allowed = Authorizer("reg", Credentials("u", "p"), lambda request: {"token": "t"}, plain_http=True)
+    assert allowed.answer('Bearer realm="http://a/t"', ["s"], None) == "Bearer t"
