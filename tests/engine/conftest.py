@@ -14,7 +14,14 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-NEED_ENGINE = ["test_flash_attn.py", "test_import.py", "test_moe.py", "test_queue.py", "test_server.py"]
+NEED_ENGINE = [
+    "test_flash_attn.py",
+    "test_import.py",
+    "test_moe.py",
+    "test_queue.py",
+    "test_server.py",
+    "test_triton_cache.py",
+]
 REQUIRED = os.environ.get("LEVIATHAN_ENGINE") == "required"
 HAVE_ENGINE = all(importlib.util.find_spec(name) for name in ("torch", "ktransformers", "gguf"))
 

@@ -56,7 +56,7 @@ def run(program: Path, mode: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("mode", ["start", "end"])
 def test_upstream_hangs(upstream: Path, mode: str) -> None:
-    """The control: without the patch this test would be green for nothing. 3 is the watchdog; a crash counts as well."""
+    """The control: without it the next test proves nothing. 3 is the watchdog; a crash counts as well."""
     done = run(upstream, mode)
     assert done.returncode == 3 or done.returncode < 0, done.stdout
 
