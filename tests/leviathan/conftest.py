@@ -1,8 +1,11 @@
 """Fixtures of the deploy tool's tests."""
 
 import datetime
+import difflib
 import ipaddress
+import os
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,10 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No proxy, and no variable of the user's, reaches a test."""
-    import os  # noqa: PLC0415
-
     for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name in ("DOCKER_CONFIG", "LEVIATHAN_SITE"):
+        if name.lower().endswith("_proxy") or name in ("DOCKER_CONFIG", "LEVIATHAN_SITE", "LEVIATHAN_MANIFESTS"):
             monkeypatch.delenv(name)
 
 
@@ -54,3 +55,23 @@ def server_tls(ca_file: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(ca_file, ca_file.with_name("key.pem"))
     return context
+
+
+@pytest.fixture
+def golden() -> Callable[[str, str], None]:
+    """Compare a text with `goldens/NAME`; with LEVIATHAN_ACCEPT=1 write it there, which fails the test all the same."""
+
+    def compare(name: str, text: str) -> None:
+        path = Path(__file__).with_name("goldens") / name
+        accept = "LEVIATHAN_ACCEPT=1 python -m pytest tests/leviathan"
+        if os.environ.get("LEVIATHAN_ACCEPT") == "1" and (not path.exists() or path.read_text() != text):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+            pytest.fail(f"{name} accepted: read the change, commit it, and run without LEVIATHAN_ACCEPT")
+        assert path.exists(), f"no golden {name}; to accept what there is: {accept}"
+        expected = path.read_text()
+        if text != expected:
+            diff = difflib.unified_diff(expected.splitlines(), text.splitlines(), f"goldens/{name}", "now", lineterm="")
+            pytest.fail("\n".join([*diff, f"to accept: {accept}"]))
+
+    return compare

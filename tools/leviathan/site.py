@@ -86,7 +86,7 @@ class Engine:
 
     model_path: Annotated[str, Key("GGUF folder in the pod", **like(ABSOLUTE, "/models/models/deepseek-v3-gguf"))]
     model_name: Annotated[str, Key("name that clients ask for", **like(r"\S+", "deepseek-v3"))]
-    host: Annotated[str, Key("address it listens on in the pod", **like(HOST, "0.0.0.0"))]
+    host: Annotated[str, Key("address it listens on in the pod", **like(r"[0-9A-Za-z.:-]+", "0.0.0.0"))]
     port: Annotated[int, Key("port it listens on in the pod", **between(1, 65535))]
     node_port: Annotated[int, Key("port on the node", **between(30000, 32767))]
     cpu_threads: Annotated[int, Key("threads for the experts on the CPU", **between(1, 1024))]

@@ -85,10 +85,11 @@ class _Reader:
             raise LayoutError("unknown OCI layout version", where=str(self.layout), why=f"{marker}", remedy=BUILD)
         index = _json(self.layout / "index.json", self._read(self.layout / "index.json"))
         entries = _descriptors(index, "manifests", self.layout / "index.json")
-        named = [entry for entry in entries if (entry.get("annotations") or {}).get(REF_NAME) == tag]
+        # The name is a tag, or a whole reference as some builders write it.
+        named = [entry for entry in entries if _ref_name(entry).rsplit(":", 1)[-1] == tag]
         chosen = named or entries
         if len(chosen) != 1:
-            names = ", ".join(str((entry.get("annotations") or {}).get(REF_NAME, "unnamed")) for entry in entries)
+            names = ", ".join(_ref_name(entry) or "unnamed" for entry in entries)
             raise LayoutError(
                 f"no single image for the tag {tag}",
                 where=str(self.layout / "index.json"),
@@ -147,6 +148,11 @@ class _Reader:
                 why=error.strerror or str(error),
                 remedy=f"{BUILD}, or name it with --layout FOLDER",
             ) from None
+
+
+def _ref_name(descriptor: Mapping[str, Any]) -> str:
+    annotations = descriptor.get("annotations")
+    return str(annotations.get(REF_NAME, "")) if isinstance(annotations, dict) else ""
 
 
 def _json(path: Path, body: bytes) -> dict[str, Any]:

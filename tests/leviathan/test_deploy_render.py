@@ -1,0 +1,340 @@
+"""render: goldens, schemas of every Kubernetes version that kubernetes-validate has, and what the runbook fixes."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+from kubernetes_validate import ValidationError
+
+from leviathan.budget import start_budget
+from leviathan.errors import LayoutError, RenderError
+from leviathan.manifest_files import FILES, dump, manifest_folder, read_template
+from leviathan.render import Rendered, get_field, render, set_field
+from leviathan.site import Site, Variant
+from leviathan.site_load import load
+
+DIGEST = f"sha256:{'1' * 64}"
+SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
+VERSIONS = sorted(
+    {name.name.removeprefix("v").split("-")[0] for name in SCHEMAS.iterdir()},
+    key=lambda v: [int(n) for n in v.split(".")],
+)
+VARIANTS = pytest.mark.parametrize("variant", list(Variant), ids=lambda variant: variant.value)
+
+OTHER = {
+    "registry.host": "registry.example:5000",
+    "image.repository": "lab/engine",
+    "cluster.namespace": "lab",
+    "cluster.node": "node-7.lab",
+    "cluster.runtime_class": "nvidia-legacy",
+    "workload.deployment": "big",
+    "workload.service": "big-http",
+    "workload.app": "big-app",
+    "engine.model_path": "/disk/model",
+    "engine.model_name": "v3",
+    "engine.host": "::",
+    "engine.port": "8080",
+    "engine.node_port": "31000",
+    "engine.cpu_threads": "64",
+    "engine.gpu_split": "90000",
+    "resources.gpus": "1",
+    "resources.cpu_limit": "64",
+    "resources.cpu_request": "32500m",
+    "resources.memory_limit": "500Gi",
+    "resources.memory_request": "500Gi",
+    "resources.shm": "8Gi",
+    "nvme.partition": "/dev/disk/by-id/nvme-disk-part1",
+    "nvme.filesystem": "ext4",
+    "nvme.size_gb": "2000",
+    "nvme.mount_point": "/disk",
+    "model.size_gb": "700",
+    "start.disk_mb_per_s": "3000",
+    "start.margin": "2",
+}
+
+
+def site(variant: Variant = Variant.PRIVILEGED, **more: str) -> Site:
+    named = {"image.digest": DIGEST, "workload.variant": variant.value} | {
+        k.replace("__", "."): v for k, v in more.items()
+    }
+    return load(named=named).site
+
+
+def other(variant: Variant) -> Site:
+    return load(named={**OTHER, "image.digest": DIGEST, "workload.variant": variant.value}).site
+
+
+def only(done: Rendered, kind: str) -> dict[str, Any]:
+    return next(each for each in done.objects if each["kind"] == kind)
+
+
+@VARIANTS
+def test_golden(variant: Variant, golden: Callable[[str, str], None]) -> None:
+    golden(f"render-{variant.value}.yaml", render(site(variant), {}).text())
+
+
+@VARIANTS
+def test_golden_of_another_site(variant: Variant, golden: Callable[[str, str], None]) -> None:
+    """Every value that can differ does: none of the runbook's may be left over."""
+    text = render(other(variant), {}).text()
+    golden(f"render-{variant.value}-other.yaml", text)
+    for word in (
+        "192.168.3.10",
+        "omni",
+        "ai-workloads",
+        "talos-u8k-rze",
+        "30000",
+        "cortex",
+        "671b",
+        "nvme0n1p1",
+        "/models/",
+    ):
+        assert word not in text, word
+
+
+def test_rendering_is_deterministic() -> None:
+    assert render(site(), {}).text() == render(site(), {}).text()
+
+
+@VARIANTS
+def test_text_reads_back_as_the_objects(variant: Variant) -> None:
+    done = render(other(variant), {})
+    assert list(yaml.safe_load_all(done.text())) == list(done.objects)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@VARIANTS
+def test_schema(variant: Variant, version: str) -> None:
+    for chosen in (site(variant), other(variant)):
+        for each in render(chosen, {}).objects:
+            kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_versions_are_those_of_the_package() -> None:
+    assert {"1.32.0", "1.33.0", "1.34.0"} <= set(VERSIONS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("Deployment", ("spec", "progresDeadlineSeconds"), 1),
+        ("Deployment", ("spec", "replicas"), "one"),
+        ("Deployment", ("spec", "template", "spec", "containers"), {}),
+        ("Service", ("spec", "ports"), [{"port": "http"}]),
+        ("Namespace", ("metadata", "labels"), {"a": 1}),
+    ],
+)
+def test_schema_finds_what_is_wrong(kind: str, path: tuple[str, ...], value: object) -> None:
+    """The positive control of test_schema."""
+    broken = copy.deepcopy(only(render(site(), {}), kind))
+    place = broken
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    with pytest.raises(ValidationError):
+        kubernetes_validate.validate(broken, "1.34", strict=True)
+
+
+@VARIANTS
+def test_template_as_it_stands(variant: Variant) -> None:
+    """`kubectl apply -f manifests/...` works too: with the runbook's values render changes only the image's name."""
+    template = read_template(manifest_folder({}), variant)
+    done = render(site(variant), {})
+    for raw, filled in zip(template, done.objects, strict=True):
+        if raw["kind"] == "Deployment":
+            container = raw["spec"]["template"]["spec"]["containers"][0]
+            assert container["image"] == "192.168.3.10:5000/omni/engine:leviathan-standard"
+            assert container["imagePullPolicy"] == "Always"
+            container |= {"image": done.image, "imagePullPolicy": "IfNotPresent"}
+        assert raw == filled
+
+
+def test_runbook_values() -> None:
+    """Phase 4 of the runbook and its definition of done."""
+    done = render(site(), {})
+    deployment, service = only(done, "Deployment"), only(done, "Service")
+    pod = deployment["spec"]["template"]["spec"]
+    engine = pod["containers"][0]
+    assert deployment["metadata"]["name"] == "cortex-leviathan"
+    assert deployment["metadata"]["namespace"] == "ai-workloads"
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    assert deployment["spec"]["selector"] == {"matchLabels": {"app": "leviathan-671b"}}
+    assert pod["runtimeClassName"] == "nvidia"
+    assert pod["nodeSelector"] == {"kubernetes.io/hostname": "talos-u8k-rze"}
+    assert pod["tolerations"] == [
+        {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"},
+        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+    ]
+    assert engine["resources"] == {
+        "limits": {"nvidia.com/gpu": "2", "memory": "360Gi", "cpu": "96"},
+        "requests": {"nvidia.com/gpu": "2", "memory": "256Gi", "cpu": "48"},
+    }
+    assert engine["securityContext"]["privileged"] is True
+    assert {entry["name"]: entry["value"] for entry in engine["env"]} == {
+        "CUDA_VISIBLE_DEVICES": "0,1",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "ENABLE_DEEPGEMM": "false",
+        "LEVIATHAN_DEVICE": "/dev/nvme0n1p1",
+    }
+    assert engine["args"] == [
+        "--model_path=/models/models/deepseek-v3-gguf",
+        "--model_name=deepseek-v3",
+        "--host=0.0.0.0",
+        "--port=30000",
+        "--cpu_offload_max_threads=96",
+        "--gpu_split=90000,30000",
+    ]
+    assert {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "64Gi"}} in pod["volumes"]
+    assert service["metadata"]["name"] == "leviathan-inference"
+    assert service["spec"]["type"] == "NodePort"
+    assert service["spec"]["ports"][0] | {"targetPort": 30000} == {
+        "name": "http",
+        "port": 30000,
+        "targetPort": 30000,
+        "nodePort": 30000,
+        "protocol": "TCP",
+    }
+
+
+def differences(left: Any, right: Any, path: str = "") -> set[str]:
+    """The paths at which two objects differ."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        return {
+            found
+            for key in left.keys() | right.keys()
+            for found in differences(left.get(key), right.get(key), f"{path}.{key}")
+        }
+    if (
+        isinstance(left, list)
+        and isinstance(right, list)
+        and all(isinstance(e, dict) and "name" in e for e in left + right)
+    ):
+        mine, theirs = ({entry["name"]: entry for entry in entries} for entries in (left, right))
+        return {
+            found
+            for name in mine.keys() | theirs.keys()
+            for found in differences(mine.get(name), theirs.get(name), f"{path}[{name}]")
+        }
+    return set() if left == right else {path}
+
+
+def test_variants_differ_only_where_they_must() -> None:
+    one, two = render(site(), {}), render(site(Variant.UNPRIVILEGED), {})
+    assert only(one, "Service") == only(two, "Service")
+    pod, engine = ".spec.template.spec", ".spec.template.spec.containers[engine]"
+    assert differences(only(one, "Deployment"), only(two, "Deployment")) == {
+        f"{pod}.securityContext",
+        f"{pod}.volumes[models]",
+        f"{engine}.volumeMounts[models]",
+        f"{engine}.env[LEVIATHAN_DEVICE]",
+        f"{engine}.env[HOME]",
+        f"{engine}.securityContext.privileged",
+        f"{engine}.securityContext.allowPrivilegeEscalation",
+        f"{engine}.securityContext.capabilities",
+    }
+
+
+def test_start_budget() -> None:
+    """385 GB at 1,000 MB/s and 120 s, times 3, in probes of 10 s; 3.6 GB at 100 MB/s, times 3; 60 s for the old pod."""
+    budget = start_budget(site())
+    assert (budget.load_s, budget.setup_s, round(budget.pull_s, 6), budget.end_s) == (1155, 360, 108, 60)
+    assert budget.startup_s == 1520
+    assert budget.progress_deadline_s == 1688
+    slower = start_budget(site(start__disk_mb_per_s="100"))
+    assert slower.startup_s == 11910
+    engine = only(render(site(start__disk_mb_per_s="100"), {}), "Deployment")["spec"]["template"]["spec"]["containers"][
+        0
+    ]
+    assert engine["startupProbe"]["periodSeconds"] * engine["startupProbe"]["failureThreshold"] == 11910
+
+
+def test_digest_of_the_layout(tmp_path: Path) -> None:
+    from push_support import make_layout  # noqa: PLC0415
+
+    layout = make_layout(tmp_path, (100,))
+    done = render(load(named={"image.layout": str(layout.path)}).site, {})
+    assert done.image == f"192.168.3.10:5000/omni/engine@{layout.digest}"
+    with pytest.raises(LayoutError, match=r"no OCI image layout .*nix build"):
+        render(load(named={"image.layout": str(tmp_path / "none")}).site, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "is no YAML"),
+        ("a: 1", "not a Kubernetes object"),
+        ("kind: A\nkind: B", "the key kind stands twice, line 1"),
+        ("a: &x 1\nb: *x", "aliases are not used"),
+        ("apiVersion: v1\nkind: Namespace\nmetadata: {}\n", r"lacks a field .*metadata.name"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n", "no values are known for the kind ConfigMap"),
+    ],
+)
+def test_broken_template(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / FILES[Variant.PRIVILEGED]).write_text(text)
+    with pytest.raises(RenderError, match=words):
+        render(site(), {"LEVIATHAN_MANIFESTS": str(tmp_path)})
+
+
+def test_missing_templates(tmp_path: Path) -> None:
+    with pytest.raises(RenderError, match=r"leviathan-deploy.yaml.*fix: set LEVIATHAN_MANIFESTS"):
+        render(site(), {"LEVIATHAN_MANIFESTS": str(tmp_path)})
+
+
+def test_template_that_breaks_the_policy(tmp_path: Path) -> None:
+    text = (manifest_folder({}) / FILES[Variant.PRIVILEGED]).read_text()
+    path = tmp_path / FILES[Variant.PRIVILEGED]
+    path.write_text(text)
+    render(site(), {"LEVIATHAN_MANIFESTS": str(tmp_path)})  # the control
+    path.write_text(text.replace("type: Recreate", "type: RollingUpdate"))
+    with pytest.raises(RenderError, match=r"recreate: Deployment/cortex-leviathan: two pods"):
+        render(site(), {"LEVIATHAN_MANIFESTS": str(tmp_path)})
+
+
+def test_flag_that_the_template_lacks(tmp_path: Path) -> None:
+    text = (manifest_folder({}) / FILES[Variant.PRIVILEGED]).read_text()
+    (tmp_path / FILES[Variant.PRIVILEGED]).write_text(text.replace("- --host=0.0.0.0\n", ""))
+    with pytest.raises(RenderError, match=r"lacks a field .*args.--host"):
+        render(site(), {"LEVIATHAN_MANIFESTS": str(tmp_path)})
+
+
+def test_fields() -> None:
+    each = {"kind": "A", "metadata": {"name": "a"}, "list": [{"name": "x", "v": 1}, {"name": "y"}], "plain": [5]}
+    assert get_field(each, ("list", "[x]", "v")) == 1
+    assert get_field(each, ("plain", "0")) == 5
+    set_field(each, ("list", "[x]", "v"), 2)
+    assert get_field(each, ("list", "[x]")) == {"name": "x", "v": 2}
+    for path in (("none",), ("list", "[z]"), ("list", "[y]", "v"), ("plain", "1"), ("kind", "deeper")):
+        with pytest.raises(RenderError, match=r"A a, "):
+            set_field(each, path, 1)
+
+
+def test_texts_that_look_like_something_else_are_quoted() -> None:
+    words = [
+        "0,1",
+        "96",
+        "yes",
+        "n",
+        "true",
+        "null",
+        "1e3",
+        "0x1",
+        "~",
+        "",
+        " a",
+        "a: b",
+        "a #b",
+        "3700G",
+        "12:30",
+        "=",
+        "nan",
+    ]
+    text = dump([{"values": words, "plain": ["abc", "a/b:c", "--x=1"]}])
+    assert yaml.safe_load(text)["values"] == words
+    for word in words:
+        assert f'- "{word}"\n' in text
+    assert "- abc\n    - a/b:c\n    - --x=1\n" in text or "- abc\n  - a/b:c\n  - --x=1\n" in text

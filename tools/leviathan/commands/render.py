@@ -1,0 +1,57 @@
+"""`leviathan render`."""
+
+import os
+from pathlib import Path
+
+import click
+
+from leviathan.options import Invocation, make_command
+from leviathan.output import Report, write_atomically
+
+HELP = """Print the manifests with the site's values, the image pinned by its digest.
+
+The result is held to the policy before it is printed. The start budget, from which the probes and the deadline come, is
+on stderr.
+
+\b
+Examples:
+  leviathan render | kubectl diff -f -
+  leviathan render --variant unprivileged --out unprivileged.yaml
+  leviathan render --digest sha256:... --set nvme.partition=/dev/nvme1n1p1
+"""
+
+
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of stdout.")
+@click.option(
+    "--variant", type=click.Choice(["privileged", "unprivileged"]), help="Which manifests (workload.variant)."
+)
+@click.option("--node", metavar="NAME", help="Node (cluster.node).")
+@click.option("--namespace", metavar="NAME", help="Namespace (cluster.namespace).")
+@click.option("--layout", metavar="FOLDER", help="OCI image layout that the digest is read from (image.layout).")
+@click.option("--digest", metavar="SHA256:...", help="Digest to pin instead of the layout's (image.digest).")
+def render_command(invocation: Invocation, out: Path | None) -> int:
+    """Render the site's variant."""
+
+    def rendered() -> Report:
+        from leviathan.render import render  # noqa: PLC0415 - the YAML reader is slow to import
+
+        done = render(invocation.load_site().site, os.environ)
+        invocation.console.say(done.budget.text())
+        data = {"image": done.image, "objects": list(done.objects)}
+        if out is None:
+            return Report(done.text(), data)
+        write_atomically(out, done.text())
+        return Report(f"wrote {out}: {len(done.objects)} objects, {done.image}", data)
+
+    return invocation.finish(rendered)
+
+
+command = make_command(
+    "render",
+    HELP,
+    digest="image.digest",
+    layout="image.layout",
+    namespace="cluster.namespace",
+    node="cluster.node",
+    variant="workload.variant",
+)(render_command)
