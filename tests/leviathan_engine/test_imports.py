@@ -1,0 +1,39 @@
+"""The launcher and the deploy tool import these modules where there is neither numpy nor torch nor a tokenizer."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[2] / "tools" / "leviathan_engine"
+# Modules that turn weights into numbers need numpy, and nothing else does.
+NUMPY = {"leviathan_engine.kv_b", "leviathan_engine.gguf.quants"}
+MINE = ("gguf", "plan", "cgroup", "cpu", "disk", "blockdev", "superblock", "mount", "flags", "kv_b")
+MORE = ("header_keys", "model_config", "reference", "shape", "tokenizer", "errors")
+CODE = """
+import importlib, sys
+for name in ("numpy", "torch", "transformers", "tokenizers", "yaml", "gguf", "click"):
+    sys.modules[name] = None
+failed = []
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        failed.append(name)
+print(" ".join(failed))
+"""
+
+
+def test_only_the_weights_modules_need_numpy() -> None:
+    paths = [p for p in PACKAGE.rglob("*.py") if p.relative_to(PACKAGE).parts[0].removesuffix(".py") in MINE + MORE]
+    names = sorted(".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts) for p in paths)
+    names = [n.removesuffix(".__init__") for n in names if not n.endswith("__main__")]
+    assert len(names) > 25
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *names],
+        env={"PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert set(done.stdout.split()) == NUMPY
