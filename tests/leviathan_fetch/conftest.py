@@ -21,6 +21,7 @@ class Resource:
     fail: list[int] = field(default_factory=list)
     cut: list[int] = field(default_factory=list)
     ranges: bool = True
+    skew: list[int] = field(default_factory=list)  # ranges that start this much after what was asked for
     stall: int | None = None  # send this many bytes of the body, then nothing until the server ends
 
 
@@ -60,7 +61,7 @@ def site() -> Iterator[Site]:
                 return self.send_error(resource.fail.pop(0))
             total = len(resource.body)
             match = re.fullmatch(r"bytes=(\d+)-", wanted or "") if resource.ranges else None
-            start = int(match[1]) if match else 0
+            start = int(match[1]) + (resource.skew.pop() if resource.skew else 0) if match else 0
             if match and start >= total:
                 return self.send_error(416)
             self.send_response(206 if match else 200)

@@ -120,6 +120,9 @@ def test_artifacts_are_kept_from_the_garbage_collector(checkout):
 
     checkout.run(*checkout.artifacts([a, b]))
     assert links() == sorted([a["store"], b["store"]])
+    made = (roots / "a").lstat().st_ctime_ns
+    checkout.run(*checkout.artifacts([a, b]))
+    assert (roots / "a").lstat().st_ctime_ns == made
     checkout.run(*checkout.artifacts([b]))
     assert links() == [b["store"]]
 
@@ -179,6 +182,16 @@ def test_a_killed_fetch_leaves_nothing_broken(checkout):
     checkout.site.resources["/files/b-1-py3-none-any.whl"].stall = None
     assert checkout.run(*call).returncode == 0
     assert checkout.added() == ["b-1-py3-none-any.whl"]
+
+
+def test_a_fetch_that_ended_before_the_store_had_the_file_downloads_nothing_again(checkout):
+    call = checkout.artifacts([checkout.deb("a.deb")])
+    folder = checkout.folder / ".leviathan" / "downloads" / hashlib.sha256(BODY).hexdigest()
+    folder.mkdir(parents=True)
+    (folder / "a.deb").write_bytes(BODY)
+    done = checkout.run(*call, "--json")
+    assert json.loads(done.stdout) == {"artifacts": 1, "added": 1, "received": 0}
+    assert checkout.site.requests == []
 
 
 def test_two_fetches_at_a_time_one_waits_and_downloads_nothing(checkout):

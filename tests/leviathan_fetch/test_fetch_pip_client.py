@@ -124,6 +124,15 @@ def test_a_partial_file_is_gone_on_with_and_a_cut_one_too(index, tmp_path, site)
 
 
 @needs_pip
+def test_an_index_without_ranges_sends_it_all_again(index, tmp_path):
+    index("native", MANY, ranges=False)
+    (tmp_path / "0").write_bytes(b"junk" * 250)
+    (answer,) = ask(tmp_path, ("native", "1", MANY, HASH))
+    assert isinstance(answer, Answer)
+    assert (tmp_path / "0").read_bytes() == BODY
+
+
+@needs_pip
 def test_each_failure_is_an_answer_with_its_kind(index, tmp_path, site):
     index("native", MANY)
     index("cut", "cut-1-py3-none-any.whl", cut=[1] * 5)

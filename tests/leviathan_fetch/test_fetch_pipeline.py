@@ -95,7 +95,7 @@ def test_a_part_that_was_damaged_is_fetched_anew(artifact, fetch, store, site, t
     part.parent.mkdir(parents=True)
     part.write_bytes(b"xxxx")
     outcome, _ = fetch([record])
-    assert (outcome.added, outcome.errors) == (1, [])
+    assert (outcome.added, outcome.received, outcome.errors) == (1, 10, [])
     assert (store.path / "x-p.deb").read_bytes() == b"0123456789"
     assert site.ranges("/pool/p.deb") == ["bytes=4-", None]
 

@@ -52,6 +52,13 @@ def test_a_partial_file_that_is_too_long_starts_anew(site, target):
     assert site.ranges("/f") == [f"bytes={len(BODY) + 4}-", None]
 
 
+def test_a_server_that_sends_another_range_is_asked_for_all(site, target):
+    target.write_bytes(BODY[:1000])
+    web.download(site.serve("/f", BODY, skew=[24]), target, Pauses())
+    assert target.read_bytes() == BODY
+    assert site.ranges("/f") == ["bytes=1000-", None]
+
+
 def test_a_truncated_answer_is_gone_on_with(site, target):
     pauses = Pauses()
     web.download(site.serve("/f", BODY, cut=[5000, 7000]), target, pauses)
