@@ -8,6 +8,7 @@
   settings,
   source,
   toolkit,
+  torchHeaders,
 }:
 let
   packages = "usr/local/lib/python3.11/dist-packages";
@@ -25,17 +26,31 @@ let
     "recipe"
   ];
 
-  sources = runInRootfs {
-    name = "ktransformers-source";
-    script = "python3 ${compileRecipe}/build.py source --sdist ${artifacts.source "ktransformers"} --patches ${./patches} --out $out";
-  };
+  unpack =
+    patches:
+    runInRootfs {
+      name = "ktransformers-source";
+      script = "python3 ${compileRecipe}/build.py source --sdist ${artifacts.source "ktransformers"} --patches ${patches} --out $out";
+    };
+  sources = unpack ./patches;
+  # Without the GPU's and Python's patches: a change of those builds no CPU extension again.
+  cpuSources = unpack (
+    source.pick {
+      name = "cpu-patches";
+      path = ./patches;
+      keep = [
+        "cmake-only-what-is-used.patch"
+        "task-queue-race.patch"
+      ];
+    }
+  );
 
   cpu =
     march:
     runInRootfs {
       name = "cpuinfer-${march}";
       script = ''
-        python3 ${compileRecipe}/build.py cpu --source ${sources} --march ${march} --cuda-home ${cudaRuntime} \
+        python3 ${compileRecipe}/build.py cpu --source ${cpuSources} --march ${march} --cuda-home ${cudaRuntime} \
           --jobs $NIX_BUILD_CORES --out $out/${packages}
       '';
     };
@@ -43,6 +58,7 @@ let
   cuda = runInRootfs {
     name = "ktransformers-ops";
     trees = [
+      torchHeaders
       buildRootfs
       python.torch
       python.other
@@ -75,9 +91,33 @@ let
         --torch ${settings.versions.torch} --out $out/${packages}
     '';
   };
+
+  # Triton's kernels and their launchers, so that the image needs no C compiler.
+  triton = runInRootfs {
+    name = "ktransformers-triton";
+    trees = [
+      package
+      buildRootfs
+      python.torch
+      python.other
+    ];
+    script = ''
+      python3 ${
+        pick [
+          "python"
+          "triton_cache.py"
+        ]
+      }/triton_cache.py --archs "${toString settings.cudaArchs}" --out $out/${packages}
+    '';
+  };
 in
 {
-  inherit cuda package sources;
+  inherit
+    cuda
+    package
+    sources
+    triton
+    ;
   cpu = builtins.listToAttrs (
     map (march: {
       name = march;
@@ -89,6 +129,7 @@ in
   trees = [
     cuda
     package
+    triton
   ]
   ++ map cpu settings.march;
 }

@@ -29,7 +29,7 @@ setup(
     script_args=["-q", "build_ext", "--build-lib", out, "--build-temp", build],
     cmdclass={"build_ext": BuildExtension.with_options(use_ninja=True)},
     ext_modules=[CUDAExtension(name, sources, runtime_library_dirs=rpath.split(":"), extra_compile_args={
-        "cxx": ["-O3", *maps], "nvcc": ["-O3", "--use_fast_math", "-Xcompiler", "-fPIC", *wrapped]})],
+        "cxx": ["-O3", "-g0", *maps], "nvcc": ["-O3", "--use_fast_math", "-Xcompiler", "-fPIC", *wrapped]})],
 )
 """
 
