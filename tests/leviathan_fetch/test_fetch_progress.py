@@ -51,8 +51,8 @@ def test_a_stall_shows_as_no_rate():
     progress = Progress(stream, 1, clock)
     for second in range(11):
         clock.now = 100.0 + second
-        progress.update(0, 5, "")
-    assert stream.getvalue() == "fetch: 0 of 1 artifacts, 5 B, 0 B/s\n"
+        progress.update(0, min(second, 3) * 1000, "")
+    assert stream.getvalue() == "fetch: 0 of 1 artifacts, 3.0 kB, 0 B/s\n"
 
 
 def test_a_terminal_has_one_line_that_is_redrawn_and_cleared():
