@@ -9,10 +9,12 @@
   python,
   runInRootfs,
   seed,
+  settings,
   shell,
   source,
   system,
   tool,
+  toolkit,
 }:
 let
   inherit (tool) development;
@@ -56,6 +58,18 @@ let
         echo ok >$out
       '';
     };
+
+  proof =
+    name: commands:
+    runInRootfs {
+      name = "check-${name}";
+      script = ''
+        export PYTHONPATH=${image.tools}
+        { ${commands}
+        } | tee $out
+      '';
+    };
+  imageTrees = toString image.trees;
 in
 {
   nix-lib = runInRootfs {
@@ -71,12 +85,43 @@ in
     ${development}/bin/python3 -m pytest --ignore tests/engine --ignore tests/toolkit -p no:cacheprovider
   '';
 
+  # Every kernel in the image, ours and what the wheels bring.
+  device-code = proof "device-code" ''
+    python3 -m leviathan_image device-code --wanted ${
+      builtins.concatStringsSep "," (map lib.arch.toSm settings.cudaArchs)
+    } --exceptions ${../device-code-exceptions.json} ${imageTrees}
+  '';
+
+  isa = proof "isa" (
+    builtins.concatStringsSep "\n" (
+      map (march: ''
+        find ${engine.cpu.${march}} -name '*.so' -exec python3 -m leviathan_image isa --march ${march} {} +
+      '') settings.march
+    )
+  );
+
+  hygiene = proof "hygiene" ''
+    python3 -m leviathan_image hygiene --exceptions ${../hygiene-exceptions.json} ${imageTrees}
+  '';
+
+  # ptxas -v of our kernels: a stack frame that spills do not explain is a call or an array that clang left.
+  stack = runInRootfs {
+    name = "check-stack";
+    script = "PYTHONPATH=${toolkit}/share/nvcc-driver python3 -m leviathan_nvcc.report check ${engine.cuda.report} | tee $out";
+  };
+
+  # Hashes every blob of the layout again and judges every tar header.
+  layout = proof "layout" "python3 -m leviathan_image verify ${image.layout}";
+
+  budget = image.report;
+
   # Inside the image's own trees, on a machine with no GPU: imports, CPU experts, the real server on the tiny model.
   engine = runInRootfs {
     name = "check-engine";
     inherit (image) trees;
     script = ''
       export PYTHONPATH=${python.test}/usr/local/lib/python3.11/dist-packages LEVIATHAN_ENGINE=required
+      export LEVIATHAN_TRITON_CACHE=${../ktransformers/triton_cache.py}
       for program in bash lsblk mount numactl python3; do command -v $program; done
       cp -r ${engineTests} /build/tests
       cd /build/tests

@@ -119,6 +119,8 @@ let
         NVIDIA_VISIBLE_DEVICES = "all";
         NVIDIA_DRIVER_CAPABILITIES = "compute,utility";
         HF_HUB_OFFLINE = "1";
+        # Kernels and launchers compiled at build time come first; there is no C compiler in the image.
+        TRITON_CACHE_MANAGER = "triton_shipped:CacheManager";
       };
       exposedPorts = [ "30000/tcp" ];
       workdir = "/";
