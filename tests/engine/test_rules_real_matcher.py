@@ -41,7 +41,7 @@ CASES = {
 def network(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """DeepSeek-V3 with all its 61 layers, without data, from our config.json.
 
-    It has 16 experts a layer and not 256: the rules end the descent above them, and making 45,000 modules takes minutes.
+    It has 16 experts a layer and not 256: the rules end above them, and making 45,000 modules takes minutes.
     """
     folder = tmp_path_factory.mktemp("v3")
     vocabulary = Vocabulary([], [], [], bos=0, eos=1, pad=1, add_bos=True, add_eos=False)
