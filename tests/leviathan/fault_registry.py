@@ -68,8 +68,7 @@ class FaultRegistry:
         self.blobs: dict[tuple[str, str], bytes] = {}
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.uploads: dict[str, bytearray] = {}
-        self.taken: dict[str, int] = {}  # bytes taken into an upload, those it forgot again included
-        self.received: dict[str, int] = {}  # by digest, when the upload is closed
+        self.taken = 0  # bytes of all bodies, also of uploads that were given up or cut
         self.requests: list[tuple[str, str]] = []
         self.tokens: set[str] = set()
         self.refresh_token = ""
@@ -253,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self.answer(201, {"Location": f"/v2/{repository}/blobs/{wanted}", "Docker-Content-Digest": wanted})
         name = uuid.uuid4().hex
         with state.lock:
-            state.uploads[name], state.taken[name] = bytearray(), 0
+            state.uploads[name] = bytearray()
         return self.answer(202, self.where(repository, name))
 
     def where(self, repository: str, name: str) -> dict[str, str]:
@@ -289,10 +288,10 @@ class _Handler(BaseHTTPRequestHandler):
         start, end = (int(part) for part in self.headers["Content-Range"].split("-"))
         if start != len(held) or end - start + 1 != self.left:
             return self.answer(416, self.where(repository, name), code="RANGE_INVALID")
-        self.take(name, held)
+        self.take(held)
         return self.answer(202, self.where(repository, name))
 
-    def take(self, name: str, held: bytearray) -> None:
+    def take(self, held: bytearray) -> None:
         began, fault = len(held), self.fault
         while self.left > 0:
             want = min(PIECE, self.left)
@@ -311,15 +310,15 @@ class _Handler(BaseHTTPRequestHandler):
                 raise ConnectionResetError
             self.left -= len(data)
             held += data
-            self.state.taken[name] += len(data)
+            with self.state.lock:
+                self.state.taken += len(data)
 
     def close(self, repository: str, name: str, held: bytearray) -> None:
         state, digest = self.state, self.query["digest"]
-        self.take(name, held)
+        self.take(held)
         actual = f"sha256:{hashlib.sha256(held).hexdigest()}"
         with state.lock:
             del state.uploads[name]
-            state.received[digest] = state.received.get(digest, 0) + state.taken.pop(name)
         if actual != digest or state.rules.monolithic_rejects:
             return self.answer(400, code="DIGEST_INVALID")
         state.blobs[repository, digest] = bytes(held)

@@ -1,6 +1,7 @@
 """push against a real registry: Debian's docker-registry on loopback; what it stored is compared bit for bit."""
 
 import json
+import os
 import ssl
 import subprocess
 import time
@@ -189,7 +190,8 @@ def test_unchanged_push_is_quick_and_small(registry: RealRegistry, layout: Layou
         seconds.append(time.monotonic() - began)
         assert process.returncode == 0
     assert "nothing to do" in out
-    assert min(seconds[1:]) <= 1.0
+    load_per_core = os.getloadavg()[0] / (os.cpu_count() or 1)
+    assert min(seconds[1:]) <= 1.0 * max(1.0, load_per_core)
 
 
 def test_memory_while_sending(registry: RealRegistry, tmp_path: Path) -> None:

@@ -180,6 +180,7 @@ def test_runbook_values() -> None:
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "ENABLE_DEEPGEMM": "false",
         "LEVIATHAN_DEVICE": "/dev/nvme0n1p1",
+        "LEVIATHAN_MOUNT_POINT": "/models",
     }
     assert engine["args"] == [
         "--model_path=/models/models/deepseek-v3-gguf",
@@ -232,6 +233,7 @@ def test_variants_differ_only_where_they_must() -> None:
         f"{pod}.volumes[models]",
         f"{engine}.volumeMounts[models]",
         f"{engine}.env[LEVIATHAN_DEVICE]",
+        f"{engine}.env[LEVIATHAN_MOUNT_POINT]",
         f"{engine}.env[HOME]",
         f"{engine}.securityContext.privileged",
         f"{engine}.securityContext.allowPrivilegeEscalation",

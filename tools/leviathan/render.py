@@ -111,6 +111,7 @@ def _values(kind: str, site: Site, image: str, budget: StartBudget) -> list[tupl
         ]
         if site.workload.variant is Variant.PRIVILEGED:
             values.append(((*ENGINE, "env", "[LEVIATHAN_DEVICE]", "value"), site.nvme.partition))
+            values.append(((*ENGINE, "env", "[LEVIATHAN_MOUNT_POINT]", "value"), site.nvme.mount_point))
         else:
             values.append(((*ENGINE, "volumeMounts", "[models]", "mountPath"), site.nvme.mount_point))
         return values

@@ -1,0 +1,227 @@
+"""The site: typed, with the runbook's defaults, errors that name the key, and a fixed precedence."""
+
+import dataclasses
+import tomllib
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leviathan.errors import UsageError
+from leviathan.quantity import parse_quantity
+from leviathan.site import Site, Variant
+from leviathan.site_load import DEFAULTS, SPECS, load
+
+ALL = pytest.mark.parametrize("path", [spec.path for spec in SPECS])
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "site.toml"
+    path.write_text(text)
+    return path
+
+
+def problem(path: Path | None = None, **how: Any) -> str:
+    with pytest.raises(UsageError) as caught:
+        load(path, **how)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_runbook_defaults() -> None:
+    site = load().site
+    assert (
+        f"{site.registry.host}/{site.image.repository}:{site.image.tag}"
+        == "192.168.3.10:5000/omni/engine:leviathan-standard"
+    )
+    assert site.registry.plain_http is True
+    assert (site.cluster.namespace, site.cluster.node, site.cluster.address) == (
+        "ai-workloads",
+        "talos-u8k-rze",
+        "192.168.3.2",
+    )
+    assert (site.workload.deployment, site.workload.app) == ("cortex-leviathan", "leviathan-671b")
+    assert (site.workload.service, site.engine.node_port) == ("leviathan-inference", 30000)
+    assert (site.nvme.partition, site.nvme.filesystem) == ("/dev/nvme0n1p1", "xfs")
+    assert site.engine.gpu_split == (90000, 30000)
+    assert (site.resources.memory_limit, site.resources.memory_request) == ("360Gi", "256Gi")
+    assert (site.resources.cpu_limit, site.resources.cpu_request, site.resources.gpus) == ("96", "48", 2)
+    assert (site.model.pod, site.model.done_marker, site.model.size_gb) == (
+        "sysadmin-logistics",
+        "DOWNLOAD COMPLETE",
+        385.0,
+    )
+    assert site.workload.variant is Variant.PRIVILEGED
+
+
+def test_defaults_stand_in_the_file_and_nowhere_else() -> None:
+    tables = tomllib.loads(DEFAULTS.read_text())
+    assert [f"{section}.{name}" for section, table in tables.items() for name in table] == [spec.path for spec in SPECS]
+    for section in typing.get_type_hints(Site).values():
+        assert all(field.default is dataclasses.MISSING for field in dataclasses.fields(section))
+
+
+def test_default_file_golden(golden: Callable[[str, str], None]) -> None:
+    """A changed default is a changed cluster for those who rely on it: it should be seen in a review."""
+    golden(
+        "site-schema.txt", "".join(f"{spec.path}  {spec.variable}  {spec.wants}  {spec.key.help}\n" for spec in SPECS)
+    )
+
+
+def test_site_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        load().site.registry.host = "x"  # type: ignore[misc]
+
+
+@ALL
+def test_every_key_can_be_set_everywhere(path: str, tmp_path: Path) -> None:
+    """By file, environment and flag, in this precedence; the origin is told."""
+    spec = next(spec for spec in SPECS if spec.path == path)
+    default = load().values()[spec.section][spec.name]
+    text = (
+        ",".join(map(str, default))
+        if isinstance(default, list)
+        else str(default).lower()
+        if isinstance(default, bool)
+        else str(default)
+    )
+    toml = str(default).lower() if isinstance(default, bool) else repr(default).replace("'", '"')
+    file = write(tmp_path, f"[{spec.section}]\n{spec.name} = {toml}\n")
+    steps: list[tuple[dict[str, Any], str]] = [
+        ({}, "default"),
+        ({"path": file}, str(file)),
+        ({"path": file, "environ": {spec.variable: text}}, f"${spec.variable}"),
+        ({"path": file, "environ": {spec.variable: text}, "settings": [f"{path}={text}"]}, "--set"),
+        ({"environ": {spec.variable: text}, "settings": [f"{path}={text}"], "named": {path: text}}, "flag"),
+    ]
+    for how, origin in steps:
+        loaded = load(**how)
+        assert loaded.values()[spec.section][spec.name] == default
+        assert loaded.origins[path] == origin
+
+
+def test_later_wins(tmp_path: Path) -> None:
+    file = write(tmp_path, "[push]\nparallel = 5\n")
+    how: dict[str, Any] = {"path": file}
+    assert load(**how).site.push.parallel == 5
+    how["environ"] = {"LEVIATHAN_PUSH_PARALLEL": "6"}
+    assert load(**how).site.push.parallel == 6
+    how["settings"] = ["push.parallel=7", "push.parallel=8"]
+    assert load(**how).site.push.parallel == 8
+    how["named"] = {"push.parallel": "9"}
+    assert load(**how).site.push.parallel == 9
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("[registry]\nhosts = 'x'", "registry.hosts (FILE): no such key, nearest: host, allowed: host, plain_http"),
+        ("[registy]\nhost = 'x'", "registy (FILE): no such section, nearest: registry, allowed: registry, image, push"),
+        ("registry = 'x'", "registry (FILE): is a section: write [registry] and its keys below"),
+        ("[push]\nparallel = 'four'", "push.parallel (FILE): got the text 'four', wants a whole number, 1 to 32"),
+        ("[push]\nparallel = 33", "push.parallel (FILE): got 33, wants a whole number, 1 to 32"),
+        ("[push]\nparallel = true", "push.parallel (FILE): got true, wants a whole number"),
+        ("[registry]\nplain_http = 1", "registry.plain_http (FILE): got 1, wants true or false"),
+        ("[workload]\nvariant = 'open'", "workload.variant (FILE): got the text 'open', wants one of priv"),
+        ("[engine]\ngpu_split = ['a']", "engine.gpu_split (FILE): got ['a'], wants a list of whole numbers"),
+        ("[resources]\nmemory_limit = '360GB'", "wants a text, a Kubernetes quantity like 360Gi"),
+        ("[nvme]\npartition = '/dev/nvme0n1'", "got the text '/dev/nvme0n1', wants a text, like /dev/nvme0n1p1"),
+        ("[nvme]\npartition = '/dev/sda'", "wants a text, like /dev/nvme0n1p1"),
+        ("[image]\nrepository = 'Omni'", "image.repository (FILE): got the text 'Omni', wants a text, like omni"),
+        ("[engine]\nnode_port = 80", "engine.node_port (FILE): got 80, wants a whole number, 30000 to 32767"),
+    ],
+)  # fmt: skip
+def test_wrong_file_names_the_key(toml: str, words: str, tmp_path: Path) -> None:
+    file = write(tmp_path, toml)
+    assert words.replace("FILE", str(file)) in problem(file)
+
+
+def test_all_problems_at_once(tmp_path: Path) -> None:
+    file = write(tmp_path, "[push]\nparallel = 0\nretries = -1\n")
+    text = problem(file, settings=["push.chunk_mib=x"], environ={"LEVIATHAN_PUSH_TIMEOUT_S": "no"})
+    assert text.startswith("wrong site, 4 problems: ")
+    for name in (
+        "push.parallel",
+        "push.retries",
+        "push.chunk_mib (--set)",
+        "push.timeout_s ($LEVIATHAN_PUSH_TIMEOUT_S)",
+    ):
+        assert name in text
+
+
+@pytest.mark.parametrize("good", ["/dev/nvme0n1p1", "/dev/nvme10n2p15", "/dev/sda1", "/dev/disk/by-id/nvme-x-part1"])
+def test_partitions(good: str) -> None:
+    assert load(settings=[f"nvme.partition={good}"]).site.nvme.partition == good
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("engine.gpu_split=1,2,3", "engine.gpu_split: 3 numbers for resources.gpus = 2 (--set)"),
+        ("engine.gpu_split=-1,2", "a share below zero"),
+        ("resources.cpu_request=97", "resources.cpu_request: 97 is more than resources.cpu_limit = 96 (--set)"),
+        ("resources.memory_request=361Gi", "resources.memory_request"),
+        ("engine.model_path=/elsewhere/x", "/elsewhere/x is not below nvme.mount_point = /models"),
+        ("model.size_gb=4000", "4000 GB do not fit nvme.size_gb = 3700"),
+    ],
+)
+def test_conflicts(setting: str, words: str) -> None:
+    assert words in problem(settings=[setting])
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        (
+            "push.paralel=1",
+            "push.paralel (--set): no such key, nearest: push.parallel, allowed: push.parallel, push.chunk_mib",
+        ),
+        ("nonsense.key=1", "nonsense.key (--set): no such key"),
+        ("push.parallel", "--set push.parallel: wants section.key=value"),
+        ("registry.plain_http=yes", "got the text 'yes', wants true or false"),
+    ],
+)
+def test_wrong_setting(setting: str, words: str) -> None:
+    assert words in problem(settings=[setting])
+
+
+def test_value_may_hold_equals_signs_and_commas() -> None:
+    site = load(settings=["model.done_marker=a=b, c", "push.mount_from=a/b, c"]).site
+    assert site.model.done_marker == "a=b, c"
+    assert site.push.mount_from == ("a/b", "c")
+    assert load(settings=["push.mount_from="]).site.push.mount_from == ()
+
+
+def test_environment_slips_are_errors_and_others_are_not_ours() -> None:
+    assert "$LEVIATHAN_REGISTRY_HOTS: no such variable, nearest: LEVIATHAN_REGISTRY_HOST" in problem(
+        environ={"LEVIATHAN_REGISTRY_HOTS": "x"}
+    )
+    assert "nearest: LEVIATHAN_REGISTRY_HOST" in problem(environ={"LEVIATHAN_REGISTY_HOST": "x"})
+    load(environ={"LEVIATHAN_SITE": "x", "LEVIATHAN_REGISTRY_BIN": "x", "LEVIATHAN_SOMETHING_ELSE": "x", "HOME": "x"})
+
+
+def test_unreadable_and_broken_files(tmp_path: Path) -> None:
+    assert f"cannot read the site file ({tmp_path}/none): No such file" in problem(tmp_path / "none")
+    assert "is no TOML" in problem(write(tmp_path, "[push\n"))
+    (tmp_path / "site.toml").write_bytes(b"\xff\xfe")
+    assert "is no TOML" in problem(tmp_path / "site.toml")
+
+
+def test_every_default_is_accepted_again() -> None:
+    """What `leviathan site --default` prints is a valid site file."""
+    assert load(DEFAULTS).site == load().site
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("96", 96), ("500m", 0.5), ("360Gi", 360 * 2**30), ("1.5k", 1500), ("3700G", 3.7e12)]
+)
+def test_quantity(text: str, value: float) -> None:
+    assert parse_quantity(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "Gi", "1GB", "-1", "1e3", " 1", "1 Gi", "0x1"])
+def test_not_a_quantity(text: str) -> None:
+    with pytest.raises(ValueError, match="no Kubernetes quantity"):
+        parse_quantity(text)
