@@ -4,14 +4,16 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fault_registry import Fault, FaultRegistry, Rules
 from push_support import MIB, REPOSITORY, TAG, Layout, kill_group, make_around, make_layout, make_site, start_cli
 
 from leviathan.errors import LayoutError, RegistryError
+from leviathan.progress import Meter
 from leviathan.push import Pushed, push
 from leviathan.registry.attempts import Stopped
 from leviathan.registry.upload import How
@@ -22,6 +24,23 @@ SIZES = (10 * MIB // 4 + 7, 3 * MIB, 1000)
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     return make_layout(tmp_path_factory.mktemp("layout"), SIZES)
+
+
+@pytest.fixture(autouse=True)
+def meters(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Meter]]:
+    """Every meter of a test; one whose push succeeded shows all bytes as done, not one more or less."""
+    seen: list[Meter] = []
+
+    class Seen(Meter):
+        def __exit__(self, *how: Any) -> None:
+            super().__exit__(*how)
+            if how[0] is None:
+                seen.append(self)
+
+    monkeypatch.setattr("leviathan.push.Meter", Seen)
+    yield seen
+    for meter in seen:
+        assert meter.done == meter.total
 
 
 def run(registry: FaultRegistry, layout: Layout, home: Path, **named: str) -> tuple[Pushed, str]:
@@ -165,12 +184,13 @@ def test_smallest_chunk_is_kept(layout: Layout, tmp_path: Path) -> None:
         assert registry.methods().count("PATCH") == 4  # 2.5 and 3 MiB in pieces of 2 MiB
 
 
-def test_too_large_chunk_is_halved(tmp_path: Path) -> None:
+@pytest.mark.parametrize("chunk", ["4", "64"], ids=["chunk", "whole blob"])
+def test_too_large_chunk_is_halved(chunk: str, tmp_path: Path) -> None:
     layout = make_layout(tmp_path, (5 * MIB,))
     with FaultRegistry(rules=Rules(largest_body=MIB)).serve() as registry:
-        _, talk = run(registry, layout, tmp_path, push_chunk_mib="4")
+        _, talk = run(registry, layout, tmp_path, push_chunk_mib=chunk)
         assert holds(registry, layout)
-        assert "chunk too large" in talk
+        assert "in one request are too many" in talk
 
 
 def test_wrong_digest_after_upload(layout: Layout, tmp_path: Path) -> None:
@@ -283,7 +303,7 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
         assert f'"tags":["{TAG}"]' in out
 
 
-def test_stop_keeps_what_arrived(tmp_path: Path) -> None:
+def test_stop_keeps_what_arrived(tmp_path: Path, meters: list[Meter]) -> None:
     """A stop between chunks: the talk says how to go on, the next push sends the rest."""
     layout = make_layout(tmp_path, (8 * MIB,))
     slow = Fault("PATCH", times=1000, delay_s=0.005)
@@ -295,6 +315,7 @@ def test_stop_keeps_what_arrived(tmp_path: Path) -> None:
         assert caught.value.exit_code == 130
         slow.delay_s = 0
         run(registry, layout, tmp_path)
+        assert len(meters) == 1
         assert registry.taken == sum(layout.blobs.values())
 
 

@@ -6,6 +6,7 @@ SIGINT, SIGTERM and SIGHUP are answered by stopping after it; SIGKILL of the pro
 caught, but its child sees the pipe between them close, and stops in the same way.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -41,7 +42,7 @@ def guarded(work: Callable[[threading.Event], int], console: Console) -> int:
             os._exit(status)
     os.close(reading)
     for number in SIGNALS:
-        signal.signal(number, lambda number, frame: os.kill(child, ASK))
+        signal.signal(number, lambda number, frame: _forward(child))
     try:
         _, code = os.waitpid(child, 0)
     finally:
@@ -50,6 +51,11 @@ def guarded(work: Callable[[threading.Event], int], console: Console) -> int:
             signal.signal(number, handler)
     status = os.waitstatus_to_exitcode(code)
     return status if status >= 0 else 128 - status
+
+
+def _forward(child: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        os.kill(child, ASK)
 
 
 def _child(work: Callable[[threading.Event], int], reading: int, console: Console) -> int:

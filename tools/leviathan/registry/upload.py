@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+import httpx
+
 from leviathan.errors import RegistryError
 from leviathan.oci.layout import Blob
 from leviathan.progress import Meter, size_text
@@ -121,8 +123,6 @@ class _Upload:
         if saved is not None and session is None:
             self.client.console.say(f"{self.attempts.what}: the registry has forgotten the upload, it starts again")
         elif session is not None:
-            self.up.meter.found(session.offset)
-            self.shown = self.best = session.offset
             percent = 100 * session.offset // max(self.blob.size, 1)
             self.client.console.say(f"{self.attempts.what}: going on at byte {session.offset} ({percent} %)")
         return session
@@ -163,17 +163,22 @@ class _Upload:
 
         Errors: Trouble and Lost lead to another round.
         """
-        chunk = max(self.up.chunk, session.min_chunk)
-        if session.offset == 0 and (self.blob.size <= chunk or not self.up.chunks_work):
+        if session.offset == 0 and self.blob.size <= max(self.up.chunk, session.min_chunk):
             self._close(session, whole=True)
             return session
         self.reader.catch_up(session.offset)
         while session.offset < self.blob.size:
             if not self.up.chunks_work:
-                self.client.cancel(session.location)
-                raise Lost("the registry takes no chunks, the blob goes in one piece")
+                return self._without_chunks(session)
             session = self._chunk(session, min(max(self.up.chunk, session.min_chunk), self.blob.size - session.offset))
         self._close(session)
+        return session
+
+    def _without_chunks(self, session: Session) -> Session:
+        if session.offset > 0:
+            self.client.cancel(session.location)
+            raise Lost("the registry takes no chunks, the blob goes in one piece")
+        self._close(session, whole=True)
         return session
 
     def _chunk(self, session: Session, length: int) -> Session:
@@ -194,10 +199,8 @@ class _Upload:
                 raise Lost(f"the registry refuses the range from byte {session.offset} and names no other")
             self.reader.catch_up(known.offset)
             return known
-        if status == 413 and self.up.chunk > SMALLEST_CHUNK:
-            self.up.chunk = max(SMALLEST_CHUNK, self.up.chunk // 2)
-            self.client.console.say(f"the registry finds the chunk too large; now {size_text(self.up.chunk)}")
-            raise Trouble("chunk too large")
+        if status == 413:
+            raise self._too_large(response, length)
         if session.offset == 0 and (status in NO_CHUNKS or "UNSUPPORTED" in error_text(response)):
             self.up.chunks_work = False
             return session
@@ -214,10 +217,13 @@ class _Upload:
         else:
             self._sound(session)
             response = self.client.finish(session, self.blob.digest)
+        if response.status_code == 413:
+            raise self._too_large(response, self.blob.size)
+        if whole:
+            self._sound(session)  # a registry that does not check may have taken damaged bytes
         if response.status_code in (201, 204):
             self.client.same_digest(response, self.blob.digest)
             return
-        self._sound(session)
         if response.status_code in (404, 410) or "BLOB_UPLOAD" in error_text(response):
             raise Lost("the registry has forgotten the upload")
         if response.status_code == 416:
@@ -226,6 +232,13 @@ class _Upload:
             self.rejected = True
             raise Lost(f"the registry received other bytes than were sent ({error_text(response)})")
         raise self.client.refused("close the upload", response)
+
+    def _too_large(self, response: httpx.Response, length: int) -> Exception:
+        """After a 413, which a proxy with a limit sends: try with half of the bytes, down to 1 MiB."""
+        if not self.up.chunks_work or length <= SMALLEST_CHUNK:
+            return self.client.refused(f"take {size_text(length)} in one request", response)
+        self.up.chunk = min(self.up.chunk, max(SMALLEST_CHUNK, length // 2))
+        return Trouble(f"{size_text(length)} in one request are too many for the registry")
 
     def _sound(self, session: Session) -> None:
         """Check our own bytes; a damaged blob must not lie about as an upload."""
