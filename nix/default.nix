@@ -34,7 +34,7 @@ let
     buildRootfs = stages.mkRootfs { group = "build"; };
     mkPoetryEnv = call ./python { };
     python = call ./python/engine.nix { };
-    torchHeaders = call ./python/torch-headers.nix { };
+    pythonHeaders = call ./python/headers.nix { };
     cudaRuntime = call ./toolkit/runtime.nix { };
     toolkit = call ./toolkit { };
     engine = call ./ktransformers { };

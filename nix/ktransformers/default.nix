@@ -4,11 +4,11 @@
   buildRootfs,
   cudaRuntime,
   python,
+  pythonHeaders,
   runInRootfs,
   settings,
   source,
   toolkit,
-  torchHeaders,
 }:
 let
   packages = "usr/local/lib/python3.11/dist-packages";
@@ -58,7 +58,7 @@ let
   cuda = runInRootfs {
     name = "ktransformers-ops";
     trees = [
-      torchHeaders
+      pythonHeaders
       buildRootfs
       python.torch
       python.other
@@ -97,6 +97,7 @@ let
     name = "ktransformers-triton";
     trees = [
       package
+      pythonHeaders
       buildRootfs
       python.torch
       python.other

@@ -4,15 +4,15 @@
   The wheels of a Poetry project's groups, installed under usr/local/lib/python3.11/dist-packages of a tree.
 
   Inputs: `name`; `records` artifact records (from `artifacts.engine` or `artifacts.tool`); `select` keeps a record by its
-  package name; `prune` a JSON file of globs (relative to dist-packages) with the reason why nothing loads them, or null.
+  package name; `prune` globs (relative to dist-packages) with the reason why nothing loads what they match.
 
-  Type: mkPoetryEnv :: { name, records, select ? (_: true), prune ? null } -> Derivation
+  Type: mkPoetryEnv :: { name, records, select ? (_: true), prune ? { } } -> Derivation
 */
 {
   name,
   records,
   select ? (_: true),
-  prune ? null,
+  prune ? { },
 }:
 let
   wheels = builtins.filter (record: select record.package) records;
@@ -25,6 +25,6 @@ runInRootfs {
     wheels = map artifacts.derive wheels;
     wheelNames = map (record: record.filename) wheels;
     installer = map artifacts.derive installer;
-    prune = if prune == null then "" else prune;
+    prune = builtins.toJSON prune;
   };
 }

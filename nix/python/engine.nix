@@ -6,20 +6,23 @@ let
   main = artifacts.engine [ "main" ];
   names = map (record: record.package) main;
   group = name: builtins.filter (record: !builtins.elem record.package names) (artifacts.engine [ name ]);
-  prune = if builtins.pathExists ../engine-prune.json then ../engine-prune.json else null;
+
+  # What nothing loads, with the reasons.
+  prune = builtins.fromJSON (builtins.readFile ../engine-prune.json);
 in
 {
   torch = mkPoetryEnv {
     name = "torch";
     records = main;
     select = heavy;
-    inherit prune;
+    prune = prune.torch;
   };
 
   other = mkPoetryEnv {
     name = "other";
     records = main;
     select = package: !heavy package;
+    prune = prune.other;
   };
 
   build = mkPoetryEnv {

@@ -75,9 +75,7 @@ def main() -> None:
     names = os.environ["wheelNames"].split()
     for path, name in zip(paths, names, strict=True):
         install_wheel(Path(path), links / name, out)
-    if os.environ["prune"]:
-        globs = json.loads(Path(os.environ["prune"]).read_text())
-        prune(out / PACKAGES.lstrip("/"), globs)
+    prune(out / PACKAGES.lstrip("/"), json.loads(os.environ["prune"]))
 
 
 main()
