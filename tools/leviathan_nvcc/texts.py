@@ -1,0 +1,40 @@
+"""What --version, --help and the --list options print."""
+
+from __future__ import annotations
+
+import textwrap
+
+from leviathan_nvcc import CUDA_RELEASE, CUDA_VERSION
+from leviathan_nvcc.archs import SUFFIXES
+from leviathan_nvcc.options import OPTIONS, Effect
+
+VERSION = f"""nvcc: NVIDIA (R) Cuda compiler driver
+(leviathan_nvcc over clang 19, ptxas and libnvfatbin)
+Built without a date
+Cuda compilation tools, release {CUDA_RELEASE}, V{CUDA_VERSION}
+Build cuda_{CUDA_RELEASE}.r{CUDA_RELEASE}/leviathan
+"""
+"""torch reads ``release 12.8,``, KTransformers' setup.py the words after ``release``, CMake ``V12.8.93``."""
+
+_TITLES = {
+    Effect.USED: "Options",
+    Effect.IGNORED: "Accepted without effect, and why",
+    Effect.REFUSED: "Not supported, and why",
+}
+
+
+def help_text() -> str:
+    """Every option with what it does, or why it does nothing."""
+    lines = ["Usage  : nvcc [options] <inputfile>", ""]
+    for effect, title in _TITLES.items():
+        lines += [title, "=" * len(title)]
+        for option in OPTIONS:
+            if option.effect is effect:
+                lines += [option.title, textwrap.indent(textwrap.fill(option.note, 100), "    ")]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def arch_list(kind: str) -> str:
+    """``sm_50`` … or ``compute_50`` …, one a line."""
+    return "".join(f"{kind}_{suffix}\n" for suffix in SUFFIXES)
