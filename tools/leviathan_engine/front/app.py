@@ -1,0 +1,178 @@
+"""The routes: /health, /ready, /metrics for the cluster, /v1/... for OpenAI's clients."""
+
+import asyncio
+import hmac
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from leviathan_engine.errors import EngineError
+from leviathan_engine.wire import ServedModel
+
+from . import answers, request
+from .apierror import ApiError, unavailable
+from .asgi import ClientGone, or_gone, read_json
+from .engine import Engine
+from .fairqueue import FairQueue, stopping
+from .generation import Generation, Service
+from .jsonresponse import json_response
+from .memory import gauges
+from .metrics import CONTENT_TYPE, Metrics
+from .prompt import Prompts, load
+from .status import Status
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`waiting` requests in the queue, `body` in bytes; `api_key` "" asks for none."""
+
+    waiting: int = 64
+    body: int = 8 << 20
+    api_key: str = ""
+
+
+class Front:
+    """The state behind the routes."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.status = Status()
+        self.metrics = Metrics()
+        self.engine = Engine(self.status, self._load_prompts)
+        self.queue = FairQueue(limits.waiting)
+        self._created = int(time.time())
+        self._prompts: asyncio.Future[Prompts] | None = None
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        routes = [
+            Route("/health", self.health),
+            Route("/ready", self.ready),
+            Route("/metrics", self.show_metrics),
+            Route("/v1/models", self.models),
+            Route("/v1/models/{name:path}", self.one_model),
+            Route("/v1/chat/completions", _Generate(self, chat=True), methods=["POST"]),
+            Route("/v1/completions", _Generate(self, chat=False), methods=["POST"]),
+        ]
+        handlers = {HTTPException: _http_error, ApiError: _api_error, Exception: _server_error}
+        return Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
+
+    def stop(self) -> None:
+        """Takes no more requests; those that wait are sent away."""
+        self.status.stopping = True
+        self.queue.close()
+
+    async def health(self, _request: Request) -> Response:
+        """200 once the model answers, 503 with the progress before."""
+        return json_response(self.status.report(), 200 if self.status.ready else 503)
+
+    async def ready(self, _request: Request) -> Response:
+        """200 while requests are taken."""
+        serving = self.status.serving
+        return json_response({"ready": serving, "phase": self.status.phase}, 200 if serving else 503)
+
+    async def show_metrics(self, _request: Request) -> Response:
+        """Prometheus' text format."""
+        return Response(self.metrics.render(gauges(self.status, self.queue)), media_type=CONTENT_TYPE)
+
+    async def models(self, http: Request) -> Response:
+        """The list of the one model; empty while it loads."""
+        self.authorize(http.scope)
+        model = self.status.model if self.status.ready else None
+        return json_response(answers.models(model.name, self._created) if model else {"object": "list", "data": []})
+
+    async def one_model(self, http: Request) -> Response:
+        """The model by its name."""
+        self.authorize(http.scope)
+        model, name = self.status.model, http.path_params["name"]
+        if model is None or name != model.name:
+            raise ApiError(404, f"the model {name[:100]!r} does not exist", param="model", code="model_not_found")
+        return json_response(answers.model(model.name, self._created))
+
+    def authorize(self, scope: Scope) -> None:
+        """Errors: ApiError 401 without the right key, where one is configured."""
+        if not self.limits.api_key:
+            return
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        if not hmac.compare_digest(given, b"Bearer " + self.limits.api_key.encode()):
+            raise ApiError(
+                401,
+                "the API key is missing or wrong: send Authorization: Bearer KEY",
+                code="invalid_api_key",
+                headers={"www-authenticate": "Bearer"},
+            )
+
+    async def service(self) -> Service:
+        """What a generation needs. Errors: ApiError 503 while the model does not answer."""
+        status = self.status
+        if status.stopping:
+            raise stopping()
+        if not status.ready or status.model is None or self._prompts is None:
+            raise unavailable(f"the model does not answer yet: {status.phase}, {100 * status.share:.0f} %", "loading")
+        try:
+            prompts = await asyncio.shield(self._prompts)
+        except EngineError as err:
+            raise unavailable(err.line()) from err
+        return Service(self.engine, self.queue, self.metrics, prompts, status.model)
+
+    def _load_prompts(self, model: ServedModel) -> None:
+        """Reads the tokenizer beside everything else: a large one takes a second."""
+
+        def done(future: "asyncio.Future[Prompts]") -> None:
+            error = None if future.cancelled() else future.exception()
+            if error is not None:
+                self.status.fail(str(error))
+
+        self._prompts = asyncio.ensure_future(asyncio.to_thread(load, Path(model.folder)))
+        self._prompts.add_done_callback(done)
+
+
+class _Generate:
+    """The endpoint of chats, or of completions, as an ASGI application: it must see when the client goes away."""
+
+    def __init__(self, front: Front, *, chat: bool) -> None:
+        self._front = front
+        self._chat = chat
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        front = self._front
+        status = 499  # nginx's number for a client that left
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            front.authorize(scope)
+            body = await read_json(receive, front.limits.body)
+            service = await front.service()
+            checked = (request.chat if self._chat else request.completion)(body, service.model)
+            client = (scope.get("client") or ("",))[0]
+            await or_gone(receive, Generation(service, checked, client).run(scope, receive, counted))
+        except ApiError as err:
+            await err.response()(scope, receive, counted)
+        except ClientGone:
+            front.metrics.cancelled.add()
+        finally:
+            front.metrics.requests.add(path=scope["path"], status=str(status))
+
+
+async def _api_error(_request: Request, err: ApiError) -> Response:
+    return err.response()
+
+
+async def _http_error(_request: Request, err: HTTPException) -> Response:
+    return ApiError(err.status_code, err.detail, headers=err.headers).response()
+
+
+async def _server_error(_request: Request, err: Exception) -> Response:
+    return ApiError(500, f"the front end failed: {type(err).__name__}", kind="server_error").response()

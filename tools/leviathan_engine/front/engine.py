@@ -1,0 +1,129 @@
+"""The front's side of the socket: hears of the load, hands out jobs, passes tokens on."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from leviathan_engine import wire
+
+from .apierror import ApiError, unavailable
+from .status import Status
+
+Events = asyncio.Queue[wire.Message]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What a generation gives: a token, or None when nothing came for a while; `done` says why it ended."""
+
+    token: int | None = None
+    done: str = ""
+
+
+class Engine:
+    """The engine as the front sees it. One `generate` at a time is the queue's business, not this class's."""
+
+    def __init__(self, status: Status, on_model: Callable[[wire.ServedModel], None], heartbeat: float = 15.0) -> None:
+        """`on_model` hears which model it will be; after `heartbeat` seconds without a token comes an empty tick."""
+        self._status = status
+        self._on_model = on_model
+        self._heartbeat = heartbeat
+        self._writer: asyncio.StreamWriter | None = None
+        self._running: dict[str, Events] = {}
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, path: Path) -> None:
+        """Opens the socket at `path`. Errors: OSError."""
+        path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._serve, path, limit=wire.LINE_LIMIT)
+
+    async def close(self) -> None:
+        """Closes the socket and the engine's connection."""
+        if self._server is not None:
+            self._server.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    async def generate(self, job: wire.Job) -> AsyncGenerator[Tick, None]:
+        """The tokens of a job, then one tick that says why it ended: "stop" or "length".
+
+        Left before its end, the job is cancelled. Errors: ApiError 5xx when the engine fails.
+        """
+        writer = self._writer
+        if writer is None:
+            raise unavailable("the engine has gone")
+        events: Events = asyncio.Queue()
+        self._running[job.id] = events
+        ended = False
+        try:
+            writer.write(wire.encode(wire.generate_message(job)))
+            while not ended:
+                try:
+                    event = await asyncio.wait_for(events.get(), self._heartbeat)
+                except TimeoutError:
+                    yield Tick()
+                    continue
+                if event["kind"] == "token":
+                    yield Tick(int(event["token"]))
+                    continue
+                ended = True
+                if event["reason"] not in ("stop", "length"):
+                    raise _failure(event)
+                yield Tick(done=event["reason"])
+        finally:
+            del self._running[job.id]
+            if not ended and not writer.is_closing():
+                writer.write(wire.encode({"kind": "cancel", "id": job.id}))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                self._hear(wire.decode(line), writer)
+        except (ValueError, KeyError, TypeError, OSError) as err:
+            self._status.enter(self._status.phase, f"a message that cannot be read: {err}")
+        finally:
+            if self._writer is writer:
+                self._gone()
+            with contextlib.suppress(OSError):
+                writer.close()
+
+    def _hear(self, message: wire.Message, writer: asyncio.StreamWriter) -> None:
+        status = self._status
+        match message["kind"]:
+            case "phase":
+                status.enter(message["phase"], message.get("detail", ""))
+            case "model":
+                status.model = wire.served_model(message)
+                self._on_model(status.model)
+            case "progress":
+                status.progress(message["layers"], message["bytes"])
+            case "memory":
+                status.memory = message
+            case "ready":
+                self._writer = writer
+                status.answer()
+            case "failed":
+                status.fail(message["reason"])
+            case "token" | "done":
+                if message["id"] in self._running:
+                    self._running[message["id"]].put_nowait(message)
+
+    def _gone(self) -> None:
+        self._writer = None
+        if not self._status.stopping:
+            self._status.fail("the engine has gone")
+        for events in self._running.values():
+            events.put_nowait({"kind": "done", "reason": "gone"})
+
+
+def _failure(event: wire.Message) -> ApiError:
+    if event["reason"] == "gone":
+        return unavailable("the engine has gone")
+    return ApiError(
+        500,
+        f"the engine could not answer: {event.get('message', event['reason'])}",
+        kind="server_error",
+        code="engine_error",
+    )

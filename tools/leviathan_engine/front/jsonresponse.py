@@ -1,0 +1,17 @@
+"""JSON answers. ASCII only, so that text with half a surrogate pair cannot break an answer."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON. NaN is refused: it is no JSON."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """An application/json answer."""
+    return Response(dumps(value), status, dict(headers or {}), "application/json")

@@ -1,0 +1,58 @@
+"""What /metrics looks up at the moment it is asked: load progress, queue, VRAM, RAM."""
+
+from pathlib import Path
+
+from .fairqueue import FairQueue
+from .metrics import Metric, gauge
+from .status import Status
+
+PROC = Path("/proc")
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def gauges(status: Status, queue: FairQueue) -> list[Metric]:
+    """The gauges. Sizes in bytes, times in seconds; what cannot be known is left out."""
+    model = status.model
+    estimate = status.estimate()
+    out = [
+        gauge("leviathan_ready", "1 when the model answers.", float(status.ready)),
+        gauge("leviathan_load_bytes", "Bytes of the model that are loaded.", status.loaded),
+        gauge("leviathan_load_total_bytes", "Bytes of the model's files.", model.total_bytes if model else 0),
+        gauge("leviathan_load_layers", "Layers that are loaded.", status.layers),
+        gauge("leviathan_load_ratio", "The part of the model that is loaded.", status.share),
+        gauge("leviathan_queue_waiting", "Requests that wait.", queue.waiting),
+        gauge("leviathan_running", "Requests that are generated.", float(queue.busy)),
+    ]
+    if estimate is not None:
+        out.append(gauge("leviathan_load_estimate_seconds", "Until the model answers.", estimate))
+    vram = status.memory.get("vram", [])
+    if vram:
+        used = Metric("leviathan_vram_used_bytes", "gauge", "Memory of a GPU that is in use.")
+        total = Metric("leviathan_vram_total_bytes", "gauge", "Memory of a GPU.")
+        for card in vram:
+            used.set(card["used"], gpu=str(card["gpu"]))
+            total.set(card["total"], gpu=str(card["gpu"]))
+        out += [used, total]
+    rss = resident(status.memory.get("pid"))
+    if rss is not None:
+        out.append(gauge("leviathan_engine_resident_bytes", "RAM of the engine, mapped pages included.", rss))
+    group = _number(CGROUP / "memory.current")
+    if group is not None:
+        out.append(gauge("leviathan_memory_bytes", "Memory of the container, page cache included.", group))
+    return out
+
+
+def resident(pid: object, proc: Path = PROC) -> int | None:
+    """Bytes of RAM of a process; None when there is none."""
+    try:
+        lines = (proc / str(int(str(pid))) / "status").read_text().splitlines()
+    except (OSError, ValueError):
+        return None
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS:")), None)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None

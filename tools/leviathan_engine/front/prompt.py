@@ -1,0 +1,111 @@
+"""The model's tokenizer and chat template, read from its Hugging Face folder, without transformers.
+
+The template is rendered as transformers 4.43 does it (`apply_chat_template`): Jinja's immutable sandbox, blocks
+trimmed, `raise_exception`, and the special tokens by name; its text is encoded without adding special tokens again.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jinja2 import Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from leviathan_engine.errors import EngineError
+
+from .apierror import bad
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Makes token ids from requests and text from token ids. `temperature` and `top_p` are the model's own defaults."""
+
+    tokenizer: Any
+    template: Template | None
+    special: dict[str, str]
+    eos: tuple[int, ...]
+    vocabulary: int
+    temperature: float
+    top_p: float
+
+    def chat_ids(self, messages: Sequence[dict[str, str]]) -> list[int]:
+        """The prompt of a chat. Errors: ApiError 400 when the template refuses the messages."""
+        if self.template is None:
+            raise bad("this model has no chat template: use /v1/completions", code="no_chat_template")
+        try:
+            text = self.template.render(messages=list(messages), add_generation_prompt=True, **self.special)
+        except (TemplateError, TypeError, ValueError) as err:
+            raise bad(f"the model's chat template refuses these messages: {err}", "messages") from err
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def text_ids(self, prompt: str | Sequence[int]) -> list[int]:
+        """The prompt of a completion. Errors: ApiError 400 for ids that the model does not have."""
+        if isinstance(prompt, str):
+            return list(self.tokenizer.encode(prompt).ids)
+        if any(i >= self.vocabulary for i in prompt):
+            raise bad(f"prompt has a token id that is not below {self.vocabulary}", "prompt")
+        return list(prompt)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of token ids, without special tokens."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+
+def load(folder: Path) -> Prompts:
+    """Reads the folder's files. Errors: EngineError that names the file."""
+    try:
+        tokenizer = import_module("tokenizers").Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as err:  # tokenizers raises Exception itself
+        raise EngineError(f"{folder / 'tokenizer.json'}: {err}", "give a folder with a fast tokenizer") from err
+    settings = _read(folder / "tokenizer_config.json")
+    generation = _read(folder / "generation_config.json")
+    config = _read(folder / "config.json")
+    eos = generation.get("eos_token_id", config.get("eos_token_id"))
+    return Prompts(
+        tokenizer=tokenizer,
+        template=_template(settings.get("chat_template"), folder),
+        special={k: _token(v) for k, v in settings.items() if k.endswith("_token") and isinstance(v, str | dict)},
+        eos=tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,),
+        vocabulary=int(config.get("vocab_size") or tokenizer.get_vocab_size()),
+        temperature=float(generation.get("temperature", 1.0)),
+        top_p=float(generation.get("top_p", 1.0)),
+    )
+
+
+def _template(source: Any, folder: Path) -> Template | None:
+    if isinstance(source, list):
+        source = next((one.get("template") for one in source if one.get("name") == "default"), None)
+    if not isinstance(source, str):
+        return None
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.globals["raise_exception"] = _raise
+    environment.filters["tojson"] = _tojson
+    try:
+        return environment.from_string(source)
+    except TemplateError as err:
+        raise EngineError(f"{folder / 'tokenizer_config.json'}: chat_template: {err}", "correct the template") from err
+
+
+def _raise(message: str) -> NoReturn:
+    raise TemplateError(message)
+
+
+def _tojson(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _token(value: str | dict[str, Any]) -> str:
+    return value if isinstance(value, str) else str(value.get("content", ""))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as err:
+        raise EngineError(f"{path}: cannot be read: {err}", "check the model's folder") from err
+    return document if isinstance(document, dict) else {}

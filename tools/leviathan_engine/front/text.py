@@ -1,0 +1,56 @@
+"""Turns tokens into text as they come: whole characters only, and nothing from a stop string on."""
+
+from collections.abc import Callable, Sequence
+
+# A character of UTF-8 has at most 4 bytes, so no more tokens than that wait for its end; random bytes never end.
+HELD_TOKENS = 8
+BROKEN = "\ufffd"
+
+
+class TextStream:
+    """The text of one answer. `stopped` is true once a stop string has come."""
+
+    def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = ()) -> None:
+        """`decode` gives the text of token ids; `stop` are strings that end the answer and are not part of it."""
+        self._decode = decode
+        self._stop = tuple(stop)
+        self._ids: list[int] = []
+        # Ids from `_before` on are decoded together, as tokens may join differently; up to `_read` is given out.
+        self._before = self._read = 0
+        self._pending = ""
+        self.stopped = False
+
+    def push(self, token: int) -> str:
+        """Takes a token; gives the text that is certain now."""
+        if self.stopped:
+            return ""
+        self._ids.append(token)
+        return self._release(self._new(final=False), final=False)
+
+    def finish(self) -> str:
+        """Gives what was held back."""
+        return "" if self.stopped else self._release(self._new(final=True), final=True)
+
+    def _new(self, *, final: bool) -> str:
+        known = self._decode(self._ids[self._before : self._read])
+        whole = self._decode(self._ids[self._before :])
+        wait = whole.endswith(BROKEN) and len(self._ids) - self._read < HELD_TOKENS
+        if len(whole) <= len(known) or (wait and not final):
+            return ""
+        self._before, self._read = self._read, len(self._ids)
+        return whole[len(known) :]
+
+    def _release(self, new: str, *, final: bool) -> str:
+        self._pending += new
+        places = [at for at in (self._pending.find(stop) for stop in self._stop) if at >= 0]
+        if places:
+            self.stopped = True
+            return self._pending[: min(places)]
+        keep = 0 if final else max((overlap(self._pending, stop) for stop in self._stop), default=0)
+        out, self._pending = self._pending[: len(self._pending) - keep], self._pending[len(self._pending) - keep :]
+        return out
+
+
+def overlap(text: str, stop: str) -> int:
+    """Characters at the end of `text` with which `stop` may have begun."""
+    return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)

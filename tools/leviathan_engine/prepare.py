@@ -1,0 +1,159 @@
+"""From the command line and the machine to the engine's command: disk, files, configuration, plan, CPU."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import cgroup, cpu, disk
+from .errors import EngineError, PlanError
+from .flags import Settings
+from .folders import State
+from .gguf import Model, read_model
+from .gpus import gpus
+from .kv_b import engine_folder
+from .model_config import build
+from .plan import Machine, Plan, Request, make_plan
+from .plan.rules import rules_yaml
+from .plan.table import render
+from .shape import ModelShape, read_shape
+from .wire import ServedModel
+
+MEMINFO = Path("/proc/meminfo")
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The engine's command and environment, and what the front must know."""
+
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    model: ServedModel
+
+
+def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase: Say, note: Say) -> Prepared:
+    """Everything before the engine's start.
+
+    `phase` hears what is being done, `note` what the user should read. Errors: EngineError in one line.
+    """
+    phase("disk")
+    find_disk(settings.gguf_path, environ, note)
+    phase("reading the header")
+    model = read_model(settings.gguf_path)
+    shape = read_shape(model)
+    phase("configuration")
+    hf = settings.config_path
+    if hf is None:
+        hf = state.hf
+        folder = build(model)
+        folder.write(hf)
+        for text in folder.notes:
+            note(text)
+    files = engine_folder(model, shape, state.gguf)
+    phase("plan")
+    device, flags = split_device(settings.engine_args)
+    plan = None if device == "cpu" else _plan(settings, model, environ, note)
+    rules = _rules(settings, plan, model, shape, state)
+    threads = cpu.threads(shape, settings.threads, cpu.available(cgroup.limits().cpus), cpu.physical_cores())
+    numa = cpu.interleave(cpu.numa_nodes())
+    march = cpu.march(environ.get("LEVIATHAN_MARCH", ""))
+    for text in filter(None, (threads.note, numa.warning, f"the CPU experts are those for {march}")):
+        note(text)
+    options = {
+        "--socket": state.socket,
+        "--reason": state.reason,
+        "--home": state.home,
+        "--hf": hf,
+        "--gguf": files,
+        "--rules": rules,
+        "--cpu_infer": threads.count,
+        "--cache_lens": settings.cache_lens,
+        "--device": device or "cuda:0",
+    }
+    words = [word for pair in options.items() for word in map(str, pair)]
+    return Prepared(
+        argv=(*numa.prefix, sys.executable, "-m", "leviathan_engine.worker", *words, "--", *flags),
+        environment=dict(environ) | state.environment() | {"LEVIATHAN_MARCH": march} | _cards(plan),
+        model=ServedModel(
+            name=settings.model_name,
+            folder=str(hf),
+            cache_lens=settings.cache_lens,
+            max_prompt=plan.max_prompt if plan else settings.cache_lens - 1,
+            max_new_tokens=settings.max_new_tokens,
+            layers=shape.layers,
+            total_bytes=model.tensor_bytes,
+            start_seconds=plan.start_seconds if plan else None,
+        ),
+    )
+
+
+def find_disk(path: Path, environ: Mapping[str, str], note: Say) -> None:
+    """Mounts the model's partition when LEVIATHAN_DEVICE names one, or when `path` is missing below the mount point.
+
+    Errors: DiskError.
+    """
+    device = environ.get("LEVIATHAN_DEVICE", "")
+    point = Path(environ.get("LEVIATHAN_MOUNT_POINT") or "/models")
+    if device or (not path.exists() and path.is_relative_to(point)):
+        found = disk.provide(point, Path(device) if device else None)
+        note(f"{found.point}: {found.how}")
+
+
+def split_device(flags: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """KTransformers' own `--device X` or `--device=X` among `flags`, "" for none, and the other flags."""
+    rest: list[str] = []
+    device = ""
+    words = iter(flags)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name == "--device":
+            device = value if equals else next(words, "")
+        else:
+            rest.append(word)
+    return device, tuple(rest)
+
+
+def total_ram(meminfo: Path = MEMINFO) -> int:
+    """Bytes of this machine's memory. Errors: EngineError when the kernel does not say."""
+    try:
+        lines = meminfo.read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemTotal:"))
+    except (OSError, ValueError, StopIteration) as err:
+        raise EngineError(f"{meminfo}: MemTotal cannot be read", "mount /proc") from err
+
+
+def _plan(settings: Settings, model: Model, environ: Mapping[str, str], note: Say) -> Plan | None:
+    machine = Machine(
+        gpus=gpus(environ.get("CUDA_VISIBLE_DEVICES")),
+        ram=total_ram(),
+        memory_limit=cgroup.limits().memory,
+        numa_nodes=max(1, cpu.numa_nodes()),
+    )
+    try:
+        plan = make_plan(model, machine, Request(settings.cache_lens, settings.split))
+    except PlanError as err:
+        if settings.optimize_config_path is None:
+            raise
+        note(f"no plan, the rule file decides: {err.line()}")
+        return None
+    note(render(plan).rstrip())
+    return plan
+
+
+def _rules(settings: Settings, plan: Plan | None, model: Model, shape: ModelShape, state: State) -> Path:
+    if settings.optimize_config_path is not None:
+        if not settings.optimize_config_path.is_file():
+            raise EngineError(f"--optimize_config_path {settings.optimize_config_path}: no such file", "correct it")
+        return settings.optimize_config_path
+    if plan is None:
+        raise EngineError("--device cpu has no rule file of its own", "give one with --optimize_config_path")
+    try:
+        state.rules.write_text(rules_yaml(plan, model, shape), encoding="utf-8")
+    except OSError as err:
+        raise EngineError(f"{state.rules}: {err.strerror}", "give a writable folder as LEVIATHAN_STATE") from err
+    return state.rules
+
+
+def _cards(plan: Plan | None) -> dict[str, str]:
+    return plan.environment() if plan else {}

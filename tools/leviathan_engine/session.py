@@ -1,0 +1,78 @@
+"""The engine's side of the socket: takes jobs one after another, sends their tokens, stops what is cancelled."""
+
+import contextlib
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from . import wire
+from .wire import Job, Link
+
+
+class OutOfMemory(Exception):
+    """A generation that did not fit; the next one may."""
+
+
+class Model(Protocol):
+    """What generates."""
+
+    def tokens(self, job: Job) -> Iterator[int]:
+        """The answer's tokens, without the one that ends it. Errors: OutOfMemory; any other ends the engine."""
+
+    def memory(self) -> list[dict[str, Any]]:
+        """For each GPU its number, and the bytes in use and in all, as `gpu`, `used`, `total`."""
+
+
+class Session:
+    """Serves one connection until the front closes it."""
+
+    def __init__(self, link: Link, model: Model, pid: int) -> None:
+        """`pid` is the engine's process, whose RAM the front shows."""
+        self._link = link
+        self._model = model
+        self._pid = pid
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._cancelled: set[str] = set()
+
+    def run(self) -> None:
+        """Says that it is ready, and works. Errors: what the model raises, and OSError."""
+        threading.Thread(target=self._read, daemon=True).start()
+        self._link.send({"kind": "memory", "vram": self._model.memory(), "pid": self._pid})
+        self._link.send({"kind": "ready"})
+        while (job := self._jobs.get()) is not None:
+            self._serve(job)
+            self._cancelled.discard(job.id)
+            self._link.send({"kind": "memory", "vram": self._model.memory(), "pid": self._pid})
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            for message in self._link.messages():
+                if message["kind"] == "generate":
+                    self._jobs.put(wire.job(message))
+                elif message["kind"] == "cancel":
+                    self._cancelled.add(message["id"])
+        self._jobs.put(None)
+
+    def _serve(self, job: Job) -> None:
+        done = {"kind": "done", "id": job.id}
+        try:
+            self._link.send(done | {"reason": self._generate(job)})
+        except OutOfMemory as err:
+            self._link.send(done | {"reason": "error", "message": str(err)})
+        except OSError:
+            raise
+        except Exception as err:
+            self._link.send(done | {"reason": "error", "message": f"{type(err).__name__}: {err}"})
+            raise
+
+    def _generate(self, job: Job) -> str:
+        if job.id in self._cancelled:
+            return "cancelled"
+        for count, token in enumerate(self._model.tokens(job), 1):
+            if job.id in self._cancelled:
+                return "cancelled"
+            self._link.send({"kind": "token", "id": job.id, "token": token})
+            if count >= job.max_tokens:
+                return "length"
+        return "stop"

@@ -1,0 +1,112 @@
+"""What the engine's processes say to one another: JSON objects, one a line, over a Unix socket that the front opens.
+
+The launcher and the engine connect to it. To the front: `phase`, `model`, `progress`, `ready`, `failed`, and for a
+request `token`, `done`. From the front, to the engine alone: `generate`, `cancel`. The kind is under "kind".
+"""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+# A prompt of 160 k tokens is about 1 MB as JSON.
+LINE_LIMIT = 16 << 20
+SOCKET_NAME = "front.sock"
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """What the front must know to check and answer requests.
+
+    `folder` is the Hugging Face folder with the tokenizer; lengths are in tokens; `total_bytes` of all files,
+    `layers`, and `start_seconds` (None: not known) are for the progress.
+    """
+
+    name: str
+    folder: str
+    cache_lens: int
+    max_prompt: int
+    max_new_tokens: int
+    layers: int
+    total_bytes: int
+    start_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One generation: the prompt's token ids, how many tokens at most, and how each is chosen.
+
+    `temperature` 0 takes the likeliest token; `seed` None draws another one each time; `eos` end the answer.
+    """
+
+    id: str
+    ids: tuple[int, ...]
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int | None
+    eos: tuple[int, ...]
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    """One message as a line."""
+    return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """The message of a line. Errors: ValueError for what is no JSON object with a kind."""
+    message = json.loads(line)
+    if not isinstance(message, dict) or not isinstance(message.get("kind"), str):
+        raise ValueError(f"no message: {line[:80]!r}")
+    return message
+
+
+def model_message(model: ServedModel) -> Message:
+    """`model`, to the front."""
+    return {"kind": "model", **asdict(model)}
+
+
+def served_model(message: Message) -> ServedModel:
+    """The model of a `model` message."""
+    return ServedModel(**{key: value for key, value in message.items() if key != "kind"})
+
+
+def generate_message(job: Job) -> Message:
+    """`generate`, to the engine."""
+    return {"kind": "generate", **asdict(job)}
+
+
+def job(message: Message) -> Job:
+    """The job of a `generate` message."""
+    fields = {key: value for key, value in message.items() if key != "kind"}
+    return Job(**(fields | {"ids": tuple(fields["ids"]), "eos": tuple(fields["eos"])}))
+
+
+class Link:
+    """A blocking connection to the front, for the launcher and the engine. Sending is safe from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Connects. Errors: OSError."""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.connect(str(path))
+        self._lock = threading.Lock()
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Sends one message. Errors: OSError when the front has gone."""
+        with self._lock:
+            self._socket.sendall(encode(message))
+
+    def messages(self) -> Iterator[Message]:
+        """What the front sends, until it closes the connection."""
+        with self._socket.makefile("rb") as lines:
+            for line in lines:
+                yield decode(line)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._socket.close()
