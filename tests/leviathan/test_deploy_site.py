@@ -199,7 +199,9 @@ def test_environment_slips_are_errors_and_others_are_not_ours() -> None:
         environ={"LEVIATHAN_REGISTRY_HOTS": "x"}
     )
     assert "nearest: LEVIATHAN_REGISTRY_HOST" in problem(environ={"LEVIATHAN_REGISTY_HOST": "x"})
-    load(environ={"LEVIATHAN_SITE": "x", "LEVIATHAN_REGISTRY_BIN": "x", "LEVIATHAN_SOMETHING_ELSE": "x", "HOME": "x"})
+    load(
+        environ={"LEVIATHAN_SITE": "x", "LEVIATHAN_REGISTRY_BIN": "x", "LEVIATHAN_ENGINE": "x", "LEVIATHAN_STATE": "x"}
+    )
 
 
 def test_unreadable_and_broken_files(tmp_path: Path) -> None:

@@ -120,7 +120,8 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> list[t
             found.append((known[name], environ[name], f"${name}"))
             continue
         # A name of another tool is none of our business; one that looks like a slip of ours is an error.
-        ours = name.removeprefix(PREFIX).split("_")[0] in sections
+        section, separator, _ = name.removeprefix(PREFIX).partition("_")
+        ours = separator and section in sections
         near = nearest(name, known, 0.6 if ours else 0.9)
         if ours or near:
             problems.append(f"${name}: no such variable{f', nearest: {near}' if near else ''}")
