@@ -30,6 +30,6 @@ print(rounds)
 def test_no_hang_at_start(home: Path, march: str) -> None:
     env = engine_process.environment(home) | {"LEVIATHAN_MARCH": march}
     argv = [sys.executable, "-c", CODE]
-    done = subprocess.run(argv, capture_output=True, text=True, env=env, timeout=30, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, env=env, timeout=90, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 20

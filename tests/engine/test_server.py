@@ -14,8 +14,8 @@ import openai
 import pytest
 
 HERE = Path(__file__).resolve().parent
-START_SECONDS = 120
-TOKENS = 24
+START_SECONDS = 400  # a few on an idle machine; without byte code on a busy one, minutes
+TOKENS = 12
 
 
 def free_port() -> int:
@@ -31,7 +31,7 @@ def files(folder: Path) -> set[Path]:
 @pytest.fixture(scope="module")
 def model(home: Path) -> Path:
     folder = home / "model"
-    subprocess.run([sys.executable, str(HERE / "tiny_deepseek_v3.py"), str(folder)], check=True, timeout=120)
+    subprocess.run([sys.executable, str(HERE / "tiny_deepseek_v3.py"), str(folder)], check=True, timeout=300)
     return folder
 
 
@@ -53,7 +53,7 @@ def server(home: Path, model: Path, installed: set[Path]) -> Iterator[str]:
         "--model_path": str(model),
         "--gguf_path": str(model / "gguf"),
         "--optimize_config_path": str(HERE / "cpu-rules.yaml"),
-        "--cpu_infer": "3",
+        "--cpu_infer": "2",
         "--cache_lens": "1024",
         "--max_new_tokens": str(TOKENS),
     }
@@ -61,9 +61,9 @@ def server(home: Path, model: Path, installed: set[Path]) -> Iterator[str]:
     log = home / "server.log"
     url = f"http://127.0.0.1:{port}"
     with log.open("wb") as sink:
-        process = subprocess.Popen(
-            argv, env=engine_process.environment(home), cwd=home, stdout=sink, stderr=subprocess.STDOUT
-        )
+        # One thread of torch's beside the engine's spinning ones: a machine may have two cores.
+        env = engine_process.environment(home) | {"OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(argv, env=env, cwd=home, stdout=sink, stderr=subprocess.STDOUT)
         try:
             deadline = time.monotonic() + START_SECONDS
             while True:
@@ -85,7 +85,7 @@ def server(home: Path, model: Path, installed: set[Path]) -> Iterator[str]:
 
 
 def client(url: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=url + "/v1", api_key="none", max_retries=0, timeout=120)
+    return openai.OpenAI(base_url=url + "/v1", api_key="none", max_retries=0, timeout=300)
 
 
 def test_chat(server: str) -> None:
@@ -109,7 +109,7 @@ def test_stream(server: str) -> None:
     """One event a token, each a JSON chunk with the same id, and [DONE] at the end."""
     body = json.dumps({"model": "tiny", "stream": True, "messages": [{"role": "user", "content": "count"}]}).encode()
     request = urllib.request.Request(server + "/v1/chat/completions", body, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=120) as answer:
+    with urllib.request.urlopen(request, timeout=300) as answer:
         lines = answer.read().decode().splitlines()
     data = [line.removeprefix("data:").strip() for line in lines if line.startswith("data:")]
     assert data[-1] == "[DONE]"
