@@ -87,3 +87,8 @@ def test_what_is_no_library_is_an_error(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ImageError, match=r"x\.so"):
         disassemble(path, "llvm-objdump-19")
+
+
+def test_a_file_that_is_not_there_is_one_error(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"^cannot read \S+/absent\.so: No such file or directory: name"):
+        disassemble(tmp_path / "absent.so", "llvm-objdump-19")

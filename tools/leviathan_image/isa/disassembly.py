@@ -48,8 +48,10 @@ def disassemble(path: Path, objdump: str) -> Disassembly:
             memoryview(data) as view,
         ):
             header = elf.header(view)
-    except (OSError, ValueError) as error:
-        raise ImageError(f"cannot read {path}: {error}", "name an ELF file") from error
+    except OSError as error:
+        raise ImageError(f"cannot read {path}: {error.strerror}", "name the built library") from error
+    except ValueError as error:  # mmap's word for an empty file
+        raise ImageError(f"{path} is empty", "name the built library") from error
     if header is None or header.machine != elf.EM_X86_64:
         raise ImageError(f"{path} is not an ELF file for x86-64", "name the built library")
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
