@@ -1,5 +1,6 @@
 """The image's entry point: `python3 -m leviathan_engine` with the runbook's flags."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -27,4 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # a thread that reads from a disk that hangs would be waited for

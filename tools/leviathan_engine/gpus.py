@@ -35,7 +35,7 @@ def parse(text: str) -> list[tuple[Gpu, str]]:
     """
     out = []
     for line in text.splitlines():
-        index, uuid, memory, name = (piece.strip() for piece in f"{line},,,".split(",", 4)[:4])
+        index, uuid, memory, name = (piece.strip() for piece in [*line.split(",", 3), "", "", ""][:4])
         if not (index.isdecimal() and memory.isdecimal()):
             raise EngineError(f"nvidia-smi says {line[:80]!r}", "this card's memory cannot be read")
         out.append((Gpu(int(index), int(memory) << 20, name), uuid))

@@ -5,14 +5,19 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from . import wire
 from .errors import EngineError
 from .flags import Settings
 from .folders import State
+
+if TYPE_CHECKING:
+    from .prepare import Prepared
 
 POLL_SECONDS = 0.1
 FRONT_SECONDS = 20.0
@@ -92,14 +97,32 @@ class Launcher:
                 time.sleep(POLL_SECONDS / 5)
 
     def _start_engine(self) -> None:
-        # Only now: numpy takes a good part of the two seconds within which the port has to answer.
-        from .prepare import prepare  # noqa: PLC0415
-
-        prepared = prepare(self._settings, self._state, self._environ, self._phase, note)
+        prepared = self._prepare()
         self._tell(wire.model_message(prepared.model))
         self._phase("starting the engine")
         # Upstream talks on stdout, which is for results.
         self._engine = subprocess.Popen(prepared.argv, env=prepared.environment, stdout=sys.stderr.fileno())
+
+    def _prepare(self) -> "Prepared":
+        """Prepares in a thread: a disk that hangs must not keep a signal from being heard."""
+        # Only now: numpy takes a good part of the two seconds within which the port has to answer.
+        from .prepare import prepare  # noqa: PLC0415
+
+        outcome: list[Prepared | BaseException] = []
+
+        def work() -> None:
+            try:
+                outcome.append(prepare(self._settings, self._state, self._environ, self._phase, note))
+            except BaseException as err:
+                outcome.append(err)
+
+        threading.Thread(target=work, daemon=True).start()
+        while not outcome:
+            self._check()
+            time.sleep(POLL_SECONDS / 2)
+        if isinstance(outcome[0], BaseException):
+            raise outcome[0]
+        return outcome[0]
 
     def _check(self) -> None:
         front = self._front.poll() if self._front else None

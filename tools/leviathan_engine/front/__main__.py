@@ -7,6 +7,7 @@ come from the environment.
 import argparse
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -56,7 +57,6 @@ def limits(environ: Mapping[str, str]) -> Limits:
 async def serve(listener: socket.socket, path: Path, limit: Limits) -> None:
     """Serves on `listener` until a signal comes; `path` is where the engine's socket is made."""
     front = Front(limit)
-    await front.engine.listen(path)
     config = uvicorn.Config(
         front.app(),
         log_level="warning",
@@ -66,7 +66,12 @@ async def serve(listener: socket.socket, path: Path, limit: Limits) -> None:
         timeout_keep_alive=75,
         server_header=False,
     )
-    await Server(config, front).serve(sockets=[listener])
+    server = Server(config, front)
+    # uvicorn raises the signal once more when it has ended; with Python's own handler that would be the exit code.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
+    await front.engine.listen(path)
+    await server.serve(sockets=[listener])
     await front.engine.close()
 
 

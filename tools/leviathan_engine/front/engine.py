@@ -33,6 +33,7 @@ class Engine:
         self._writer: asyncio.StreamWriter | None = None
         self._running: dict[str, Events] = {}
         self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
 
     async def listen(self, path: Path) -> None:
         """Opens the socket at `path`. Errors: OSError."""
@@ -40,11 +41,14 @@ class Engine:
         self._server = await asyncio.start_unix_server(self._serve, path, limit=wire.LINE_LIMIT)
 
     async def close(self) -> None:
-        """Closes the socket and the engine's connection."""
+        """Closes the socket and every connection."""
         if self._server is not None:
             self._server.close()
-        if self._writer is not None:
-            self._writer.close()
+        for writer in self._connections:
+            writer.close()
+        # Left to the loop's end they would be cancelled, which Python 3.11 reports with a traceback.
+        if tasks := [task for task in self._connections.values() if task is not None]:
+            await asyncio.wait(tasks, timeout=1)
 
     async def generate(self, job: wire.Job) -> AsyncGenerator[Tick, None]:
         """The tokens of a job, then one tick that says why it ended: "stop" or "length".
@@ -78,12 +82,14 @@ class Engine:
                 writer.write(wire.encode({"kind": "cancel", "id": job.id}))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections[writer] = asyncio.current_task()
         try:
             while line := await reader.readline():
                 self._hear(wire.decode(line), writer)
         except (ValueError, KeyError, TypeError, OSError) as err:
             self._status.enter(self._status.phase, f"a message that cannot be read: {err}")
         finally:
+            del self._connections[writer]
             if self._writer is writer:
                 self._gone()
             with contextlib.suppress(OSError):

@@ -1,0 +1,164 @@
+"""A real front process for tests, and an engine behind its socket that speaks the alphabet in place of a model."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from leviathan_engine import wire
+from leviathan_engine.session import OutOfMemory, Session
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+SPECIAL = ["<bos>", "<eos>", "<user>", "<assistant>"]
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'system' and not loop.first %}"
+    "{{ raise_exception('system comes first') }}{% endif %}"
+    "{% if m['role'] == 'user' %}<user>{% elif m['role'] == 'assistant' %}<assistant>{% endif %}{{ m['content'] }}"
+    "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+SERVED = wire.ServedModel("letters", "", 450, 400, 100, 61, 1000)
+PATIENCE = 60.0
+
+
+def write_folder(folder: Path) -> Path:
+    """A Hugging Face folder with one token a byte."""
+    vocabulary = {token: i for i, token in enumerate([*sorted(pre_tokenizers.ByteLevel.alphabet()), *SPECIAL])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(SPECIAL)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    documents: dict[str, dict[str, Any]] = {
+        "tokenizer_config.json": {"bos_token": "<bos>", "eos_token": {"content": "<eos>"}, "chat_template": TEMPLATE},
+        "generation_config.json": {"eos_token_id": vocabulary["<eos>"], "temperature": 0.6, "top_p": 0.95},
+        "config.json": {"vocab_size": len(vocabulary)},
+    }
+    for name, document in documents.items():
+        (folder / name).write_text(json.dumps(document), encoding="utf-8")
+    return folder
+
+
+class Letters:
+    """At temperature 0 the alphabet, once; else letters that depend on seed, temperature and top_p alone."""
+
+    def __init__(self, folder: Path) -> None:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.ids = [tokenizer.token_to_id(letter) for letter in ALPHABET]
+        self.delay = 0.0
+        self.jobs: list[wire.Job] = []
+        self.ended: list[str] = []
+        self.error: Exception | None = None
+
+    def tokens(self, job: wire.Job) -> Iterator[int]:
+        self.jobs.append(job)
+        if self.error is not None:
+            raise self.error
+        chance = random.Random(f"{job.seed} {job.temperature} {job.top_p}")
+        try:
+            for letter in self.ids if job.temperature == 0 else chance.choices(self.ids, k=200):
+                time.sleep(self.delay)
+                yield letter
+        finally:
+            self.ended.append(job.id)
+
+    def memory(self) -> list[dict[str, Any]]:
+        return [{"gpu": 0, "used": 5, "total": 7}]
+
+
+class FrontProcess:
+    """A running front; `serve` connects the letters to it."""
+
+    def __init__(self, work: Path, **environ: str) -> None:
+        self.folder = write_folder(work / "hf")
+        self.letters = Letters(self.folder)
+        self.began = time.monotonic()
+        listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        # A Unix socket's path is short.
+        self._short = tempfile.TemporaryDirectory(prefix="lev")
+        self._path = Path(self._short.name) / "s"
+        argv = [
+            sys.executable,
+            "-m",
+            "leviathan_engine.front",
+            "--fd",
+            str(listener.fileno()),
+            "--socket",
+            str(self._path),
+        ]
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOOLS), **environ}
+        self.process = subprocess.Popen(argv, pass_fds=[listener.fileno()], env=env, stderr=subprocess.PIPE)
+        listener.close()
+        self.link = self._connect()
+
+    def _connect(self) -> wire.Link:
+        while True:
+            assert self.process.poll() is None, self.process.stderr and self.process.stderr.read().decode()
+            try:
+                return wire.Link(self._path)
+            except OSError:
+                assert time.monotonic() < self.began + PATIENCE
+                time.sleep(0.02)
+
+    def serve(self, **changes: Any) -> None:
+        """Says which model it is and lets the letters answer."""
+        self.link.send(wire.model_message(replace(SERVED, folder=str(self.folder), **changes)))
+        threading.Thread(target=self._session, daemon=True).start()
+        self.wait(lambda: httpx.get(self.url + "/ready").status_code == 200)
+
+    def _session(self) -> None:
+        with contextlib.suppress(Exception):
+            Session(self.link, self.letters, os.getpid()).run()
+
+    def wait(self, condition: Any) -> None:
+        """Waits until `condition()` holds."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.02)
+
+    def post(self, path: str, body: Any, **kwargs: Any) -> httpx.Response:
+        """Sends JSON, or bytes as they are."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return httpx.post(self.url + path, content=raw, timeout=PATIENCE, **kwargs)
+
+    def metric(self, line: str) -> float:
+        """The value of a line of /metrics, by its name and labels."""
+        text = httpx.get(self.url + "/metrics").text
+        return next((float(one.rsplit(" ", 1)[1]) for one in text.splitlines() if one.startswith(line + " ")), 0.0)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+    def close(self) -> None:
+        """Ends what is left."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stderr:
+            self.process.stderr.close()
+        self.link.close()
+        self._short.cleanup()
+
+
+def out_of_memory() -> Exception:
+    """What a prompt too large for the GPU raises."""
+    return OutOfMemory("the GPU's memory is too small for this prompt")

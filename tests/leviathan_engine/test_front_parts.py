@@ -1,0 +1,171 @@
+"""The queue, the text, the progress and the metrics of the front, each by itself."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leviathan_engine.front.apierror import ApiError
+from leviathan_engine.front.fairqueue import FairQueue
+from leviathan_engine.front.metrics import Histogram, Metric
+from leviathan_engine.front.status import Status
+from leviathan_engine.front.text import TextStream
+from leviathan_engine.wire import ServedModel
+
+
+def utf8(ids: Sequence[int]) -> str:
+    return bytes(ids).decode("utf-8", "replace")
+
+
+def run(text: str, stop: Sequence[str]) -> tuple[str, list[str], bool]:
+    stream = TextStream(utf8, stop)
+    pieces = [stream.push(byte) for byte in text.encode()]
+    pieces.append(stream.finish())
+    return "".join(pieces), pieces, stream.stopped
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_text_comes_whole_and_in_whole_characters(text: str) -> None:
+    whole, pieces, stopped = run(text, ())
+    assert (whole, stopped) == (text, False)
+    assert all("\ufffd" not in piece for piece in pieces) or "\ufffd" in text
+
+
+@given(st.text("abé€😀", max_size=40), st.lists(st.text("abé€", min_size=1, max_size=4), max_size=3))
+@settings(max_examples=100, deadline=None)
+def test_nothing_from_the_first_stop_on_is_given_out(text: str, stop: list[str]) -> None:
+    """What was given out is never taken back: it is a prefix of the text, and the whole of it without a stop."""
+    whole, _pieces, stopped = run(text, stop)
+    cuts = [text.find(one) for one in stop if one in text]
+    assert stopped == bool(cuts)
+    assert not any(one in whole for one in stop)
+    assert text.startswith(whole)
+    if not cuts:
+        assert whole == text
+
+
+def test_broken_bytes_are_not_held_for_ever() -> None:
+    stream = TextStream(utf8)
+    assert any(stream.push(0xFF) for _ in range(20))
+
+
+def test_clients_take_turns() -> None:
+    """One client's five requests do not keep another's one waiting until the end."""
+
+    async def main() -> list[str]:
+        queue, order = FairQueue(10), list[str]()
+
+        async def one(client: str) -> None:
+            await queue.acquire(client)
+            order.append(client)
+            await asyncio.sleep(0)
+            queue.release()
+
+        await queue.acquire("x")
+        tasks = [asyncio.create_task(one(client)) for client in ("a", "a", "a", "b", "c")]
+        await asyncio.sleep(0.01)
+        assert queue.waiting == 5
+        queue.release()
+        await asyncio.gather(*tasks)
+        assert not queue.busy
+        return order
+
+    assert asyncio.run(main()) == ["a", "b", "c", "a", "a"]
+
+
+def test_a_full_queue_refuses_but_a_new_client_gets_a_place() -> None:
+    async def main() -> tuple[int, int]:
+        queue = FairQueue(2)
+        await queue.acquire("x")
+        first = asyncio.create_task(queue.acquire("a"))
+        second = asyncio.create_task(queue.acquire("a"))
+        await asyncio.sleep(0.01)
+        with pytest.raises(ApiError) as refused:
+            await queue.acquire("a")
+        other = asyncio.create_task(queue.acquire("b"))
+        await asyncio.sleep(0.01)
+        with pytest.raises(ApiError) as evicted:
+            await second
+        queue.release()
+        await first
+        queue.release()
+        await other
+        return refused.value.status, evicted.value.status
+
+    assert asyncio.run(main()) == (429, 429)
+
+
+def test_who_leaves_the_queue_gives_the_turn_on() -> None:
+    async def main() -> None:
+        queue = FairQueue(5)
+        await queue.acquire("x")
+        left = asyncio.create_task(queue.acquire("a"))
+        stays = asyncio.create_task(queue.acquire("b"))
+        late = asyncio.create_task(queue.acquire("c"))
+        await asyncio.sleep(0.01)
+        left.cancel()
+        await asyncio.sleep(0.01)
+        assert queue.waiting == 2
+        queue.release()
+        stays.cancel()  # in the moment in which its turn comes
+        await asyncio.wait_for(late, 5)
+        queue.release()
+        assert not queue.busy
+
+    asyncio.run(main())
+
+
+def test_closing_sends_the_waiting_away() -> None:
+    async def main() -> list[int]:
+        queue = FairQueue(5)
+        await queue.acquire("x")
+        waits = asyncio.create_task(queue.acquire("a"))
+        await asyncio.sleep(0.01)
+        queue.close()
+        found = await asyncio.gather(waits, queue.acquire("b"), return_exceptions=True)
+        return [error.status for error in found if isinstance(error, ApiError)]
+
+    assert asyncio.run(main()) == [503, 503]
+
+
+def test_the_estimate_follows_the_rate() -> None:
+    now = [0.0]
+    status = Status(lambda: now[0])
+    assert status.estimate() is None
+    status.model = ServedModel("m", "", 512, 400, 100, 61, 1000, start_seconds=50.0)
+    assert status.estimate() == 50.0
+    status.progress(0, 0)
+    now[0] = 10.0
+    status.progress(12, 200)
+    assert status.estimate() == 40.0
+    report = status.report()
+    assert (report["percent"], report["layers_loaded"], report["layers"], report["bytes"]) == (20.0, 12, 61, 1000)
+    assert report["status"] == "loading"
+    status.answer()
+    assert (status.report()["status"], status.report()["percent"], status.estimate()) == ("ok", 100.0, 0.0)
+    status.fail("the disk is gone")
+    assert (status.ready, status.report()["status"], status.report()["detail"]) == (False, "failed", "the disk is gone")
+
+
+def test_metrics_text() -> None:
+    counter = Metric("a_total", "counter", "Text.")
+    counter.add(path='x"\n', status="200")
+    counter.add(path='x"\n', status="200")
+    assert counter.lines() == [
+        "# HELP a_total Text.",
+        "# TYPE a_total counter",
+        'a_total{path="x\\"\\n",status="200"} 2',
+    ]
+    histogram = Histogram("b", "Text.", (0.5, 1))
+    for value in (0.25, 0.75, 3):
+        histogram.observe(value)
+    assert histogram.lines()[2:] == [
+        'b_bucket{le="0.5"} 1',
+        'b_bucket{le="1"} 2',
+        'b_bucket{le="+Inf"} 3',
+        "b_sum 4",
+        "b_count 3",
+    ]

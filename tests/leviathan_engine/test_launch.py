@@ -1,0 +1,165 @@
+"""The launcher's own part: what it finds, what it says when a start fails, how it ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from leviathan_engine.errors import EngineError
+from leviathan_engine.folders import last_words, state
+from leviathan_engine.gpus import gpus, parse, select
+from leviathan_engine.ktransformers_engine import count_tensors, layer_of
+from leviathan_engine.launch import ending, listen
+from leviathan_engine.plan import Gpu
+from leviathan_engine.prepare import split_device, total_ram
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+SMI = "1, GPU-bbbb-2, 32607, NVIDIA GeForce RTX 5090\n0, GPU-aaaa-1, 97887, NVIDIA RTX PRO 6000, Blackwell\n"
+PATIENCE = 90.0
+
+
+def start(work: Path, *flags: str) -> subprocess.Popen[str]:
+    env = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(TOOLS),
+        "LEVIATHAN_STATE": str(work / "s"),
+        "LEVIATHAN_TERMINATION_LOG": str(work / "log"),
+        "LEVIATHAN_MOUNT_POINT": str(work / "elsewhere"),
+    }
+    argv = [sys.executable, "-m", "leviathan_engine", "--host", "127.0.0.1", *flags]
+    return subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "says"),
+    [
+        (["--model_path", "none", "--gpu_split", "90000,-1"], 2, "'-1' is negative"),
+        (["--model_path", "{work}/none", "--port", "{port}"], 1, "no such file or folder"),
+    ],
+)
+def test_the_reason_is_the_last_line_and_the_termination_log(
+    tmp_path: Path, flags: list[str], code: int, says: str
+) -> None:
+    process = start(tmp_path, *(flag.format(work=tmp_path, port=free_port()) for flag in flags))
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (code, "")
+    last = err.splitlines()[-1]
+    assert says in last
+    assert "Traceback" not in err
+    assert (tmp_path / "log").read_text() == last.removeprefix("error: ")
+
+
+def test_a_signal_while_it_prepares_ends_it_with_0(tmp_path: Path) -> None:
+    """The model is a pipe that nobody writes into, so reading its header lasts."""
+    model = tmp_path / "model.gguf"
+    os.mkfifo(model)
+    port = free_port()
+    process = start(tmp_path, "--model_path", str(model), "--port", str(port))
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                answer = httpx.get(f"http://127.0.0.1:{port}/health", timeout=PATIENCE)
+                break
+            except httpx.ConnectError:
+                time.sleep(0.05)
+        assert (answer.status_code, answer.json()["status"]) == (503, "loading")
+        process.send_signal(signal.SIGTERM)
+        _out, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, err
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_taken_port_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(EngineError, match=rf"127.0.0.1:{port}: cannot listen: .*--port"):
+            listen("127.0.0.1", port)
+    listen("127.0.0.1", port).close()
+
+
+def test_state_folder(tmp_path: Path) -> None:
+    folder = state({"LEVIATHAN_STATE": str(tmp_path / "a")})
+    assert folder.root == tmp_path / "a"
+    assert folder.root.stat().st_mode & 0o777 == 0o700
+    assert all(value.startswith(str(tmp_path)) for key, value in folder.environment().items() if "HOME" in key)
+    (tmp_path / "file").touch()
+    with pytest.raises(EngineError, match=r"no writable folder .*file/b: Not a directory"):
+        state({"LEVIATHAN_STATE": str(tmp_path / "file" / "b")})
+    with pytest.raises(EngineError, match="too long for a Unix socket"):
+        state({"LEVIATHAN_STATE": str(tmp_path / ("x" * 100))})
+
+
+def test_last_words_are_cut_to_what_the_kubelet_keeps(tmp_path: Path) -> None:
+    last_words("x" * 5000, {"LEVIATHAN_TERMINATION_LOG": str(tmp_path / "log")})
+    assert (tmp_path / "log").stat().st_size == 4096
+
+
+def test_cards_of_nvidia_smi(tmp_path: Path) -> None:
+    cards = parse(SMI)
+    large, small = Gpu(0, 97887 << 20, "NVIDIA RTX PRO 6000, Blackwell"), Gpu(1, 32607 << 20, "NVIDIA GeForce RTX 5090")
+    assert select(cards, None) == (small, large)
+    assert select(cards, "0,1") == (large, small)
+    assert select(cards, "GPU-bbbb") == (small,)
+    assert select(cards, "") == ()
+    with pytest.raises(EngineError, match="no GPU 2 among 2"):
+        select(cards, "0,2")
+    with pytest.raises(EngineError, match="memory cannot be read"):
+        parse("0, GPU-a, [N/A], x\n")
+    program = tmp_path / "smi"
+    program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'\nexit 9\n")
+    program.chmod(0o755)
+    with pytest.raises(EngineError, match="nvidia-smi fails: NVIDIA-SMI has failed"):
+        gpus(None, str(program))
+    assert gpus(None, str(tmp_path / "absent")) == ()
+
+
+def test_how_a_process_ended() -> None:
+    assert ending(3) == "with code 3"
+    assert ending(-9).startswith("by SIGKILL: most likely memory ran out")
+    assert ending(-15) == "by SIGTERM"
+
+
+def test_the_device_is_taken_out_of_the_engines_flags() -> None:
+    assert split_device(("--device", "cpu", "--top_k", "1")) == ("cpu", ("--top_k", "1"))
+    assert split_device(("--top_k=1", "--device=cuda:1")) == ("cuda:1", ("--top_k=1",))
+    assert split_device(()) == ("", ())
+
+
+def test_total_ram(tmp_path: Path) -> None:
+    path = tmp_path / "meminfo"
+    path.write_text("MemTotal:       1024 kB\nMemFree: 1 kB\n")
+    assert total_ram(path) == 1 << 20
+    with pytest.raises(EngineError, match="MemTotal cannot be read"):
+        total_ram(tmp_path / "absent")
+
+
+def test_load_progress_counts_each_tensor_once() -> None:
+    """Bytes grow with new tensors alone; a layer counts when a later one has begun."""
+
+    class Loader:
+        def get_mmap_tensor(self, name: str) -> memoryview:
+            return memoryview(bytes(len(name)))
+
+    now = [0.0]
+    heard: list[tuple[int, int]] = []
+    count_tensors(Loader, lambda layers, size: heard.append((layers, size)), lambda: now[0])
+    loader = Loader()
+    for name in ("token_embd.weight", "blk.0.a", "blk.0.a", "blk.2.b", "output.weight"):
+        now[0] += 1
+        assert len(loader.get_mmap_tensor(name)) == len(name)
+    assert heard == [(0, 17), (0, 24), (2, 31), (2, 44)]
+    assert layer_of("blk.12.ffn_up_exps.weight") == 12
