@@ -92,7 +92,7 @@ class FrontProcess:
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         # A Unix socket's path is short.
         self._short = tempfile.TemporaryDirectory(prefix="lev")
-        self._path = Path(self._short.name) / "s"
+        self.socket_path = Path(self._short.name) / "s"
         argv = [
             sys.executable,
             "-m",
@@ -100,7 +100,7 @@ class FrontProcess:
             "--fd",
             str(listener.fileno()),
             "--socket",
-            str(self._path),
+            str(self.socket_path),
         ]
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOOLS), **environ}
         self.process = subprocess.Popen(argv, pass_fds=[listener.fileno()], env=env, stderr=subprocess.PIPE)
@@ -111,7 +111,7 @@ class FrontProcess:
         while True:
             assert self.process.poll() is None, self.process.stderr and self.process.stderr.read().decode()
             try:
-                return wire.Link(self._path)
+                return wire.Link(self.socket_path)
             except OSError:
                 assert time.monotonic() < self.began + PATIENCE
                 time.sleep(0.02)

@@ -1,5 +1,9 @@
 """The front from its start over the load to its end, with and without an API key."""
 
+import importlib.util
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -8,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from front_process import SERVED, FrontProcess
+from front_process import SERVED, TOOLS, FrontProcess
 
 from leviathan_engine import wire
 
@@ -88,6 +92,29 @@ def test_an_engine_that_goes_away(front: FrontProcess) -> None:
     assert answers[0].status_code == 503
     code, report = health(front)
     assert (code, report["status"], report["detail"]) == (503, "failed", "the engine has gone")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ktransformers") is not None, reason="it would load")
+def test_an_engine_that_cannot_load_says_why(front: FrontProcess, tmp_path: Path) -> None:
+    """Where KTransformers is not installed: one line, the same in the file for the launcher and in /health."""
+    names = ("reason", "home", "hf", "gguf", "rules")
+    words = [word for name in names for word in (f"--{name}", str(tmp_path / name))]
+    argv = [sys.executable, "-m", "leviathan_engine.worker", "--socket", str(front.socket_path), *words]
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOOLS)}
+    done = subprocess.run(
+        [*argv, "--cpu_infer", "2", "--cache_lens", "64"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    reason = "ktransformers is not installed: run this in the image"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {reason}\n")
+    assert (tmp_path / "reason").read_text() == reason
+    front.wait(lambda: health(front)[1]["status"] == "failed")
+    code, report = health(front)
+    assert (code, report["detail"]) == (503, reason)
 
 
 def test_wrong_settings_end_in_one_line(tmp_path: Path) -> None:

@@ -74,7 +74,10 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
     words = [word for pair in options.items() for word in map(str, pair)]
     return Prepared(
         argv=(*numa.prefix, sys.executable, "-m", "leviathan_engine.worker", *words, "--", *flags),
-        environment=dict(environ) | state.environment() | {"LEVIATHAN_MARCH": march} | _cards(plan),
+        environment={k: v for k, v in environ.items() if k != "LEVIATHAN_API_KEY"}
+        | state.environment()
+        | {"LEVIATHAN_MARCH": march}
+        | _cards(plan),
         model=ServedModel(
             name=settings.model_name,
             folder=str(hf),
