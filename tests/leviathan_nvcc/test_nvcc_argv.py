@@ -133,6 +133,7 @@ def test_backend(tools: Toolchain, text: str, fma: str, division: str, root: str
         "-target-feature",
         "-Xclang",
         "+ptx85",
+        "-Wno-pass-failed",
         "-mllvm",
         "-enable-memcpyopt-without-libcalls",
         "-mllvm",

@@ -19,8 +19,9 @@ def python(code: str, *words: str) -> list[str]:
 def test_output_comes_back_and_is_said_once() -> None:
     stderr = io.StringIO()
     runner = Runner(2, stderr)
-    jobs = [Job(python("import sys; print('warning: x', file=sys.stderr)")) for _ in range(3)]
-    assert runner.all(jobs) == ["warning: x\n"] * 3
+    code = "import sys; print('warning: x\\n1 warning generated when compiling for', sys.argv[1], file=sys.stderr)"
+    said = runner.all([Job(python(code, name)) for name in ("host.", "sm_90.", "sm_90.")])
+    assert said[0] == "warning: x\n1 warning generated when compiling for host.\n"
     assert stderr.getvalue() == "warning: x\n"
 
 

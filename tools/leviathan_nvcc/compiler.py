@@ -93,13 +93,12 @@ class Compiler:
         shared: dict[tuple[str, str], Path] = {}
         jobs: list[Job] = []
         texts: dict[Arch, Path] = {}
+        one = self._invocation.device
         for arch, file in irs.items():
-            key = (arch.clang, arch.suffix if self._runner.dry else ir.canonicalize(file))
+            key = (arch.clang, arch.suffix if self._runner.dry else ir.prepare(file, one.prec_sqrt, one.debug))
             if key not in shared:
                 shared[key] = file.with_suffix(".clang.ptx")
-                jobs.append(
-                    Job(device.backend(self._tools, self._invocation.device, arch, str(file), str(shared[key])))
-                )
+                jobs.append(Job(device.backend(self._tools, one, arch, str(file), str(shared[key]))))
             texts[arch] = shared[key]
         self._runner.all(jobs)
         return texts

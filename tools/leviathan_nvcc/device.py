@@ -14,6 +14,7 @@ Every choice that is not nvcc's own behaviour has its reason here:
 - ``-nvptx-fma-level``: ``-ffp-contract`` does not reach the code generator when the input is IR.
 - ``-enable-memcpyopt-without-libcalls``, ``+ptx85``: what clang's CUDA driver passes by itself for a source file and
   not for IR.
+- ``-Wno-pass-failed``: "loop not unrolled" without a line number, of which nvcc says nothing.
 - ``-fdebug-compilation-dir=.``: the folder of the build stays out of debug information; ``-Xcompiler`` may override it.
 - No CUID: clang puts one into symbols only under ``-fgpu-rdc``.
 """
@@ -167,6 +168,7 @@ def backend(tools: Toolchain, device: Device, arch: Arch, ir: str, out: str) -> 
         "-target-feature",
         "-Xclang",
         "+ptx85",
+        "-Wno-pass-failed",
         *(word for option in options for word in ("-mllvm", option)),
         ir,
         "-o",

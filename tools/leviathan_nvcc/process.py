@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -17,6 +18,10 @@ from leviathan_nvcc.errors import NvccError, ToolFailed
 
 _POLL = 0.1
 """Seconds between two looks for a signal while commands run."""
+
+
+_COUNT = re.compile(r"^\d+ warnings? generated[^\n]*\n", re.MULTILINE)
+"""clang's last line, which names the pass and so would make equal messages of two passes differ."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ class Runner:
             if not self._stopped:
                 self.say(text)
             raise ToolFailed(child.returncode if child.returncode > 0 else 128 - child.returncode)
-        self.say(job.quiet(text))
+        self.say(_COUNT.sub("", job.quiet(text)))
         return text
 
     def _start(self, argv: Sequence[str]) -> subprocess.Popen[str]:
