@@ -129,6 +129,23 @@ in
     '';
   };
 
+  # nvcc's own tests: small kernels compiled for real and looked at with NVIDIA's cuobjdump.
+  toolkit = runInRootfs {
+    name = "check-toolkit";
+    script = ''
+      unzip -q -j $triton triton/backends/nvidia/bin/cuobjdump -d /build/bin
+      chmod +x /build/bin/cuobjdump
+      export PYTHONPATH=${python.test}/usr/local/lib/python3.11/dist-packages
+      export LEVIATHAN_CUDA_HOME=${toolkit} LEVIATHAN_CUOBJDUMP=/build/bin/cuobjdump
+      cp -r ${../../tests/toolkit} /build/tests
+      cd /build/tests
+      python3 -m pytest -p no:cacheprovider -v | tee $out
+    '';
+    env.triton = map artifacts.derive (
+      builtins.filter (record: record.package == "triton") (artifacts.engine [ "main" ])
+    );
+  };
+
   # The task queue's races, on upstream's source and on ours.
   race = runInRootfs {
     name = "check-race";

@@ -139,7 +139,7 @@ let
     name = "leviathan-image";
     script = ''
       PYTHONPATH=${tools} python3 -m leviathan_image layout --ref ${settings.image.name}:${settings.image.tag} \
-        --config ${config} --out $out $layers
+        --config ${config} --out $out $(printf -- '--layer %s ' $layers)
     '';
     env.layers = layers;
   };
