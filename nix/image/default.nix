@@ -107,7 +107,7 @@ let
       entrypoint = [
         "python3"
         "-m"
-        "ktransformers.server.main"
+        "leviathan_engine"
       ];
       env = {
         PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
