@@ -25,7 +25,7 @@ def number(body: Body, name: str, low: float, high: float, default: float) -> fl
 
 def whole(body: Body, name: str, low: int, high: int) -> int | None:
     """A whole number from `low` to `high`, None where it is missing or null. Errors: ApiError 400."""
-    value = body.get(name)
+    value: object = body.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):
