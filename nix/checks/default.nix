@@ -146,6 +146,18 @@ in
     );
   };
 
+  # The engine's recipe: its stages on small inputs, and the table of -march entries against clang itself.
+  recipe = runInRootfs {
+    name = "check-recipe";
+    script = ''
+      export PYTHONPATH=${python.test}/usr/local/lib/python3.11/dist-packages
+      cp -r ${repository} /build/repository
+      chmod -R u+w /build/repository
+      cd /build/repository
+      python3 -m pytest tests/engine/test_march.py tests/engine/test_recipe.py -p no:cacheprovider -v | tee $out
+    '';
+  };
+
   # The task queue's races, on upstream's source and on ours.
   race = runInRootfs {
     name = "check-race";

@@ -120,6 +120,7 @@ let
         NVIDIA_DRIVER_CAPABILITIES = "compute,utility";
         HF_HUB_OFFLINE = "1";
         # Kernels and launchers compiled at build time come first; there is no C compiler in the image.
+        TRITON_LIBCUDA_PATH = "/usr/lib/x86_64-linux-gnu"; # where the NVIDIA runtime mounts it; else Triton asks ldconfig
         TRITON_CACHE_MANAGER = "triton_shipped:CacheManager";
       };
       exposedPorts = [ "30000/tcp" ];
