@@ -11,7 +11,7 @@ runInRootfs {
   name = "launcher";
   script = ''
     packages=$out/usr/local/lib/python3.11/dist-packages
-    mkdir -p $packages
+    mkdir -p $packages $out/models # the disk is mounted there, on a root that may be read-only
     cp -r ${code}/leviathan_engine $packages/
     chmod -R u+w $out
   '';

@@ -51,7 +51,7 @@ let
       script = ''
         mkdir -p $out/bin
         printf '%s\n' '#!/bin/sh' \
-          'PYTHONPATH=${tools} PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 exec ${python}/bin/python3 -m ${module} ${arguments} "$@"' \
+          'LEVIATHAN_MANIFESTS=${../../manifests} PYTHONPATH=${tools} PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1 exec ${python}/bin/python3 -m ${module} ${arguments} "$@"' \
           >$out/bin/${name}
         chmod +x $out/bin/${name}
       '';
