@@ -9,8 +9,7 @@ Every choice that is not nvcc's own behaviour has its reason here:
 - ``-inline-threshold=100000``: without it clang leaves calls and local arrays in kernels that nvcc inlines whole; in
   Marlin that was 600 to 1,700 bytes of stack a kernel.
 - ``-sink-common-insts=false``: sinking two copies into one leaves a pointer that is a choice between a register array
-  and shared memory, and the array then stays in local memory (128 bytes in 80 of Marlin's 401 kernels; on an H100
-  they took 2.3 to 2.7 times as long as nvcc's at m = 512, and 1.4 times without the sinking).
+  and shared memory, and the array then stays in local memory (128 bytes in 80 of Marlin's 400 kernels).
 - ``-fno-strict-aliasing``: kernels read and write arrays as int4 everywhere; it changed no kernel of Marlin.
 - ``-nvptx-fma-level``: ``-ffp-contract`` does not reach the code generator when the input is IR.
 - ``-enable-memcpyopt-without-libcalls``, ``+ptx85``: what clang's CUDA driver passes by itself for a source file and
