@@ -45,6 +45,14 @@ in
   inherit derive debian tool engine;
 
   /**
+    The wheel of one package of the engine's lock, as a list that an environment variable takes.
+
+    Type: wheel :: Group -> Package -> [Derivation]
+  */
+  wheel =
+    group: package: map derive (builtins.filter (record: record.package == package) (engine [ group ]));
+
+  /**
     One of nix/locks/sources.json, as a store path.
 
     Type: source :: String -> Derivation

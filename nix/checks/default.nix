@@ -141,9 +141,7 @@ in
       cd /build/tests
       python3 -m pytest -p no:cacheprovider -v | tee $out
     '';
-    env.triton = map artifacts.derive (
-      builtins.filter (record: record.package == "triton") (artifacts.engine [ "main" ])
-    );
+    env.triton = artifacts.wheel "main" "triton";
   };
 
   # The engine's recipe: its stages on small inputs, and the table of -march entries against clang itself.

@@ -1,12 +1,5 @@
 # Headers that the image leaves out and a build needs, torch's and Triton's: laid over python.torch.
 { artifacts, runInRootfs }:
-let
-  wheel =
-    package:
-    map artifacts.derive (
-      builtins.filter (record: record.package == package) (artifacts.engine [ "main" ])
-    );
-in
 runInRootfs {
   name = "python-headers";
   script = ''
@@ -16,7 +9,7 @@ runInRootfs {
     unzip -q $triton 'triton/backends/nvidia/include/*' -d $packages
   '';
   env = {
-    torch = wheel "torch";
-    triton = wheel "triton";
+    torch = artifacts.wheel "main" "torch";
+    triton = artifacts.wheel "main" "triton";
   };
 }

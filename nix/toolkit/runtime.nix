@@ -1,13 +1,6 @@
 # CUDA's runtime headers and library alone: all that the CPU extensions take of CUDA, so that a change of the compiler
 # driver does not build them again.
 { artifacts, runInRootfs }:
-let
-  wheel =
-    package:
-    map artifacts.derive (
-      builtins.filter (record: record.package == package) (artifacts.engine [ "toolkit" ])
-    );
-in
 runInRootfs {
   name = "cuda-runtime";
   script = ''
@@ -20,7 +13,7 @@ runInRootfs {
     ln -s libcudart.so.12 $out/lib/libcudart.so
   '';
   env = {
-    runtime = wheel "nvidia-cuda-runtime-cu12";
-    nvcc = wheel "nvidia-cuda-nvcc-cu12";
+    runtime = artifacts.wheel "toolkit" "nvidia-cuda-runtime-cu12";
+    nvcc = artifacts.wheel "toolkit" "nvidia-cuda-nvcc-cu12";
   };
 }
