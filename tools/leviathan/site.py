@@ -138,6 +138,18 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Rollout:
+    """How long a rollout is waited for, and what it is given up for."""
+
+    timeout_s: Annotated[int, Key("seconds for a whole rollout; 0: the start budget", **between(0, 86400, "s"))]
+    idle_s: Annotated[int, Key("seconds without any change", **between(5, 86400, "s"))]
+    patience_s: Annotated[int, Key("seconds that a reason to give up has to last", **between(0, 3600, "s"))]
+    restarts: Annotated[int, Key("restarts of the engine after which it is given up", **between(1, 100))]
+    log_lines: Annotated[int, Key("lines of the engine's log that a failure shows", **between(1, 10000))]
+    heartbeat_s: Annotated[int, Key("seconds between two lines without a terminal", **between(1, 3600, "s"))]
+
+
+@dataclass(frozen=True)
 class Site:
     """The whole site; `leviathan.site_load.load` builds it."""
 
@@ -151,6 +163,7 @@ class Site:
     nvme: Nvme
     model: Model
     start: Start
+    rollout: Rollout
 
     def conflicts(self) -> list[str]:
         """What does not fit together, each as `section.key: why`; empty when all does."""
