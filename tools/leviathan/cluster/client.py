@@ -1,0 +1,207 @@
+"""A Kubernetes API server as plain dicts: reads with retries, server-side apply, watches and logs.
+
+Everything goes through the official client's ApiClient (kubeconfig, certificates, tokens, exec plugins, proxies); its
+typed models are not used, so that an object is what the server sent.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from leviathan.cluster.errors import Cause, ClusterError, exits, refused
+from leviathan.cluster.kubeconfig import open_client
+from leviathan.cluster.lines import lines
+from leviathan.cluster.transport import APPLY, Patience, Transport
+from leviathan.site import Site
+
+__all__ = ["MANAGER", "Cause", "Cluster", "ClusterError", "Patience", "connect", "exits"]
+
+#: Our field manager: what server-side apply records as the owner of the fields that we set.
+MANAGER = "leviathan"
+#: Objects in one page of a list.
+PAGE = 500
+JSON = "application/json"
+
+Object = dict[str, Any]
+Objects = list[Object]
+
+
+class Cluster:
+    """One API server, seen with one context of the kubeconfig.
+
+    Paths are API paths such as /api/v1/namespaces/ai/pods/x; bodies and results are plain dicts. Every method raises
+    ClusterError for what the server refuses, and when it is not reached in time.
+    Arguments: as Transport.
+    """
+
+    def __init__(
+        self,
+        api: Any,
+        *,
+        context: str = "",
+        patience: Patience | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.context = context
+        self.clock = clock
+        self.transport = Transport(api, context, patience, clock, sleep)
+
+    @property
+    def server(self) -> str:
+        """The address of the API server."""
+        return self.transport.server
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the server has said in Warning headers so far, each text once."""
+        return tuple(self.transport.warnings)
+
+    def get(self, path: str, **query: Any) -> Object | None:
+        """The object at `path`, or None when there is none."""
+        try:
+            return self._json("GET", path, query)
+        except ClusterError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def list(self, path: str, **query: Any) -> Objects:
+        """The objects of the collection `path`, all pages, each with its apiVersion and kind."""
+        for attempt in range(3):
+            try:
+                return self._pages(path, query)
+            except ClusterError as error:
+                if error.status != 410 or attempt == 2:
+                    raise  # else the pages have expired under way: from the start
+        raise AssertionError("unreachable")
+
+    def create(self, path: str, body: Object, **query: Any) -> Object:
+        """Create `body` in the collection `path`."""
+        return self._json("POST", path, query, body=body)
+
+    def apply(self, path: str, body: Object, *, force: bool = False, dry_run: bool = False) -> Object:
+        """Server-side apply of `body` at `path` as the manager `leviathan`; the object as it is (would be) then.
+
+        `force` takes fields over from other managers; without it they are a ClusterError 409 with one cause a field.
+        """
+        query = {"fieldManager": MANAGER, "force": force, "fieldValidation": "Strict"}
+        if dry_run:
+            query["dryRun"] = "All"
+        return self._json("PATCH", path, query, body=body, content_type=APPLY)
+
+    def patch(self, path: str, body: Any, *, content_type: str, **query: Any) -> Object:
+        """Patch the object at `path` with any of Kubernetes' patch types, as the manager `leviathan`."""
+        return self._json("PATCH", path, {"fieldManager": MANAGER, **query}, body=body, content_type=content_type)
+
+    def delete(self, path: str, **query: Any) -> Object | None:
+        """Delete the object at `path`; what the server says, or None when there is none."""
+        try:
+            return self._json("DELETE", path, query)
+        except ClusterError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def version(self) -> Object:
+        """What `/version` answers: gitVersion, major, minor, platform ..."""
+        return self._json("GET", "/version", {})
+
+    def watch(
+        self, path: str, *, timeout_s: float, resource_version: str = "", **query: Any
+    ) -> Iterator[tuple[str, Object]]:
+        """The changes below `path` as (ADDED, MODIFIED, DELETED or BOOKMARK, object).
+
+        Without `resource_version` it begins with an ADDED for each object that there is. It ends after `timeout_s`
+        seconds, when the server closes, and when the connection breaks: watch again then. A version that the server no
+        longer has is a ClusterError with the reason "Expired".
+        """
+        asked = self.transport.asked("GET", path)
+        query = {"watch": True, "allowWatchBookmarks": True, "timeoutSeconds": max(int(timeout_s), 1), **query}
+        if resource_version:
+            query["resourceVersion"] = resource_version
+        ends = self.clock() + timeout_s
+        answer = self.transport.send("GET", path, query, stream=True, read_s=timeout_s + 5)
+        for line in lines(answer):
+            if line is None:
+                return  # the connection broke
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                status = event["object"]
+                raise refused(asked, int(status.get("code") or 500), json.dumps(status))
+            yield event["type"], event["object"]
+            if self.clock() >= ends:
+                answer.close()
+                return
+
+    def log(
+        self,
+        namespace: str,
+        pod: str,
+        *,
+        container: str = "",
+        follow: bool = False,
+        tail: int | None = None,
+        previous: bool = False,
+        since_s: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Iterator[str]:
+        """The lines of a pod's log, without line ends; undecodable bytes become U+FFFD.
+
+        Arguments: `container`, needed when the pod has several; `follow`, go on until the container ends; `tail`, the
+        last lines only; `previous`, of the container before the last restart; `since_s`, of the last seconds only.
+        Errors: ClusterError; reason Timeout when for `timeout_s` seconds no byte came, ConnectionLost when the
+        connection broke, BadRequest when the container has not started.
+        """
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        given = {"container": container, "tailLines": tail, "sinceSeconds": since_s}
+        flags = {"follow": follow, "previous": previous}
+        query = {key: value for key, value in given.items() if value not in ("", None)}
+        query |= {key: True for key, value in flags.items() if value}
+        answer = self.transport.send("GET", path, query, stream=True, read_s=timeout_s)
+        asked = self.transport.asked("GET", path)
+        for line in lines(answer, timeout_s):
+            if line is None:
+                raise ClusterError(
+                    "the connection broke while reading the log", where=asked.where, reason="ConnectionLost"
+                )
+            yield line
+
+    def _pages(self, path: str, query: Mapping[str, Any]) -> Objects:
+        found: Objects = []
+        more = ""
+        while True:
+            page = self._json("GET", path, {"limit": PAGE, **query, **({"continue": more} if more else {})})
+            each = {"apiVersion": page["apiVersion"], "kind": page["kind"].removesuffix("List")}
+            found += [each | item for item in page.get("items") or []]
+            more = page.get("metadata", {}).get("continue", "")
+            if not more:
+                return found
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        *,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        answer = self.transport.send(method, path, query, body=body, content_type=content_type)
+        try:
+            found = json.loads(answer.data)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise refused(self.transport.asked(method, path), answer.status, answer.data)
+        return found
+
+
+def connect(site: Site, environ: Mapping[str, str]) -> Cluster:
+    """The cluster of the site: kubeconfig from $KUBECONFIG or ~/.kube/config, context `cluster.context`.
+
+    Nothing is asked yet. Errors: ClusterError with the reason NoKubeconfig, UnknownContext or BadKubeconfig.
+    """
+    api, context = open_client(site.cluster.context, environ)
+    return Cluster(api, context=context)

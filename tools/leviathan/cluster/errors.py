@@ -1,0 +1,254 @@
+"""What the Kubernetes API refuses, as one line with the way out.
+
+Source: Kubernetes API conventions, "Response Status Kind"; Server-Side Apply, "Conflicts".
+"""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from leviathan.errors import ExitCode, LeviathanError
+
+#: `conflict with "kubectl" with subresource "scale" using apps/v1`
+MANAGER = re.compile(r'conflict with "(?P<manager>[^"]*)"')
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One field that the API names in a refusal: machine-readable `reason`, `message`, `field` like .spec.replicas."""
+
+    reason: str
+    message: str
+    field: str
+
+    @property
+    def manager(self) -> str:
+        """Whose the field is, where the cause is a conflict of field managers; else empty."""
+        found = MANAGER.search(self.message)
+        return found["manager"] if found else ""
+
+    def text(self) -> str:
+        """The cause in one line."""
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+class ClusterError(LeviathanError):
+    """The Kubernetes API is not reached, refuses, or answers what is no answer.
+
+    Arguments: as LeviathanError, and `status`, the HTTP status (0: none came), `reason`, Kubernetes' machine-readable
+    reason (NotFound, Conflict, Expired ...; with status 0 one of NoKubeconfig, UnknownContext, BadKubeconfig,
+    Unreachable, TLS, Timeout, ConnectionLost), `causes`, one a field, `retry_after_s`, the seconds that the server asks
+    to wait, 0 where it does not.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str = "",
+        why: str = "",
+        remedy: str = "",
+        status: int = 0,
+        reason: str = "",
+        causes: Sequence[Cause] = (),
+        retry_after_s: float = 0.0,
+    ) -> None:
+        super().__init__(what, where=where, why=why, remedy=remedy)
+        self.status = status
+        self.reason = reason
+        self.causes = tuple(causes)
+        self.retry_after_s = retry_after_s
+
+    def report(self) -> dict[str, Any]:
+        """The error for `--json`, with the API's own words beside ours."""
+        causes = [{"reason": each.reason, "message": each.message, "field": each.field} for each in self.causes]
+        return {**super().report(), "status": self.status, "reason": self.reason, "causes": causes}
+
+
+@contextlib.contextmanager
+def exits(code: ExitCode) -> Iterator[None]:
+    """Give every ClusterError of this block the exit status `code`: that of the phase that it ends."""
+    try:
+        yield
+    except ClusterError as error:
+        error.exit_code = code
+        raise
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, as errors name it: method, API path, the kubeconfig context and the server that it went to."""
+
+    method: str
+    path: str
+    context: str
+    server: str
+
+    @property
+    def where(self) -> str:
+        """Method, path and server."""
+        return f"{self.method} {self.path} on {self.server}"
+
+    @property
+    def kubectl(self) -> str:
+        """`kubectl` with the same context, to begin a remedy."""
+        return f"kubectl --context {self.context}" if self.context else "kubectl"
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the path, or empty."""
+        found = re.search(r"/namespaces/([^/?]+)", self.path)
+        return found[1] if found else ""
+
+    @property
+    def resource(self) -> str:
+        """The resource of the path in the plural, as `kubectl auth can-i` wants it."""
+        steps = re.sub(r"^/(api/[^/]+|apis/[^/]+/[^/]+)/", "", self.path).strip("/").split("/")
+        if steps[0] == "namespaces" and len(steps) > 2:
+            steps = steps[2:]
+        return steps[0]
+
+    @property
+    def object(self) -> str:
+        """`deployments/name`, or `deployments` where the path names none."""
+        name = self.path.split(f"/{self.resource}/", 1)
+        return f"{self.resource}/{name[1].split('/')[0]}" if len(name) == 2 else self.resource
+
+
+VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}
+
+
+def refused(asked: Asked, status: int, body: bytes | str | None, retry_after_s: float = 0.0) -> ClusterError:
+    """The error for an answer with an HTTP status that is no success; `body` is a Status object or anything else."""
+    answer = _status(body)
+    reason = str(answer.get("reason") or "")
+    why = str(answer.get("message") or _plain(body))
+    details = answer.get("details") or {}
+    causes = tuple(
+        Cause(str(each.get("reason", "")), str(each.get("message", "")), str(each.get("field", "")))
+        for each in details.get("causes") or []
+    )
+    if status == 410:
+        reason = "Expired"
+    what, remedy = _words(asked, status, reason, why, causes)
+    return ClusterError(
+        what,
+        where=asked.where,
+        why=why,
+        remedy=remedy,
+        status=status,
+        reason=reason or f"HTTP{status}",
+        causes=causes,
+        retry_after_s=retry_after_s,
+    )
+
+
+def _words(asked: Asked, status: int, reason: str, why: str, causes: Sequence[Cause]) -> tuple[str, str]:
+    """What happened and the way out."""
+    if status == 403:
+        return _forbidden(asked, why, causes)
+    if status == 409:
+        return _conflicting(asked, reason, causes)
+    words = {
+        400: ("the API server does not take this request", "leviathan render, and compare with the cluster's version"),
+        401: (
+            "the cluster does not know who you are",
+            "renew the kubeconfig (Talos: talosctl kubeconfig --force), or choose another context: "
+            "--set cluster.context=NAME",
+        ),
+        404: (
+            f"{asked.object} is not there",
+            f"leviathan apply; what there is: {asked.kubectl} get {asked.resource}{_space(asked)}",
+        ),
+        410: ("the API server has forgotten the version that was asked for", "list again and go on from there"),
+        415: ("the API server does not take this kind of patch", "update the cluster: server-side apply needs 1.22"),
+        422: (f"the API server refuses {asked.object} as invalid", "correct the site (leviathan site) or manifests/"),
+        429: ("the API server has too much to do", "wait a minute and run it again"),
+    }
+    if status in words:
+        return words[status]
+    if status >= 500:
+        return "the API server fails", f"{asked.kubectl} get --raw '/readyz?verbose'"
+    return f"the API server answers with HTTP {status}", f"{asked.kubectl} get --raw {asked.path}"
+
+
+def _conflicting(asked: Asked, reason: str, causes: Sequence[Cause]) -> tuple[str, str]:
+    if any(each.manager for each in causes):
+        return (
+            f"{asked.object} has fields of other managers",
+            "look with `leviathan diff`, then leave the fields to them, or take them over with --force-conflicts",
+        )
+    if reason == "AlreadyExists":
+        return f"{asked.object} is there already", f"{asked.kubectl} get {asked.object}{_space(asked)}"
+    return f"{asked.object} was changed by someone at the same moment", "run it again"
+
+
+def _forbidden(asked: Asked, why: str, causes: Sequence[Cause]) -> tuple[str, str]:
+    if "violates PodSecurity" in why:
+        return (
+            "Pod Security refuses the pod",
+            f"{asked.kubectl} label namespace {asked.namespace} pod-security.kubernetes.io/enforce=privileged "
+            "--overwrite, or --set workload.variant=unprivileged",
+        )
+    if "exceeded quota" in why:
+        return "a quota refuses it", f"{asked.kubectl} describe resourcequota{_space(asked)}"
+    if any(each.reason == "NamespaceTerminating" for each in causes):
+        return (
+            f"the namespace {asked.namespace} is being deleted",
+            f"wait until it is gone: {asked.kubectl} wait --for=delete namespace/{asked.namespace}",
+        )
+    return (
+        "you may not do this",
+        f"{asked.kubectl} auth can-i {VERBS.get(asked.method, 'get')} {asked.resource}{_space(asked)}; "
+        "who administers the cluster can grant it",
+    )
+
+
+def _space(asked: Asked) -> str:
+    return f" -n {asked.namespace}" if asked.namespace else ""
+
+
+def _status(body: bytes | str | None) -> Mapping[str, Any]:
+    """The Status object of a body, or an empty one."""
+    try:
+        answer = json.loads(body or "")
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _plain(body: bytes | str | None) -> str:
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body or ""
+    return re.sub(r"<[^>]*>", " ", text)[:200] or "without a word"
+
+
+def unreachable(asked: Asked, error: BaseException) -> ClusterError:
+    """The error for a connection that was not made, broke, or took too long."""
+    why = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in why or "SSLError" in why or "SSLCert" in why or "[SSL" in why:
+        return ClusterError(
+            "the API server's TLS does not fit the kubeconfig",
+            where=asked.where,
+            why=_short(why),
+            remedy="get a fresh kubeconfig (Talos: talosctl kubeconfig --force), or correct server: and "
+            "certificate-authority in it",
+            reason="TLS",
+        )
+    return ClusterError(
+        "the API server is not reached",
+        where=asked.where,
+        why=_short(why),
+        remedy=f"is the address in the kubeconfig right, and the machine up? {asked.kubectl} get --raw /readyz",
+        reason="Unreachable",
+    )
+
+
+def _short(why: str) -> str:
+    """The last, telling part of what urllib3 says."""
+    text = re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", why)
+    text = re.sub(r"^.*Caused by \w+\((.*)\)\)$", r"\1", text, flags=re.DOTALL)
+    text = re.sub(r"^SSLError\s+", "", text)
+    return text[:300]

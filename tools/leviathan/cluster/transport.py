@@ -1,0 +1,156 @@
+"""Requests to a Kubernetes API server through the official client, with the retries that each one bears."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from leviathan.cluster.errors import Asked, ClusterError, refused, unreachable
+
+#: The content type of server-side apply; the body may be JSON.
+APPLY = "application/apply-patch+yaml"
+#: Answers that may be better a moment later.
+PASSING = frozenset({429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long is waited, in seconds.
+
+    `first_s`: for the first answer at all; `again_s`: for an API server that has answered before (it may restart);
+    `request_s`: for one answer; `connect_s`: for one connection; `pause_s`: before the first retry, doubled each time.
+    """
+
+    first_s: float = 10.0
+    again_s: float = 90.0
+    request_s: float = 30.0
+    connect_s: float = 5.0
+    pause_s: float = 0.25
+
+
+class Transport:
+    """One API server's HTTP.
+
+    Arguments: `api`, the official client's ApiClient; `context`, its name in the kubeconfig, for errors; `patience`;
+    `clock` (seconds, monotonic) and `sleep` are injected for tests. `warnings` collects the texts of Warning headers.
+    """
+
+    def __init__(
+        self,
+        api: Any,
+        context: str,
+        patience: Patience | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.api = api
+        self.context = context
+        self.server = str(api.configuration.host)
+        self.patience = patience or Patience()
+        self.clock = clock
+        self.sleep = sleep
+        self.warnings: list[str] = []
+        self._answered = False
+
+    def asked(self, method: str, path: str) -> Asked:
+        """A request as errors name it."""
+        return Asked(method, path, self.context, self.server)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        *,
+        body: Any = None,
+        content_type: str = "application/json",
+        stream: bool = False,
+        read_s: float | None = None,
+    ) -> Any:
+        """The server's answer with success, a urllib3 response; tried again until the deadline as the request bears it.
+
+        Arguments: `query`, booleans become true and false; `body`, what JSON can say; `stream`, leave the body unread,
+        and bound the wait for each of its pieces by `read_s` seconds, if given.
+        Errors: ClusterError.
+        """
+        ends = self.clock() + (self.patience.again_s if self._answered else self.patience.first_s)
+        pause = self.patience.pause_s
+        tried = 0
+        while True:
+            try:
+                return self._once(method, path, query, body, content_type, stream, read_s)
+            except ClusterError as error:
+                tried += 1
+                wait = max(pause, error.retry_after_s)
+                if not bears_retry(method, content_type, error, tried) or self.clock() + wait >= ends:
+                    raise
+            self.sleep(wait)
+            pause = min(pause * 2, 5.0)
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        body: Any,
+        content_type: str,
+        stream: bool,
+        read_s: float | None,
+    ) -> Any:
+        from kubernetes.client.exceptions import ApiException  # type: ignore[import-untyped]  # noqa: PLC0415
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415
+
+        asked = self.asked(method, path)
+        headers = {"Accept": "application/json, */*", **({"Content-Type": content_type} if body is not None else {})}
+        try:
+            answer = self.api.call_api(
+                path,
+                method,
+                query_params=[(key, _text(value)) for key, value in query.items()],
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _return_http_data_only=True,
+                _request_timeout=(self.patience.connect_s, read_s if stream else self.patience.request_s),
+            )
+            if not stream:
+                _ = answer.data  # all of it, while errors are still caught here
+        except ApiException as error:
+            if not error.status:
+                raise unreachable(asked, error) from None
+            self._answered = True
+            retry_after = (error.headers or {}).get("Retry-After", "")
+            raise refused(
+                asked, error.status, error.body, float(retry_after) if retry_after.isdigit() else 0.0
+            ) from None
+        except (HTTPError, OSError) as error:
+            raise unreachable(asked, error) from None
+        self._answered = True
+        self._heed(answer.headers.getlist("Warning"))
+        return answer
+
+    def _heed(self, headers: list[str]) -> None:
+        """Keep the texts of Warning headers, `299 - "text"`, each once. Source: RFC 7234, 5.5."""
+        for header in headers:
+            start, end = header.find('"'), header.rfind('"')
+            text = header[start + 1 : end].replace('\\"', '"').replace("\\\\", "\\") if 0 <= start < end else header
+            if text not in self.warnings:
+                self.warnings.append(text)
+
+
+def bears_retry(method: str, content_type: str, error: ClusterError, tried: int) -> bool:
+    """Whether a request that was `tried` so many times may be sent again after `error`.
+
+    Reads as often as time allows; writes that are idempotent (delete, server-side apply) once; every request after a
+    429, which says that the server has done nothing yet.
+    """
+    if error.reason == "TLS" or (error.status and error.status not in PASSING):
+        return False
+    if method == "GET" or error.status == 429:
+        return True
+    return tried == 1 and (method == "DELETE" or content_type == APPLY)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
