@@ -68,6 +68,7 @@ class Cluster:
     ]
     address: Annotated[str, Key("address where the NodePort answers", **like(HOST, "192.168.3.2"))]
     runtime_class: Annotated[str, Key("RuntimeClass of the pod", **like(NAME, "nvidia"))]
+    node_memory: Annotated[str, Key("memory of the node, where it is not asked", **quantity("384Gi"))]
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,12 @@ class Model:
     pod: Annotated[str, Key("pod that downloads it", **like(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", "sysadmin-logistics"))]
     pod_namespace: Annotated[str, Key("its namespace; empty: cluster.namespace", **like(f"({NAME})?", "ai-workloads"))]
     done_marker: Annotated[str, Key("text in its log that ends the download", **like(r".+", "DOWNLOAD COMPLETE"))]
+    idle_s: Annotated[int, Key("seconds without a word in its log until it counts as stuck", **between(1, 86400, "s"))]
     manifest: Annotated[str, Key("JSON file with names and sizes of the model's files; empty: not checked")]
+    folder: Annotated[
+        str,
+        Key("the model's folder in that pod; empty: engine.model_path", **like(f"({ABSOLUTE})?", "/models/deepseek")),
+    ]
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,19 @@ class Rollout:
 
 
 @dataclass(frozen=True)
+class Smoke:
+    """What the endpoint is asked, and how good its answers have to be."""
+
+    prompt: Annotated[str, Key("text that is to be gone on with", **like(r"(?s).*\S.*", "Count from one to ten:"))]
+    max_tokens: Annotated[int, Key("tokens of an answer at most", **between(2, 4096))]
+    min_tokens_per_s: Annotated[float, Key("tokens a second at least", **between(0, 1e6))]
+    max_ttft_s: Annotated[float, Key("time to the first token at most", **between(0.001, 3600, "s"))]
+    timeout_s: Annotated[int, Key("seconds for one answer", **between(1, 3600, "s"))]
+    reach_s: Annotated[int, Key("seconds in which the port has to be open", **between(0, 600, "s"))]
+    api_key_file: Annotated[str, Key("file with the endpoint's API key; empty: $LEVIATHAN_API_KEY, else none")]
+
+
+@dataclass(frozen=True)
 class Site:
     """The whole site; `leviathan.site_load.load` builds it."""
 
@@ -164,6 +183,7 @@ class Site:
     model: Model
     start: Start
     rollout: Rollout
+    smoke: Smoke
 
     def conflicts(self) -> list[str]:
         """What does not fit together, each as `section.key: why`; empty when all does."""

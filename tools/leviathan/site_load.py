@@ -16,7 +16,13 @@ DEFAULTS = Path(__file__).with_name("site.toml")
 PREFIX = "LEVIATHAN_"
 #: Variables with the prefix that are no keys of the site.
 OTHER_VARIABLES = frozenset(
-    {"LEVIATHAN_SITE", "LEVIATHAN_MANIFESTS", "LEVIATHAN_REGISTRY_BIN", "LEVIATHAN_WITHOUT_REGISTRY"}
+    {
+        "LEVIATHAN_SITE",
+        "LEVIATHAN_MANIFESTS",
+        "LEVIATHAN_API_KEY",
+        "LEVIATHAN_REGISTRY_BIN",
+        "LEVIATHAN_WITHOUT_REGISTRY",
+    }
 )
 SPECS = specs(Site)
 
