@@ -33,6 +33,7 @@ let
     runInRootfs = call ./chroot { };
     buildRootfs = stages.mkRootfs { group = "build"; };
     mkPoetryEnv = call ./python { };
+    mkBytecode = call ./python/bytecode.nix { };
     python = call ./python/engine.nix { };
     pythonHeaders = call ./python/headers.nix { };
     cudaRuntime = call ./toolkit/runtime.nix { };

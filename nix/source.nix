@@ -26,7 +26,7 @@ in
   /**
     Some entries of a folder, under a fixed name.
 
-    Inputs: `keep` names directly below `path`.
+    Inputs: `keep` paths below `path`: files, or folders with all that is in them.
 
     Type: pick :: { name, path, keep } -> StorePath
   */
@@ -36,9 +36,19 @@ in
       path,
       keep,
     }:
+    let
+      root = toString path + "/";
+      isBelow = folder: file: builtins.substring 0 (builtins.stringLength folder + 1) file == folder + "/";
+      wanted =
+        file:
+        let
+          below = builtins.substring (builtins.stringLength root) (-1) file;
+        in
+        builtins.any (entry: entry == below || isBelow entry below || isBelow below entry) keep;
+    in
     builtins.path {
       inherit name path;
-      filter = file: _: notCache file && (dirOf file != toString path || builtins.elem (baseNameOf file) keep);
+      filter = file: _: notCache file && wanted file;
     };
 
   /**

@@ -4,6 +4,7 @@
   engine,
   lib,
   launcher,
+  mkBytecode,
   mkRootfs,
   python,
   runInRootfs,
@@ -61,8 +62,11 @@ let
       };
     };
 
-  # Lowest first.
-  contents = [
+  # Lowest first; each with the byte code of its own Python files.
+  contents = map (
+    layer: layer // { trees = layer.trees ++ [ (mkBytecode { inherit (layer) name trees; }) ]; }
+  ) parts;
+  parts = [
     {
       name = "debian";
       comment = "Debian 12 base, Python 3.11, numactl";

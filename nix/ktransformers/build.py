@@ -6,7 +6,8 @@
     build.py cuda   --source SRC --archs "9.0a 10.0" --out DIR  KTransformersOps for GPU architectures
     build.py python --source SRC --march "znver5 znver4" --out DIR
 
-The stages share nothing but SRC, so they can be separate derivations; laid over one another they are the engine.
+The stages share nothing but SRC, so they can be separate derivations; laid over one another they are the engine. Each
+imports its own modules of recipe/ only: a derivation gets those and no others (default.nix).
 """
 
 import argparse
@@ -15,7 +16,9 @@ import sys
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-from recipe import RecipeError, cpu, cuda, source, tree  # noqa: E402  (byte code must not be written beside the recipe)
+from recipe import RecipeError  # noqa: E402  (byte code must not be written beside the recipe)
+
+HERE = Path(__file__).resolve().parent
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,13 +35,13 @@ def parser() -> argparse.ArgumentParser:
         if name in ("cpu", "cuda"):
             one.add_argument("--cuda-home", type=Path, default=Path(home), help="CUDA toolkit")
             one.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers at once")
-            one.add_argument("--cc", default=cpu.Compilers.cc, help="C compiler")
-            one.add_argument("--cxx", default=cpu.Compilers.cxx, help="C++ compiler")
+            one.add_argument("--cc", default="clang-19", help="C compiler")
+            one.add_argument("--cxx", default="clang++-19", help="C++ compiler")
         return one
 
     first = stage("source", "unpack the sdist and patch it")
     first.add_argument("--sdist", type=Path, required=True, help="ktransformers-VERSION.tar.gz")
-    first.add_argument("--patches", type=Path, default=tree.HERE / "patches", help="folder of *.patch, applied by name")
+    first.add_argument("--patches", type=Path, default=HERE / "patches", help="folder of *.patch, applied by name")
     stage("cpu", "build the CPU extension").add_argument("--march", required=True, help="one entry of march.json")
     stage("cuda", "build the GPU extension").add_argument("--archs", required=True, help='such as "9.0a 10.0 12.0"')
     last = stage("python", "copy the Python package")
@@ -48,25 +51,36 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def make(args: argparse.Namespace) -> Path | str:
+    """Do the stage that `args` name, with the modules of that stage."""
+    if args.stage == "source":
+        from recipe import source  # noqa: PLC0415
+
+        return source.make(args.sdist, args.patches, args.out)
+    if args.stage == "python":
+        from recipe import tree  # noqa: PLC0415
+
+        return tree.make(args.source, args.march.split(), args.cuda, args.torch, args.out)
+    from recipe.compilers import Compilers  # noqa: PLC0415
+
+    compilers = Compilers(args.cc, args.cxx)
+    if args.stage == "cpu":
+        from recipe import cpu  # noqa: PLC0415
+
+        return cpu.make(args.source, args.march, args.cuda_home, args.out, args.jobs, compilers)
+    from recipe import cuda  # noqa: PLC0415
+
+    return cuda.make(args.source, args.archs, args.cuda_home, args.out, args.jobs, compilers)
+
+
 def main(argv: list[str]) -> int:
     """Run one stage; 0, or 1 with one line on stderr."""
     args = parser().parse_args(argv)
-    made: Path | str
     try:
-        if args.stage == "source":
-            made = source.make(args.sdist, args.patches, args.out)
-        elif args.stage == "cpu":
-            chosen = cpu.Compilers(args.cc, args.cxx)
-            made = cpu.make(args.source, args.march, args.cuda_home, args.out, args.jobs, chosen)
-        elif args.stage == "cuda":
-            chosen = cpu.Compilers(args.cc, args.cxx)
-            made = cuda.make(args.source, args.archs, args.cuda_home, args.out, args.jobs, chosen)
-        else:
-            made = tree.make(args.source, args.march.split(), args.cuda, args.torch, args.out)
+        sys.stdout.write(f"{make(args)}\n")
     except (RecipeError, OSError) as problem:
         sys.stderr.write(f"build.py {args.stage}: {problem}\n")
         return 1
-    sys.stdout.write(f"{made}\n")
     return 0
 
 

@@ -20,17 +20,29 @@ let
       path = ./.;
       inherit keep;
     };
-  compileRecipe = pick [
-    "build.py"
-    "march.json"
-    "recipe"
-  ];
+
+  # What a stage runs: build.py with the stage's own modules, so that a change of one stage builds that stage again.
+  recipe =
+    {
+      modules,
+      files ? [ ],
+    }:
+    "${
+      pick (
+        [
+          "build.py"
+          "recipe/__init__.py"
+        ]
+        ++ map (module: "recipe/${module}.py") modules
+        ++ files
+      )
+    }/build.py";
 
   unpack =
     patches:
     runInRootfs {
       name = "ktransformers-source";
-      script = "python3 ${compileRecipe}/build.py source --sdist ${artifacts.source "ktransformers"} --patches ${patches} --out $out";
+      script = "python3 ${recipe { modules = [ "source" ]; }} source --sdist ${artifacts.source "ktransformers"} --patches ${patches} --out $out";
     };
   sources = unpack ./patches;
   # Without the GPU's and Python's patches: a change of those builds no CPU extension again.
@@ -50,7 +62,16 @@ let
     runInRootfs {
       name = "cpuinfer-${march}";
       script = ''
-        python3 ${compileRecipe}/build.py cpu --source ${cpuSources} --march ${march} --cuda-home ${cudaRuntime} \
+        python3 ${
+          recipe {
+            modules = [
+              "compilers"
+              "cpu"
+              "march"
+            ];
+            files = [ "march.json" ];
+          }
+        } cpu --source ${cpuSources} --march ${march} --cuda-home ${cudaRuntime} \
           --jobs $NIX_BUILD_CORES --out $out/${packages}
       '';
     };
@@ -67,7 +88,14 @@ let
     script = ''
       export LEVIATHAN_NVCC_REPORT_DIR=$report
       mkdir -p $report
-      python3 ${compileRecipe}/build.py cuda --source ${sources} --archs "${toString settings.cudaArchs}" \
+      python3 ${
+        recipe {
+          modules = [
+            "compilers"
+            "cuda"
+          ];
+        }
+      } cuda --source ${sources} --archs "${toString settings.cudaArchs}" \
         --cuda-home ${toolkit} --jobs $NIX_BUILD_CORES --out $out/${packages}
     '';
     env.outputs = [
@@ -80,14 +108,18 @@ let
     name = "ktransformers-python";
     script = ''
       python3 ${
-        pick [
-          "build.py"
-          "flash_attn"
-          "march.json"
-          "python"
-          "recipe"
-        ]
-      }/build.py python --source ${sources} --march "${toString settings.march}" --cuda ${settings.versions.cuda} \
+        recipe {
+          modules = [
+            "march"
+            "tree"
+          ];
+          files = [
+            "flash_attn"
+            "march.json"
+            "python"
+          ];
+        }
+      } python --source ${sources} --march "${toString settings.march}" --cuda ${settings.versions.cuda} \
         --torch ${settings.versions.torch} --out $out/${packages}
     '';
   };

@@ -5,21 +5,13 @@ import shutil
 import sys
 import sysconfig
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from recipe import RecipeError, march, run, say
+from recipe.compilers import Compilers
 
 PROJECT = "ktransformers/ktransformers_ext"
 NAME = "cpuinfer_ext"
-
-
-@dataclass(frozen=True)
-class Compilers:
-    """A C and a C++ compiler of one family, by name or path."""
-
-    cc: str = "clang-19"
-    cxx: str = "clang++-19"
 
 
 def subfolder(entry: str) -> str:

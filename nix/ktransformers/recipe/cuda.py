@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from recipe import RecipeError, run, say
-from recipe.cpu import Compilers
+from recipe.compilers import Compilers
 
 NAME = "KTransformersOps"
 SOURCES = ("custom_gguf/dequant.cu", "binding.cpp", "gptq_marlin/gptq_marlin.cu")
