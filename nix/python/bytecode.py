@@ -1,8 +1,8 @@
 """Compiles every Python file of $sources to byte code in $out, at the places where Python looks for it.
 
-The byte code is bound to its source by nothing but its place ("unchecked-hash", PEP 552): no time stamp in it, and a start
-reads no source. marshal writes an object as shared when the compiling process holds it twice, so a file's byte code
-depends on what its process compiled before: each group of files has a process of its own, whatever the number of cores.
+The byte code is bound to its source by nothing but its place ("unchecked-hash", PEP 552): no time stamp in it, and a
+start reads no source. marshal writes an object as shared when the compiling process holds it twice, so a file's byte
+code depends on what its process compiled before: each group of files has a process of its own, whatever the cores.
 """
 
 import os

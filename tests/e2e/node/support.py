@@ -1,0 +1,92 @@
+"""What the node agent's tests share: a real registry on loopback, and waiting for something to come true."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class RealRegistry:
+    """docker-registry on loopback: HOST:PORT, and the folder that it stores in."""
+
+    host: str
+    storage: Path
+
+    def blob_file(self, digest: str) -> Path:
+        """Where a blob lies on the registry's disk."""
+        name = digest.removeprefix("sha256:")
+        return self.storage / "docker/registry/v2/blobs/sha256" / name[:2] / name / "data"
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def need(name: str, variable: str = "") -> str:
+    """A program that these tests need; without it the test fails and says what to install."""
+    found = (os.environ.get(variable) if variable else "") or shutil.which(name)
+    if not found:
+        pytest.fail(f"no {name} on this machine: install it" + (f", or name it in {variable}" if variable else ""))
+    return found
+
+
+def need_root() -> None:
+    """Namespaces and mounts want root."""
+    if os.geteuid() != 0:
+        pytest.skip("not root: namespaces, mounts and control groups cannot be made")
+
+
+@contextmanager
+def real_registry(folder: Path, port: int = 0) -> Iterator[RealRegistry]:
+    """Runs docker-registry in `folder`, on a free port unless one is given."""
+    program, port = need("docker-registry", "LEVIATHAN_REGISTRY_BIN"), port or free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "version": "0.1",
+        "log": {"level": "error", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
+        "http": {"addr": f"127.0.0.1:{port}"},
+    }
+    (folder / "registry.yml").write_text(json.dumps(config))  # JSON is YAML
+    with (folder / "registry.log").open("ab") as log:
+        server = subprocess.Popen([program, "serve", str(folder / "registry.yml")], stdout=log, stderr=log)
+    try:
+        until(lambda: answers(port) or server.poll() is not None, "the registry to listen")
+        assert server.poll() is None, (folder / "registry.log").read_text()
+        yield RealRegistry(f"127.0.0.1:{port}", folder / "storage")
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens on a port of loopback."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def until(found: Callable[[], Found], what: str, timeout_s: float = 20) -> Found:
+    """Calls `found` again and again until it gives something true, and returns that."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = found()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"waited {timeout_s:g} s for {what}; the last answer was {value!r}"
+        time.sleep(0.05)
