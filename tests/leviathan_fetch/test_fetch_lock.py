@@ -47,6 +47,14 @@ def test_versions_of_each_lock():
     assert lock.source_versions({"x": ENTRY, "y": unlocked}) == {"x": ("0.2.1.post1", 6_749_699)}
 
 
+def test_a_package_that_changes_its_groups_only():
+    old = {"packages": {"bash": {}, "gone": {}}, "groups": {"image": ["bash", "gone"], "build": ["bash"]}}
+    new = {"packages": {"bash": {}, "come": {}}, "groups": {"image": ["come"], "build": ["bash"]}}
+    found = lock.regroupings(lock.debian_groups(old), lock.debian_groups(new))
+    assert [change.line() for change in found] == ["debian: bash is in build, image → build"]
+    assert lock.regroupings(lock.debian_groups(old), lock.debian_groups(old)) == []
+
+
 @pytest.fixture
 def project(tmp_path):
     (tmp_path / "nix" / "locks").mkdir(parents=True)

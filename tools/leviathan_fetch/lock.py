@@ -15,7 +15,7 @@ Versions = dict[str, tuple[str, int | None]]
 
 @dataclass(frozen=True)
 class Change:
-    """A package whose version or size differs between two locks; None where it is in one of them only."""
+    """A package that differs between two locks in version, size or groups; None where it is in one of them only."""
 
     lock: str
     package: str
@@ -53,6 +53,21 @@ def debian_versions(lock: dict[str, Any]) -> Versions:
     if "seed" in lock:
         found["seed"] = (lock["seed"]["version"], lock["seed"]["size"])
     return found
+
+
+def debian_groups(lock: dict[str, Any]) -> dict[str, str]:
+    """Package → the groups of a debian.json that have it, such as ``build, image``."""
+    groups = lock.get("groups", {})
+    return {name: ", ".join(sorted(g for g in groups if name in groups[g])) for name in lock.get("packages", {})}
+
+
+def regroupings(old: dict[str, str], new: dict[str, str]) -> list[Change]:
+    """Packages that stay in the lock and change their groups."""
+    return [
+        Change("debian", f"{name} is in", old[name] or None, new[name] or None, None, None)
+        for name in sorted(old.keys() & new.keys())
+        if old[name] != new[name]
+    ]
 
 
 def source_versions(lock: dict[str, Any]) -> Versions:
@@ -100,9 +115,10 @@ def refresh(project: Project, names: Sequence[str], say: Callable[[str], None]) 
 def refresh_debian(project: Project) -> list[Change]:
     """Refresh debian.json; what changed. A lock that does not parse is replaced: it is made from the roots alone."""
     try:
-        old = debian_versions(json.loads(project.debian_lock.read_text(encoding="utf-8")))
+        before = json.loads(project.debian_lock.read_text(encoding="utf-8"))
+        old, groups = debian_versions(before), debian_groups(before)
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        old = {}
+        old, groups = {}, {}
     new = lock_debian.refresh(project)
     jsonfile.write(project.debian_lock, new)
-    return changes("debian", old, debian_versions(new))
+    return changes("debian", old, debian_versions(new)) + regroupings(groups, debian_groups(new))
