@@ -16,7 +16,12 @@ from leviathan.site_keys import nearest
 COMMANDS = {
     "push": "Bring the image into the registry.",
     "tags": "List the tags that the registry has.",
+    "plan": "Say which layers go to which GPU, and what to expect.",
     "render": "Print the manifests with the site's values.",
+    "rollout": "Wait until the engine is healthy, or say why not.",
+    "status": "Print what runs, whether it answers, and what is in the way.",
+    "logs": "Print or follow the engine's log.",
+    "smoke": "Ask the endpoint, and compare its answers with what they should be.",
     "site": "Print the site's values and where each comes from.",
     "completion": "Print the completion script for a shell.",
 }

@@ -1,0 +1,315 @@
+"""Endpoints that answer wrongly, each in one way: the check that fails is the one that should, and says what it got."""
+
+import itertools
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+from smoke_support import (
+    MODEL,
+    TEXT,
+    Route,
+    chat,
+    chunk,
+    endpoint,
+    free_port,
+    pieces,
+    smoke_site,
+    talking,
+    usage,
+    whole,
+)
+
+from leviathan.errors import UsageError
+from leviathan.smoke.checks import CHECKS
+from leviathan.smoke.result import SmokeError, State
+from leviathan.smoke.smoke import run
+
+HTML = "<!doctype html><html><body>Welcome to nginx!</body></html>"
+NAMES = [check.name for check in CHECKS]
+
+
+def say(status: int, content: Any) -> Route:
+    return lambda reply, body: reply.json(status, content)
+
+
+def page(reply: Any, body: Any) -> None:
+    reply.send(200, HTML, "text/html; charset=utf-8")
+
+
+def events(*found: Any, end: bool = True) -> Route:
+    return lambda reply, body: reply.events(list(found), between_s=0.002, end=end)
+
+
+def without(**absent: Any) -> dict[str, Any]:
+    content = whole({"text": TEXT})
+    content["choices"][0] |= absent
+    return content
+
+
+def turns(*texts: str) -> Route:
+    each = itertools.cycle(texts)
+    return lambda reply, body: reply.json(200, whole({"text": next(each)}))
+
+
+def failure(url: str, **named: str) -> tuple[SmokeError, str]:
+    console, talk = talking()
+    with pytest.raises(SmokeError) as caught:
+        run(smoke_site(**named), {}, console, url=url)
+    assert [check.name for check in caught.value.smoked.checks] == NAMES
+    assert caught.value.exit_code == 8
+    return caught.value, talk.getvalue()
+
+
+def bad(error: SmokeError) -> list[str]:
+    return [check.name for check in error.smoked.checks if check.state is State.FAILED]
+
+
+def test_right_endpoint_passes() -> None:
+    """The positive control of every test below."""
+    console, talk = talking()
+    with endpoint() as url:
+        done = run(smoke_site(), {}, console, url=url)
+    assert [check.state for check in done.checks] == [State.PASSED] * len(NAMES)
+    assert done.measured is not None
+    assert (done.measured.tokens, done.measured.pieces) == (10, 10)
+    assert done.measured.rate is not None
+    assert done.measured.rate < 9 / 0.018
+    assert done.measured.first_s >= 0.004
+    assert not done.changed
+    assert f"{url} answers as {MODEL}: 7 checks passed in " in done.text()
+    assert " tokens/s" in done.text()
+    assert [line.split()[2] for line in talk.getvalue().splitlines()] == NAMES
+
+
+STREAM: list[tuple[Route, str]] = [
+    (say(200, chat()), "received 200 application/json: "),
+    (say(500, {"error": {"message": "out of memory"}}), "received 500 application/json: "),
+    (page, "received 200 text/html: <!doctype html>"),
+    (events(*pieces()[:5], end=False), "4 pieces before: \"abcd\""),
+    (events(*pieces()[:-1]), "a stream that ends without [DONE]"),
+    (events(*pieces(), chunk({"content": "k"})), "an event after [DONE]"),
+    (events(*pieces()[:-3], *pieces()[-2:]), "a stream without finish_reason (10 pieces before"),
+    (events(*pieces()[:-2], "[DONE]"), "a stream without the usage"),
+    (events(*pieces()[:-1], pieces()[-2], "[DONE]"), "the usage twice"),
+    (events(*pieces()[:-3], *pieces()[-3:-1], chunk({"content": "k"}), "[DONE]"), "more after finish_reason length"),
+    (events(*pieces()[:-2], chunk({}, choices=[], usage={**usage(), "total_tokens": 1}), "[DONE]"), "does not add up"),
+    (events(*pieces()[:-2], chunk({}, choices=[], usage=usage(9)), "[DONE]"), "but asked for whole: \"abcdefghij\""),
+    (events(*pieces()[:4], *pieces()[5:]), "received \"abcefghij\", length, 10 tokens; but asked for whole"),
+    (lambda reply, body: reply.reset(), "a broken connection after"),
+    (events(*pieces()[:3], "{", *pieces()[3:]), "an event that is no JSON: { (2 pieces before"),
+    (events(*pieces()[:3], {"error": {"message": "the engine has gone"}}), "no chunk of a chat: {\"error\""),
+    (events(*pieces()[:3], chunk({"content": "x"}, id="other")), "a chunk of another answer or model"),
+    (events(*pieces()[:3], chunk({"content": "x"}, model="other")), "a chunk of another answer or model"),
+    (events(*pieces()[:3], chunk("x")), "a chunk without a delta"),
+    (events(*pieces()[:3], chunk({"content": 1})), "a chunk without a delta"),
+]  # fmt: skip
+WRONG: list[tuple[str, str, Route, str]] = [
+    ("health", "health", say(500, {"status": "failed"}), "received 500 application/json: {\"status\": \"failed\"}"),
+    ("health", "health", say(200, {"status": "loading"}), "received 200 application/json: {\"status\": \"loading\"}"),
+    ("health", "health", page, "received 200 text/html: <!doctype html><html><body>Welcome to nginx!"),
+    (
+        "health",
+        "health",
+        say(503, {"status": "loading", "phase": "reading", "detail": "", "percent": 43.1, "estimate_seconds": 90.4}),
+        "received 503, loading: reading, 43.1 %, about 90 s left",
+    ),
+    ("health", "health", lambda reply, body: reply.head(302, "", {"Location": "/", "Content-Length": "0"}), "302 "),
+    ("health", "health", lambda reply, body: reply.reset(), "a broken connection after"),
+    ("models", "models", say(200, {"data": []}), "wanted the model letters in /v1/models; received no model at all"),
+    ("models", "models", say(200, {"data": [{"id": "llama"}, {"id": "b"}]}), "received the models llama, b"),
+    ("models", "models", say(200, {"models": []}), "received 200 application/json"),
+    ("models", "models", say(401, {"error": {"message": "the API key is missing"}}), "received 401 application/json"),
+    ("completion", "completion", turns("abcd", "abXd"), "part after 2 characters: \"cd\" and then \"Xd\""),
+    ("completion", "completion", turns("abcd", "abc"), "received \"abcd\", length, 10 tokens and then \"abc\""),
+    ("completion", "completion", say(200, without(text="")), "an answer without text"),
+    ("completion", "completion", say(200, without(text=7)), "a text that is none: 7"),
+    ("completion", "completion", say(200, without(finish_reason=None)), "with finish_reason None"),
+    ("completion", "completion", say(200, whole({"text": TEXT}, usage=None)), "with a usage that is none: null"),
+    ("completion", "completion", say(200, whole({"text": TEXT}, usage=usage(0))), "a usage that does not add up"),
+    ("completion", "completion", say(200, {"choices": []}), "received 200 application/json: {\"choices\": []}"),
+    ("completion", "completion", say(500, {"error": {"message": "CUDA error"}}), "received 500 application/json"),
+    ("completion", "completion", lambda reply, body: reply.send(200, "{"), "received 200 application/json: {"),
+    ("chat", "stream", say(500, {"error": {}}), "received 500 application/json"),
+    ("chat", "stream", say(200, chat("abcdefghiX")), "but asked for whole: \"abcdefghiX\""),
+    ("refusal", "refusal", say(200, chat()), "received 200 application/json"),
+    ("refusal", "refusal", say(500, {"error": {"message": "internal"}}), "received 500 application/json"),
+    ("refusal", "refusal", say(401, {"error": {"message": "no key"}}), "received 401 application/json"),
+    ("refusal", "refusal", say(404, {"detail": "Not Found"}), "received 404 application/json: {\"detail\""),
+    ("refusal", "refusal", lambda reply, body: reply.send(400, HTML, "text/html"), "received 400 text/html"),
+    *(("stream", "stream", wrong, words) for wrong, words in STREAM),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("route", "check", "wrong", "words"), WRONG)
+def test_wrong_answer(route: str, check: str, wrong: Route, words: str) -> None:
+    """That check fails, no other, and the error has what was received."""
+    with endpoint(**{route: wrong}) as url:
+        error, talk = failure(url)
+    assert bad(error) == [check]
+    assert words in error.line()
+    assert error.line().startswith(f"smoke check {check} failed ({url}): wanted ")
+    assert "; fix: " in error.line()
+    assert f"failed  {check}" in talk
+
+
+def test_measurement_needs_a_stream() -> None:
+    with endpoint(stream=say(500, {})) as url:
+        error, _ = failure(url)
+    last = error.smoked.checks[-2:]
+    assert [check.state for check in last] == [State.SKIPPED, State.SKIPPED]
+    assert last[0].received == "nothing was measured, because the check stream failed"
+
+
+def test_stream_that_is_held_back() -> None:
+    """All comes at once at the end: no stream, and nothing to take a rate from."""
+    with endpoint(stream=events(pieces()[0], chunk({"content": TEXT}), *pieces()[-3:])) as url:
+        error, _ = failure(url)
+    assert bad(error) == ["stream", "rate"]
+    assert "received all 10 tokens in one piece: something in between holds the stream back" in error.line()
+    assert error.smoked.checks[-1].received == "10 tokens at one moment: no rate can be measured"
+
+
+def test_all_failed_checks_are_reported() -> None:
+    with endpoint(health=page, completion=page, refusal=say(200, {})) as url:
+        error, talk = failure(url)
+    assert bad(error) == ["health", "completion", "refusal"]
+    assert error.line().startswith(f"smoke check health failed (3 of 7 checks failed) ({url}): wanted 200")
+    assert "also failed: completion, refusal" in error.line()
+    assert talk.count("smoke: failed ") == 3
+    assert [check["state"] for check in error.report()["checks"]].count("passed") == 4
+
+
+def test_html_on_the_port() -> None:
+    """Another service has the port: every check that asks says so."""
+    with endpoint(**dict.fromkeys(("health", "models", "completion", "chat", "stream", "refusal"), page)) as url:
+        error, _ = failure(url)
+    assert bad(error) == ["health", "models", "completion", "stream", "refusal"]
+    assert "200 text/html: <!doctype html>" in error.line()
+
+
+def test_nothing_listens() -> None:
+    error, talk = failure(f"http://127.0.0.1:{free_port()}")
+    assert bad(error) == ["health"]
+    assert {check.state for check in error.smoked.checks[1:]} == {State.SKIPPED}
+    assert "received no connection: [Errno 111] Connection refused" in error.line()
+    assert "skipped models" in talk
+
+
+def test_port_that_opens_a_moment_later() -> None:
+    """Within smoke.reach_s a refused connection is no failure."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    served = threading.Event()
+
+    def late() -> None:
+        time.sleep(0.7)
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\nConnection: close\r\n\r\n{"status":"ok"}')
+            served.set()
+
+    thread = threading.Thread(target=late)
+    thread.start()
+    error, _ = failure(url, smoke_reach_s="20")
+    thread.join()
+    assert served.is_set()
+    assert bad(error)[0] == "models"  # health has passed
+
+
+def test_no_http_on_the_port() -> None:
+    def speak(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+            connection.close()
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=speak, args=(listener,), daemon=True).start()
+    error, _ = failure(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    assert "a broken connection after" in error.line()
+
+
+def test_silent_endpoint_ends_at_the_time_out() -> None:
+    with endpoint(completion=lambda reply, body: time.sleep(3)) as url:
+        began = time.monotonic()
+        error, _ = failure(url, smoke_timeout_s="1")
+    assert bad(error) == ["completion"]
+    assert "received nothing for 1." in error.line()
+    assert time.monotonic() - began < 2.9
+
+
+def test_answer_in_drops_ends_at_the_time_out() -> None:
+    """Each byte comes in time, the whole does not."""
+
+    def drops(reply: Any, body: Any) -> None:
+        reply.head(200, "application/json", {"Content-Length": "1000"})
+        for _ in range(40):
+            reply.handler.wfile.write(b" ")
+            time.sleep(0.1)
+
+    with endpoint(models=drops) as url:
+        error, _ = failure(url, smoke_timeout_s="1")
+    assert bad(error) == ["models"]
+    assert "received an answer that has not ended after 1." in error.line()
+
+
+def test_slow_stream_ends_at_the_time_out() -> None:
+    with endpoint(stream=lambda reply, body: reply.events(pieces(), between_s=0.3)) as url:
+        error, _ = failure(url, smoke_timeout_s="1")
+    assert bad(error) == ["stream"]
+    assert "has not ended after 1." in error.line()
+    assert '3 pieces before: "abc"' in error.line() or '2 pieces before: "ab"' in error.line()
+
+
+def test_endless_answer_is_cut() -> None:
+    with endpoint(models=lambda reply, body: reply.send(200, b" " * (5 << 20))) as url:
+        error, _ = failure(url)
+    assert "received 200 application/json of more than 4 MiB" in error.line()
+
+
+def test_slow_tokens_miss_the_floors() -> None:
+    """Both floors, and both hold where the same endpoint is fast enough."""
+    with endpoint(stream=lambda reply, body: reply.events(pieces(), between_s=0.05)) as url:
+        error, _ = failure(url, smoke_min_tokens_per_s="100", smoke_max_ttft_s="0.05")
+        assert bad(error) == ["first-token", "rate"]
+        assert "wanted the first token within 0.05 s; received 0.1" in error.line()
+        rate = error.smoked.checks[-1]
+        assert rate.wanted == "at least 100 tokens/s"
+        assert 5 < float(rate.received.split()[0]) < 20
+        console, _ = talking()
+        site = smoke_site(smoke_min_tokens_per_s="5", smoke_max_ttft_s="2")
+        assert run(site, {}, console, url=url).measured is not None
+
+
+def test_received_text_cannot_speak_to_the_terminal() -> None:
+    with endpoint(models=lambda reply, body: reply.send(200, "\x1b[2J\x07 gone\r\n" * 99, "text/plain\x1b[1m")) as url:
+        error, talk = failure(url)
+    assert "gone" in error.line()
+    assert "\x1b" not in error.line() + talk
+    assert max(map(len, talk.splitlines())) < 400
+
+
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:30000", "ftp://x", "http://", "http://x:port", "http://a:b@c", "http://x?y"]
+)
+def test_wrong_url(url: str) -> None:
+    console, _ = talking()
+    with pytest.raises(UsageError, match="no address of an endpoint"):
+        run(smoke_site(), {}, console, url=url or "x")
+
+
+@pytest.mark.parametrize("tail", ["", "/", "/v1", "/v1/"])
+def test_base_address_bears_v1(tail: str) -> None:
+    console, _ = talking()
+    with endpoint() as url:
+        assert run(smoke_site(), {}, console, url=url + tail).url == url

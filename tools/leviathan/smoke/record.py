@@ -1,0 +1,74 @@
+"""Notes on the Deployment which image has passed: what a rollback goes back to."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from leviathan.cluster.client import Cluster
+from leviathan.site import Site
+
+#: On the Deployment's metadata: the image, by digest, that passed the smoke test last.
+ANNOTATION = "leviathan/passed-digest"
+ENGINE = "engine"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The Deployment as it is: the engine's image, its generation, what has passed, whether all its pods are new."""
+
+    image: str
+    generation: int
+    passed: str
+    settled: bool
+
+
+def path(site: Site) -> str:
+    """The API path of the site's Deployment."""
+    return f"/apis/apps/v1/namespaces/{site.cluster.namespace}/deployments/{site.workload.deployment}"
+
+
+def deployed(cluster: Cluster, site: Site) -> Deployed | None:
+    """The site's Deployment, or None when there is none. Errors: ClusterError."""
+    found = cluster.get(path(site))
+    if found is None:
+        return None
+    containers = found["spec"]["template"]["spec"]["containers"]
+    metadata = found["metadata"]
+    return Deployed(
+        image=next((each.get("image", "") for each in containers if each["name"] == ENGINE), ""),
+        generation=metadata.get("generation", 0),
+        passed=(metadata.get("annotations") or {}).get(ANNOTATION, ""),
+        settled=_settled(found),
+    )
+
+
+def reason_against(before: Deployed | None, after: Deployed | None) -> str:
+    """Why what was tested cannot be said to have been the Deployment's image; empty when it can.
+
+    Arguments: the Deployment `before` and `after` the checks.
+    """
+    if before is None or after is None:
+        return "there is no Deployment"
+    if (before.image, before.generation) != (after.image, after.generation):
+        return "the Deployment was changed during the test"
+    if not (before.settled and after.settled):
+        return "the Deployment is still rolling out (leviathan rollout)"
+    if "@sha256:" not in after.image:
+        return f"its image is not named by digest: {after.image}"
+    return ""
+
+
+def note(cluster: Cluster, site: Site, image: str) -> None:
+    """Write `image` into the annotation. Errors: ClusterError."""
+    body = {"metadata": {"annotations": {ANNOTATION: image}}}
+    cluster.patch(path(site), body, content_type="application/merge-patch+json")
+
+
+def _settled(found: dict[str, Any]) -> bool:
+    """Whether the newest pods are all there are and all answer. Source: `kubectl rollout status` for a Deployment."""
+    status, wanted = found.get("status") or {}, found["spec"].get("replicas", 1)
+    counts = (status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas"))
+    return (
+        status.get("observedGeneration", 0) >= found["metadata"].get("generation", 0)
+        and wanted > 0
+        and all(count == wanted for count in counts)
+    )
