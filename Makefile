@@ -16,6 +16,7 @@ setup:
 	@scripts/setup
 
 fetch: setup
+	@$(FETCH) lock --check >&2
 	@scripts/nix eval --json .#lib.artifacts | $(FETCH) fetch --artifacts -
 
 lock: setup

@@ -8,11 +8,23 @@
 let
   lib = import ./lib;
 
-  locks = {
-    debian = builtins.fromJSON (builtins.readFile ./locks/debian.json);
-    sources = builtins.fromJSON (builtins.readFile ./locks/sources.json);
-    engine = builtins.fromTOML (builtins.readFile ./locks/engine/poetry.lock);
-    tool = builtins.fromTOML (builtins.readFile ../poetry.lock);
+  locks = builtins.mapAttrs (_: lib.lock.read) {
+    debian = {
+      name = "nix/locks/debian.json";
+      path = ./locks/debian.json;
+    };
+    sources = {
+      name = "nix/locks/sources.json";
+      path = ./locks/sources.json;
+    };
+    engine = {
+      name = "nix/locks/engine/poetry.lock";
+      path = ./locks/engine/poetry.lock;
+    };
+    tool = {
+      name = "poetry.lock";
+      path = ../poetry.lock;
+    };
   };
 
   stages = {

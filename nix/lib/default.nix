@@ -5,6 +5,7 @@ let
     arch = import ./arch.nix { inherit (lib) check; };
     artifact = import ./artifact.nix { };
     debian = import ./debian.nix { inherit (lib) artifact check; };
+    lock = import ./lock.nix { inherit (lib) check; };
     marker = import ./marker.nix { };
     wheel = import ./wheel.nix { };
     poetry = import ./poetry.nix { inherit (lib) artifact check marker wheel; };
