@@ -15,6 +15,7 @@ from leviathan.site_keys import nearest
 #: name → what it does; the module `leviathan.commands.NAME` has it as `command`.
 COMMANDS = {
     "push": "Bring the image into the registry.",
+    "model": "Wait until the model is downloaded, and compare its files.",
     "tags": "List the tags that the registry has.",
     "plan": "Say which layers go to which GPU, and what to expect.",
     "render": "Print the manifests with the site's values.",

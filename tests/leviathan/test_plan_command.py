@@ -1,0 +1,178 @@
+"""`leviathan plan`: the engine's own planner for a site, without a GPU."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from push_support import TOOLS
+
+from leviathan.errors import ExitCode
+from leviathan.model.manifest import Manifest, ModelFile
+from leviathan.plan import CACHE_TOKENS, Misfit, Wishes, load_model, plan, translated, write_header
+from leviathan.site import Site
+from leviathan.site_load import load
+from leviathan_engine.flags import parse
+from leviathan_engine.gguf import ValueType, read_model
+from leviathan_engine.gguf.write import Typed, write_gguf
+from leviathan_engine.plan import Gpu, Machine, Request, make_plan
+from leviathan_engine.plan.machine import GIB, MB
+from leviathan_engine.reference import TINY, metadata, q4_k_m
+
+CARDS = "102642,34190"  # RTX PRO 6000 and RTX 5090, in MB
+SMALL = ("--json", "--gpu-split", "3000,2000", "--cache-lens", "2048")
+
+
+def site(**named: str) -> Site:
+    return load(named={key.replace("__", "."): value for key, value in named.items()}).site
+
+
+def leviathan(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "leviathan", "plan", *arguments],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(TOOLS), "HOME": str(home)},
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A folder with a GGUF model of the same build as DeepSeek-V3, but small; its weights are zeros."""
+    model = q4_k_m(TINY)
+    kinds: dict[type, ValueType] = {str: ValueType.STRING, bool: ValueType.BOOL, int: ValueType.UINT32}
+    keys: dict[str, Typed] = {
+        key: (kinds.get(type(value), ValueType.FLOAT32), value) for key, value in metadata(TINY).items()
+    }
+    rows = [(each.name, each.shape, each.type) for each in model.tensors.values()]
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    write_gguf(folder / "tiny.gguf", keys, rows, (bytes(each.nbytes) for each in model.tensors.values()))
+    return folder
+
+
+def test_it_is_the_engines_plan() -> None:
+    """The same numbers as the launcher gets in the pod, with the site's split, limit and disk."""
+    made = plan(site(), None, Wishes(gpu_memory=CARDS))
+    machine = Machine(
+        gpus=(Gpu(0, 102642 * MB), Gpu(1, 34190 * MB)), ram=384 * GIB, memory_limit=360 * GIB, disk_rate=1000 * MB
+    )
+    assert made.plan == make_plan(q4_k_m(), machine, Request(8192, (90000 * MB, 30000 * MB)))
+    assert made.assumed
+    assert made.threads.count == 87
+    assert "87 threads do the work as fast as 96" in made.text()
+
+
+def test_the_cache_is_what_the_engine_takes_by_itself() -> None:
+    assert parse(["--model_path", "x"]).cache_lens == CACHE_TOKENS
+
+
+def test_without_cards_the_split_is_their_memory() -> None:
+    made = plan(site(engine__gpu_split="20000,12000"), None, Wishes())
+    assert [gpu.memory for gpu in made.plan.gpus] == [20000 * MB, 12000 * MB]
+
+
+def test_the_planner_may_choose() -> None:
+    made = plan(site(), None, Wishes(gpu_memory=CARDS, choose=True, ram_mb_per_s=300_000))
+    assert made.plan.visible == (0,)
+    assert made.plan.decode_bound is not None
+    with pytest.raises(Misfit, match="--choose needs to know the cards") as caught:
+        plan(site(), None, Wishes(choose=True))
+    assert caught.value.exit_code == ExitCode.USAGE
+
+
+def test_warnings_speak_of_the_site() -> None:
+    [one_card, page_cache] = plan(site(), None, Wishes(gpu_memory=CARDS)).warnings
+    assert one_card.endswith("give it alone in engine.gpu_split, or drop the flag")
+    assert page_cache.endswith("set resources.memory_limit to 374Gi or more")
+    enough = plan(site(resources__memory_limit="376Gi"), None, Wishes(gpu_memory=CARDS)).warnings
+    assert enough == (one_card,)
+
+
+def test_words_of_the_engine_have_ours() -> None:
+    """Every flag of the engine in a sentence of the planner has this tool's name; a new sentence shows here."""
+    source = "".join(path.read_text() for path in (TOOLS / "leviathan_engine/plan").glob("[!_]*.py"))
+    assert "--gpu_split" in source
+    assert "--gpu_split" not in translated(source)
+    assert "--cache_lens" not in translated(source)
+
+
+@pytest.mark.parametrize(
+    ("change", "wishes", "words", "remedy"),
+    [
+        ({"engine__gpu_split": "9000,3000"}, Wishes(), "the GPUs' 12.0 GB are 9.66 GB too small", "engine.gpu_split"),
+        ({}, Wishes(gpu_memory="20000,10000"), "engine.gpu_split asks for 90000 MB", "lower that number"),
+        ({}, Wishes(gpu_memory="102642"), "names 2 GPUs and 1 are there", "one number for each GPU"),
+        ({}, Wishes(gpu_memory="many"), "--gpu-memory 'many': 'many' is no whole number", "give MB for each GPU"),
+        ({}, Wishes(cache_tokens=1 << 20), "--cache-lens 1048576", "at most 163840"),
+        (
+            {"resources__memory_limit": "100Gi", "resources__memory_request": "90Gi"},
+            Wishes(),
+            "273.3 GiB are missing",
+            "raise resources.memory_limit",
+        ),
+    ],
+)
+def test_what_cannot_fit_is_refused(change: dict[str, str], wishes: Wishes, words: str, remedy: str) -> None:
+    with pytest.raises(Misfit) as caught:
+        plan(site(**change), None, wishes)
+    assert words in caught.value.what
+    assert remedy in caught.value.remedy
+
+
+def test_a_folder_a_dump_and_a_manifest_are_the_same_model(tiny: Path, tmp_path: Path) -> None:
+    model = load_model(tiny)
+    dumped, manifest = tmp_path / "header.json", tmp_path / "model.json"
+    write_header(model, dumped)
+    manifest.write_text(Manifest((ModelFile("tiny.gguf", 1),), dumped.read_text().strip()).json())
+    plans = [plan(site(), load_model(path), Wishes(cache_tokens=2048)).data() for path in (tiny, dumped, manifest)]
+    assert plans[0] == plans[1] == plans[2]
+    assert plans[0]["layers"] == TINY.layers
+    assert not plans[0]["assumed"]
+    assert read_model(tiny).tensors.keys() == load_model(dumped).tensors.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("none", None, "no such file or folder"),
+        ("none.json", None, "cannot read the model"),
+        ("empty.json", "", "no header dump"),
+        ("wrong.json", '{"format": "other"}', "format 'other'"),
+        ("bad.gguf", "GGUF", "too few for a GGUF file"),
+    ],
+)
+def test_what_is_no_model(name: str, content: str | None, words: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(Misfit) as caught:
+        load_model(path)
+    assert words in str(caught.value)
+    assert name in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_the_command(tiny: Path, tmp_path: Path) -> None:
+    done = leviathan(tmp_path, "--gpu-memory", CARDS, "--memory-limit", "380Gi", "--ram", "512Gi")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("no model given: DeepSeek-V3 Q4_K_M")
+    assert "limit 380.0 GiB" in done.stdout
+    written = leviathan(tmp_path, str(tiny), "--write-header", "h.json", *SMALL)
+    assert written.returncode == 0, written.stderr
+    assert "wrote h.json" in written.stderr
+    report: dict[str, Any] = json.loads(written.stdout)
+    assert report["ok"] is True
+    again = leviathan(tmp_path, "h.json", *SMALL)
+    assert json.loads(again.stdout) == report
+    refused = leviathan(tmp_path, "h.json", *SMALL, "--gpu-split", "700,700")
+    assert refused.returncode == 1
+    assert json.loads(refused.stdout)["error"]["remedy"]
+    assert len(refused.stderr.splitlines()) == 1
+    assert leviathan(tmp_path, "--choose").returncode == 2

@@ -1,0 +1,1 @@
+"""The model on the node's disk: waiting for its download, and holding its files to a manifest."""

@@ -1,0 +1,101 @@
+"""The phase `model`: wait for the download, then hold the files to the manifest."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leviathan.cluster.client import Cluster, exits
+from leviathan.errors import ExitCode
+from leviathan.model.errors import ModelError
+from leviathan.model.files import local_hashes, local_sizes
+from leviathan.model.gate import Downloaded, wait_for_download
+from leviathan.model.manifest import Manifest, read_manifest
+from leviathan.model.verify import Verified, verify
+from leviathan.output import Console
+from leviathan.site import Site
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is known of the model: that it is downloaded, and that its files are right; None where not looked at."""
+
+    downloaded: Downloaded | None
+    verified: Verified | None
+
+    def text(self) -> str:
+        """The result for people."""
+        lines = [self.downloaded.text()] if self.downloaded else []
+        lines.append(self.verified.text() if self.verified else "files not compared: model.manifest names no manifest")
+        return "\n".join(lines)
+
+    def data(self) -> dict[str, Any]:
+        """The result for programs."""
+        return {
+            "changed": False,
+            "downloaded": self.downloaded.data() if self.downloaded else None,
+            "verified": self.verified.data() if self.verified else None,
+        }
+
+
+def run(
+    site: Site,
+    connect: Callable[[], Cluster],
+    console: Console,
+    *,
+    folder: Path | None = None,
+    hashed: bool = False,
+    pause: Callable[[float], None] = time.sleep,
+) -> Model:
+    """Wait for the download of `model.pod`, then compare the files with `model.manifest`, if one is named.
+
+    Arguments: `connect`, called only when the cluster is needed; `folder`, compare the files of this local folder and
+    ask no cluster; `hashed`, also compare SHA-256, where the manifest has them (it reads every byte).
+    Errors: ModelError, ClusterError, both with exit status 5.
+    """
+    manifest = read_manifest(Path(site.model.manifest)) if site.model.manifest else None
+    if manifest is None and (folder is not None or hashed):
+        raise ModelError(
+            "there is nothing to compare with",
+            why="model.manifest names no manifest",
+            remedy="name it with --manifest FILE; leviathan model --folder FOLDER --write-manifest FILE writes one",
+        )
+    if folder is not None and manifest is not None:
+        return Model(None, verify_local(site, manifest, folder, console, hashed=hashed))
+    with exits(ExitCode.MODEL):
+        cluster = connect()
+        downloaded = wait_for_download(site, cluster, console, pause=pause)
+        verified = None if manifest is None else verify_remote(site, cluster, manifest, console, hashed=hashed)
+    return Model(downloaded, verified)
+
+
+def verify_local(site: Site, manifest: Manifest, folder: Path, console: Console, *, hashed: bool) -> Verified:
+    """Compare the files below `folder`. Errors: ModelError."""
+    sizes = local_sizes(folder)
+    wanted = _hashed(manifest, sizes) if hashed else []
+    hashes = local_hashes(folder, wanted, console, site.rollout.heartbeat_s) if wanted else {}
+    return verify(manifest, site.model.manifest, sizes, hashes, str(folder))
+
+
+def verify_remote(site: Site, cluster: Cluster, manifest: Manifest, console: Console, *, hashed: bool) -> Verified:
+    """Compare the files that a pod on the node sees. Errors: ModelError, ClusterError."""
+    from leviathan.model.remote import find_eyes, remote_hashes, remote_sizes  # noqa: PLC0415 - only with a manifest
+
+    eyes = find_eyes(cluster, site)
+    sizes = remote_sizes(cluster, eyes)
+    wanted = _hashed(manifest, sizes) if hashed else []
+    if wanted:
+        console.say(f"model: hashing {len(wanted)} files in {eyes.namespace}/{eyes.pod}, one by one")
+    hashes = remote_hashes(cluster, eyes, wanted, lambda name: console.say(f"model: hashed {name}"))
+    return verify(manifest, site.model.manifest, sizes, hashes, eyes.where)
+
+
+def _hashed(manifest: Manifest, sizes: dict[str, int]) -> list[str]:
+    """The files worth hashing: those of the right size. Errors: ModelError when the manifest has no hashes at all."""
+    if not any(each.sha256 for each in manifest.files):
+        raise ModelError(
+            "the manifest has no SHA-256 to compare with",
+            remedy="write it with leviathan model --folder FOLDER --write-manifest FILE --sha256",
+        )
+    return [each.name for each in manifest.files if each.sha256 and sizes.get(each.name) == each.size]

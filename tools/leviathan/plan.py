@@ -1,0 +1,148 @@
+"""The engine's placement planner for a site: the same arithmetic as in the pod, with no GPU and without the weights."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leviathan.errors import ExitCode, LeviathanError
+from leviathan.output import write_atomically
+from leviathan.quantity import parse_quantity
+from leviathan.site import Site
+from leviathan_engine.cpu import Threads, threads
+from leviathan_engine.errors import EngineError, UsageError
+from leviathan_engine.flags import gpu_split
+from leviathan_engine.gguf import Model, dump, read_model
+from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
+from leviathan_engine.plan.machine import MB
+from leviathan_engine.plan.table import render
+from leviathan_engine.reference import q4_k_m
+from leviathan_engine.shape import read_shape
+
+#: The engine's default of --cache_lens, which the manifests leave as it is.
+CACHE_TOKENS = 8192
+#: What the engine's sentences call a thing → what a user of this tool sets.
+WORDS = (
+    ("--gpu_split", "engine.gpu_split"),
+    ("--cache_lens", "--cache-lens"),
+    ("--gguf_path", "the path"),
+    ("resources.limits.memory", "resources.memory_limit"),
+)
+
+
+class Misfit(LeviathanError):
+    """The model does not fit the machine, or cannot be read."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the site does not say.
+
+    Arguments: `gpu_memory`, MB (10^6 bytes) of each card in PCI order, empty: as much as engine.gpu_split gives it;
+    `choose`, whether the planner may ignore engine.gpu_split; `cache_tokens` of the KV cache; `ram`, bytes of the node,
+    None: cluster.node_memory; `numa_nodes`; `ram_mb_per_s`, None where nobody measured it.
+    """
+
+    gpu_memory: str = ""
+    choose: bool = False
+    cache_tokens: int = CACHE_TOKENS
+    ram: int | None = None
+    numa_nodes: int = 1
+    ram_mb_per_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan that works, the threads that the engine would use, and whether the model is only assumed."""
+
+    plan: Plan
+    threads: Threads
+    assumed: bool
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the planner warns of, in this tool's words."""
+        return tuple(translated(text) for text in self.plan.warnings)
+
+    def text(self) -> str:
+        """The table, the threads, warnings and notes."""
+        head = "no model given: DeepSeek-V3 Q4_K_M as llama.cpp writes it\n" if self.assumed else ""
+        note = f" ({self.threads.note})" if self.threads.note else ""
+        return head + translated(render(self.plan)) + f"threads for the experts: {self.threads.count}{note}"
+
+    def data(self) -> dict[str, Any]:
+        """The plan for programs; sizes in bytes."""
+        document = self.plan.to_dict()
+        return {**document, "warnings": list(self.warnings), "threads": self.threads.count, "assumed": self.assumed}
+
+
+def load_model(path: Path | None) -> Model:
+    """The header of the model at `path`: a GGUF folder or file, a header dump or a model manifest (.json).
+
+    None is DeepSeek-V3 Q4_K_M as llama.cpp writes it. Errors: Misfit.
+    """
+    if path is None:
+        return q4_k_m()
+    try:
+        return _from_json(path) if path.suffix == ".json" else read_model(path)
+    except EngineError as error:
+        raise misfit(error) from None
+    except OSError as error:
+        raise Misfit(
+            "cannot read the model", where=str(path), why=error.strerror or str(error), remedy="check the path"
+        ) from None
+
+
+def plan(site: Site, model: Model | None, wishes: Wishes) -> Planned:
+    """Plan `model` (None: the assumed one) on the site's machine.
+
+    Threads, split, memory limit and the disk's rate are the site's; a split that does not fit the cards is refused.
+    Errors: Misfit, with the bytes that are missing and what to change; of exit status 2 for a wrong number of cards.
+    """
+    chosen = model if model is not None else q4_k_m()
+    split = tuple(share * MB for share in site.engine.gpu_split)
+    try:
+        memory = gpu_split(wishes.gpu_memory, "--gpu-memory") if wishes.gpu_memory else split
+        if wishes.choose and not wishes.gpu_memory:
+            raise UsageError("--choose needs to know the cards", 'give MB for each, as in --gpu-memory "102642,34190"')
+        machine = Machine(
+            gpus=tuple(Gpu(index, size) for index, size in enumerate(memory)),
+            ram=wishes.ram if wishes.ram is not None else int(parse_quantity(site.cluster.node_memory)),
+            memory_limit=int(parse_quantity(site.resources.memory_limit)),
+            numa_nodes=wishes.numa_nodes,
+            disk_rate=site.start.disk_mb_per_s * MB,
+            ram_rate=None if wishes.ram_mb_per_s is None else wishes.ram_mb_per_s * MB,
+        )
+        made = make_plan(chosen, machine, Request(wishes.cache_tokens, None if wishes.choose else split))
+        cpus = max(1, int(parse_quantity(site.resources.cpu_limit)))
+        used = threads(read_shape(chosen), site.engine.cpu_threads, cpus, cpus)
+    except EngineError as error:
+        raise misfit(error) from None
+    return Planned(made, used, model is None)
+
+
+def write_header(model: Model, target: Path) -> None:
+    """Write the model's header, without its vocabulary, as a dump that `load_model` reads. Errors: LeviathanError."""
+    write_atomically(target, dump.dump(model) + "\n")
+
+
+def misfit(error: EngineError) -> Misfit:
+    """The planner's error as this tool's."""
+    found = Misfit(translated(error.message), remedy=translated(error.remedy))
+    if isinstance(error, UsageError):
+        found.exit_code = ExitCode.USAGE
+    return found
+
+
+def translated(text: str, words: Sequence[tuple[str, str]] = WORDS) -> str:
+    """A sentence of the engine with its flags as this tool calls them."""
+    for theirs, ours in words:
+        text = text.replace(theirs, ours)
+    return text
+
+
+def _from_json(path: Path) -> Model:
+    from leviathan.model.manifest import header_of  # noqa: PLC0415 - only for JSON
+
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return dump.load(header_of(text) or text, str(path))
