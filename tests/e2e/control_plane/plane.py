@@ -12,7 +12,7 @@ from .certificates import Authority, Pair
 from .errors import ControlPlaneError
 from .part import Part
 from .prepare import ports_of, prepare
-from .settings import LOOPBACK, Programs
+from .settings import LOOPBACK, Programs, need_free
 
 
 class ControlPlane:
@@ -63,6 +63,9 @@ class ControlPlane:
     def start(self) -> None:
         """Start everything and wait until each part says that it is ready. Errors: ControlPlaneError."""
         root = self.authority.pair.certificate
+        for part in self.parts:
+            part.end_earlier()
+        need_free(self.ports)
         self.etcd.start()
         self._wait(self.etcd, lambda: healthy(self.ports.etcd, None, "/health"))
         self.api_server.start()

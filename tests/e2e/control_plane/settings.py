@@ -5,7 +5,7 @@ import shutil
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .errors import ControlPlaneError
@@ -71,3 +71,15 @@ def free_ports() -> Ports:
             asked.bind((LOOPBACK, 0))
             numbers.append(int(asked.getsockname()[1]))
     return Ports(*numbers)
+
+
+def need_free(ports: Ports) -> None:
+    """Errors: ControlPlaneError when something listens on one of `ports` already, which would answer in our stead."""
+    for name, number in asdict(ports).items():
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as asked:
+            asked.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do: TIME_WAIT is no hindrance
+            try:
+                asked.bind((LOOPBACK, number))
+            except OSError as error:
+                what = f"port {number} on {LOOPBACK} ({name}) cannot be had: {error.strerror}"
+                raise ControlPlaneError(what, f"see who has it: ss -ltnp 'sport = :{number}'") from None
