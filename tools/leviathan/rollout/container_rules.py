@@ -11,7 +11,7 @@ from leviathan.rollout.finding import Commands, Finding, Severity
 from leviathan.rollout.objects import Object, container_of, is_ready, state_of
 from leviathan.rollout.snapshot import Snapshot, title
 
-LOGS = "leviathan logs --previous"
+LOGS = "{logs}"
 RUN_ERRORS = frozenset({"CreateContainerError", "RunContainerError", "CreateContainerConfigError", "StartError"})
 
 CANNOT_RUN = (
@@ -154,13 +154,24 @@ def _ended(snapshot: Snapshot, commands: Commands, pod: Object, ended: Mapping[s
     probe = killing.message if killing is not None and "probe" in killing.message else ""
     times = f"; {count} restart{'' if count == 1 else 's'}" if count else ""
     found = explain(
-        ENDS, text, title(pod), commands, read=f"{probe} {text}" if probe and _by_signal(ended) else text, times=times
+        ENDS,
+        text,
+        title(pod),
+        commands,
+        read=f"{probe} {text}" if probe and _by_signal(ended) else text,
+        times=times,
+        logs=_logs(pod),
     )
     during = snapshot.restarts(pod, count)
     again = kind == "running" and during == 0  # it ended before the watching began, and runs now
     patient = found.code in MAY_DO_BETTER and count < commands.site.rollout.restarts
     severity = Severity.WAIT if again or patient else found.severity
     return Finding(found.code, severity, found.where, found.what, f"{probe}; {text}" if probe else text, found.remedy)
+
+
+def _logs(pod: Object) -> str:
+    """The command for the log of the container that has ended."""
+    return "leviathan logs --previous" if state_of(container_of(pod), "lastState")[0] else "leviathan logs"
 
 
 def _by_signal(ended: Mapping[str, Any]) -> bool:

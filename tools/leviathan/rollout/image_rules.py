@@ -171,6 +171,7 @@ def _text(snapshot: Snapshot, pod: Object, image: str, reason: str, message: str
     )
     if len(said) < len("ErrImagePull: ") + 1 and event is not None:
         said = re.sub(r"^Failed to pull image \"[^\"]*\": ", "", event.message)
+    said = re.sub(r"failed to (pull and unpack image|resolve reference) \"[^\"]*\": ", "", said)
     return f"{reason}: {said or message}"
 
 

@@ -17,7 +17,7 @@ PRESSURES = {
 }
 LOST = (
     Case(
-        r"Evicted.*low on resource: (?P<resource>[\w./-]+)|Evicted.*usage of (?P<volume>EmptyDir volume \S+)",
+        r"Evicted.*low on resource: (?P<resource>[\w/-]+)|Evicted.*usage of (?P<volume>EmptyDir volume \S+)",
         "evicted",
         Severity.FATAL,
         "the node has thrown the pod out, because {resource}{volume} ran short",

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from leviathan.rollout.objects import (
+    HASH,
     Event,
     Object,
     events,
@@ -14,7 +15,6 @@ from leviathan.rollout.objects import (
     is_ready,
     name_of,
     owned_by,
-    revision_of,
     uid_of,
 )
 
@@ -82,11 +82,16 @@ class Snapshot:
 
     @cached_property
     def replica_set(self) -> Object | None:
-        """The ReplicaSet of the newest revision."""
+        """The ReplicaSet of the newest revision: the one with the Deployment's template.
+
+        The revision's number would not do: with Recreate, the new ReplicaSet and the number come when the old pod has
+        gone. Source: kube-controller-manager, deployment/util FindNewReplicaSet.
+        """
         if self.deployment is None or not self.current:
             return None
-        wanted = revision_of(self.deployment)
-        return next((each for each in self._replica_sets if wanted and revision_of(each) == wanted), None)
+        wanted = _template(self.deployment)
+        same = [each for each in self._replica_sets if _template(each) == wanted]
+        return min(same, key=lambda each: each["metadata"]["creationTimestamp"], default=None)
 
     @cached_property
     def new_pods(self) -> tuple[Object, ...]:
@@ -155,6 +160,13 @@ class Snapshot:
         wanted = int(self.deployment["spec"].get("replicas", 1))
         counts = (status.get(key, 0) for key in ("updatedReplicas", "replicas", "availableReplicas"))
         return wanted > 0 and all(int(count) == wanted for count in counts)
+
+
+def _template(each: Object) -> Any:
+    """The pod template without the label that the controller adds to it."""
+    template = each["spec"]["template"]
+    labels = {key: value for key, value in template["metadata"].get("labels", {}).items() if key != HASH}
+    return {**template, "metadata": {**template["metadata"], "labels": labels}}
 
 
 def title(each: Object) -> str:

@@ -1,0 +1,53 @@
+"""`leviathan logs`."""
+
+import os
+import sys
+
+import click
+
+from leviathan.errors import UsageError
+from leviathan.options import Invocation, make_command
+from leviathan.output import Report
+
+HELP = """Print the engine's log.
+
+Of the newest pod's container `engine`. --follow goes on until that container ends, also when the connection breaks on
+the way, and says how it ended.
+
+\b
+Examples:
+  leviathan logs --tail 100
+  leviathan logs --follow
+  leviathan logs --previous
+"""
+
+
+@click.option("--tail", type=click.IntRange(min=0), metavar="LINES", help="Only the last lines.")
+@click.option("--previous", is_flag=True, help="The log before the last restart.")
+@click.option("-f", "--follow", is_flag=True, help="Go on as lines come.")
+def logs_command(invocation: Invocation, follow: bool, previous: bool, tail: int | None) -> int:
+    """Print or follow the log."""
+
+    def write(line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    def read() -> Report:
+        if follow and (previous or invocation.as_json):
+            other = "--previous" if previous else "--json"
+            raise UsageError(f"--follow and {other} exclude each other", remedy="leave one out")
+        from leviathan.cluster.client import connect  # noqa: PLC0415 - the Kubernetes client is slow to import
+        from leviathan.rollout import logs  # noqa: PLC0415
+
+        site = invocation.load_site().site
+        cluster = connect(site, os.environ)
+        if follow:
+            pod = logs.follow(site, cluster, invocation.console, write, tail=tail)
+            return Report("", {"pod": pod["metadata"]["name"]})
+        pod, lines = logs.read(site, cluster, previous=previous, tail=tail)
+        return Report("\n".join(lines), {"pod": pod["metadata"]["name"], "lines": lines})
+
+    return invocation.finish(read)
+
+
+command = make_command("logs", HELP)(logs_command)

@@ -1,0 +1,121 @@
+"""The engine's log: as it is, or followed across connections that break, until its container ends."""
+
+import time
+from collections.abc import Callable, Iterator
+
+from leviathan.cluster.client import Cluster, ClusterError
+from leviathan.errors import LeviathanError
+from leviathan.output import Console
+from leviathan.rollout.container_rules import ending
+from leviathan.rollout.objects import ENGINE, Object, container_of, has_ended, is_ending, name_of, state_of, uid_of
+from leviathan.rollout.snapshot import title
+from leviathan.site import Site
+
+#: Seconds between two tries to go on with a log whose connection broke, and how many there are.
+PAUSE_S = 1.0
+TRIES = 30
+
+
+def find_pod(site: Site, cluster: Cluster) -> Object:
+    """The engine's newest pod, a living one before one that has ended. Errors: LeviathanError when there is none."""
+    path = f"/api/v1/namespaces/{site.cluster.namespace}/pods"
+    pods = cluster.list(path, labelSelector=f"app={site.workload.app}")
+    if not pods:
+        raise LeviathanError(
+            "there is no pod of the engine",
+            where=f"namespace {site.cluster.namespace}, label app={site.workload.app}",
+            remedy="leviathan status says why; leviathan apply makes it",
+        )
+    return max(pods, key=lambda pod: (not has_ended(pod), not is_ending(pod), pod["metadata"]["creationTimestamp"]))
+
+
+def read(site: Site, cluster: Cluster, *, previous: bool, tail: int | None) -> tuple[Object, list[str]]:
+    """The pod, and the lines of its log. Errors: LeviathanError when there is no log yet."""
+    pod = find_pod(site, cluster)
+    return pod, list(_lines(site, cluster, pod, previous=previous, tail=tail, follow=False))
+
+
+def follow(site: Site, cluster: Cluster, console: Console, write: Callable[[str], None], *, tail: int | None) -> Object:
+    """Write each line as it comes until the container ends; the pod as it is then.
+
+    A connection that breaks is made again; lines of the last seconds before may then come twice, which is said.
+    Errors: LeviathanError when there is no log yet; ClusterError when the API server stays away.
+    """
+    pod = find_pod(site, cluster)
+    restarts = _restarts(pod)
+    last_at, since = console.clock(), None
+    for _ in range(TRIES):
+        try:
+            for line in _lines(site, cluster, pod, previous=False, tail=tail, follow=True, since_s=since):
+                last_at = console.clock()
+                write(line)
+        except ClusterError as error:
+            if error.reason != "ConnectionLost":
+                raise
+        now = cluster.get(f"/api/v1/namespaces/{site.cluster.namespace}/pods/{name_of(pod)}")
+        if now is None or uid_of(now) != uid_of(pod):
+            console.say(f"{title(pod)} is gone")
+            return pod
+        if _restarts(now) != restarts or state_of(container_of(now))[0] != "running":
+            console.say(f"{title(now)}: {_end(now, restarts)}")
+            return now
+        since, tail = int(console.clock() - last_at) + 1, None
+        console.say(f"the connection broke; going on with the log of the last {since} s, so lines may come twice")
+        time.sleep(PAUSE_S)
+    raise LeviathanError(
+        "the log's connection breaks again and again",
+        where=title(pod),
+        remedy="leviathan logs --tail 100, and look at the API server",
+    )
+
+
+def _lines(
+    site: Site,
+    cluster: Cluster,
+    pod: Object,
+    *,
+    previous: bool,
+    tail: int | None,
+    follow: bool,
+    since_s: int | None = None,
+) -> Iterator[str]:
+    """The log's lines. Errors: LeviathanError, with the container's state, when there is none."""
+    try:
+        yield from cluster.log(
+            site.cluster.namespace,
+            name_of(pod),
+            container=ENGINE,
+            follow=follow,
+            tail=tail,
+            previous=previous,
+            since_s=since_s,
+        )
+    except ClusterError as error:
+        if error.status != 400:
+            raise
+        if previous:
+            raise LeviathanError(
+                "the engine has no earlier log", where=title(pod), why=error.why, remedy="leviathan logs"
+            ) from None
+        raise LeviathanError(
+            "the engine has no log yet",
+            where=title(pod),
+            why=error.why,
+            remedy="leviathan status says what it waits for",
+        ) from None
+
+
+def _restarts(pod: Object) -> int:
+    return int(container_of(pod).get("restartCount", 0))
+
+
+def _end(pod: Object, restarts: int) -> str:
+    """Why the followed container's log is over."""
+    container = container_of(pod)
+    kind, fields = state_of(container)
+    if kind == "terminated":
+        return f"the engine has ended: {ending(fields)}"
+    _, before = state_of(container, "lastState")
+    if _restarts(pod) != restarts and before:
+        return f"the engine was restarted: {ending(before)}; its new log: leviathan logs --follow"
+    return f"the engine does not run: {fields.get('reason', kind or 'no container')}"

@@ -1,0 +1,125 @@
+"""One look at the deployment: what runs, whether it answers, how fast, and what is in the way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from leviathan.cluster.client import Cluster
+from leviathan.progress import time_text
+from leviathan.rollout.diagnose import diagnose
+from leviathan.rollout.finding import Commands, Finding
+from leviathan.rollout.health import endpoint, fetch, proxied
+from leviathan.rollout.objects import container_of, name_of, state_of
+from leviathan.rollout.progress import Stage, stage_of
+from leviathan.rollout.reader import read_once
+from leviathan.rollout.snapshot import Snapshot
+from leviathan.rollout.view import Row, image_text, rows, told
+from leviathan.site import Site
+
+EVENTS = 5
+#: What is shown of /metrics: name → how a row says it. Source: leviathan_engine.front.metrics.
+RATE = "leviathan_tokens_per_second"
+SHOWN = {
+    "leviathan_generated_tokens_total": "tokens generated",
+    "leviathan_running": "requests running",
+    "leviathan_queue_waiting": "requests waiting",
+}
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of the deployment. `metrics`: name → value of the engine's metrics without labels, may be empty."""
+
+    snapshot: Snapshot
+    findings: tuple[Finding, ...]
+    metrics: Mapping[str, float]
+    endpoint: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the newest revision is rolled out and the model answers, as far as it can be asked from here."""
+        asked = [each for each in (self.snapshot.health, self.snapshot.inner) if each is not None]
+        return self.snapshot.ready and any(each.ok for each in asked)
+
+    @property
+    def word(self) -> str:
+        """The state in one word or two."""
+        if self.ok:
+            return "healthy"
+        stage = stage_of(self.snapshot)
+        return "ready, /health is not 200" if stage is Stage.READY else stage.value
+
+    def text(self) -> str:
+        """The result for people."""
+        found: list[Row] = [("status", self.word), *rows(self.snapshot), *self._speed()]
+        for event in told(self.snapshot)[-EVENTS:]:
+            ago = time_text(max(self.snapshot.now - event.when, 0))
+            count = f" (x{event.count})" if event.count > 1 else ""
+            found.append(("event", f"{ago} ago, {event.kind.lower()}: {event.reason}{count}: {event.message}"))
+        width = max(len(label) for label, _ in found)
+        lines = [f"{label:<{width}}  {text}" for label, text in found]
+        return "\n".join([*lines, *(f"{each.severity.value}: {each.text()}" for each in self.findings)])
+
+    def data(self) -> dict[str, Any]:
+        """The result for programs."""
+        snapshot, pod = self.snapshot, self.snapshot.pod
+        container = container_of(pod) if pod is not None else {}
+        answer = snapshot.answer
+        return {
+            "status": self.word,
+            "stage": stage_of(snapshot).name.lower(),
+            "deployment": name_of(snapshot.deployment) if snapshot.deployment else None,
+            "current": snapshot.current,
+            "pod": name_of(pod) if pod else None,
+            "phase": pod.get("status", {}).get("phase") if pod else None,
+            "container": state_of(container)[0] or None,
+            "restarts": int(container.get("restartCount", 0)),
+            "image": image_text(pod) if pod else None,
+            "endpoint": self.endpoint,
+            "health": dict(answer.body) if answer else None,
+            "health_status": snapshot.health.status if snapshot.health else None,
+            "health_error": snapshot.health.error if snapshot.health else "",
+            "tokens_per_second": self.metrics.get(RATE),
+            "metrics": dict(self.metrics),
+            "findings": [each.data() for each in self.findings],
+            "events": [
+                {"when": each.when, "about": f"{each.kind.lower()}/{each.name}", "reason": each.reason}
+                | {"message": each.message, "count": each.count, "warning": each.warning}
+                for each in told(snapshot)[-EVENTS:]
+            ],
+        }
+
+    def _speed(self) -> list[Row]:
+        found = [(text, f"{self.metrics[name]:g}") for name, text in SHOWN.items() if name in self.metrics]
+        rate = self.metrics.get(RATE, 0.0)
+        return [*([("tokens/s", f"{rate:.1f}, decoding the last answer")] if rate > 0 else []), *found]
+
+
+def run(site: Site, cluster: Cluster) -> Status:
+    """The state now. Errors: ClusterError when the API is not reached or the Deployment may not be read."""
+    snapshot = read_once(site, cluster)
+    return Status(snapshot, diagnose(snapshot, Commands(site)), _metrics(site, cluster, snapshot), endpoint(site))
+
+
+def _metrics(site: Site, cluster: Cluster, snapshot: Snapshot) -> Mapping[str, float]:
+    """The engine's metrics, the way that /health has answered."""
+    if snapshot.health is not None and snapshot.health.ours:
+        status, body, _ = fetch(f"{endpoint(site)}/metrics")
+    elif snapshot.inner is not None and snapshot.inner.ours and snapshot.pod is not None:
+        status, body, _ = proxied(cluster, site, name_of(snapshot.pod), "/metrics")
+    else:
+        return {}
+    return parse_metrics(body.decode("utf-8", "replace")) if status == 200 else {}
+
+
+def parse_metrics(text: str) -> dict[str, float]:
+    """The values without labels of Prometheus' text format 0.0.4, of names that begin with `leviathan_`."""
+    found = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        if name.startswith("leviathan_") and "{" not in name:
+            try:
+                found[name] = float(value.split()[0])
+            except (ValueError, IndexError):
+                continue
+    return found
