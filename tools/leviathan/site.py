@@ -11,7 +11,8 @@ from leviathan.quantity import parse_quantity
 from leviathan.site_keys import Key, between, like, quantity
 
 NAME = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-HOST = r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?)(:[0-9]{1,5})?"
+ADDRESS = r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?)"
+HOST = rf"{ADDRESS}(:[0-9]{{1,5}})?"
 REPOSITORY = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
 TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 DIGEST = r"sha256:[0-9a-f]{64}"
@@ -66,7 +67,7 @@ class Cluster:
     node: Annotated[
         str, Key("node with the GPUs and the NVMe", **like(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", "talos-u8k-rze"))
     ]
-    address: Annotated[str, Key("address where the NodePort answers", **like(HOST, "192.168.3.2"))]
+    address: Annotated[str, Key("address where the NodePort answers", **like(ADDRESS, "192.168.3.2"))]
     runtime_class: Annotated[str, Key("RuntimeClass of the pod", **like(NAME, "nvidia"))]
     node_memory: Annotated[str, Key("memory of the node, where it is not asked", **quantity("384Gi"))]
 

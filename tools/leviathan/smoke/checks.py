@@ -105,7 +105,7 @@ def refusal(asking: Asking) -> str:
     """A chat whose messages are no list is refused as the client's mistake."""
     answer = asking.endpoint.post("/v1/chat/completions", {"model": asking.model, "messages": "no list"})
     if not 400 <= answer.status < 500 or answer.status in NOT_ABOUT_IT:
-        raise Wrong(answer.text())
+        raise answer.wrong()
     error = answer.object(answer.status).get("error")
     message = error.get("message") if isinstance(error, dict) else None
     if not isinstance(message, str) or not message:

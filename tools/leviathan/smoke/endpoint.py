@@ -15,14 +15,14 @@ import httpx
 from leviathan import __version__
 from leviathan.errors import UsageError
 from leviathan.registry.transport import tls_context
-from leviathan.smoke.result import Wrong
+from leviathan.smoke.result import Unjudged, Wrong
 
 #: Bytes of an answer, and of a whole stream, that are read: no right answer is longer.
 MOST = 4 << 20
 CONNECT_S = 10.0
 
 
-class Unreachable(Wrong):
+class Unreachable(Unjudged):
     """Nothing accepts connections at the address."""
 
 
@@ -50,8 +50,12 @@ class Answer:
         """The body as a JSON object. Errors: Wrong when it is none, or the answer has another status."""
         content = self.json() if self.status == status else None
         if not isinstance(content, dict):
-            raise Wrong(self.text())
+            raise self.wrong()
         return content
+
+    def wrong(self) -> Wrong:
+        """The error for an answer that should have been another; with 401 and 403 it was not the image that refused."""
+        return (Unjudged if self.status in (401, 403) else Wrong)(self.text())
 
 
 @dataclass(frozen=True)
@@ -65,17 +69,25 @@ class Event:
 class Endpoint:
     """One endpoint.
 
-    Arguments: `url`, its base; `key`, the API key or an empty text; `timeout_s`, for one whole answer; `clock` is
-    injected for tests. Every request raises Wrong when no whole answer comes, Unreachable when nothing accepts it.
+    Arguments: `url`, its base; `key`, the API key or an empty text; `timeout_s`, for one whole answer; `proxies`,
+    whether those of the environment are used; `clock` is injected for tests.
+    Every request raises Wrong when no whole answer comes, Unreachable when nothing accepts it.
     """
 
     def __init__(
-        self, url: str, *, key: str = "", timeout_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        url: str,
+        *,
+        key: str = "",
+        timeout_s: float,
+        proxies: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = base(url)
         self.timeout_s = timeout_s
         self.clock = clock
         self._client = httpx.Client(
+            trust_env=proxies,
             verify=tls_context("") if self.url.startswith("https:") else False,
             timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, CONNECT_S)),
             headers={
@@ -111,7 +123,7 @@ class Endpoint:
         with self._asked("POST", path, body, began) as response:
             kind = _kind(response)
             if response.status_code != 200 or kind != "text/event-stream":
-                raise Wrong(Answer(response.status_code, kind, self._body(response, began)).text())
+                raise Answer(response.status_code, kind, self._body(response, began)).wrong()
             lines: list[str] = []
             rest = ""
             decoder = codecs.getincrementaldecoder("utf-8")("replace")

@@ -4,11 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from leviathan.cluster.client import Cluster
+from leviathan.cluster.rollback import PASSED, image_of
 from leviathan.site import Site
-
-#: On the Deployment's metadata: the image, by digest, that passed the smoke test last.
-ANNOTATION = "leviathan/passed-digest"
-ENGINE = "engine"
 
 
 @dataclass(frozen=True)
@@ -31,12 +28,11 @@ def deployed(cluster: Cluster, site: Site) -> Deployed | None:
     found = cluster.get(path(site))
     if found is None:
         return None
-    containers = found["spec"]["template"]["spec"]["containers"]
     metadata = found["metadata"]
     return Deployed(
-        image=next((each.get("image", "") for each in containers if each["name"] == ENGINE), ""),
+        image=image_of(found["spec"]["template"]),
         generation=metadata.get("generation", 0),
-        passed=(metadata.get("annotations") or {}).get(ANNOTATION, ""),
+        passed=(metadata.get("annotations") or {}).get(PASSED, ""),
         settled=_settled(found),
     )
 
@@ -59,7 +55,7 @@ def reason_against(before: Deployed | None, after: Deployed | None) -> str:
 
 def note(cluster: Cluster, site: Site, image: str) -> None:
     """Write `image` into the annotation. Errors: ClusterError."""
-    body = {"metadata": {"annotations": {ANNOTATION: image}}}
+    body = {"metadata": {"annotations": {PASSED: image}}}
     cluster.patch(path(site), body, content_type="application/merge-patch+json")
 
 

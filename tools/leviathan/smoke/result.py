@@ -24,19 +24,27 @@ class Wrong(Exception):
         self.received = received
 
 
+class Unjudged(Wrong):
+    """What came says nothing about the image that runs: no connection, or no permission to ask."""
+
+
 class Missing(Exception):
     """A check has nothing to judge, because another one failed; the text says which."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """One check: its name, how it ended, what it wants, what was received, and how many seconds it took."""
+    """One check: its name, how it ended, what it wants, what was received, and how many seconds it took.
+
+    `judged` is false where what was received says nothing about the image that runs.
+    """
 
     name: str
     state: State
     wanted: str
     received: str
     seconds: float
+    judged: bool = True
 
     def line(self) -> str:
         """The check in one line."""

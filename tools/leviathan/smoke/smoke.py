@@ -2,27 +2,22 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import urlsplit
 
-from leviathan.cluster.client import Cluster, ClusterError, connect
+from leviathan.cluster.client import Cluster
 from leviathan.errors import UsageError
 from leviathan.output import Console
+from leviathan.rollout.finding import Commands
 from leviathan.site import Site
-from leviathan.smoke import record
 from leviathan.smoke.checks import CHECKS, Asking, Check
 from leviathan.smoke.endpoint import Endpoint, Unreachable
-from leviathan.smoke.result import Checked, Missing, Smoked, SmokeError, State, Wrong, failed
+from leviathan.smoke.place import Place
+from leviathan.smoke.result import Checked, Missing, Smoked, SmokeError, State, Unjudged, Wrong, failed
 
 HEARTBEAT_S = 15.0
 KEY_VARIABLE = "LEVIATHAN_API_KEY"
-
-
-def address(site: Site) -> str:
-    """The endpoint's base: `cluster.address` with the NodePort, or with its own port where it names one."""
-    host = f"http://{site.cluster.address}"
-    return host if urlsplit(host).port is not None else f"{host}:{site.engine.node_port}"
 
 
 def run(
@@ -48,16 +43,26 @@ def run(
             remedy="leave one of them out, or set cluster.address",
         )
     began = console.clock()
-    place = _Place(site, environ, console, cluster, use=not url)
-    before = place.look()
-    with Endpoint(url or address(site), key=api_key(site, environ), timeout_s=site.smoke.timeout_s) as endpoint:
+    place = None if url else Place(site, environ, console, cluster)
+    before = place.look() if place else None
+    with Endpoint(
+        url or Commands(site).endpoint,
+        key=api_key(site, environ),
+        timeout_s=site.smoke.timeout_s,
+        proxies=bool(url),  # the NodePort is in the local network; another address need not be
+    ) as endpoint:
         asking = Asking(endpoint, site.engine.model_name, site.smoke)
         checks = _all(asking, console)
     found = Smoked(endpoint.url, site.engine.model_name, checks, asking.measured, console.clock() - began)
     if bad := failed(checks):
         remedy = next(check.remedy for check in CHECKS if check.name == bad[0].name)
-        raise SmokeError(found, remedy=remedy)
-    return place.noted(found, before)
+        judged = any(check.judged for check in bad)
+        done = place.failed(before, judged=judged) if place and rollback_on_failure else ""
+        raise SmokeError(found, remedy=remedy, rollback=done)
+    if place is None:
+        return found
+    digest, recorded, changed = place.passed(before)
+    return replace(found, digest=digest, recorded=recorded, changed=changed)
 
 
 def api_key(site: Site, environ: Mapping[str, str]) -> str:
@@ -81,48 +86,6 @@ def api_key(site: Site, environ: Mapping[str, str]) -> str:
     return key
 
 
-class _Place:
-    """The Deployment behind the endpoint, as far as the cluster lets itself be asked; what it refuses is a note."""
-
-    def __init__(
-        self, site: Site, environ: Mapping[str, str], console: Console, cluster: Cluster | None, *, use: bool
-    ) -> None:
-        self.site, self.environ, self.console, self.cluster = site, environ, console, cluster
-        self.use = use
-        self.trouble = ""
-
-    def look(self) -> record.Deployed | None:
-        if not self.use or self.trouble:
-            return None
-        try:
-            self.cluster = self.cluster or connect(self.site, self.environ)
-            return record.deployed(self.cluster, self.site)
-        except ClusterError as error:
-            self.trouble = error.line()
-            return None
-
-    def noted(self, found: Smoked, before: record.Deployed | None) -> Smoked:
-        """`found`, with the image noted on the Deployment; a test that passed has passed also where that fails."""
-        if not self.use:
-            return found
-        after = self.look()
-        why = self.trouble or record.reason_against(before, after)
-        if not why and after is not None and self.cluster is not None:
-            if after.passed == after.image:
-                return _with(found, after.image, "noted before as passed: " + after.image)
-            try:
-                record.note(self.cluster, self.site, after.image)
-                return _with(found, after.image, "noted as passed: " + after.image, changed=True)
-            except ClusterError as error:
-                why = error.line()
-        self.console.say(f"warning: not noted as passed, so no rollback can come back to it: {why}")
-        return _with(found, "", f"not noted as passed: {why}")
-
-
-def _with(found: Smoked, digest: str, recorded: str, *, changed: bool = False) -> Smoked:
-    return Smoked(found.url, found.model, found.checks, found.measured, found.seconds, digest, recorded, changed)
-
-
 def _all(asking: Asking, console: Console) -> tuple[Checked, ...]:
     """Every check, one after the other. When nothing accepts connections the others are not asked."""
     done: list[Checked] = []
@@ -141,15 +104,17 @@ def _all(asking: Asking, console: Console) -> tuple[Checked, ...]:
 def _one(check: Check, asking: Asking, *, gone: bool) -> tuple[Checked, bool]:
     """One check, and whether there is nothing to ask further (`gone`: only the first check can tell)."""
     began = asking.endpoint.clock()
-    state, nothing = State.PASSED, False
+    state, nothing, judged = State.PASSED, False, True
     try:
         received = check.ask(asking)
     except Wrong as wrong:
         state, received = State.FAILED, wrong.received
         nothing = gone and isinstance(wrong, Unreachable)
+        judged = not isinstance(wrong, Unjudged)
     except Missing as missing:
         state, received = State.SKIPPED, str(missing)
-    return Checked(check.name, state, check.wants(asking), received, asking.endpoint.clock() - began), nothing
+    seconds = asking.endpoint.clock() - began
+    return Checked(check.name, state, check.wants(asking), received, seconds, judged), nothing
 
 
 class _Beat:
