@@ -89,7 +89,7 @@ def test_the_planner_may_choose() -> None:
 
 def test_warnings_speak_of_the_site() -> None:
     [one_card, page_cache] = plan(site(), None, Wishes(gpu_memory=CARDS)).warnings
-    assert one_card.endswith("give it alone in engine.gpu_split, or drop the flag")
+    assert one_card.endswith("give it alone in engine.gpu_split")
     assert page_cache.endswith("set resources.memory_limit to 374Gi or more")
     enough = plan(site(resources__memory_limit="376Gi"), None, Wishes(gpu_memory=CARDS)).warnings
     assert enough == (one_card,)

@@ -23,6 +23,7 @@ from leviathan_engine.shape import read_shape
 CACHE_TOKENS = 8192
 #: What the engine's sentences call a thing → what a user of this tool sets.
 WORDS = (
+    (", or drop the flag", ""),
     ("--gpu_split", "engine.gpu_split"),
     ("--cache_lens", "--cache-lens"),
     ("--gguf_path", "the path"),

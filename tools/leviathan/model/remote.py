@@ -134,12 +134,13 @@ def _open(cluster: Cluster, eyes: Eyes, command: Sequence[str]) -> Any:
     except ApiException as error:
         why = " ".join(str(error.reason).split())
         status = HANDSHAKE.search(why)
+        kubectl = cluster.transport.asked("GET", "/").kubectl
         denied = status is not None and status[1] in ("401", "403")
         raise ModelError(
             "you may not run a command in the pod" if denied else "no command can be run in the pod",
             where=eyes.where,
             why=why[:300],
-            remedy=f"kubectl -n {eyes.namespace} auth can-i get pods --subresource=exec; or use --folder",
+            remedy=f"{kubectl} -n {eyes.namespace} auth can-i get pods --subresource=exec; or use --folder",
         ) from None
 
 

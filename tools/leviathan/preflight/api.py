@@ -1,0 +1,64 @@
+"""The way to the cluster: kubeconfig, API server, its version, the RuntimeClass."""
+
+import re
+from collections.abc import Iterator
+
+from leviathan.preflight.facts import Facts
+from leviathan.preflight.finding import Finding, ok, problem, warning
+
+#: The versions whose schemas the manifests are held to; the oldest is also the first with Pod Security admission.
+OLDEST, NEWEST = (1, 25), (1, 37)
+RUNTIME_CLASSES = "/apis/node.k8s.io/v1/runtimeclasses"
+
+
+def kubeconfig(facts: Facts) -> Iterator[Finding]:
+    """There is a kubeconfig, and it has the context."""
+    cluster = facts.connection
+    yield ok(f"context {cluster.context} → {cluster.server}")
+
+
+def api(facts: Facts) -> Iterator[Finding]:
+    """The API server answers, and is of a supported version."""
+    found = facts.version()
+    said = str(found.get("gitVersion", "")) or f"v{found.get('major')}.{found.get('minor')}"
+    numbers = re.match(r"v(\d+)\.(\d+)", said)
+    span = f"{'.'.join(map(str, OLDEST))} to {'.'.join(map(str, NEWEST))}"
+    if numbers is None:
+        yield warning(f"the API server calls itself {said[:60]!r}, which is no version", f"known to work is {span}")
+        return
+    version = (int(numbers[1]), int(numbers[2]))
+    if version < OLDEST:
+        yield problem(
+            f"Kubernetes {said} is too old, supported is {span}",
+            "upgrade it; on Talos: talosctl upgrade-k8s --to 1.34.4",
+        )
+    elif version > NEWEST:
+        yield warning(f"Kubernetes {said} is newer than what was tried ({span})", "go on with care: leviathan diff")
+    else:
+        yield ok(f"Kubernetes {said}, supported is {span}")
+
+
+def runtime_class(facts: Facts) -> Iterator[Finding]:
+    """The RuntimeClass is there, and lets the node in."""
+    name = facts.site.cluster.runtime_class
+    found = facts.get(f"{RUNTIME_CLASSES}/{name}")
+    if found is None:
+        there = [each["metadata"]["name"] for each in facts.list(RUNTIME_CLASSES)]
+        body = (
+            f'{{"apiVersion":"node.k8s.io/v1","kind":"RuntimeClass","metadata":{{"name":"{name}"}},"handler":"{name}"}}'
+        )
+        yield problem(
+            f"there is no RuntimeClass {name}; there are: {', '.join(there) or 'none'}",
+            f"echo '{body}' | kubectl create -f -, where containerd knows the handler {name}",
+        )
+        return
+    wanted = (found.get("scheduling") or {}).get("nodeSelector") or {}
+    labels = facts.node()["metadata"].get("labels") or {}
+    lacking = sorted(f"{key}={value}" for key, value in wanted.items() if labels.get(key) != value)
+    if lacking:
+        yield problem(
+            f"the RuntimeClass {name} is only for nodes with {', '.join(lacking)}",
+            f"kubectl label node {facts.site.cluster.node} {' '.join(lacking)}",
+        )
+    else:
+        yield ok(f"RuntimeClass {name} with the handler {found['handler']}")

@@ -1,0 +1,117 @@
+"""What the checks ask: each question goes out once, and its answer, or why there is none, is kept for all of them."""
+
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from leviathan.cluster.client import Cluster, ClusterError
+from leviathan.manifest_files import Object
+from leviathan.output import Console
+from leviathan.preflight.finding import NotAsked
+from leviathan.render import render
+from leviathan.site import Site
+
+T = TypeVar("T")
+Objects = list[Object]
+#: Stands in for a digest where there is no image yet: the checks look at everything else in the manifests.
+NO_DIGEST = f"sha256:{'0' * 64}"
+
+
+class Facts:
+    """The facts about a site; safe to ask from several threads.
+
+    Arguments: `connect` makes the Cluster; `header`, a GGUF folder, header dump or model manifest, or None;
+    `gpu_memory`, MB of each card separated by commas, or empty.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        environ: Mapping[str, str],
+        console: Console,
+        *,
+        connect: Callable[[], Cluster],
+        header: Path | None = None,
+        gpu_memory: str = "",
+    ) -> None:
+        self.site = site
+        self.environ = environ
+        self.console = console
+        self.header = header
+        self.gpu_memory = gpu_memory
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._answers: dict[str, Future[Any]] = {}
+
+    def once(self, question: str, ask: Callable[[], T]) -> T:
+        """The answer to `question`: `ask` is called by the first who wants it. Its error is kept as well."""
+        with self._lock:
+            mine = question not in self._answers
+            answer = self._answers.setdefault(question, Future())
+        if mine:
+            try:
+                answer.set_result(ask())
+            except Exception as error:
+                answer.set_exception(error)
+        return cast(T, answer.result())
+
+    @property
+    def connection(self) -> Cluster:
+        """The cluster by the kubeconfig; nothing is asked of it yet. Errors: ClusterError."""
+        return self.once("connection", self._connect)
+
+    def version(self) -> Object:
+        """What /version answers. Errors: ClusterError, NotAsked."""
+        try:
+            cluster = self.connection
+        except ClusterError:
+            raise NotAsked("there is no connection") from None
+        return self.once("version", cluster.version)
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster, once it has answered. Errors: NotAsked when it does not, which the check `api` reports."""
+        try:
+            self.version()
+        except (ClusterError, NotAsked):
+            raise NotAsked("the API server does not answer") from None
+        return self.connection
+
+    def get(self, path: str) -> Object | None:
+        """The object at an API path, or None. Errors: ClusterError, NotAsked."""
+        cluster = self.cluster
+        return self.once(f"GET {path}", lambda: cluster.get(path))
+
+    def list(self, path: str, **query: str) -> Objects:
+        """The objects of a collection. Errors: ClusterError, NotAsked."""
+        cluster = self.cluster
+        return self.once(f"LIST {path} {sorted(query.items())}", lambda: cluster.list(path, **query))
+
+    def node(self) -> Object:
+        """The node. Errors: NotAsked when there is none, or it may not be read, which the check `node` reports."""
+        try:
+            found = self.get(f"/api/v1/nodes/{self.site.cluster.node}")
+        except ClusterError:
+            raise NotAsked("the node cannot be read") from None
+        if found is None:
+            raise NotAsked("the node is not there")
+        return found
+
+    def pods_on_node(self) -> Objects:
+        """The pods that are bound to the node and have not ended. Errors: ClusterError, NotAsked."""
+        pods = self.list("/api/v1/pods", fieldSelector=f"spec.nodeName={self.site.cluster.node}")
+        return [pod for pod in pods if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
+
+    def objects(self) -> tuple[Object, ...]:
+        """What would be applied; without an image its digest is all zeros. Errors: RenderError."""
+        digest = self.site.image.digest or NO_DIGEST
+        site = dataclasses.replace(self.site, image=dataclasses.replace(self.site.image, digest=digest))
+        return self.once("objects", lambda: render(site, self.environ).objects)
+
+    def pod_spec(self) -> dict[str, Any]:
+        """The pod that would run. Errors: RenderError."""
+        deployment = next(each for each in self.objects() if each["kind"] == "Deployment")
+        return cast(dict[str, Any], deployment["spec"]["template"]["spec"])

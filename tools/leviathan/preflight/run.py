@@ -1,0 +1,165 @@
+"""The phase `preflight`: all checks, side by side, each for itself."""
+
+import re
+import shlex
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from leviathan.cluster.client import Cluster, ClusterError, connect
+from leviathan.errors import LeviathanError
+from leviathan.output import Console
+from leviathan.preflight import access, api, fits, image, node, space
+from leviathan.preflight.facts import Facts
+from leviathan.preflight.finding import Finding, Level, Named, NotAsked, PreflightError, problem, warning
+from leviathan.site import Site
+
+#: name → the check, in the order of the table.
+CHECKS: dict[str, Callable[[Facts], Iterable[Finding]]] = {
+    "kubeconfig": api.kubeconfig,
+    "api": api.api,
+    "node": node.node,
+    "gpus": node.gpus,
+    "cpu": node.cpu,
+    "memory": node.memory,
+    "runtime-class": api.runtime_class,
+    "namespace": space.namespace,
+    "node-port": space.node_port,
+    "names": space.names,
+    "permission": access.permission,
+    "image": image.image,
+    "registry": image.registry,
+    "march": image.march,
+    "plan": fits.plan,
+}
+#: Checks under way at once.
+AT_ONCE = 6
+#: `kubectl` as a command that names no context yet.
+KUBECTL = re.compile(r"\bkubectl (?!--context )")
+WIDTH = max(map(len, CHECKS))
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What all checks have found, in their order."""
+
+    found: tuple[Named, ...]
+
+    def count(self, level: Level) -> int:
+        """How many findings are of this level."""
+        return Counter(each.finding.level for each in self.found)[level]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is in the way."""
+        return self.count(Level.PROBLEM) == 0
+
+    def text(self) -> str:
+        """The table, and the sum as its last line."""
+        lines = []
+        for each in self.found:
+            found = each.finding
+            lines.append(f"{found.level.value:<7}  {each.check:<{WIDTH}}  {found.text}")
+            if found.fix:
+                lines.append(f"{'':<7}  {'':<{WIDTH}}  fix: {found.fix}")
+        problems, warnings = self.count(Level.PROBLEM), self.count(Level.WARNING)
+        lines.append(f"{_counted(problems, 'problem')}, {_counted(warnings, 'warning')}, {self.count(Level.OK)} ok")
+        return "\n".join(lines)
+
+    def data(self) -> dict[str, Any]:
+        """The findings for programs."""
+        return {
+            "changed": False,
+            "problems": self.count(Level.PROBLEM),
+            "warnings": self.count(Level.WARNING),
+            "checks": [each.data() for each in self.found],
+        }
+
+    def error(self) -> PreflightError:
+        """The problems as one error, with the first one's fix."""
+        bad = [each for each in self.found if each.finding.level is Level.PROBLEM]
+        return PreflightError(
+            "preflight found a problem" if len(bad) == 1 else f"preflight found {len(bad)} problems",
+            why=" | ".join(f"{each.check}: {each.finding.text}" for each in bad),
+            remedy=bad[0].finding.fix if len(bad) == 1 else "leviathan preflight shows each with what fixes it",
+        )
+
+
+def run(
+    site: Site,
+    environ: Mapping[str, str],
+    console: Console,
+    *,
+    connecting: Callable[[], Cluster] | None = None,
+    header: Path | None = None,
+    gpu_memory: str = "",
+) -> Preflight:
+    """Look at everything; nothing is changed, in the cluster or elsewhere, and no failure of a check is raised.
+
+    Arguments: `connecting` makes the cluster, by default from the kubeconfig; `header`, a GGUF folder, header dump or
+    model manifest to plan with; `gpu_memory`, MB of each card, by default what engine.gpu_split gives.
+    """
+    facts = Facts(
+        site,
+        environ,
+        console,
+        connect=connecting or (lambda: connect(site, environ)),
+        header=header,
+        gpu_memory=gpu_memory,
+    )
+    done: list[str] = []
+    lock = threading.Lock()
+
+    def one(name: str) -> tuple[Named, ...]:
+        found = tuple(Named(name, with_context(each, facts)) for each in ask(CHECKS[name], facts))
+        with lock:
+            done.append(name)
+            left = [each for each in CHECKS if each not in done]
+            console.status(f"preflight: {len(done)} of {len(CHECKS)}{f', waiting for {left[0]}' if left else ''}")
+        return found
+
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="preflight") as pool:
+        found = tuple(each for named in pool.map(one, CHECKS) for each in named)
+    console.clear()
+    return Preflight(found)
+
+
+def with_context(found: Finding, facts: Facts) -> Finding:
+    """The finding with the context in every kubectl command of its fix, so that it goes to the same cluster."""
+    try:
+        context = facts.connection.context
+    except ClusterError:
+        return found
+    return (
+        replace(found, fix=KUBECTL.sub(f"kubectl --context {shlex.quote(context)} ", found.fix)) if context else found
+    )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def ask(check: Callable[[Facts], Iterable[Finding]], facts: Facts) -> list[Finding]:
+    """What a check finds; that it could not be made is a finding like any other."""
+    found: list[Finding] = []
+    try:
+        found.extend(check(facts))
+    except NotAsked as error:
+        found.append(warning(f"not known: {error.what}"))
+    except ClusterError as error:
+        text = f"{error.what}: {error.why}" if error.why else error.what
+        found.append(
+            warning(f"not known: {text}", error.remedy) if error.status == 403 else problem(text, error.remedy)
+        )
+    except LeviathanError as error:
+        where = f" ({error.where})" if error.where else ""
+        found.append(problem(f"{error.what}{where}{f': {error.why}' if error.why else ''}", error.remedy))
+    except Exception as error:
+        text = f"this check failed: {type(error).__name__}: {error}"
+        found.append(problem(text, "run it again with --debug, and report what it prints"))
+        facts.console.debug(repr(error))
+    return found
