@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from .logs import LONGEST, LogWriter, Wanted, last, now_text, read
+from .support import until
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (stdout|stderr) [FP] .*")
 
@@ -71,12 +72,14 @@ def test_follow_until_the_end(tmp_path: Path) -> None:
     def follow() -> None:
         got.extend(read(path, Wanted(follow=True, tail=1), over.is_set))
 
-    reader = threading.Thread(target=follow)
+    reader = threading.Thread(target=follow, daemon=True)
     reader.start()
-    write(path, b"second\n")
-    time.sleep(0.3)
-    assert got == [b"first\n", b"second\n"]
-    write(path, b"third\n")
-    over.set()
-    reader.join(5)
+    try:
+        until(lambda: got == [b"first\n"], "the first line")
+        write(path, b"second\n")
+        until(lambda: got == [b"first\n", b"second\n"], "the second line")
+        write(path, b"third\n")
+    finally:
+        over.set()
+    reader.join(10)
     assert b"".join(got) == b"first\nsecond\nthird\n"
