@@ -14,6 +14,7 @@ from leviathan.site_keys import nearest
 
 #: name → what it does; the module `leviathan.commands.NAME` has it as `command`.
 COMMANDS = {
+    "deploy": "Do all of it: preflight, push, model, apply, rollout, smoke.",
     "preflight": "Look at everything that a deployment needs, and say what is in the way.",
     "push": "Bring the image into the registry.",
     "model": "Wait until the model is downloaded, and compare its files.",

@@ -1,0 +1,73 @@
+"""`leviathan deploy`."""
+
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from leviathan.deploy.phases import NAMES
+from leviathan.options import Invocation, make_command
+from leviathan.output import Report, write_atomically
+
+HELP = """Take the built image to an endpoint that answers: preflight, push, model, apply, rollout, smoke.
+
+Each phase is a command of its own (leviathan push --help, ...). A phase that has nothing to do says so: a second run
+changes nothing. When one fails, or is stopped with Ctrl-C, the exit status is that phase's, and the last line has the
+command that goes on from there.
+
+\b
+Examples:
+  leviathan deploy
+  leviathan deploy --dry-run
+  leviathan deploy --from apply --rollback-on-failure
+  leviathan deploy --skip model --until rollout --result-file deploy.json
+"""
+PHASE = click.Choice(NAMES)
+
+
+@click.option("--from", "first", type=PHASE, default=NAMES[0], help="Begin with this phase.")
+@click.option("--until", "last", type=PHASE, default=NAMES[-1], help="End after this phase.")
+@click.option("--skip", type=PHASE, multiple=True, help="Leave this phase out; may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Look, and say what push and apply would change; change nothing.")
+@click.option(
+    "--rollback-on-failure", is_flag=True, help="Bring back the image that passed last when rollout or smoke fails."
+)
+def deploy_command(
+    invocation: Invocation, first: str, last: str, skip: tuple[str, ...], dry_run: bool, rollback_on_failure: bool
+) -> int:
+    """Run the phases."""
+    flags = [("--dry-run", dry_run), ("--rollback-on-failure", rollback_on_failure), ("--json", invocation.as_json)]
+    tail = [*(() if last == NAMES[-1] else ("--until", last)), *(word for name in skip for word in ("--skip", name))]
+    tail += [flag for flag, given in flags if given]
+
+    def keep(state: Mapping[str, Any]) -> None:
+        if invocation.result_file is not None:
+            write_atomically(invocation.result_file, json.dumps({"ok": False, **state}, indent=2) + "\n")
+
+    def deployed() -> Report:
+        from leviathan.deploy.phases import Work  # noqa: PLC0415
+        from leviathan.deploy.run import chosen, deploy  # noqa: PLC0415
+
+        phases = chosen(first, last, skip)
+        site = invocation.load_site().site
+        work = Work(site, os.environ, invocation.console, dry_run, rollback_on_failure)
+        done = deploy(work, phases, go_on=lambda name: command_line(invocation, name, tail), keep=keep)
+        return Report(done.text(), done.data())
+
+    return invocation.finish(deployed)
+
+
+def command_line(invocation: Invocation, phase: str, tail: Sequence[str]) -> str:
+    """The command that goes on from `phase` with the same site and flags."""
+    words = ["leviathan", "deploy", "--from", phase, *tail]
+    for option, value in (("--site", invocation.site_file), ("--result-file", invocation.result_file)):
+        words += [option, str(value)] if value is not None else []
+    for setting in (*invocation.settings, *(f"{key}={value}" for key, value in invocation.named.items())):
+        words += ["--set", setting]
+    return shlex.join(words)
+
+
+command = make_command("deploy", HELP)(deploy_command)

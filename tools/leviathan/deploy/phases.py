@@ -1,0 +1,132 @@
+"""The phases of a deployment, in their order: what each calls, and how its result is summed up.
+
+Modules are imported when their phase begins: none is slow for a phase that is not run.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+from leviathan.deploy.record import State
+from leviathan.errors import ExitCode
+from leviathan.output import Console
+from leviathan.site import Site
+
+
+class Result(Protocol):
+    """What every phase returns."""
+
+    def text(self) -> str:
+        """The result for people."""
+
+    def data(self) -> dict[str, Any]:
+        """The result for programs; `changed`, where it is there, says whether anything is different now."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the phases share: the site, the environment, the console, the flags, and one connection to the cluster."""
+
+    site: Site
+    environ: Mapping[str, str]
+    console: Console
+    dry_run: bool = False
+    rollback_on_failure: bool = False
+
+    @cached_property
+    def cluster(self) -> Any:
+        """The connection, made when the first phase needs it. Errors: ClusterError."""
+        from leviathan.cluster.client import connect  # noqa: PLC0415
+
+        return connect(self.site, self.environ)
+
+
+def preflight(work: Work) -> Result:
+    """Everything that would stop the others, found before anything is changed."""
+    from leviathan.preflight.run import run  # noqa: PLC0415
+
+    found = run(work.site, work.environ, work.console, connecting=lambda: work.cluster)
+    if not found.ok:
+        work.console.say(found.text())
+        raise found.error()
+    return found
+
+
+def push(work: Work) -> Result:
+    """The image into the registry, in a process that lets the chunk under way arrive."""
+    from leviathan.deploy.child import push_guarded  # noqa: PLC0415
+
+    return push_guarded(work.site, work.environ, work.console, dry_run=work.dry_run)
+
+
+def model(work: Work) -> Result:
+    """The download, and the files."""
+    from leviathan.model.run import run  # noqa: PLC0415
+
+    return run(work.site, lambda: work.cluster, work.console)
+
+
+def apply(work: Work) -> Result:
+    """The manifests into the cluster."""
+    from leviathan.cluster.apply import run  # noqa: PLC0415
+
+    return run(work.site, work.cluster, work.console, environ=work.environ, dry_run=work.dry_run)
+
+
+def rollout(work: Work) -> Result:
+    """The pod, until it is ready; where it does not get there, the image that passed last comes back, if asked for."""
+    from leviathan.rollout.wait import RolloutError, run  # noqa: PLC0415
+
+    try:
+        return run(work.site, work.cluster, work.console)
+    except RolloutError:
+        if work.rollback_on_failure:
+            from leviathan.smoke.place import bring_back  # noqa: PLC0415
+
+            work.console.say(f"rollout: {bring_back(work.site, work.cluster, work.console)}")
+        raise
+
+
+def smoke(work: Work) -> Result:
+    """The endpoint's answers."""
+    from leviathan.smoke.smoke import run  # noqa: PLC0415
+
+    return run(
+        work.site,
+        work.environ,
+        work.console,
+        cluster=work.cluster,
+        rollback_on_failure=work.rollback_on_failure,
+    )
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase.
+
+    Arguments: `run`, its function; `code`, the exit status when it fails; `idle`, how it ends when it changed nothing;
+    `line`, which line of its text sums it up; `dry`, whether a dry run has it.
+    """
+
+    run: Callable[[Work], Result]
+    code: ExitCode
+    idle: State = State.PASSED
+    line: int = 0
+    dry: bool = True
+
+    @property
+    def name(self) -> str:
+        """Its name, which is also its command's."""
+        return self.run.__name__
+
+
+PHASES = (
+    Phase(preflight, ExitCode.PREFLIGHT, line=-1),
+    Phase(push, ExitCode.PUSH, State.UNCHANGED, line=1),
+    Phase(model, ExitCode.MODEL, dry=False),
+    Phase(apply, ExitCode.APPLY, State.UNCHANGED, line=-1),
+    Phase(rollout, ExitCode.ROLLOUT, dry=False),
+    Phase(smoke, ExitCode.SMOKE, dry=False),
+)
+NAMES = tuple(phase.name for phase in PHASES)
