@@ -169,7 +169,10 @@ in
     script = ''
       mkdir $out
       digest=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["manifests"][0]["digest"])' ${layout}/index.json)
-      PYTHONPATH=${tools} python3 -m leviathan_image table --budget ${../budget.json} $layers >$out/table.txt
+      PYTHONPATH=${tools} python3 -m leviathan_image table --budget ${../budget.json} $layers >$out/table.txt || {
+        cat $out/table.txt >&2
+        exit 1
+      }
       {
         echo "image   ${settings.image.name}:${settings.image.tag}"
         echo "digest  $digest"

@@ -106,6 +106,15 @@ def test_unchecked_hashes_pass(make_tree: MakeTree) -> None:
     assert _pyc(tree) == []
 
 
+def test_bytecode_in_a_tree_of_its_own(make_tree: MakeTree, tmp_path: Path) -> None:
+    tree = _python_tree(make_tree, py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    (tmp_path / "bytecode" / "lib").mkdir(parents=True)
+    (tree / "lib/__pycache__").rename(tmp_path / "bytecode/lib/__pycache__")
+    findings, _ = check_trees([tree, tmp_path / "bytecode"], ["/nowhere/at/all/"], {}, "t")
+    assert [finding.what for finding in findings if finding.check == "pyc"] == []
+    assert "has no source beside it: nothing loads it" in _pyc(tmp_path / "bytecode")
+
+
 @pytest.mark.parametrize(
     ("mode", "what"),
     [

@@ -1,6 +1,6 @@
 """The hygiene check as a whole: every rule over every entry of every tree, then the exceptions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from leviathan_image.findings import Finding
@@ -21,7 +21,9 @@ def check_trees(
     Arguments: `build_paths`, patterns of paths that no file may name; `exceptions` and the `table` they came from.
     """
     entries = [entry for tree in trees for entry in scan(tree)]
-    findings = [finding for entry in entries for finding in _entry(entry, words.needles(build_paths))]
+    files = {entry.path: entry.source for entry in entries if entry.source is not None}
+    needles = words.needles(build_paths)
+    findings = [finding for entry in entries for finding in _entry(entry, files, needles)]
     shared = duplicates.libraries(entries)
     findings += duplicates.check(shared)
     size = sum(entry.size for entry in entries)
@@ -47,8 +49,8 @@ def check_layers(folders: Iterable[Path]) -> tuple[list[Finding], list[str]]:
     return findings, facts
 
 
-def _entry(entry: Entry, wanted: Sequence[Needle]) -> Iterable[Finding]:
-    yield from words.check(entry, wanted)
+def _entry(entry: Entry, files: Mapping[str, Path], needles: Sequence[Needle]) -> Iterable[Finding]:
+    yield from words.check(entry, needles)
     yield from filenames.check(entry)
-    if entry.source is not None and entry.path.endswith(".pyc"):
-        yield from pyc.check(f"/{entry.path}", entry.source)
+    if entry.path in files and entry.path.endswith(".pyc"):
+        yield from pyc.check(entry.path, files)
