@@ -20,12 +20,15 @@ ROOTS = ("usr/lib/python3.11", "usr/lib/python3/dist-packages", "usr/local/lib/p
 
 
 def sources(trees: list[Path]) -> list[tuple[str, str]]:
-    """(file, its path in the image), sorted by the latter; where two trees hold a file the first wins."""
+    """(file, its path in the image), sorted by the latter; where two trees hold a file the first wins.
+
+    Links are left out: what an absolute one points to lies in another tree.
+    """
     found: dict[str, str] = {}
     for tree in trees:
         for root in ROOTS:
             for path in (tree / root).rglob("*.py"):
-                if path.is_file():
+                if path.is_file() and not path.is_symlink():
                     found.setdefault(str(path.relative_to(tree)), str(path))
     return [(found[place], place) for place in sorted(found)]
 
