@@ -81,7 +81,7 @@ ENDS = (
         r"failed liveness probe",
         "liveness-probe",
         Severity.FATAL,
-        "the engine stopped to answer, so the kubelet ended it{times}",
+        "the engine stopped answering, so the kubelet ended it{times}",
         LOGS,
     ),
     Case(
@@ -89,7 +89,7 @@ ENDS = (
         "port-taken",
         Severity.FATAL,
         "the engine's port {port} is taken in the pod's network{times}",
-        "choose another: --set engine.port=N; with hostNetwork, look at what listens on the node: talosctl -n {address}"
+        "choose another: leviathan apply --set engine.port=N; with hostNetwork, look at what listens on the node: talosctl -n {address}"
         " netstat -l",
     ),
     Case(

@@ -47,7 +47,7 @@ REFUSALS = (
         Severity.FATAL,
         "there is no RuntimeClass {name}",
         "{cluster} get runtimeclass; make the one of the NVIDIA container runtime (handler: nvidia), or name another:"
-        " --set cluster.runtime_class=NAME",
+        " leviathan apply --set cluster.runtime_class=NAME",
     ),
     Case(
         r'serviceaccount "(?P<name>[^"]*)" not found|error looking up service account',

@@ -141,6 +141,8 @@ def line_of(snapshot: Snapshot) -> str:
     text = stage.value
     if stage is Stage.LOADING and snapshot.answer is not None:
         text = load_text(snapshot.answer)
+    elif stage is Stage.READY and not snapshot.ready:
+        text = "ready, waiting for the Deployment to count it"
     elif stage is Stage.OLD_POD:
         text = f"{text}: {', '.join(name_of(each) for each in snapshot.old_pods)}"
     count = int(container_of(pod).get("restartCount", 0)) if pod is not None else 0
