@@ -1,0 +1,95 @@
+"""The lock of the Kubernetes programs: `nix/kubernetes/lock.json`.
+
+It names Debian packages (the Go toolchain, etcd) and the tar of Go modules that `go mod vendor` makes of
+nix/kubernetes/src. The file is its own root: `suite`, `architecture` and the names under `debs` are written by people,
+the rest by `python3 -m leviathan_fetch.go lock`.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leviathan_fetch import apt, jsonfile, packages_list
+from leviathan_fetch.errors import FetchError
+from leviathan_fetch.packages_list import Binary
+from leviathan_fetch.project import Project
+
+SOURCES = ("go.mod", "go.sum", "main.go")
+RELOCK = "PYTHONPATH=tools python3 -m leviathan_fetch.go lock"
+MODULES = ("filename", "sha256", "size", "sources_sha256", "version")
+
+
+@dataclass(frozen=True)
+class GoLock:
+    """The lock: the Debian packages by name, and the modules' tar: its name, hash, size in bytes, Kubernetes' version.
+
+    `sources_sha256` is the hash of the sources that the tar was made from.
+    """
+
+    debs: dict[str, Binary]
+    filename: str
+    sha256: str
+    size: int
+    version: str
+    sources_sha256: str
+
+
+def source_folder(project: Project) -> Path:
+    """Where go.mod, go.sum and the program lie."""
+    return project.root / "nix" / "kubernetes" / "src"
+
+
+def lock_file(project: Project) -> Path:
+    """The lock."""
+    return project.root / "nix" / "kubernetes" / "lock.json"
+
+
+def sources_digest(folder: Path) -> str:
+    """One sha256 over the sources, each by its name, its size and its bytes."""
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        content = (folder / name).read_bytes()
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def kubernetes_version(folder: Path) -> str:
+    """The version of k8s.io/kubernetes that go.mod requires, without the v. Errors: FetchError when there is none."""
+    found = re.search(r"^\s*k8s\.io/kubernetes v(\S+)", (folder / "go.mod").read_text(encoding="utf-8"), re.MULTILINE)
+    if found is None:
+        raise FetchError(f"{folder / 'go.mod'} does not require k8s.io/kubernetes", "restore it from the repository")
+    return found[1]
+
+
+def read(project: Project) -> GoLock:
+    """The lock, checked. Errors: FetchError naming the key that is missing, or that the lock is stale."""
+    path = lock_file(project)
+    value = jsonfile.read_object(path, f"restore it with: git checkout {path}")
+    modules = value.get("modules", {})
+    for key in MODULES:
+        if key not in modules:
+            raise FetchError(f"{path}: modules has no {key}", RELOCK)
+    try:
+        debs = {name: Binary(package=name, **entry) for name, entry in value["debs"].items()}
+    except (KeyError, TypeError) as error:
+        raise FetchError(f"{path}: debs: {error}", RELOCK) from None
+    lock = GoLock(debs=debs, **{key: modules[key] for key in MODULES})
+    if lock.sources_sha256 != sources_digest(source_folder(project)):
+        raise FetchError(f"{path} is of other sources than {source_folder(project)}", RELOCK)
+    return lock
+
+
+def locked_debs(project: Project, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
+    """The lock's Debian packages as the host's mirrors offer them now. Errors: FetchError when apt fails."""
+    value = jsonfile.read_object(lock_file(project), "restore it from the repository")
+    say("lock: reading Debian's package lists")
+    private = apt.prepare(project.state / "apt-go", (value["suite"],), value["architecture"])
+    private.update()
+    names = sorted(value["debs"])
+    wanted = {item for item in private.solve(names) if item[0] in names}
+    lists = ((suite, private.read_list(file)) for suite, file in private.package_lists())
+    found = packages_list.find(lists, wanted)
+    return {name: {key: item for key, item in vars(found[name]).items() if key != "package"} for name in names}
