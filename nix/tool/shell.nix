@@ -13,6 +13,13 @@ let
     module = "leviathan";
   };
 
+  deploy = tool.mkPoetryApplication {
+    name = "leviathan-deploy";
+    python = runtime;
+    module = "leviathan";
+    arguments = "deploy";
+  };
+
   # ruff formats the Python; neither Debian nor PyPI has a formatter for Nix.
   format = runInRootfs {
     name = "leviathan-format";
@@ -30,9 +37,15 @@ in
 {
   inherit leviathan;
 
-  apps.leviathan = {
-    type = "app";
-    program = "${leviathan}/bin/leviathan";
+  apps = {
+    leviathan = {
+      type = "app";
+      program = "${leviathan}/bin/leviathan";
+    };
+    deploy = {
+      type = "app";
+      program = "${deploy}/bin/leviathan-deploy";
+    };
   };
 
   formatter = format;
