@@ -91,7 +91,7 @@ def test_capabilities_and_users(bench: Bench) -> None:
     show = (
         "sh",
         "-c",
-        "id -u; id -g; grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status | cut -f2; mount -t tmpfs x /tmp",
+        "exec 2>&1; id -u; id -g; grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status | cut -f2;mount -t tmpfs x /tmp",
     )
     _ending, plain = bench.run(*show)
     assert plain[:4] == ["0", "0", "00000000a80425fb", "00000000a80425fb"]
