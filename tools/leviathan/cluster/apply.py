@@ -1,0 +1,159 @@
+"""Brings the manifests into the cluster by server-side apply, and prunes what they had and have no more."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from leviathan.cluster.client import Cluster, ClusterError, exits
+from leviathan.cluster.kinds import is_ours, path_of, title
+from leviathan.cluster.look import Change, Conflict, Step, look, refuse_conflicts
+from leviathan.cluster.podcheck import check_pod, leftovers
+from leviathan.cluster.prune import labelled, stale
+from leviathan.errors import ExitCode
+from leviathan.manifest_files import Object
+from leviathan.output import Console
+from leviathan.policy import ENFORCE
+from leviathan.render import render
+from leviathan.site import Site
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened (in a dry run: would happen) to one object; `note` says more, or is empty."""
+
+    title: str
+    change: Change
+    note: str = ""
+
+    def data(self) -> dict[str, str]:
+        """The outcome for programs."""
+        return {"object": self.title, "change": self.change.value, "note": self.note}
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The result of an apply; `overruled` are the conflicts that were decided for us by --force-conflicts."""
+
+    image: str
+    namespace: str
+    outcomes: tuple[Outcome, ...]
+    warnings: tuple[str, ...] = ()
+    overruled: tuple[Conflict, ...] = field(default=())
+    dry_run: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether the cluster is (would be) different from before."""
+        return any(each.change is not Change.UNCHANGED for each in self.outcomes)
+
+    def text(self) -> str:
+        """One line for each object, and one for all."""
+        would = "would be " if self.dry_run else ""
+        lines = [
+            f"{each.title} {would if each.change is not Change.UNCHANGED else ''}{each.change.value}"
+            f"{f' ({each.note})' if each.note else ''}"
+            for each in self.outcomes
+        ]
+        last = f"{self.image} in {self.namespace}"
+        return "\n".join([*lines, last if self.changed else f"nothing to do: {len(self.outcomes)} objects, {last}"])
+
+    def data(self) -> dict[str, Any]:
+        """The result for programs."""
+        return {
+            "image": self.image,
+            "namespace": self.namespace,
+            "changed": self.changed,
+            "dry_run": self.dry_run,
+            "objects": [
+                {"object": each.title, "change": each.change.value, "note": each.note} for each in self.outcomes
+            ],
+            "overruled": [each.data() for each in self.overruled],
+            "warnings": list(self.warnings),
+        }
+
+
+def run(
+    site: Site,
+    cluster: Cluster,
+    console: Console,
+    *,
+    environ: Mapping[str, str],
+    force_conflicts: bool = False,
+    prune: bool = True,
+    dry_run: bool = False,
+) -> Applied:
+    """Apply the site's manifests: look at all objects first, then write what differs, then prune.
+
+    Arguments: `environ`, for the manifests' folder; `force_conflicts`, take fields over from other managers; `prune`,
+    delete what carries our label and is not rendered; `dry_run`, let the server check everything and change nothing.
+    Errors: ClusterError (exit status APPLY), LayoutError, RenderError.
+    """
+    rendered = render(site, environ)
+    with exits(ExitCode.APPLY):
+        steps = look(cluster, rendered.objects)
+        if not force_conflicts:
+            refuse_conflicts(steps)
+        overruled = tuple(each for step in steps for each in step.conflicts)
+        for each in overruled:
+            console.say(f"taken over from {each.manager}: {each.text()}")
+        namespace = site.cluster.namespace
+        old = stale(labelled(cluster, namespace, console.say), rendered.objects) if prune else []
+        _write(cluster, console, steps, force_conflicts=force_conflicts, dry_run=dry_run)
+        for gone in old:
+            if not dry_run:
+                cluster.delete(path_of(gone), propagationPolicy="Background")
+        _leftovers(cluster, console, steps)
+    outcomes = [Outcome(each.title, each.change, _note(each)) for each in steps]
+    outcomes += [Outcome(title(each), Change.PRUNED, "carries our label, and is not in the manifests") for each in old]
+    warnings = _warn(cluster, console, rendered.objects)
+    return Applied(rendered.image, namespace, tuple(outcomes), warnings, overruled, dry_run)
+
+
+def _write(cluster: Cluster, console: Console, steps: Sequence[Step], *, force_conflicts: bool, dry_run: bool) -> None:
+    """Apply what differs, each before what needs it; before the Deployment its pod is checked."""
+    done: list[str] = []
+    fresh = any(each.change is not Change.UNCHANGED for each in steps if each.wanted["kind"] == "Namespace")
+    for step in steps:
+        if step.change is Change.UNCHANGED:
+            continue
+        try:
+            if step.wanted["kind"] == "Deployment" and not (dry_run and fresh) and not check_pod(cluster, step.wanted):
+                console.debug("whether the cluster lets the pod in could not be asked")
+            if not dry_run:
+                cluster.apply(path_of(step.wanted), step.wanted, force=force_conflicts)
+        except ClusterError:
+            if done:
+                console.say(f"applied before it failed: {', '.join(done)}; the rest is as it was")
+            raise
+        done.append(step.title)
+
+
+def _leftovers(cluster: Cluster, console: Console, steps: Sequence[Step]) -> None:
+    for step in steps:
+        if step.wanted["kind"] == "Deployment" and step.result is not None:
+            name, space = step.wanted["metadata"]["name"], step.wanted["metadata"]["namespace"]
+            for line in leftovers(cluster, step.wanted, step.result):
+                console.say(
+                    f"warning: {step.title}: {line}; fix: kubectl delete deployment {name} -n {space}, then apply again"
+                )
+
+
+def _note(step: Step) -> str:
+    if step.live is None and step.result is None:
+        return "its namespace is new: not checked by the server"
+    if step.wanted["kind"] == "Namespace" and step.live is not None and not is_ours(step.wanted):
+        return "was there before: it is not ours, and stays when we are deleted"
+    if step.change is Change.CONFIGURED and step.adopts and step.live is not None and step.result is not None:
+        return "fields become ours"
+    return ""
+
+
+def _warn(cluster: Cluster, console: Console, objects: Sequence[Object]) -> tuple[str, ...]:
+    """Say what the server warned of. That the privileged pod breaks `baseline` is what its namespace's label is for."""
+    expected = any(
+        each["kind"] == "Namespace" and each["metadata"]["labels"].get(ENFORCE) == "privileged" for each in objects
+    )
+    for text in cluster.warnings:
+        known = expected and text.startswith("would violate PodSecurity")
+        console.say(f"warning: {text}{' (expected: the namespace lets privileged pods in)' if known else ''}")
+    return cluster.warnings

@@ -1,0 +1,105 @@
+"""Shows what applying would change: the live objects against what a dry run on the server makes of them."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from leviathan.cluster.client import Cluster, exits
+from leviathan.cluster.fields import without_servers
+from leviathan.cluster.kinds import title
+from leviathan.cluster.look import Change, Conflict, Step, look
+from leviathan.cluster.prune import labelled, stale
+from leviathan.errors import ExitCode
+from leviathan.manifest_files import Object, dump
+from leviathan.output import Console
+from leviathan.render import render
+from leviathan.site import Site
+
+#: The exit status of `leviathan diff` when there are differences, as tools that plan changes have it.
+DIFFERENT = 2
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One object that applying would change: `before` and `after` as YAML, empty where there is none."""
+
+    title: str
+    change: Change
+    before: str
+    after: str
+    conflicts: tuple[Conflict, ...] = ()
+    adopts: bool = False
+
+    def text(self) -> str:
+        """A unified diff; a line of words where only the fields' manager changes."""
+        old = f"live/{self.title}" if self.before else "/dev/null"
+        new = f"site/{self.title}" if self.after else "/dev/null"
+        lines = list(
+            difflib.unified_diff(self.before.splitlines(), self.after.splitlines(), old, new, lineterm="", n=3)
+        )
+        return "\n".join(lines) if lines else f"# {self.title}: same values, which become ours"
+
+    def data(self) -> dict[str, Any]:
+        """The difference for programs."""
+        return {
+            "object": self.title,
+            "change": self.change.value,
+            "diff": self.text(),
+            "conflicts": [each.data() for each in self.conflicts],
+        }
+
+
+@dataclass(frozen=True)
+class Differences:
+    """The result of a diff; `looked_at` objects were compared."""
+
+    found: tuple[Difference, ...]
+    looked_at: int
+
+    @property
+    def different(self) -> bool:
+        """Whether applying would change anything."""
+        return bool(self.found)
+
+    def text(self) -> str:
+        """Unified diffs; empty when there is no difference."""
+        return "\n".join(each.text() for each in self.found)
+
+    def data(self) -> dict[str, Any]:
+        """The result for programs."""
+        return {
+            "different": self.different,
+            "looked_at": self.looked_at,
+            "objects": [each.data() for each in self.found],
+        }
+
+
+def run(
+    site: Site, cluster: Cluster, console: Console, *, environ: Mapping[str, str], prune: bool = True
+) -> Differences:
+    """Compare what the site's manifests would make of the cluster with what is there; nothing is changed.
+
+    Fields of other managers that the manifests want otherwise are shown as taken over, and said as conflicts.
+    `managedFields`, `status` and what the server numbers are left out.
+    Errors: ClusterError (exit status APPLY, never 2), LayoutError, RenderError.
+    """
+    rendered = render(site, environ)
+    with exits(ExitCode.APPLY):
+        steps = look(cluster, rendered.objects)
+        found = labelled(cluster, site.cluster.namespace, console.say) if prune else []
+    differences = [_difference(each) for each in steps if each.change is not Change.UNCHANGED]
+    gone = [Difference(title(each), Change.PRUNED, _yaml(each), "") for each in stale(found, rendered.objects)]
+    for conflict in (each for step in steps for each in step.conflicts):
+        console.say(f"conflict: {conflict.text()}")
+    return Differences((*differences, *gone), len(steps) + len(gone))
+
+
+def _difference(step: Step) -> Difference:
+    after = step.result if step.result is not None else step.wanted
+    before = _yaml(step.live) if step.live is not None else ""
+    return Difference(step.title, step.change, before, _yaml(after), step.conflicts, step.adopts)
+
+
+def _yaml(each: Object) -> str:
+    return dump([without_servers(each)])

@@ -1,0 +1,67 @@
+"""The kinds of objects that the manifests have, where the API keeps them, and which of them are ours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from leviathan.errors import RenderError
+from leviathan.manifest_files import Object
+from leviathan.policy import MANAGED
+
+#: Selects what `leviathan` applied.
+SELECTOR = f"{MANAGED[0]}={MANAGED[1]}"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind: `prefix` of its group and version (/api/v1), `plural` in paths, whether it lives in a namespace."""
+
+    name: str
+    prefix: str
+    plural: str
+    namespaced: bool = True
+
+    def collection(self, namespace: str) -> str:
+        """The API path of the kind's objects, in the namespace where it has one."""
+        space = f"/namespaces/{namespace}" if self.namespaced else ""
+        return f"{self.prefix}{space}/{self.plural}"
+
+
+#: In the order in which they are applied. Deleting goes the other way.
+KINDS = (
+    Kind("Namespace", "/api/v1", "namespaces", namespaced=False),
+    Kind("PersistentVolume", "/api/v1", "persistentvolumes", namespaced=False),
+    Kind("PersistentVolumeClaim", "/api/v1", "persistentvolumeclaims"),
+    Kind("Deployment", "/apis/apps/v1", "deployments"),
+    Kind("Service", "/api/v1", "services"),
+)
+
+
+def kind_of(each: Object) -> Kind:
+    """The kind of an object. Errors: RenderError when it is none that is applied."""
+    for kind in KINDS:
+        if kind.name == each["kind"]:
+            return kind
+    raise RenderError(f"no API path is known for the kind {each['kind']}", where="manifests", remedy="add it to KINDS")
+
+
+def path_of(each: Object) -> str:
+    """The API path of an object."""
+    meta = each["metadata"]
+    return f"{kind_of(each).collection(meta.get('namespace', ''))}/{meta['name']}"
+
+
+def title(each: Object) -> str:
+    """An object as lines name it: Kind/name."""
+    return f"{each['kind']}/{each['metadata']['name']}"
+
+
+def is_ours(each: Object) -> bool:
+    """Whether an object carries our label."""
+    labels = each["metadata"].get("labels") or {}
+    return bool(labels.get(MANAGED[0]) == MANAGED[1])
+
+
+def in_order(objects: Sequence[Object]) -> list[Object]:
+    """The objects in the order in which they are applied: the namespace first, what others need before them."""
+    names = [kind.name for kind in KINDS]
+    return sorted(objects, key=lambda each: names.index(kind_of(each).name))

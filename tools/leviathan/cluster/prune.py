@@ -1,0 +1,42 @@
+"""Finds what carries our label and is in the manifests no more."""
+
+from collections.abc import Callable, Sequence
+
+from leviathan.cluster.client import Cluster, ClusterError
+from leviathan.cluster.kinds import KINDS, SELECTOR, Kind, is_ours, path_of
+from leviathan.manifest_files import Object
+
+
+def labelled(cluster: Cluster, namespace: str, say: Callable[[str], None]) -> list[Object]:
+    """Everything of the manifests' kinds that carries our label and belongs to `namespace`, in the order of deleting.
+
+    Of what has no namespace only PersistentVolumes that are claimed from `namespace` are given, and never a Namespace.
+    What may not be listed is said, and left alone.
+    Errors: ClusterError.
+    """
+    found: list[Object] = []
+    for kind in reversed(KINDS):
+        if kind.name == "Namespace":
+            continue
+        try:
+            each = cluster.list(kind.collection(namespace), labelSelector=SELECTOR)
+        except ClusterError as error:
+            if error.status != 403 or kind.namespaced:
+                raise
+            say(f"note: {kind.plural} may not be listed, so none is looked at: {error.why}")
+            continue
+        found += [item for item in each if is_ours(item) and _belongs(kind, item, namespace)]
+    return found
+
+
+def stale(found: Sequence[Object], wanted: Sequence[Object]) -> list[Object]:
+    """Those of `found` that are not among `wanted` and are not already being deleted."""
+    paths = {path_of(each) for each in wanted}
+    return [each for each in found if path_of(each) not in paths and "deletionTimestamp" not in each["metadata"]]
+
+
+def _belongs(kind: Kind, each: Object, namespace: str) -> bool:
+    if kind.namespaced:
+        return True
+    claim = each["spec"].get("claimRef") or {}
+    return bool(claim.get("namespace") == namespace)

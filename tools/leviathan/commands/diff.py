@@ -1,0 +1,58 @@
+"""`leviathan diff`."""
+
+import os
+
+import click
+
+from leviathan.options import Invocation, make_command
+from leviathan.output import Report
+
+HELP = """Show what `apply` would change, as unified diffs of the live objects and what the server would make of them.
+
+Nothing is changed. Status, managedFields and what the server numbers are left out.
+
+\b
+Exit status, only of this command: 0 no difference, 2 differences.
+A usage error is 2 too: it prints nothing to stdout, and with --json "ok": false.
+Whatever else fails keeps its own status (6: the cluster refused).
+
+\b
+Examples:
+  leviathan diff
+  leviathan diff --json | jq -r '.objects[].object'
+  leviathan diff > /dev/null && echo nothing to do
+"""
+
+
+@click.option("--prune/--no-prune", default=True, help="Show what `apply` would prune.")
+@click.option("--context", metavar="NAME", help="Context of the kubeconfig (cluster.context).")
+@click.option("--namespace", metavar="NAME", help="Namespace (cluster.namespace).")
+@click.option("--layout", metavar="FOLDER", help="OCI image layout that the digest is read from (image.layout).")
+@click.option("--digest", metavar="SHA256:...", help="Digest to pin instead of the layout's (image.digest).")
+def diff_command(invocation: Invocation, prune: bool) -> int:
+    """Compare the site's manifests with the cluster."""
+    different = 0
+
+    def compared() -> Report:
+        nonlocal different
+        from leviathan.cluster import diff  # noqa: PLC0415 - the YAML reader is slow to import
+        from leviathan.cluster.client import connect  # noqa: PLC0415
+
+        site = invocation.load_site().site
+        done = diff.run(site, connect(site, os.environ), invocation.console, environ=os.environ, prune=prune)
+        different = diff.DIFFERENT if done.different else 0
+        if not different:
+            invocation.console.say(f"no difference in {done.looked_at} objects")
+        return Report(done.text(), done.data())
+
+    return invocation.finish(compared) or different
+
+
+command = make_command(
+    "diff",
+    HELP,
+    digest="image.digest",
+    layout="image.layout",
+    namespace="cluster.namespace",
+    context="cluster.context",
+)(diff_command)
