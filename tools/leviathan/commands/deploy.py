@@ -65,8 +65,8 @@ def command_line(invocation: Invocation, phase: str, tail: Sequence[str]) -> str
     words = ["leviathan", "deploy", "--from", phase, *tail]
     for option, value in (("--site", invocation.site_file), ("--result-file", invocation.result_file)):
         words += [option, str(value)] if value is not None else []
-    for setting in (*invocation.settings, *(f"{key}={value}" for key, value in invocation.named.items())):
-        words += ["--set", setting]
+    settings = dict(setting.split("=", 1) for setting in invocation.settings) | dict(invocation.named)
+    words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     return shlex.join(words)
 
 

@@ -47,8 +47,11 @@ def preflight(work: Work) -> Result:
     from leviathan.preflight.run import run  # noqa: PLC0415
 
     found = run(work.site, work.environ, work.console, connecting=lambda: work.cluster)
+    for each in found.data()["checks"]:
+        if each["level"] != "ok":
+            fix = f"; fix: {each['fix']}" if each["fix"] else ""
+            work.console.say(f"preflight: {each['level']}: {each['check']}: {each['text']}{fix}")
     if not found.ok:
-        work.console.say(found.text())
         raise found.error()
     return found
 

@@ -36,7 +36,7 @@ class Record:
 
     def line(self) -> str:
         """The phase in one line."""
-        took = f" in {time_text(self.seconds)}" if self.began and self.state is not State.SKIPPED else ""
+        took = f" in {short(self.seconds)}" if self.began and self.state is not State.SKIPPED else ""
         return f"{self.name:<9} {self.state.value}{took}{f': {self.summary}' if self.summary else ''}"
 
     def data(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Deployed:
 
     def text(self) -> str:
         """A line for each phase, and one for all."""
-        took = time_text(self.seconds)
+        took = short(self.seconds)
         if self.dry_run:
             would = [record.name for record in self.records if record.state is State.WOULD]
             last = f"dry run, nothing was changed; {', '.join(would) or 'no phase'} would change something"
@@ -102,6 +102,11 @@ class DeployError(LeviathanError):
             "go_on": self.command,
             **facts(self.records, self.seconds),
         }
+
+
+def short(seconds: float) -> str:
+    """A time, with tenths of a second where it is short."""
+    return f"{seconds:.1f} s" if seconds < 10 else time_text(seconds)
 
 
 def facts(records: Sequence[Record], seconds: float) -> dict[str, Any]:

@@ -63,7 +63,10 @@ def deploy(
                     record, state=state, seconds=seconds, summary=error.what, result=error.report()
                 )
                 took = console.clock() - began
-                failure = DeployError(error, tuple(records.values()), seconds=took, command=go_on(phase.name))
+                # Where an earlier image came back, this one has to be applied again.
+                back = work.rollback_on_failure and phase.code in (ExitCode.ROLLOUT, ExitCode.SMOKE)
+                command = go_on("apply" if back else phase.name)
+                failure = DeployError(error, tuple(records.values()), seconds=took, command=command)
                 raise failure from problem
             record = _done(record, phase, result, console.clock() - started, dry_run=work.dry_run)
             note(record)
@@ -82,7 +85,8 @@ def _done(record: Record, phase: Phase, result: Result, seconds: float, *, dry_r
         state = State.WOULD if dry_run else State.CHANGED
     lines = result.text().splitlines() or [""]
     place = min(phase.line, len(lines) - 1)
-    return replace(record, state=state, seconds=seconds, summary=lines[place].strip(), result=data)
+    summary = lines[place].strip().removeprefix(f"{State.UNCHANGED.value}: ")
+    return replace(record, state=state, seconds=seconds, summary=summary, result=data)
 
 
 def _error(problem: BaseException, phase: Phase) -> LeviathanError:

@@ -1,0 +1,105 @@
+"""Records what a real API server answers to whole deployments, into `deploy/NAME.json` beside this.
+
+    PYTHONPATH=tools:tests/leviathan python tests/leviathan/answers/record_deploy.py KUBECONFIG
+
+KUBECONFIG is that of a control plane without a kubelet for the node talos-u8k-rze, as tests/e2e/control_plane starts
+it; the namespace ai-workloads in it is used up. The registry, the front end and the image are real, the node is played
+by `deploy_stage`. Recorded are preflight, model, apply, rollout and smoke: of a first deployment (`first`), of a
+second one that finds nothing to do (`again`), and of one whose smoke test fails and is rolled back (`taken-back`).
+"""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from deploy_stage import HOST, NODE_PORT, SIZES, PlayedNode, Stage, stage
+from push_support import make_layout
+from record_api import ANSWERS, Recording, recorded
+from rollout_bench import Bench
+
+from leviathan.cluster.client import connect
+from leviathan.deploy.phases import PHASES, Work
+from leviathan.deploy.run import deploy
+from leviathan.errors import LeviathanError
+from leviathan.output import Console
+
+#: What tells one request from another; the rest (versions, times, pages) differs from run to run.
+KEPT = {"watch", "dryRun", "labelSelector", "fieldSelector"}
+
+
+def main(kubeconfig: str) -> None:
+    """Record all."""
+    environ = {**os.environ, "KUBECONFIG": kubeconfig}
+    with tempfile.TemporaryDirectory() as folder, stage(Path(folder)) as first:
+        cluster = connect(first.site, environ)
+        clean(Bench(cluster, first.site))
+        with PlayedNode(cluster, first.site) as node:
+            node.downloaded()
+            for name in ("first", "again"):
+                recording = run(first, environ)
+                save(recording, first, name)
+            layout = make_layout(Path(folder) / "two", SIZES, seed=1)
+            second = replace(first, layout=layout, settings=(*first.settings, f"image.layout={layout.path}"))
+            letters = first.front.letters
+            letters.tokens = unsteady(letters)
+            save(run(second, environ, rollback_on_failure=True), first, "taken-back")
+        clean(Bench(cluster, first.site))
+
+
+def run(what: Stage, environ: dict[str, str], *, rollback_on_failure: bool = False) -> Recording:
+    """Deploy, and give what was asked and answered."""
+    argv = [sys.executable, "-m", "leviathan", "push", *what.arguments]
+    subprocess.run(argv, env={**environ, "XDG_STATE_HOME": str(what.folder / "state")}, check=True)
+    work = Work(what.site, environ, Console(), rollback_on_failure=rollback_on_failure)
+    cluster, recording = recorded(connect(what.site, environ))
+    work.__dict__["cluster"] = cluster
+    try:
+        deploy(work, [phase for phase in PHASES if phase.name != "push"], go_on=lambda name: name)
+    except LeviathanError as error:
+        sys.stderr.write(f"{error.line()}\n")
+    return recording
+
+
+def save(recording: Recording, what: Stage, name: str) -> None:
+    """Write the recording with the registry and the port of every recording."""
+    for each in recording.exchanges:
+        each["query"] = {key: value for key, value in each["query"].items() if key in KEPT}
+        for found in (each["answer"].get("body") or {}, *(each["answer"].get("body") or {}).get("items", [])):
+            found.get("metadata", {}).pop("managedFields", None) if found.get("kind") == "Event" else None
+    text = json.dumps(recording.exchanges, indent=1, ensure_ascii=False)
+    text = text.replace(what.registry.host, HOST).replace(str(what.site.engine.node_port), str(NODE_PORT))
+    path = ANSWERS / "deploy" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")
+    sys.stderr.write(f"{name}: {len(recording.exchanges)} exchanges\n")
+
+
+def unsteady(letters: Any) -> Any:
+    """A model whose second letter differs from answer to answer."""
+    right, turn = letters.tokens, itertools.count()
+
+    def tokens(job: Any) -> Iterator[int]:
+        for place, letter in enumerate(right(job)):
+            yield letters.ids[next(turn) % 26] if place == 1 else letter
+
+    return tokens
+
+
+def clean(bench: Bench) -> None:
+    """Take away what a deployment has made; the namespace as well, so that the next one is new."""
+    bench.clean()
+    space = f"/api/v1/namespaces/{bench.site.cluster.namespace}"
+    if bench.cluster.get(space) is not None:
+        bench.cluster.delete(space)
+        bench.until("the namespace's end", lambda: bench.cluster.get(space) is None, 120)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
