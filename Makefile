@@ -2,7 +2,7 @@
 NIX := scripts/nix
 FETCH := PYTHONPATH=tools python3 -m leviathan_fetch
 
-.PHONY: image check fetch lock lock-check repro bench fmt setup
+.PHONY: image check check-host fetch lock lock-check repro bench fmt setup
 
 image: fetch
 	$(NIX) build .#leviathan-image --out-link result
@@ -11,6 +11,11 @@ image: fetch
 
 check: fetch
 	$(NIX) flake check
+
+# What a build says on a host where something is wrong; calls Nix itself, so it cannot run in the sandbox.
+check-host: fetch
+	$(NIX) build .#leviathan-image --no-link
+	$(NIX) develop -c pytest tests/host
 
 setup:
 	@scripts/setup
