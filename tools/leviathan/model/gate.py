@@ -75,10 +75,10 @@ class _Gate:
         self.cluster = cluster
         self.console = console
         self.pause = pause
-        self.kubectl = cluster.transport.asked("GET", "/").kubectl
         self.model = site.model
         self.namespace = site.model.pod_namespace or site.cluster.namespace
         self.where = f"{self.namespace}/{site.model.pod}"
+        self.kubectl = f"{cluster.transport.asked('GET', '/').kubectl} -n {self.namespace}"
         self.heartbeat_s = site.rollout.heartbeat_s
         quiet_s = float(min(self.heartbeat_s, site.model.idle_s))
         self.log = Log(cluster, self.namespace, site.model.pod, quiet_s=quiet_s)
@@ -197,7 +197,7 @@ class _Gate:
             "the download's pod was deleted before it was done" if gone else "there is no pod that downloads the model",
             where=self.where,
             remedy=f"start it, or name another one (--set model.pod=NAME, --set model.pod_namespace=NAME); what there "
-            f"is: {self.kubectl} -n {self.namespace} get pods. If the model is on the disk: leviathan deploy --from apply",
+            f"is: {self.kubectl} get pods. If the model is on the disk: leviathan deploy --from apply",
         )
 
     def _failed(self, what: str, seen: Seen) -> ModelError:
@@ -207,7 +207,7 @@ class _Gate:
             what,
             where=self.where,
             why=f"{seen.why or seen.state.value}{last}",
-            remedy=f"{self.kubectl} -n {self.namespace} describe pod {self.model.pod}; correct it, start it again, and run "
+            remedy=f"{self.kubectl} describe pod {self.model.pod}; correct it, start it again, and run "
             "leviathan model again",
         )
 
@@ -220,7 +220,7 @@ class _Gate:
             "the download hangs",
             where=self.where,
             why=f"nothing new in its log for {time_text(self.model.idle_s)}{state}{f' ({why})' if why else ''}{last}",
-            remedy=f"{self.kubectl} -n {self.namespace} logs {self.model.pod} --tail=50; if it works in silence, wait longer: "
+            remedy=f"{self.kubectl} logs {self.model.pod} --tail=50; if it works in silence, wait longer: "
             "--set model.idle_s=SECONDS",
         )
 

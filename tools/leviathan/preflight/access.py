@@ -93,6 +93,9 @@ def wanted(site: Site, objects: Iterable[Object], *, namespace_is_there: bool) -
     found.append(Right("get", "", "pods/log", space, "rollout"))
     for group, resource in (("apps", "replicasets"), ("", "events"), ("", "services")):
         found += [Right(verb, group, resource, space, "rollout", needed=False) for verb in ("list", "watch")]
+    found += [Right(verb, "", "nodes", "", "rollout", needed=False) for verb in ("list", "watch")]
+    found.append(Right("get", "", "pods/proxy", space, "rollout", needed=False))
+    found.append(Right("create", "", "pods", space, "apply", needed=False))
     found.append(Right("list", "apps", "replicasets", space, "rollback", needed=False))
     found += [Right("get", "", "pods", download, "model"), Right("get", "", "pods/log", download, "model")]
     if site.model.manifest:

@@ -77,7 +77,7 @@ class Facts:
         try:
             self.version()
         except (ClusterError, NotAsked):
-            raise NotAsked("the API server does not answer") from None
+            raise NotAsked("the API server cannot be asked") from None
         return self.connection
 
     def get(self, path: str) -> Object | None:

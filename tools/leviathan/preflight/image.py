@@ -1,9 +1,12 @@
 """The image and the registry: the layout is whole, the registry takes uploads, the node's CPU can run a build in it."""
 
 import dataclasses
+import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from leviathan.errors import LayoutError
 from leviathan.oci.layout import Image, load_image
@@ -12,10 +15,18 @@ from leviathan.preflight.finding import Finding, NotAsked, ok, problem, warning
 from leviathan.preflight.march import choose
 from leviathan.progress import size_text
 
+if TYPE_CHECKING:
+    import httpx
+
+    from leviathan.registry.client import Client
+
 #: The image's label with its builds for CPUs, best first.
 MARCH = "leviathan.cpu.march"
 #: Seconds for an answer of the registry, and failures in a row that are forgiven.
 TIMEOUT_S, RETRIES = 15, 1
+#: A digest that `{}` does not have (it is that of no byte at all), and the statuses that refuse it for what it is.
+NOT_ITS_DIGEST = f"sha256:{hashlib.sha256(b'').hexdigest()}"
+REFUSED, REFUSAL = frozenset({400, 422}), re.compile("manifest|digest", re.I)
 
 
 def image(facts: Facts) -> Iterator[Finding]:
@@ -29,25 +40,55 @@ def image(facts: Facts) -> Iterator[Finding]:
 
 
 def registry(facts: Facts) -> Iterator[Finding]:
-    """The registry is reached and takes uploads: one is begun and given up again, no byte is sent."""
+    """The registry is reached and takes pushes: it is sent a manifest that no registry may store.
+
+    What it refuses as wrong it would have taken had it been right; a registry that only reads, or does not let us
+    write, refuses earlier and for another reason. Nothing is left behind. An upload that is begun and given up is not
+    as clean: Debian's docker-registry keeps the state of its hash for ever.
+    """
     from leviathan.push import Around, connect  # noqa: PLC0415 - the HTTP client is slow to import
+    from leviathan.registry.transport import error_text  # noqa: PLC0415
 
     site = facts.site
     hasty = dataclasses.replace(site.push, retries=RETRIES, timeout_s=min(site.push.timeout_s, TIMEOUT_S))
     client = connect(dataclasses.replace(site, push=hasty), Around(facts.environ, facts.console))
     try:
-        begun = client.start()
-        client.cancel(begun.location)
-        left = client.status(begun.location)
+        answer = _refusal(client)
     finally:
         client.transport.close()
-    if left is not None:
+    if answer.status_code in REFUSED and REFUSAL.search(error_text(answer)):
+        yield ok(f"{client.base} takes pushes")
+    elif answer.is_success:
         yield warning(
-            f"{client.base} takes uploads, but does not give one up: an empty one stays until the registry cleans up",
-            "allow DELETE on uploads in the registry's proxy, if there is one",
+            f"{client.base} has stored a manifest under a digest that is not its own: it checks nothing",
+            f"curl -X DELETE {client.base}/manifests/{NOT_ITS_DIGEST}, and another registry",
         )
     else:
-        yield ok(f"{client.base} takes uploads")
+        raise client.refused("take a push", answer)
+
+
+def _refusal(client: "Client") -> "httpx.Response":
+    """The registry's answer to an empty manifest under a digest that is not its own. Errors: RegistryError."""
+    from leviathan.registry.auth import scope  # noqa: PLC0415 - as above
+    from leviathan.registry.retry import PASSING  # noqa: PLC0415
+    from leviathan.registry.transport import Broken, error_text  # noqa: PLC0415
+
+    attempts = client.attempts("see whether it takes a push")
+    while True:
+        try:
+            answer = client.transport.request(
+                "PUT",
+                f"{client.base}/manifests/{NOT_ITS_DIGEST}",
+                scopes=(scope(client.repository, push=True),),
+                headers={"Content-Type": "application/vnd.oci.image.manifest.v1+json"},
+                body=lambda: (b"{}",),
+            )
+        except Broken as error:
+            attempts.failed(f"connection lost ({error})")
+            continue
+        if answer.status_code not in PASSING:
+            return answer
+        attempts.failed(f"the registry answered {answer.status_code} {error_text(answer)}")
 
 
 def march(facts: Facts) -> Iterator[Finding]:

@@ -1,7 +1,6 @@
 """Where the objects go: the namespace and its Pod Security, the NodePort, the names."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from leviathan.cluster.client import ClusterError
 from leviathan.cluster.kinds import is_ours, path_of, title
@@ -113,9 +112,9 @@ def _in_the_way(wanted: Object, live: Object) -> Finding | None:
     return None
 
 
-def _selector(deployment: Object) -> dict[str, Any]:
-    found: dict[str, Any] = deployment["spec"]["selector"].get("matchLabels") or {}
-    return found
+def _selector(deployment: Object) -> str:
+    labels = deployment["spec"]["selector"].get("matchLabels") or {}
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
 def _managers(each: Object) -> str:

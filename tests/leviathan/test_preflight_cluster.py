@@ -1,0 +1,276 @@
+"""preflight against recorded answers of a real API server: what it finds, that it only reads, each check for itself."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+from preflight_site import DIFFERENCES, scene_site
+from push_support import Talk
+from replay_api import ANSWERS, Answer, Asked, ReplayApi, read_recording
+
+from leviathan.cluster.client import Cluster, Patience, connect
+from leviathan.cluster.kinds import path_of
+from leviathan.output import Console
+from leviathan.preflight.access import REVIEWS, WHO, wanted
+from leviathan.preflight.api import NEWEST, OLDEST
+from leviathan.preflight.facts import Facts
+from leviathan.preflight.finding import Finding, Level, NotAsked, ok
+from leviathan.preflight.run import CHECKS, ask, run
+from leviathan.render import render
+from leviathan.rollout.reader import collections
+from leviathan.site import Site
+
+#: Checks that ask the cluster and need no image.
+ASKING = [name for name in CHECKS if name not in ("image", "registry", "march")]
+HASTY = Patience(first_s=0.2, again_s=0.2, request_s=5, connect_s=2, pause_s=0.05)
+
+
+class Replay(ReplayApi):
+    """Answers a request that has a body by the recorded one with the same body: reviews come in any order."""
+
+    def answer(self, asked: Asked) -> Answer:
+        if asked.body is not None:
+            for each in self.exchanges:
+                if (each.method, each.path, each.sent) == (asked.method, asked.path, asked.body):
+                    self.asked.append(asked)
+                    return each.answer
+        return super().answer(asked)
+
+
+@contextmanager
+def replayed(scene: str) -> Iterator[Replay]:
+    server = Replay(read_recording(ANSWERS / f"preflight/{scene}.json"))
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def facts_of(site: Site, server: ReplayApi, folder: Path) -> Facts:
+    def connecting() -> Cluster:
+        cluster = connect(site, {"KUBECONFIG": str(server.kubeconfig(folder))})
+        cluster.transport.patience = HASTY
+        return cluster
+
+    return Facts(site, {}, Console(Talk()), connect=connecting)
+
+
+def findings(facts: Facts) -> dict[str, list[Finding]]:
+    return {name: ask(CHECKS[name], facts) for name in ASKING}
+
+
+def table(found: dict[str, list[Finding]], server: ReplayApi) -> str:
+    lines = []
+    for name, each in ((name, each) for name, several in found.items() for each in several):
+        lines += [f"{each.level.value} {name}: {each.text}"] + ([f"    fix: {each.fix}"] if each.fix else [])
+    return "\n".join(lines).replace(server.address, "SERVER") + "\n"
+
+
+@pytest.mark.parametrize("scene", DIFFERENCES)
+def test_what_is_found(scene: str, tmp_path: Path, golden: Callable[[str, str], None]) -> None:
+    with replayed(scene) as server:
+        found = findings(facts_of(scene_site(scene), server, tmp_path))
+        assert not server.unexpected, [(each.line, each.query) for each in server.unexpected]
+        golden(f"preflight-{scene}.txt", table(found, server))
+
+
+@pytest.mark.parametrize("scene", DIFFERENCES)
+def test_nothing_is_changed_and_nothing_asked_twice(scene: str, tmp_path: Path) -> None:
+    with replayed(scene) as server:
+        findings(facts_of(scene_site(scene), server, tmp_path))
+        posts = [each for each in server.asked if each.method != "GET"]
+        gets = [(each.path, json.dumps(each.query)) for each in server.asked if each.method == "GET"]
+    assert {(each.method, each.path) for each in posts} <= {("POST", REVIEWS), ("POST", WHO)}
+    assert bool(posts) == (scene != "wrong")
+    assert len(gets) == len(set(gets))
+
+
+def test_every_problem_has_a_fix() -> None:
+    count = 0
+    for scene in DIFFERENCES:
+        lines = (Path(__file__).with_name("goldens") / f"preflight-{scene}.txt").read_text().splitlines()
+        for line, after in zip(lines, [*lines[1:], ""], strict=True):
+            if line.startswith("problem"):
+                assert after.startswith("    fix: "), line
+                count += 1
+    assert count > 15
+
+
+@pytest.mark.parametrize(("scene", "status"), [("taken", 500), ("fine", 403), ("fine", 404)])
+def test_a_check_that_cannot_be_made_hides_no_other(scene: str, status: int, tmp_path: Path) -> None:
+    """Each path in turn fails; every check that does not ask for it finds the same as before."""
+    with replayed(scene) as server:
+        before = findings(facts_of(scene_site(scene), server, tmp_path))
+        paths = sorted({each.path for each in server.exchanges} - {"/version"})
+        exchanges = list(server.exchanges)
+        assert len(paths) >= 8
+        for path in paths:
+            reason = {"kind": "Status", "status": "Failure", "message": f"{path} is broken", "code": status}
+            server.exchanges = [each for each in exchanges if each.path != path]
+            for method in ("GET", "POST"):
+                server.add(method, path, Answer(status, reason))
+            now = findings(facts_of(scene_site(scene), server, tmp_path))
+            assert now.keys() == before.keys()
+            changed = {name for name in now if now[name] != before[name]}
+            assert changed <= ASKED_BY.get(path.rsplit("/", 1)[-1], set()), path
+            assert all(now.values())
+
+
+#: The last step of a path → the checks that use it.
+ASKED_BY = {
+    "talos-u8k-rze": {"node", "gpus", "cpu", "memory", "runtime-class", "plan"},
+    "pods": {"gpus", "cpu", "memory"},
+    "nvidia": {"runtime-class"},
+    "lab-fine": {"namespace", "permission"},
+    "lab-taken": {"namespace", "permission"},
+    "services": {"node-port"},
+    "cortex-leviathan": {"names"},
+    "leviathan-inference": {"names"},
+    "selfsubjectaccessreviews": {"permission"},
+    "selfsubjectreviews": {"permission"},
+}
+
+
+def test_a_forbidden_question_is_a_warning_and_a_broken_one_a_problem(tmp_path: Path) -> None:
+    for status, level in ((403, Level.WARNING), (500, Level.PROBLEM)):
+        with replayed("fine") as server:
+            server.exchanges = [each for each in server.exchanges if each.path != "/api/v1/services"]
+            server.add("GET", "/api/v1/services", Answer(status, {"kind": "Status", "message": "no"}))
+            facts = facts_of(scene_site("fine"), server, tmp_path)
+            [found] = ask(CHECKS["node-port"], facts)
+            assert found.level is level
+
+
+def test_no_server_is_one_problem(tmp_path: Path) -> None:
+    with replayed("fine") as server:
+        kubeconfig = server.kubeconfig(tmp_path)
+    site = scene_site("fine")  # the server is gone
+
+    def connecting() -> Cluster:
+        cluster = connect(site, {"KUBECONFIG": str(kubeconfig)})
+        cluster.transport.patience = HASTY
+        return cluster
+
+    found = {name: ask(CHECKS[name], Facts(site, {}, Console(Talk()), connect=connecting)) for name in ASKING}
+    assert [each.level for each in found["kubeconfig"]] == [Level.OK]
+    [api] = found["api"]
+    assert api.level is Level.PROBLEM
+    assert "not reached" in api.text
+    assert "get --raw /readyz" in api.fix
+    others = [each for name in ASKING[2:-1] for each in found[name]]
+    assert {each.text for each in others} == {"not known: the API server cannot be asked"}
+    assert found["plan"][0].level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("content", "context", "words"),
+    [
+        (None, "", "there is no kubeconfig"),
+        ("{", "", "the kubeconfig cannot be used"),
+        ('{"contexts": [], "clusters": []}', "", "no current context"),
+        ('{"contexts": [{"name": "a", "context": {}}], "current-context": "a"}', "b", "no context b"),
+    ],
+)
+def test_a_wrong_kubeconfig_is_one_problem(content: str | None, context: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    if content is not None:
+        path.write_text(content)
+    site = scene_site("fine", cluster__context=context)
+    facts = Facts(site, {}, Console(Talk()), connect=lambda: connect(site, {"KUBECONFIG": str(path)}))
+    found = {name: ask(CHECKS[name], facts) for name in ASKING}
+    [kubeconfig], [api] = found["kubeconfig"], found["api"]
+    assert kubeconfig.level is Level.PROBLEM
+    assert words in kubeconfig.text
+    assert kubeconfig.fix
+    assert api.text == "not known: there is no connection"
+    assert sum(each.level is Level.PROBLEM for several in found.values() for each in several) == 1
+
+
+def test_the_version_span_is_that_of_the_schemas() -> None:
+    """The manifests are held to these schemas, so these versions are supported, and no others."""
+    folder = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
+    versions = {tuple(map(int, name.name[1:].split(".")[:2])) for name in folder.iterdir()}
+    assert (min(versions), max(versions)) == (OLDEST, NEWEST)
+
+
+@pytest.mark.parametrize(
+    ("version", "level", "words"),
+    [
+        ("v1.25.0", Level.OK, "v1.25.0"),
+        ("v1.37.9+k3s1", Level.OK, "v1.37.9"),
+        ("v1.24.17", Level.PROBLEM, "too old"),
+        ("v1.38.0", Level.WARNING, "newer than what was tried"),
+        ("v2.0.0", Level.WARNING, "newer than what was tried"),
+        ("devel", Level.WARNING, "no version"),
+    ],
+)
+def test_versions(version: str, level: Level, words: str, tmp_path: Path) -> None:
+    with replayed("fine") as server:
+        server.exchanges = []
+        server.add("GET", "/version", Answer(200, {"gitVersion": version}))
+        [found] = ask(CHECKS["api"], facts_of(scene_site("fine"), server, tmp_path))
+        assert found.level is level
+        assert words in found.text
+
+
+def test_the_rights_cover_what_the_rollout_asks() -> None:
+    """Every collection that `rollout` reads, and its log and /health, are among the rights asked for in advance."""
+    site = scene_site("fine")
+    rights = {(each.verb, each.resource, each.namespace) for each in wanted(site, (), namespace_is_there=True)}
+    pod = "/api/v1/namespaces/lab-fine/pods/x"
+    asked = {right_of(path, {}) for path in (f"{pod}/log", f"{pod}/proxy/health")}
+    for path, _ in collections(site).values():
+        asked |= {right_of(path, {}), right_of(path, {"watch": "true"})}
+    assert len(asked) == 14
+    assert asked <= rights
+
+
+@pytest.mark.parametrize("scene", ["fine", "unprivileged"])
+def test_the_rights_cover_what_apply_sends(scene: str) -> None:
+    site = scene_site(scene)
+    objects = render(site, {}).objects
+    for there in (True, False):
+        rights = {
+            (each.verb, each.resource, each.namespace) for each in wanted(site, objects, namespace_is_there=there)
+        }
+        for each in objects:
+            _, resource, space = right_of(path_of(each), {})
+            verbs = {verb for verb, of, where in rights if (of, where) == (resource, space)}
+            assert {"get", "patch"} <= verbs
+            assert ("create" in verbs) == (each["kind"] != "Namespace" or not there)
+
+
+def right_of(path: str, query: dict[str, str]) -> tuple[str, str, str]:
+    """The verb, resource and namespace that the API server makes of a GET. Source: Kubernetes, "Request verbs"."""
+    steps = path.split("/")[3 if path.startswith("/api/") else 4 :]
+    space = steps[1] if steps[0] == "namespaces" and len(steps) > 2 else ""
+    steps = steps[2:] if space else steps
+    resource = steps[0] + (f"/{steps[2]}" if len(steps) > 2 else "")
+    verb = "watch" if query.get("watch") else "get" if len(steps) > 1 else "list"
+    return verb, resource, space
+
+
+def test_a_failing_check_is_a_finding_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(facts: Facts) -> Iterator[Finding]:
+        yield ok("first")
+        raise ZeroDivisionError("a slip")
+
+    def waits(facts: Facts) -> Iterator[Finding]:
+        raise NotAsked("the moon is away")
+
+    monkeypatch.setattr("leviathan.preflight.run.CHECKS", {"a": breaks, "b": waits, "c": lambda facts: [ok("c")]})
+    with replayed("fine") as server:
+        done = run(scene_site("fine"), {"KUBECONFIG": str(server.kubeconfig(tmp_path))}, Console(Talk()))
+    assert [(each.check, each.finding.level.value) for each in done.found] == [
+        ("a", "ok"),
+        ("a", "problem"),
+        ("b", "warning"),
+        ("c", "ok"),
+    ]
+    assert "this check failed: ZeroDivisionError: a slip" in done.text()
+    assert done.text().endswith("1 problem, 1 warning, 2 ok")
+    assert not done.ok
+    assert done.error().exit_code == 3

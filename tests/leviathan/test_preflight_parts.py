@@ -1,0 +1,428 @@
+"""preflight's parts: what is free on a node, tolerations, CPU builds, the registry, the plan, the command."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_registry import Fault, FaultRegistry
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from push_support import REPOSITORY, TAG, TOOLS, Talk, make_layout, make_site, real_registry
+
+from leviathan.cluster.client import Cluster, ClusterError
+from leviathan.errors import LayoutError
+from leviathan.model.manifest import Manifest, ModelFile
+from leviathan.oci.layout import load_image
+from leviathan.output import Console
+from leviathan.plan import load_model, write_header
+from leviathan.preflight.amounts import allocatable, amount, requested
+from leviathan.preflight.facts import Facts
+from leviathan.preflight.finding import Finding, Level
+from leviathan.preflight.image import MARCH, labels_of
+from leviathan.preflight.march import DECIDING, PREFIX, choose
+from leviathan.preflight.node import tolerates
+from leviathan.preflight.run import CHECKS, ask, run, with_context
+from leviathan.preflight.space import node_ports
+from leviathan.push import Around, connect
+from leviathan.site import Site
+
+ROOT = Path(__file__).parents[2]
+TABLE = json.loads((ROOT / "nix/ktransformers/march.json").read_text())
+GIB = 1 << 30
+
+
+def no_cluster() -> Cluster:
+    raise ClusterError("there is no kubeconfig", reason="NoKubeconfig", remedy="set KUBECONFIG")
+
+
+def look(check: str, site: Site, home: Path, **more: Any) -> list[Finding]:
+    """What one check finds where there is no cluster."""
+    facts = Facts(site, {"HOME": str(home)}, Console(Talk()), connect=no_cluster, **more)
+    return ask(CHECKS[check], facts)
+
+
+# --- amounts
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2", 2),
+        ("500m", Fraction(1, 2)),
+        ("384Gi", 384 * GIB),
+        ("395137Mi", 395137 << 20),
+        ("128974848000m", 128974848),
+        ("100n", Fraction(1, 10**7)),
+        ("5u", Fraction(1, 200000)),
+        ("1E", 10**18),
+        ("2Ei", 2**61),
+        ("1e3", 1000),
+        ("12E2", 1200),
+        ("1.5e-1", Fraction(3, 20)),
+        ("-1", -1),
+        ("+.5", Fraction(1, 2)),
+        (3, 3),
+    ],
+)
+def test_amounts_as_the_api_writes_them(text: str | int, value: Fraction | int) -> None:
+    assert amount(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "Gi", "1KB", "1 Gi", "1ee3", "x"])
+def test_no_amount(text: str) -> None:
+    with pytest.raises(ValueError, match="no Kubernetes quantity"):
+        amount(text)
+
+
+@settings(deadline=None)
+@given(st.fractions(min_value=0, max_value=10**6, max_denominator=1000))
+def test_millis_read_back(value: Fraction) -> None:
+    whole = round(value * 1000)
+    assert amount(f"{whole}m") == Fraction(whole, 1000)
+
+
+def pod(*containers: str, first: tuple[tuple[str, str], ...] = (), **spec: Any) -> dict[str, Any]:
+    """A pod whose containers ask for this much CPU; `first` are init containers: (CPU, restartPolicy)."""
+    started = [{"resources": {"requests": {"cpu": cpu}}, "restartPolicy": policy} for cpu, policy in first]
+    running: list[dict[str, Any]] = [{"resources": {"requests": {"cpu": cpu}}} if cpu else {} for cpu in containers]
+    return {"spec": {"containers": running, "initContainers": started, **spec}}
+
+
+@pytest.mark.parametrize(
+    ("given", "cpu"),
+    [
+        (pod("1", "500m"), "1500m"),
+        (pod("1", ""), "1"),
+        (pod("1", "1", first=(("3", ""),)), "3"),
+        (pod("1", first=(("3", ""), ("2", ""))), "3"),
+        # A sidecar runs beside everything that comes after it.
+        (pod("1", first=(("2", "Always"),)), "3"),
+        (pod("1", first=(("2", "Always"), ("5", ""))), "7"),
+        (pod("1", first=(("5", ""), ("2", "Always"))), "5"),
+        (pod("1", overhead={"cpu": "250m"}), "1250m"),
+        (pod("1", "1", resources={"requests": {"cpu": "5"}}), "5"),
+        (pod(""), "0"),
+    ],
+)
+def test_what_a_pod_asks_for(given: dict[str, Any], cpu: str) -> None:
+    assert requested(given, "cpu") == amount(cpu)
+    assert requested(given, "nvidia.com/gpu") == 0
+
+
+def test_what_a_node_does_not_offer_is_told_from_none() -> None:
+    node = {"status": {"allocatable": {"nvidia.com/gpu": "0"}}}
+    assert allocatable(node, "nvidia.com/gpu") == 0
+    assert allocatable(node, "amd.com/gpu") is None
+
+
+# --- node
+
+
+TAINT = {"key": "k", "value": "v", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("toleration", "covers"),
+    [
+        ({"key": "k", "operator": "Exists", "effect": "NoSchedule"}, True),
+        ({"key": "k", "operator": "Exists"}, True),
+        ({"key": "k", "value": "v"}, True),
+        ({"key": "k", "value": "w"}, False),
+        ({"key": "k", "operator": "Exists", "effect": "NoExecute"}, False),
+        ({"key": "j", "operator": "Exists"}, False),
+        ({"operator": "Exists"}, True),
+        ({}, False),
+    ],
+)
+def test_tolerations(toleration: dict[str, str], covers: bool) -> None:
+    assert tolerates(toleration, TAINT) is covers
+
+
+def test_all_ports_of_a_service_count() -> None:
+    spec = {"ports": [{"port": 1, "nodePort": 30001}, {"port": 2}], "healthCheckNodePort": 30002}
+    assert node_ports({"spec": spec}) == [30001, 30002]
+    assert node_ports({"spec": {"ports": None}}) == []
+
+
+# --- march
+
+#: Flags of /proc/cpuinfo → names of NFD (github.com/klauspost/cpuid), those that decide.
+NFD = {
+    **{flag: flag.upper() for flag in ("avx", "avx2", "gfni", "vaes", "vpclmulqdq")},
+    **{f"avx512{part}": f"AVX512{part.upper()}" for part in ("f", "bw", "cd", "dq", "vl", "ifma", "vbmi")},
+    **{
+        f"avx512_{part}": f"AVX512{part.upper()}"
+        for part in ("bf16", "bitalg", "vbmi2", "vnni", "vpopcntdq", "vp2intersect", "fp16")
+    },
+    "avx_vnni": "AVXVNNI",
+    "fma": "FMA3",
+}
+
+
+def flags(build: str) -> set[str]:
+    entry = TABLE[build]
+    return set(entry["adds"]) | (flags(entry["from"]) if "from" in entry else set())
+
+
+def test_the_deciding_flags_are_those_of_the_build() -> None:
+    """The tool's short table follows the build's own: each entry, and each flag that decides."""
+    assert set(DECIDING) == set(TABLE)
+    for build, deciding in DECIDING.items():
+        assert deciding == {NFD[flag] for flag in flags(build) if flag in NFD}
+
+
+def labels(*names: str) -> dict[str, str]:
+    return {f"{PREFIX}{name}": "true" for name in names}
+
+
+BUILDS = ("znver5", "znver4", "x86-64-v3")
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen", "words"),
+    [
+        (labels(*DECIDING["znver5"]), "znver5", ""),
+        (labels(*DECIDING["znver4"]), "znver4", "znver5 needs AVX512VP2INTERSECT, AVXVNNI"),
+        (labels("AVX", "AVX2", "FMA3"), "x86-64-v3", "znver4 needs"),
+        (labels("AVX"), "", "x86-64-v3 needs AVX2, FMA3"),
+        ({f"{PREFIX}AVX2": "false"}, None, "no labels"),
+        ({"kubernetes.io/arch": "amd64"}, None, "no labels"),
+    ],
+)
+def test_the_best_build_that_fits(given: dict[str, str], chosen: str | None, words: str) -> None:
+    found, why = choose(BUILDS, given)
+    assert found == chosen
+    assert words in why
+
+
+def test_a_build_that_is_not_in_the_table_is_not_guessed() -> None:
+    assert choose(("znver9",), labels("AVX2")) == (None, "what znver9 needs is not known here")
+
+
+def labelled(folder: Path, labels: dict[str, str] | None) -> Path:
+    """A layout whose image has these labels."""
+    layout = make_layout(folder, (1000,)).path
+    blobs = layout / "blobs/sha256"
+
+    def put(content: object) -> dict[str, Any]:
+        data = json.dumps(content).encode()
+        digest = hashlib.sha256(data).hexdigest()
+        (blobs / digest).write_bytes(data)
+        return {"digest": f"sha256:{digest}", "size": len(data)}
+
+    index = json.loads((layout / "index.json").read_text())
+    [entry] = index["manifests"]
+    manifest = json.loads((blobs / entry["digest"][7:]).read_text())
+    manifest["config"] |= put({"architecture": "amd64", **({} if labels is None else {"config": {"Labels": labels}})})
+    index["manifests"] = [entry | put(manifest)]
+    (layout / "index.json").write_text(json.dumps(index))
+    return layout
+
+
+def test_the_images_labels(tmp_path: Path) -> None:
+    with_labels = labelled(tmp_path / "a", {MARCH: "znver5 znver4"})
+    assert labels_of(load_image(with_labels, TAG)) == {MARCH: "znver5 znver4"}
+    assert labels_of(load_image(labelled(tmp_path / "b", None), TAG)) == {}
+    broken = load_image(labelled(tmp_path / "c", {}), TAG)
+    config = json.loads(broken.manifests[0].body)["config"]["digest"]
+    path = next(blob.path for blob in broken.blobs if blob.digest == config)
+    path.write_text("{")
+    with pytest.raises(LayoutError, match="configuration cannot be read"):
+        labels_of(broken)
+
+
+@pytest.mark.parametrize(
+    ("image", "node", "level", "words"),
+    [
+        ({MARCH: "znver5 x86-64-v3"}, labels("AVX", "AVX2", "FMA3"), Level.OK, "can run x86-64-v3 (znver5 needs"),
+        ({MARCH: "znver5"}, labels("AVX2"), Level.PROBLEM, "can run none of the image's builds: znver5 needs"),
+        ({MARCH: "znver5"}, {}, Level.WARNING, "not known: the node has no labels"),
+        ({}, labels("AVX2"), Level.WARNING, f"not known: the image has no label {MARCH}"),
+    ],
+)
+def test_march(image: dict[str, str], node: dict[str, str], level: Level, words: str, tmp_path: Path) -> None:
+    site = make_site("127.0.0.1:9", image_layout=str(labelled(tmp_path / "image", image)))
+
+    class Known(Facts):
+        def node(self) -> dict[str, Any]:
+            return {"metadata": {"labels": node}}
+
+    [found] = ask(CHECKS["march"], Known(site, {}, Console(Talk()), connect=no_cluster))
+    assert found.level is level
+    assert words in found.text
+    assert bool(found.fix) == (level is not Level.OK)
+
+
+# --- image and registry
+
+
+def test_image(tmp_path: Path) -> None:
+    layout = make_layout(tmp_path / "image", (1000,))
+    [found] = look("image", make_site("127.0.0.1:9", layout), tmp_path)
+    assert found.level is Level.OK
+    assert layout.digest in found.text
+    [found] = look("image", make_site("127.0.0.1:9", image_layout=str(tmp_path / "none")), tmp_path)
+    assert found.level is Level.PROBLEM
+    assert "nix build .#leviathan-image" in found.fix
+    [found] = look("image", make_site("127.0.0.1:9", image_digest=f"sha256:{'1' * 64}"), tmp_path)
+    assert found.level is Level.OK
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_real_registry_is_left_as_it_was(tmp_path: Path) -> None:
+    with real_registry(tmp_path) as registry:
+        site = make_site(registry.host)
+        before = files(registry.storage)
+        [found] = look("registry", site, tmp_path)
+        assert found == Finding(Level.OK, f"http://{registry.host}/v2/{REPOSITORY} takes pushes")
+        assert files(registry.storage) == before
+        # There would be something to see: an upload that is begun and given up leaves a file.
+        client = connect(site, Around({"HOME": str(tmp_path)}, Console(Talk())))
+        client.cancel(client.start().location)
+        client.transport.close()
+        assert files(registry.storage) != before
+
+
+def test_a_real_registry_that_only_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}")
+    with real_registry(tmp_path) as registry:
+        [found] = look("registry", make_site(registry.host), tmp_path)
+    assert found.level is Level.PROBLEM
+    assert "refuses to take a push" in found.text
+    assert found.fix
+
+
+@pytest.mark.parametrize(
+    ("fault", "level", "words"),
+    [
+        (Fault("PUT", status=400, code="MANIFEST_INVALID", times=9), Level.OK, "takes pushes"),
+        (Fault("PUT", status=422, code="DIGEST_INVALID", times=9), Level.OK, "takes pushes"),
+        (Fault("PUT", status=400, code="BAD_REQUEST", times=9), Level.PROBLEM, "refuses to take a push"),
+        (Fault("PUT", status=403, code="DENIED", times=9), Level.PROBLEM, "denies access"),
+        (Fault("PUT", status=404, code="NAME_UNKNOWN", times=9), Level.PROBLEM, "refuses to take a push"),
+        (Fault("PUT", status=405, code="UNSUPPORTED", times=9), Level.PROBLEM, "refuses to take a push"),
+        (Fault("PUT", status=500, times=9), Level.PROBLEM, "2 attempts in a row failed"),
+    ],
+)
+def test_a_registry_with_faults(fault: Fault, level: Level, words: str, tmp_path: Path) -> None:
+    with FaultRegistry(fault).serve() as registry:
+        [found] = look("registry", make_site(registry.host), tmp_path)
+    assert found.level is level
+    assert words in found.text
+
+
+def test_a_registry_that_checks_nothing(tmp_path: Path) -> None:
+    with FaultRegistry().serve() as registry:
+        [found] = look("registry", make_site(registry.host), tmp_path)
+        [(_, digest)] = {key for key in registry.manifests if key[1] in found.fix}
+    assert found.level is Level.WARNING
+    assert "it checks nothing" in found.text
+    assert digest.startswith("sha256:")
+
+
+def test_no_registry(tmp_path: Path) -> None:
+    with FaultRegistry().serve() as registry:
+        gone = registry.host
+    [found] = look("registry", make_site(gone), tmp_path)
+    assert found.level is Level.PROBLEM
+    assert "connection lost" in found.text
+    assert f"curl -i http://{gone}/v2/" in found.fix
+
+
+# --- plan
+
+
+def test_the_plan_is_assumed_where_no_model_is_given(tmp_path: Path) -> None:
+    first, *rest = look("plan", make_site("127.0.0.1:9"), tmp_path)
+    assert first.level is Level.OK
+    assert "(assumed: DeepSeek-V3 Q4_K_M" in first.text
+    assert [each.level for each in rest] == [Level.WARNING, Level.WARNING]
+    assert rest[1].fix == "set resources.memory_limit to 374Gi or more"
+
+
+def test_the_plan_with_a_model(tmp_path: Path) -> None:
+    header, manifest = tmp_path / "header.json", tmp_path / "model.json"
+    write_header(load_model(None), header)
+    manifest.write_text(Manifest((ModelFile("a.gguf", 1),), header.read_text().strip()).json())
+    plain = tmp_path / "plain.json"
+    plain.write_text(Manifest((ModelFile("a.gguf", 1),)).json())
+    site = make_site("127.0.0.1:9")
+    by_header = look("plan", site, tmp_path, header=header)
+    assert "the model has 404 GB, and the start budget is made for model.size_gb = 385" in by_header[-1].text
+    assert by_header[0].text.endswith(f"({header})")
+    by_manifest = look("plan", make_site("127.0.0.1:9", model_manifest=str(manifest)), tmp_path)
+    assert by_manifest[-1] == by_header[-1]
+    assert "assumed" in look("plan", make_site("127.0.0.1:9", model_manifest=str(plain)), tmp_path)[0].text
+    [missing] = look("plan", site, tmp_path, header=tmp_path / "none.json")
+    assert missing.level is Level.PROBLEM
+    cards = look("plan", site, tmp_path, gpu_memory="20000,10000")
+    assert [(each.level, "engine.gpu_split asks for 90000 MB" in each.text) for each in cards] == [
+        (Level.PROBLEM, True)
+    ]
+    small = make_site("127.0.0.1:9", engine_gpu_split="5000,5000")
+    assert [each.level for each in look("plan", small, tmp_path)] == [Level.WARNING]
+    assert [each.level for each in look("plan", small, tmp_path, header=header)] == [Level.PROBLEM]
+
+
+# --- all of it
+
+
+def test_kubectl_goes_to_the_same_cluster(tmp_path: Path) -> None:
+    class Connected(Facts):
+        @property
+        def connection(self) -> Any:
+            return dataclasses.make_dataclass("Context", ["context"])("my home")
+
+    facts = Connected(make_site("127.0.0.1:9"), {}, Console(Talk()), connect=no_cluster)
+    fix = "kubectl get x && kubectl --context other get y, labelled kubectl.kubernetes.io/z"
+    found = with_context(Finding(Level.PROBLEM, "text", fix), facts)
+    assert found.fix == fix.replace("kubectl get x", "kubectl --context 'my home' get x")
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """Without a cluster: a table with all checks, exit status 3, the reason as the last line, the same as JSON."""
+    layout = make_layout(tmp_path / "image", (1000,))
+    with FaultRegistry().serve() as registry:
+        arguments = ["--set", f"registry.host={registry.host}", "--set", f"image.layout={layout.path}"]
+        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOOLS), "HOME": str(tmp_path)}
+        done, again = (
+            subprocess.run(
+                [sys.executable, "-m", "leviathan", "preflight", *arguments, *more],
+                env=environ,
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            for more in ((), ("--json", "--result-file", "r.json"))
+        )
+    assert done.returncode == 3
+    assert set(re.findall(r"^(?:ok|warning|problem) +(\S+)", done.stdout, re.MULTILINE)) == set(CHECKS)
+    assert done.stdout.splitlines()[-1].startswith("1 problem, ")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: preflight found a problem: kubeconfig: there is no kubeconfig")
+    assert "Traceback" not in done.stderr
+    assert again.returncode == 3
+    report = json.loads(again.stdout)
+    assert report == json.loads((tmp_path / "r.json").read_text())
+    assert (report["ok"], report["changed"], report["problems"]) == (False, False, 1)
+    assert {each["check"] for each in report["checks"]} == set(CHECKS)
+
+
+def test_the_run_takes_any_site(tmp_path: Path) -> None:
+    done = run(make_site("127.0.0.1:9"), {"HOME": str(tmp_path)}, Console(Talk()), connecting=no_cluster)
+    assert [each.check for each in done.found if each.check in CHECKS] == [each.check for each in done.found]
+    assert {each.check for each in done.found} == set(CHECKS)
+    assert all(each.finding.fix for each in done.found if each.finding.level is Level.PROBLEM)
