@@ -193,24 +193,27 @@ class PodWorker(threading.Thread):
                 one.finish()
             self._woken.wait(0.1)
             self._woken.clear()
-        self._report_end()
+        self._until_taken(lambda: self._publish(ending=True))
         self._clean()
+        self._until_taken(self._delete)
         self._gone(str(self._pod["metadata"]["uid"]))
 
-    def _report_end(self) -> None:
-        """The last status, then the deletion that the API server waits for; again and again while it is away."""
-        uid = self._pod["metadata"]["uid"]
-        while not self._removed.is_set():
-            if self._publish(ending=True):
-                try:
-                    body = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
-                    self._node.api.delete(self._path, {"apiVersion": "v1", "kind": "DeleteOptions", **body})
-                    return
-                except ApiError as err:
-                    if err.status == 409:
-                        return
-                    self._node.talk(f"{self.name}: cannot be deleted: {err}; trying again")
+    def _until_taken(self, send: Callable[[], bool]) -> None:
+        """Again and again while the API server is away; not for a pod that it has no more."""
+        while not self._removed.is_set() and not send():
             self._removed.wait(1)
+
+    def _delete(self) -> bool:
+        """The deletion that the API server waits for: nothing of the pod is left on the node."""
+        preconditions = {"uid": self._pod["metadata"]["uid"]}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "preconditions": preconditions}
+        try:
+            self._node.api.delete(self._path, body)
+        except ApiError as err:
+            if err.status != 409:
+                self._node.talk(f"{self.name}: cannot be deleted: {err}; trying again")
+                return False
+        return True
 
     def _clean(self) -> None:
         if self._volumes is not None:
