@@ -1,0 +1,75 @@
+"""The node's disk: a loop device as large as the real one, with a GPT and an XFS partition that holds a model.
+
+The file behind it is sparse, so 3.7 TB cost a few megabytes. Kernels without the GPT parser (CONFIG_EFI_PARTITION) read
+no table by themselves: `partx` reads it and tells the kernel, which a kernel with the parser has done already.
+"""
+
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from . import gpt
+from .errors import WayError, run
+
+SIZE = 3_700_000_000_000
+LABEL = "models"
+
+
+class LoopDisk:
+    """A loop disk; a context manager. `disk` is the whole disk's device, `partition` its first partition's.
+
+    Arguments: `file`, the sparse file that is made, removed at the end; `size`, in bytes; `content`, a folder whose
+    files are copied to `where` on the partition. Errors: WayError, when a program is missing or this user is not root.
+    """
+
+    def __init__(self, file: Path, content: Path, where: str, size: int = SIZE) -> None:
+        self.file = file
+        self.content = content
+        self.where = where
+        self.size = size
+        self.disk = Path()
+
+    @property
+    def partition(self) -> Path:
+        """The partition's device."""
+        return Path(f"{self.disk}p1")
+
+    def __enter__(self) -> "LoopDisk":
+        self.file.touch()
+        with self.file.open("r+b") as stream:
+            stream.truncate(self.size // gpt.SECTOR * gpt.SECTOR)
+        gpt.write(self.file, LABEL)
+        self.disk = Path(run(["losetup", "--find", "--show", "--partscan", str(self.file)]).strip())
+        try:
+            self.add_partition()
+            run(["mkfs.xfs", "-q", "-f", "-K", "-L", LABEL, "-l", "size=64m", str(self.partition)])
+            self.fill()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(WayError):
+            run(["partx", "--delete", str(self.disk)])
+        with suppress(WayError):
+            run(["losetup", "--detach", str(self.disk)])
+        self.file.unlink(missing_ok=True)
+
+    def add_partition(self) -> None:
+        """See to it that the kernel knows the partition. Errors: WayError when it does not."""
+        if not self.partition.exists():
+            run(["partx", "--add", str(self.disk)])
+        if not self.partition.is_block_device():
+            raise WayError(f"the kernel has no {self.partition}: its loop devices take no partitions")
+
+    def fill(self) -> None:
+        """Copy the content onto the partition, through a mount that is gone afterwards."""
+        with tempfile.TemporaryDirectory() as point:
+            run(["mount", "-t", "xfs", str(self.partition), point])
+            try:
+                target = Path(point) / self.where
+                shutil.copytree(self.content, target, dirs_exist_ok=True)
+            finally:
+                run(["umount", point])
