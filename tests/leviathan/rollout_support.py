@@ -3,11 +3,13 @@
 import copy
 import dataclasses
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
 from replay_api import Answer, ReplayApi
 
+from leviathan.cluster.client import Cluster, Patience, connect
 from leviathan.rollout.objects import events
 from leviathan.rollout.reader import collections
 from leviathan.rollout.snapshot import Health, Snapshot
@@ -59,6 +61,15 @@ class Scene:
         """The newest pod, to be changed."""
         return max(self.found["pods"], key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
+    def at(self, address: str) -> None:
+        """Put the NodePort at `address`, http://HOST:PORT: any port, which the site file would not allow."""
+        host, port = address.removeprefix("http://").rsplit(":", 1)
+        cluster = dataclasses.replace(self.site.cluster, address=host)
+        engine = dataclasses.replace(self.site.engine, node_port=int(port))
+        self.site = dataclasses.replace(self.site, cluster=cluster, engine=engine)
+        for each in self.found["services"]:
+            each["spec"]["ports"][0]["nodePort"] = int(port)
+
     def serve(self, server: ReplayApi, *, watch_s: float = 1.0) -> None:
         """Let `server` answer lists with what was recorded; watches say nothing and end after `watch_s` seconds."""
         for kind, (path, _) in collections(self.site).items():
@@ -87,19 +98,23 @@ def bookmark(kind: str, version: str = "1001") -> dict[str, Any]:
     return {"type": "BOOKMARK", "object": each}
 
 
-def at(site: Site, address: str) -> Site:
-    """The site with its NodePort at `address`, HOST:PORT: any port, which the site file would not allow."""
-    host, port = address.removeprefix("http://").rsplit(":", 1)
-    return dataclasses.replace(
-        site,
-        cluster=dataclasses.replace(site.cluster, address=host),
-        engine=dataclasses.replace(site.engine, node_port=int(port)),
-    )
-
-
 def waits(site: Site, **seconds: float) -> Site:
     """The site with other waits of [rollout]; fractions of seconds, which the site file would not allow."""
     return dataclasses.replace(site, rollout=dataclasses.replace(site.rollout, **seconds))  # type: ignore[arg-type]
+
+
+def closed_port() -> str:
+    """An address on loopback where nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def cluster_of(server: ReplayApi, folder: Path, **seconds: float) -> Cluster:
+    """A client for the server; `seconds` are those of Patience."""
+    environ = {"KUBECONFIG": str(server.kubeconfig(folder))}
+    patience = Patience(**{"again_s": 30.0, "first_s": 30.0, "pause_s": 0.02, **seconds})
+    return Cluster(connect(load().site, environ).transport.api, patience=patience)
 
 
 def healthy(status: int = 200, body: dict[str, Any] | None = None) -> Health:

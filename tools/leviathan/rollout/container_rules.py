@@ -89,8 +89,8 @@ ENDS = (
         "port-taken",
         Severity.FATAL,
         "the engine's port {port} is taken in the pod's network{times}",
-        "choose another: leviathan apply --set engine.port=N; with hostNetwork, look at what listens on the node: talosctl -n {address}"
-        " netstat -l",
+        "choose another: leviathan apply --set engine.port=N; with hostNetwork, look at what listens on the node:"
+        " talosctl -n {address} netstat -l",
     ),
     Case(
         r"exit code (132|-4)\b|SIGILL",

@@ -14,7 +14,7 @@ class Lines:
     def __init__(self, console: Console, heartbeat_s: float) -> None:
         self.console = console
         self.heartbeat_s = heartbeat_s
-        self._stage: Stage | None = None
+        self._stage: tuple[Stage, bool] | None = None
         self._findings: dict[tuple[str, str], Finding] = {}
         self._events: set[tuple[str, str, str]] | None = None
         self._said_at = 0.0
@@ -38,8 +38,8 @@ class Lines:
             if key not in now:
                 self._say(moment, f"  no more: {finding.what} ({finding.where})")
         self._findings = now
-        stage = stage_of(moment.snapshot)
-        if stage is not self._stage or moment.elapsed_s - self._said_at >= self.heartbeat_s:
+        stage = stage_of(moment.snapshot), moment.snapshot.answer is not None
+        if stage != self._stage or moment.elapsed_s - self._said_at >= self.heartbeat_s:
             self._stage = stage
             self._say(moment, f"rollout: {moment.line()}")
 

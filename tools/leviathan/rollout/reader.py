@@ -101,7 +101,8 @@ class Reader:
             self._restarts.setdefault(uid_of(pod), count)
         return _assemble(
             found,
-            frozenset(kind for kind, feed in self._feeds.items() if feed.forbidden),
+            # What has not been listed yet is not known to be missing.
+            frozenset(kind for kind, feed in self._feeds.items() if feed.forbidden or not feed.listed.is_set()),
             health=self.health,
             inner=self.inner,
             last_log=self.last_log,
