@@ -80,7 +80,7 @@ def _refusal(client: "Client") -> "httpx.Response":
                 "PUT",
                 f"{client.base}/manifests/{NOT_ITS_DIGEST}",
                 scopes=(scope(client.repository, push=True),),
-                headers={"Content-Type": "application/vnd.oci.image.manifest.v1+json"},
+                headers={"Content-Type": "application/vnd.oci.image.manifest.v1+json", "Content-Length": "2"},
                 body=lambda: (b"{}",),
             )
         except Broken as error:
