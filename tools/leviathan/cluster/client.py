@@ -55,7 +55,7 @@ class Cluster:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the server has said in Warning headers so far, each text once."""
+        """What the server has said in Warning headers so far, in order, each text as often as it was said."""
         return tuple(self.transport.warnings)
 
     def get(self, path: str, **query: Any) -> Object | None:

@@ -150,6 +150,8 @@ def _words(asked: Asked, status: int, reason: str, why: str, causes: Sequence[Ca
     """What happened and the way out."""
     if status == 403:
         return _forbidden(asked, why, causes)
+    if status == 422:
+        return _invalid(asked, why)
     if status == 409:
         return _conflicting(asked, reason, causes)
     words = {
@@ -165,7 +167,6 @@ def _words(asked: Asked, status: int, reason: str, why: str, causes: Sequence[Ca
         ),
         410: ("the API server has forgotten the version that was asked for", "list again and go on from there"),
         415: ("the API server does not take this kind of patch", "update the cluster: server-side apply needs 1.22"),
-        422: (f"the API server refuses {asked.object} as invalid", "correct the site (leviathan site) or manifests/"),
         429: ("the API server has too much to do", "wait a minute and run it again"),
     }
     if status in words:
@@ -193,6 +194,11 @@ def _forbidden(asked: Asked, why: str, causes: Sequence[Cause]) -> tuple[str, st
             f"{asked.kubectl} label namespace {asked.namespace} pod-security.kubernetes.io/enforce=privileged "
             "--overwrite, or --set workload.variant=unprivileged",
         )
+    if "RuntimeClass" in why and "not found" in why:
+        return (
+            "the pod's RuntimeClass is not there",
+            f"{asked.kubectl} get runtimeclass, then install it or --set cluster.runtime_class=NAME",
+        )
     if "exceeded quota" in why:
         return "a quota refuses it", f"{asked.kubectl} describe resourcequota{_space(asked)}"
     if any(each.reason == "NamespaceTerminating" for each in causes):
@@ -205,6 +211,15 @@ def _forbidden(asked: Asked, why: str, causes: Sequence[Cause]) -> tuple[str, st
         f"{asked.kubectl} auth can-i {VERBS.get(asked.method, 'get')} {asked.resource}{_space(asked)}; "
         "who administers the cluster can grant it",
     )
+
+
+def _invalid(asked: Asked, why: str) -> tuple[str, str]:
+    what = f"the API server refuses {asked.object} as invalid"
+    if "field is immutable" in why or "when strategy `type`" in why:  # what is there stands in the way
+        return what, f"{asked.kubectl} delete {asked.resource} {asked.object.split('/')[-1]}{_space(asked)}, then again"
+    if "port is already allocated" in why:
+        return what, f"--set engine.node_port=PORT; who has it: {asked.kubectl} get services --all-namespaces"
+    return what, "correct the site (leviathan site) or manifests/"
 
 
 def _space(asked: Asked) -> str:

@@ -35,11 +35,23 @@ class Conflict:
     now: Any
     wanted: Any
 
+    @property
+    def owner(self) -> str:
+        """Whose the field is."""
+        return self.manager or "another manager"
+
     def text(self) -> str:
         """The conflict in one line, with what --force-conflicts would do."""
         return (
-            f"{self.object}: {self.field} belongs to {self.manager or 'another manager'} and is {_shown(self.now)}; "
+            f"{self.object}: {self.field} belongs to {self.owner} and is {_shown(self.now)}; "
             f"--force-conflicts would set it to {_shown(self.wanted)} and make it {MANAGER}'s"
+        )
+
+    def overruled(self) -> str:
+        """What --force-conflicts does to the field, in one line."""
+        return (
+            f"{self.object}: {self.field} was {_shown(self.now)} and {self.owner}'s, becomes {_shown(self.wanted)} "
+            f"and {MANAGER}'s"
         )
 
     def data(self) -> dict[str, Any]:

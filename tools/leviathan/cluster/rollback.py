@@ -86,7 +86,7 @@ def run(site: Site, cluster: Cluster, console: Console, *, to: str = "", dry_run
         if done.changed:
             # Only the image can be in conflict, as the rest is what we last applied: this is what `force` takes over.
             cluster.apply(path, with_image(live, after), force=True, dry_run=dry_run)
-    for text in cluster.warnings:
+    for text in dict.fromkeys(cluster.warnings):
         console.debug(f"warning: {text}")
     return done
 

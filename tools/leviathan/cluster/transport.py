@@ -131,12 +131,11 @@ class Transport:
         return answer
 
     def _heed(self, headers: list[str]) -> None:
-        """Keep the texts of Warning headers, `299 - "text"`, each once. Source: RFC 7234, 5.5."""
+        """Keep the texts of Warning headers, `299 - "text"`. Source: RFC 7234, 5.5."""
         for header in headers:
             start, end = header.find('"'), header.rfind('"')
             text = header[start + 1 : end].replace('\\"', '"').replace("\\\\", "\\") if 0 <= start < end else header
-            if text not in self.warnings:
-                self.warnings.append(text)
+            self.warnings.append(text)
 
 
 def bears_retry(method: str, content_type: str, error: ClusterError, tried: int) -> bool:

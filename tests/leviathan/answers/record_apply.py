@@ -1,0 +1,66 @@
+"""Records what a real API server answers to apply, diff, delete and rollback, into `apply/NAME.json` beside this.
+
+    PYTHONPATH=tools:tests/leviathan python tests/leviathan/answers/record_apply.py FOLDER [NAME ...]
+
+FOLDER is that of a control plane with the node talos-u8k-rze, as tests/e2e/control_plane starts it (its kubeconfigs
+admin, restricted and wrong are used). The namespaces lab-* in it are used up. Nothing of the answers is edited.
+"""
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from apply_scenes import SCENES, Play, play, shown
+from record_api import recorded
+
+from leviathan.cluster.client import Cluster, connect
+from leviathan.site_load import load
+
+
+def clusters(folder: Path, user: str) -> Cluster:
+    base = load(None, environ={}, settings=(), named={}).site
+    site = replace(base, cluster=replace(base.cluster, context="leviathan-e2e"))
+    return connect(site, {"KUBECONFIG": str(folder / f"{user}.kubeconfig")})
+
+
+def settled(playing: Play) -> None:
+    """Wait until the controllers have seen the Deployment, so that its ReplicaSets are there."""
+    for _ in range(60):
+        live = playing.cluster.get(playing.deployment)
+        seen = (live or {}).get("status", {}).get("observedGeneration")
+        if live is None or seen == live["metadata"]["generation"]:
+            return
+        time.sleep(0.5)
+
+
+def clean(playing: Play) -> None:
+    """Free the scene's port and volumes."""
+    path = f"{playing.core}/services"
+    for each in playing.cluster.list(path):
+        one = f"{path}/{each['metadata']['name']}"
+        body = {"metadata": {"finalizers": None}}
+        playing.cluster.patch(one, body, content_type="application/merge-patch+json")
+        playing.cluster.delete(one)
+    for each in playing.cluster.list("/api/v1/persistentvolumes"):
+        playing.cluster.delete(f"/api/v1/persistentvolumes/{each['metadata']['name']}")
+    playing.cluster.delete(playing.core)
+
+
+def main(folder: Path, names: list[str]) -> None:
+    for name in names or list(SCENES):
+        scene = SCENES[name]
+        admin = play(name, clusters(folder, "admin"))
+        try:
+            scene.prepare(admin)
+            settled(admin)
+            cluster, recording = recorded(clusters(folder, scene.user))
+            text = shown(play(name, cluster), name)
+            path = recording.save(f"apply/{name}")
+        finally:
+            clean(admin)
+        print(f"== {name} ({path.stat().st_size} bytes)\n{text}")  # noqa: T201 - a program of the tests
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
