@@ -75,7 +75,7 @@ def test_a_lock_that_does_not_parse(clone: Path, file: str) -> None:
 def test_a_full_disk(tmp_path: Path) -> None:
     image = output("nix", "eval", "--raw", ".#leviathan-image.drvPath")
     layer = output("nix-store", "-q", "--outputs", derivation("layer-python"))
-    with small_disk(tmp_path / "disk", "8m") as disk:
+    with small_disk(tmp_path / "disk", "40m") as disk:
         done = call("nix", "copy", "--no-check-sigs", "--to", str(disk), layer)
         assert done.returncode != 0
         assert "No space left on device" in done.stderr
