@@ -304,7 +304,7 @@ def test_a_service_with_another_port_or_selector() -> None:
 
 
 def test_what_may_not_be_read_is_not_called_missing() -> None:
-    hidden = {"node": None, "service": None, "unreadable": frozenset({"nodes", "services"})}
+    hidden: dict[str, Any] = {"node": None, "service": None, "unreadable": frozenset({"nodes", "services"})}
     assert findings("ready", **hidden) == ()
     assert {each.code for each in findings("ready", node=None, service=None)} == {"no-node", "no-service"}
 

@@ -12,6 +12,7 @@ from push_support import Talk
 from replay_api import Answer, ReplayApi
 from rollout_support import LOADING, READY, Scene, bookmark, closed_port, cluster_of, list_answer, scene, waits
 
+from leviathan import cli
 from leviathan.cluster.client import ClusterError
 from leviathan.errors import ExitCode
 from leviathan.output import Console
@@ -238,6 +239,22 @@ def test_heartbeat_without_a_terminal(server: ReplayApi, tmp_path: Path) -> None
     beats = [line for line in stage.talk.getvalue().splitlines() if line.endswith("pulling the image")]
     assert len(beats) >= 2
     assert "\x1b" not in stage.talk.getvalue()
+
+
+def test_the_command_exits_with_7_and_the_findings_as_json(
+    server: ReplayApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = Stage(server, "pod-security", tmp_path)
+    stage.scene.serve(server)
+    monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path)))
+    monkeypatch.chdir(tmp_path)
+    settings = ["--set", "cluster.address=127.0.0.1", "--set", "rollout.patience_s=0"]
+    assert cli.run(["rollout", "--json", "--timeout", "200", *settings]) == 7
+    out, err = capsys.readouterr()
+    error = json.loads(out)["error"]
+    assert [each["code"] for each in error["findings"]] == ["pod-security"]
+    assert error["exit_code"] == 7
+    assert err.splitlines()[-1].startswith("error: the namespace's Pod Security standard refuses the pod")
 
 
 class Screen(io.StringIO):
