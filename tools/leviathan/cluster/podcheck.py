@@ -18,7 +18,7 @@ NOT_THE_POD = re.compile(r"cannot create resource|error looking up service accou
 def check_pod(cluster: Cluster, deployment: Object) -> bool:
     """Whether the server was able to say that it lets the pod in; False when it could not be asked.
 
-    Errors: ClusterError when it refuses the pod.
+    Errors: ClusterError when it refuses the pod, and when it is not reached.
     """
     template = deepcopy(deployment["spec"]["template"])
     namespace = deployment["metadata"]["namespace"]
@@ -27,12 +27,19 @@ def check_pod(cluster: Cluster, deployment: Object) -> bool:
     try:
         cluster.create(f"/api/v1/namespaces/{namespace}/pods", pod, dryRun="All")
     except ClusterError as error:
-        if error.status in (400, 403, 422) and not NOT_THE_POD.search(error.why):
-            error.what = (
-                f"the cluster would refuse the pod of Deployment/{deployment['metadata']['name']}: {error.what}"
-            )
+        if not error.status:
             raise
-        return False
+        if error.status not in (400, 403, 422) or NOT_THE_POD.search(error.why):
+            return False
+        raise ClusterError(
+            f"the cluster would refuse the pod of Deployment/{deployment['metadata']['name']}: {error.what}",
+            where=error.where,
+            why=error.why,
+            remedy=error.remedy,
+            status=error.status,
+            reason=error.reason,
+            causes=error.causes,
+        ) from None
     return True
 
 

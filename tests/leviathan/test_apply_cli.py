@@ -1,0 +1,112 @@
+"""The commands apply, diff, delete and rollback: exit status, what is on stdout and what on stderr."""
+
+import json
+from pathlib import Path
+
+import pytest
+from apply_scenes import ENVIRON, SCENES, play
+from replay_api import replay
+
+from leviathan.cli import run
+from leviathan.cluster.client import connect
+from leviathan.site import Site
+from leviathan.site_load import load
+
+DIGEST = "sha256:" + "1" * 64
+
+
+@pytest.fixture
+def base() -> Site:
+    return load(None, environ={}, settings=(), named={}).site
+
+
+def command(scene: str, argv: list[str], folder: Path, base: Site, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run a command against a scene's recording, with the scene's site."""
+    with replay(f"apply/{scene}") as api:
+        kubeconfig = api.kubeconfig(folder)
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+        monkeypatch.setenv("LEVIATHAN_MANIFESTS", ENVIRON["LEVIATHAN_MANIFESTS"])
+        site = play(scene, connect(base, {"KUBECONFIG": str(kubeconfig)})).site
+        name, *others = argv
+        place = ["--namespace", site.cluster.namespace, "--set", f"cluster.node={site.cluster.node}"]
+        port = ["--set", f"engine.node_port={site.engine.node_port}", "--context", "other"]
+        return run([name, *place, *port, *others])
+
+
+@pytest.mark.parametrize(
+    ("scene", "argv", "status", "stdout", "stderr"),
+    [
+        ("created", ["apply", "--digest", DIGEST], 0, "Deployment/cortex-leviathan created", "warning: would violate"),
+        ("unchanged", ["apply", "--digest", DIGEST], 0, "nothing to do: 3 objects", ""),
+        ("configured-dry", ["apply", "--dry-run", "--digest", DIGEST], 0, "would be configured", ""),
+        ("conflict", ["apply", "--digest", DIGEST], 6, "", "error: 2 fields belong to other managers"),
+        ("forced", ["apply", "--force-conflicts", "--digest", DIGEST], 0, "configured", "taken over: "),
+        ("not-pruned", ["apply", "--no-prune", "--digest", DIGEST], 0, "nothing to do", ""),
+        ("forbidden", ["apply", "--digest", DIGEST], 6, "", "error: you may not do this"),
+        ("diff-none", ["diff", "--digest", DIGEST], 0, "", "no difference in 3 objects"),
+        ("diff-image", ["diff", "--digest", DIGEST], 2, "--- live/Deployment/cortex-leviathan", ""),
+        ("diff-conflict", ["diff", "--digest", DIGEST], 2, "+++ site/Deployment/cortex-leviathan", "conflict: "),
+        ("unauthorized", ["diff", "--digest", DIGEST], 6, "", "error: the cluster does not know who you are"),
+        ("delete", ["delete", "--timeout", "60"], 0, "Namespace/lab-delete deleted", ""),
+        ("delete-dry", ["delete", "--dry-run"], 0, "Namespace/lab-delete-dry would be deleted", ""),
+        ("delete-nothing", ["delete"], 0, "nothing to do", ""),
+        ("rollback-passed", ["rollback"], 0, "the last that passed the smoke test", ""),
+        ("rollback-dry", ["rollback", "--dry-run"], 0, "would go back to", ""),
+        ("rollback-nothing", ["rollback"], 6, "", "error: there is nothing to go back to"),
+    ],
+)
+def test_status_and_streams(
+    scene: str,
+    argv: list[str],
+    status: int,
+    stdout: str,
+    stderr: str,
+    tmp_path: Path,
+    base: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command(scene, argv, tmp_path, base, monkeypatch) == status
+    said = capsys.readouterr()
+    assert stdout in said.out
+    assert bool(said.out.strip()) == bool(stdout)
+    assert stderr in said.err
+
+
+@pytest.mark.parametrize(
+    ("scene", "argv", "expected"),
+    [
+        ("configured", ["apply", "--digest", DIGEST], {"ok": True, "changed": True}),
+        ("diff-image", ["diff", "--digest", DIGEST], {"ok": True, "different": True, "looked_at": 3}),
+        ("delete-stranger", ["delete"], {"ok": True, "namespace_stays": "others live in it: ConfigMap/somebodys"}),
+        ("rollback-before", ["rollback"], {"ok": True, "changed": True}),
+        ("conflict", ["apply", "--digest", DIGEST], {"ok": False}),
+    ],
+)
+def test_json(
+    scene: str,
+    argv: list[str],
+    expected: dict[str, object],
+    tmp_path: Path,
+    base: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    result = tmp_path / "result.json"
+    command(scene, [*argv, "--json", "--result-file", str(result)], tmp_path, base, monkeypatch)
+    printed = json.loads(capsys.readouterr().out)
+    assert expected.items() <= printed.items()
+    assert json.loads(result.read_text()) == printed
+
+
+def test_a_diff_of_a_wrong_site_is_told_from_differences(capsys: pytest.CaptureFixture[str]) -> None:
+    """Both exit with 2, as the help says."""
+    assert run(["diff", "--set", "cluster.nood=x"]) == 2
+    assert capsys.readouterr().out == ""
+    assert run(["diff", "--set", "cluster.nood=x", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["ok"] is False
+
+
+def test_the_scenes_of_this_file_exist() -> None:
+    recorded = {path.stem for path in (Path(__file__).with_name("answers") / "apply").glob("*.json")}
+    assert recorded == set(SCENES)

@@ -1,0 +1,306 @@
+"""Fields of server-side apply, what is foreign in a namespace, what may not be listed, what the pod check says."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from replay_api import Answer, ReplayApi, replay
+
+from leviathan.cluster.client import Cluster, ClusterError, connect
+from leviathan.cluster.fields import MISSING, applied_fields, extract, extras, value_at, without_servers
+from leviathan.cluster.foreign import foreign
+from leviathan.cluster.kinds import KINDS, in_order, is_ours, kind_of, path_of
+from leviathan.cluster.look import look
+from leviathan.cluster.podcheck import check_pod
+from leviathan.cluster.prune import labelled
+from leviathan.cluster.rollback import image_of, run, with_image
+from leviathan.errors import RenderError, UsageError
+from leviathan.output import Console
+from leviathan.render import render
+from leviathan.site import Site, Variant
+from leviathan.site_load import load
+
+LABEL = {"app.kubernetes.io/managed-by": "leviathan"}
+PORTS = [{"port": 80, "protocol": "TCP"}]
+POD = {
+    "metadata": {"labels": {"app": "x", "a.b/c": "d"}},
+    "spec": {
+        "containers": [{"name": "engine", "image": "i:1"}, {"name": "b", "ports": [{"port": 80, "protocol": "TCP"}]}]
+    },
+    "finalizers": ["one", "two"],
+}
+
+
+@pytest.fixture
+def site() -> Site:
+    return load(None, environ={}, settings=("image.digest=sha256:" + "1" * 64,), named={}).site
+
+
+@pytest.fixture
+def api() -> Iterator[ReplayApi]:
+    with replay() as server:
+        yield server
+
+
+@pytest.fixture
+def cluster(api: ReplayApi, site: Site, tmp_path: Path) -> Cluster:
+    found = connect(site, {"KUBECONFIG": str(api.kubeconfig(tmp_path))})
+    found.transport.sleep = lambda seconds: None
+    return found
+
+
+# Fields
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (".metadata.labels.app", "x"),
+        (".metadata.labels.a.b/c", "d"),
+        ('.spec.containers[name="engine"].image', "i:1"),
+        ('.spec.containers[name="b"].ports[port=80,protocol="TCP"].port', 80),
+        (".spec.containers[1].name", "b"),
+        ('.finalizers[="two"]', "two"),
+        (".spec.replicas", MISSING),
+        ('.spec.containers[name="c"].image', MISSING),
+        (".spec.containers[7].image", MISSING),
+        ('.finalizers[="three"]', MISSING),
+        (".finalizers.one", MISSING),
+        ("spec", MISSING),
+    ],
+)
+def test_a_field_is_found_by_its_name_in_a_conflict(field: str, value: Any) -> None:
+    assert value_at(POD, field) == value
+
+
+def test_extract_keeps_what_a_manager_owns_in_the_order_of_the_lists() -> None:
+    fields = {
+        "f:metadata": {"f:labels": {"f:a.b/c": {}}},
+        "f:spec": {
+            "f:containers": {
+                'k:{"name":"b"}': {
+                    ".": {},
+                    "f:name": {},
+                    "f:ports": {'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:port": {}}},
+                },
+                'k:{"name":"engine"}': {".": {}, "f:image": {}, "f:name": {}},
+                'k:{"name":"gone"}': {".": {}, "f:image": {}},
+            },
+            "f:gone": {},
+        },
+        "f:finalizers": {'v:"two"': {}},
+    }
+    assert extract(POD, fields) == {
+        "metadata": {"labels": {"a.b/c": "d"}},
+        "spec": {"containers": [{"name": "engine", "image": "i:1"}, {"name": "b", "ports": PORTS}]},
+        "finalizers": ["two"],
+    }
+    assert extract({"a": [1, 2, 3]}, {"f:a": {"i:0": {}, "i:2": {}}}) == {"a": [1, 3]}
+    assert extract({"a": {"atomic": [1]}, "b": 1}, {"f:a": {}}) == {"a": {"atomic": [1]}}
+
+
+def test_only_what_is_applied_is_ours_not_what_is_updated_or_in_a_status() -> None:
+    def entry(operation: str, **more: str) -> dict[str, Any]:
+        return {"manager": "leviathan", "operation": operation, "fieldsV1": {"f:x": {}}, **more}
+
+    def owned(*entries: dict[str, Any]) -> dict[str, Any]:
+        return applied_fields({"metadata": {"managedFields": list(entries)}}, "leviathan")
+
+    assert owned(entry("Update"), entry("Apply", subresource="scale")) == {}
+    assert owned(entry("Update"), entry("Apply")) == {"f:x": {}}
+
+
+def test_extras_are_fields_that_the_other_has_not() -> None:
+    plain = {"a": 1, "c": [{"name": "x", "image": "i"}], "args": ["1"]}
+    live = {
+        "a": 2,
+        "b": {"c": 3},
+        "c": [{"name": "x", "image": "j", "command": ["sh"]}, {"name": "y"}],
+        "args": ["1", "2"],
+    }
+    assert dict(extras(live, plain)) == {
+        ".b": {"c": 3},
+        '.c[name="x"].command': ["sh"],
+        '.c[name="y"]': {"name": "y"},
+    }
+    assert list(extras(plain, live)) == []
+
+
+def test_the_servers_part_is_left_out_of_a_comparison() -> None:
+    each = {"metadata": {"name": "x", "uid": "u", "managedFields": [], "labels": {}}, "status": {"a": 1}, "spec": {}}
+    assert without_servers(each) == {"metadata": {"name": "x", "labels": {}}, "spec": {}}
+    assert each["status"] == {"a": 1}  # a copy
+
+
+# Kinds
+
+
+def test_every_object_of_both_variants_has_a_path(site: Site) -> None:
+    for variant in Variant:
+        objects = render(site_of(site, variant), {}).objects
+        assert {each["kind"] for each in objects} <= {kind.name for kind in KINDS}
+        assert in_order(objects)[0]["kind"] == "Namespace"
+        paths = [path_of(each) for each in in_order(objects)]
+        assert len(set(paths)) == len(paths)
+        assert "/apis/apps/v1/namespaces/ai-workloads/deployments/cortex-leviathan" in paths
+    with pytest.raises(RenderError, match="StatefulSet"):
+        kind_of({"kind": "StatefulSet"})
+
+
+def site_of(site: Site, variant: Variant) -> Site:
+    digest = site.image.digest
+    return load(
+        None, environ={}, settings=(f"workload.variant={variant.value}", f"image.digest={digest}"), named={}
+    ).site
+
+
+def test_ours_is_what_carries_our_label() -> None:
+    assert is_ours({"metadata": {"labels": LABEL}})
+    assert not is_ours({"metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm"}}})
+    assert not is_ours({"metadata": {"labels": None}})
+    assert not is_ours({"metadata": {}})
+
+
+# What lives in a namespace
+
+
+def discovery(api: ReplayApi, *, groups: tuple[str, ...] = ()) -> None:
+    """An API server with config maps, pods and what `groups` has."""
+    verbs = ["get", "list"]
+    resources = [
+        {"name": "configmaps", "namespaced": True, "kind": "ConfigMap", "verbs": verbs},
+        {"name": "pods", "namespaced": True, "kind": "Pod", "verbs": verbs},
+        {"name": "pods/log", "namespaced": True, "kind": "Pod", "verbs": ["get"]},
+        {"name": "bindings", "namespaced": True, "kind": "Binding", "verbs": ["create"]},
+        {"name": "nodes", "namespaced": False, "kind": "Node", "verbs": verbs},
+    ]
+    api.add("GET", "/api/v1", Answer(body={"resources": resources}))
+    api.add("GET", "/apis", Answer(body={"groups": [{"preferredVersion": {"groupVersion": each}} for each in groups]}))
+
+
+def items(api: ReplayApi, plural: str, kind: str, *metas: dict[str, Any]) -> None:
+    found = [{"metadata": {"uid": f"{plural}-{place}", **each}} for place, each in enumerate(metas)]
+    body = {"apiVersion": "v1", "kind": f"{kind}List", "metadata": {}, "items": found}
+    api.add("GET", f"/api/v1/namespaces/ai/{plural}", Answer(body=body))
+
+
+def test_what_is_ours_or_belongs_to_it_or_is_kubernetes_own_is_not_foreign(api: ReplayApi, cluster: Cluster) -> None:
+    discovery(api)
+    items(api, "configmaps", "ConfigMap", {"name": "kube-root-ca.crt"}, {"name": "ours", "labels": LABEL})
+    owner, middle = [{"uid": "configmaps-1"}], [{"uid": "pods-0"}]
+    # The dependent of a dependent comes before its owner.
+    items(
+        api,
+        "pods",
+        "Pod",
+        {"name": "middle", "ownerReferences": owner},
+        {"name": "leaf", "ownerReferences": middle},
+    )
+    assert foreign(cluster, "ai") == []
+
+
+def test_what_is_of_others_is_foreign(api: ReplayApi, cluster: Cluster) -> None:
+    discovery(api)
+    items(api, "configmaps", "ConfigMap", {"name": "kube-root-ca.crt"}, {"name": "theirs"})
+    items(api, "pods", "Pod", {"name": "sysadmin-logistics", "ownerReferences": [{"uid": "configmaps-1"}]})
+    assert foreign(cluster, "ai") == ["ConfigMap/theirs", "Pod/sysadmin-logistics"]
+
+
+def test_what_cannot_be_looked_at_counts_as_foreign(api: ReplayApi, cluster: Cluster) -> None:
+    discovery(api, groups=("metrics.example/v1",))
+    cluster.transport.patience = cluster.transport.patience.__class__(first_s=0, again_s=0)
+    items(api, "pods", "Pod")
+    api.add("GET", "/api/v1/namespaces/ai/configmaps", Answer(403, {"reason": "Forbidden", "message": "no"}))
+    api.add("GET", "/apis/metrics.example/v1", Answer(503, {}))
+    api.add("GET", "/apis/metrics.example/v1/namespaces/ai/*", Answer(503, {}))
+    assert foreign(cluster, "ai") == ["/apis/metrics.example/v1 ? (HTTP503)", "ConfigMap ? (Forbidden)"]
+
+
+def test_volumes_that_may_not_be_listed_are_said_and_left(api: ReplayApi, cluster: Cluster) -> None:
+    refusal = Answer(403, {"reason": "Forbidden", "message": "cannot list persistentvolumes"})
+    empty = {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": []}
+    api.add("GET", "/api/v1/persistentvolumes", refusal)
+    for path in ("/api/v1/namespaces/ai/services", "/api/v1/namespaces/ai/persistentvolumeclaims"):
+        api.add("GET", path, Answer(body=empty))
+    path = "/apis/apps/v1/namespaces/ai/deployments"
+    api.add("GET", path, Answer(body=empty), refusal)
+    said: list[str] = []
+    assert labelled(cluster, "ai", said.append) == []
+    assert said == ["note: persistentvolumes may not be listed, so none is looked at: cannot list persistentvolumes"]
+    with pytest.raises(ClusterError, match="may not"):  # what is in the namespace must be known
+        labelled(cluster, "ai", said.append)
+
+
+# Looking at several objects
+
+
+def test_all_refusals_are_said_at_once(api: ReplayApi, cluster: Cluster, site: Site) -> None:
+    objects = render(site, {}).objects
+    space = {"metadata": {"name": "ai-workloads", "labels": LABEL}}
+    for each in objects:
+        path = path_of(each)
+        live = Answer(body=space) if each["kind"] == "Namespace" else Answer(404, {})
+        api.add("GET", path, live)
+        refusal = Answer(422, {"reason": "Invalid", "message": f"{each['kind']} is wrong"})
+        api.add("PATCH", path, Answer(body=space) if each["kind"] == "Namespace" else refusal)
+    with pytest.raises(ClusterError) as caught:
+        look(cluster, objects)
+    assert "refuses 2 objects" in caught.value.line()
+    assert "Deployment/cortex-leviathan: Deployment is wrong" in caught.value.line()
+    assert "Service/leviathan-inference: Service is wrong" in caught.value.line()
+
+
+def deployment(site: Site) -> Any:
+    return next(each for each in render(site, {}).objects if each["kind"] == "Deployment")
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "refused"),
+    [
+        (403, 'pods is forbidden: User "u" cannot create resource "pods" in API group ""', False),
+        (403, 'error looking up service account ai/default: serviceaccount "default" not found', False),
+        (403, 'pods "x" is forbidden: exceeded quota: gpus', True),
+        (422, "spec.containers[0].image: Required value", True),
+        (404, 'namespaces "ai" not found', False),
+    ],
+)
+def test_the_pod_check_takes_only_refusals_of_the_pod_for_one(
+    api: ReplayApi, cluster: Cluster, site: Site, status: int, message: str, refused: bool
+) -> None:
+    path = "/api/v1/namespaces/ai-workloads/pods"
+    api.add("POST", path, Answer(status, {"message": message}), Answer(201, {"kind": "Pod"}))
+    if refused:
+        with pytest.raises(ClusterError, match="the cluster would refuse the pod of Deployment/cortex-leviathan"):
+            check_pod(cluster, deployment(site))
+    else:
+        assert check_pod(cluster, deployment(site)) is False
+    assert check_pod(cluster, deployment(site)) is True
+    sent = api.asked[0]
+    assert sent.query == {"dryRun": "All"}
+    assert sent.body["metadata"]["generateName"]
+    assert sent.body["spec"] == deployment(site)["spec"]["template"]["spec"]
+
+
+# Rollback
+
+
+def test_a_deployment_that_we_never_applied_gets_the_image_alone() -> None:
+    containers = [{"name": "sidecar", "image": "s"}, {"name": "engine", "image": "old"}]
+    live = {
+        "metadata": {"name": "x", "namespace": "ai", "labels": {"a": "b"}},
+        "spec": {"replicas": 1, "template": {"spec": {"containers": containers}}},
+    }
+    assert image_of(live["spec"]["template"]) == "old"
+    assert with_image(live, "new") == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "x", "namespace": "ai"},
+        "spec": {"template": {"spec": {"containers": [{"name": "engine", "image": "new"}]}}},
+    }
+
+
+def test_what_is_no_digest_is_a_usage_error(api: ReplayApi, cluster: Cluster, site: Site) -> None:
+    with pytest.raises(UsageError, match="not a digest: latest"):
+        run(site, cluster, Console(), to="latest")
+    assert api.asked == []
