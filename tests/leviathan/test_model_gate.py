@@ -1,0 +1,457 @@
+"""The download gate: what it says of each state, that it follows through every break, that files are compared."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from log_api import NAME, SPACE, LogApi
+from push_support import TOOLS, Talk
+from replay_api import ANSWERS, read_recording
+
+from leviathan.cluster.client import Cluster, ClusterError, Patience, connect
+from leviathan.model.errors import ModelError
+from leviathan.model.follow import Heard, Log, Silence
+from leviathan.model.gate import How, wait_for_download
+from leviathan.model.manifest import Manifest, ModelFile
+from leviathan.model.remote import find_eyes
+from leviathan.model.run import run
+from leviathan.output import Console
+from leviathan.site import Site
+from leviathan.site_load import load
+
+DONE = "DOWNLOAD COMPLETE"
+HASTY = Patience(first_s=0.3, again_s=0.3, request_s=5, connect_s=2, pause_s=0.05)
+
+
+def recorded(scene: str) -> dict[str, Any] | None:
+    """The pod as a real API server gave it; None where it was not there."""
+    exchange = next(each for each in read_recording(ANSWERS / f"model/{scene}.json") if each.path.endswith(NAME))
+    return dict(exchange.answer.body) if exchange.answer.status == 200 else None
+
+
+def site(**named: str) -> Site:
+    values = {"cluster.namespace": SPACE, "rollout.heartbeat_s": "1", "model.idle_s": "5"}
+    return load(named=values | {key.replace("__", "."): value for key, value in named.items()}).site
+
+
+def joined(api: LogApi, folder: Path, wanted: Site) -> Cluster:
+    cluster = connect(wanted, {"KUBECONFIG": str(api.kubeconfig(folder))})
+    cluster.transport.patience = HASTY
+    return cluster
+
+
+def wait(api: LogApi, folder: Path, talk: Talk | None = None, **named: str) -> Any:
+    wanted = site(**named)
+    return wait_for_download(
+        wanted, joined(api, folder, wanted), Console(talk or Talk()), pause=lambda seconds: time.sleep(0.02)
+    )
+
+
+def failure(api: LogApi, folder: Path, talk: Talk | None = None, **named: str) -> ModelError:
+    with api.serve(), pytest.raises(ModelError) as caught:
+        wait(api, folder, talk, **named)
+    assert caught.value.exit_code == 5
+    assert caught.value.remedy
+    return caught.value
+
+
+def meanwhile(api: LogApi, work: Callable[[], None]) -> None:
+    """Do `work` in the background, from when the log is followed."""
+
+    def waits() -> None:
+        while not any("follow" in each for each in list(api.asked)):
+            time.sleep(0.02)
+        work()
+
+    threading.Thread(target=waits, daemon=True).start()
+
+
+# --- states
+
+
+def test_already_done(tmp_path: Path) -> None:
+    api = LogApi(recorded("running"))
+    for text in ("Fetching 9 files", "100%", DONE, "sleeping"):
+        api.write(text)
+    with api.serve():
+        done = wait(api, tmp_path)
+    assert done.how is How.ALREADY
+    assert done.text() == f'already downloaded: "{DONE}" is in the log of {SPACE}/{NAME}'
+    assert all("follow" not in each for each in api.asked)
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_pod_that_succeeded(said: bool, tmp_path: Path) -> None:
+    api = LogApi(recorded("succeeded"))
+    api.ended = True
+    api.write(DONE if said else "bye")
+    with api.serve():
+        done = wait(api, tmp_path)
+    assert done.how is (How.ALREADY if said else How.ENDED)
+
+
+def test_a_pod_that_succeeded_and_whose_log_is_gone(tmp_path: Path) -> None:
+    api = LogApi(recorded("succeeded"))
+    api.statuses = [404]
+    with api.serve():
+        assert wait(api, tmp_path).how is How.ENDED
+
+
+def test_no_pod(tmp_path: Path) -> None:
+    error = failure(LogApi(recorded("missing")), tmp_path)
+    assert error.what == "there is no pod that downloads the model"
+    assert f"kubectl --context lab -n {SPACE} get pods" in error.remedy
+
+
+def test_a_pod_that_failed_shows_its_last_lines(tmp_path: Path) -> None:
+    api = LogApi(recorded("failed"))
+    api.ended = True
+    api.write("writing part 3")
+    api.write("No space left on device")
+    talk = Talk()
+    error = failure(api, tmp_path, talk)
+    assert error.what == "the download has failed"
+    assert error.why == "Error, exit 1: disk full; its last line: No space left on device"
+    assert "  | writing part 3\n  | No space left on device\n" in talk.getvalue()
+
+
+def test_a_pod_that_failed_after_it_was_done_is_done(tmp_path: Path) -> None:
+    api = LogApi(recorded("failed"))
+    api.ended = True
+    api.write(DONE)
+    with api.serve():
+        assert wait(api, tmp_path).how is How.ALREADY
+
+
+def test_a_container_that_restarts_again_and_again(tmp_path: Path) -> None:
+    error = failure(LogApi(recorded("looping")), tmp_path)
+    assert error.what == "the download restarts again and again"
+    assert error.why.startswith("Completed, exit 0")
+
+
+def test_a_container_that_was_done_before_it_restarted(tmp_path: Path) -> None:
+    """restartPolicy Always: the script ends well and is started again; its word is in the log of the run before."""
+    api = LogApi(recorded("looping"))
+    api.previous = [f"2026-11-23T20:59:59.5Z {DONE}"]
+    with api.serve():
+        assert wait(api, tmp_path).how is How.ALREADY
+    assert api.asked[0]["previous"] == "true"
+
+
+def test_an_image_that_cannot_be_pulled(tmp_path: Path) -> None:
+    error = failure(LogApi(recorded("image")), tmp_path)
+    assert error.what == "the download's pod cannot start"
+    assert error.why.startswith("ImagePullBackOff: Back-off pulling image")
+
+
+def test_a_pod_without_a_place_is_waited_for_and_then_given_up(tmp_path: Path) -> None:
+    talk = Talk()
+    error = failure(LogApi(recorded("unschedulable")), tmp_path, talk, model__idle_s="1")
+    assert error.what == "the download hangs"
+    assert "the pod is pending (Unschedulable: 0/1 nodes are available" in error.why
+    assert talk.getvalue().count("has not started") == 1
+
+
+def test_a_pod_that_is_deleted_meanwhile(tmp_path: Path) -> None:
+    api = LogApi(recorded("running"))
+    api.write("1%")
+
+    def take_away() -> None:
+        time.sleep(0.5)
+        api.pod, api.ended = None, True
+
+    meanwhile(api, take_away)
+    assert failure(api, tmp_path).what == "the download's pod was deleted before it was done"
+
+
+# --- following
+
+
+def test_it_waits_and_shows_how_far_it_is(tmp_path: Path) -> None:
+    api, talk = LogApi(recorded("running")), Talk()
+    api.write("a.gguf:  10%|#| 4.8G/48.0G [00:50<07:30, 96.0MB/s]")
+
+    def works() -> None:
+        for percent in (40, 70):
+            time.sleep(0.7)
+            api.write(f"a.gguf:  {percent}%|#| {48 * percent / 100:.1f}G/48.0G [01:00<07:30, 96.0MB/s]")
+        time.sleep(0.5)
+        api.write(DONE)
+
+    meanwhile(api, works)
+    with api.serve():
+        done = wait(api, tmp_path, talk)
+    assert done.how is How.WAITED
+    assert done.lines == 4
+    assert "model: 40 % (19.20 GB of 48.00 GB)" in talk.getvalue() or "model: 70 % (33.6" in talk.getvalue()
+
+
+def test_silence_is_an_end(tmp_path: Path) -> None:
+    api, talk = LogApi(recorded("running")), Talk()
+    api.write("99%")
+    began = time.monotonic()
+    error = failure(api, tmp_path, talk, model__idle_s="2")
+    assert error.what == "the download hangs"
+    assert "nothing new in its log for 2 s; its last line: 99%" in error.why
+    assert "--set model.idle_s=SECONDS" in error.remedy
+    assert 2 <= time.monotonic() - began < 60
+
+
+def test_a_bar_without_line_ends_is_no_silence_while_it_grows(tmp_path: Path) -> None:
+    api = LogApi(recorded("running"))
+
+    def works() -> None:
+        api.rest = "2026-11-23T20:00:01.5Z 0%"
+        for percent in range(10, 100, 10):
+            time.sleep(0.4)
+            api.rest += f"\r{percent}%"
+        api.end_line()
+        api.write(DONE)
+
+    meanwhile(api, works)
+    with api.serve():
+        done = wait(api, tmp_path, model__idle_s="2")
+    assert done.how is How.WAITED
+    assert done.lines == 2
+
+
+def test_a_bar_that_is_only_sent_again_is_silence(tmp_path: Path) -> None:
+    api = LogApi(recorded("running"))
+    api.rest = "2026-11-23T20:00:01.5Z 0%\r10%"
+    error = failure(api, tmp_path, model__idle_s="3")
+    assert error.what == "the download hangs"
+    assert error.why.endswith("its last line: 10%")
+    assert len(api.asked) >= 3
+
+
+def test_the_api_server_goes_away_and_comes_back(tmp_path: Path) -> None:
+    api, talk = LogApi(recorded("running")), Talk()
+    api.write("1%")
+    api.statuses = [200, 500, 500, 503, 200]
+
+    def works() -> None:
+        time.sleep(1.2)
+        api.write(DONE)
+
+    meanwhile(api, works)
+    with api.serve():
+        assert wait(api, tmp_path, talk).how is How.WAITED
+
+
+def test_no_right_to_read_the_log_is_an_end(tmp_path: Path) -> None:
+    api = LogApi(recorded("running"))
+    api.statuses = [403] * 9
+    with api.serve(), pytest.raises(ClusterError) as caught:
+        wait(api, tmp_path)
+    assert caught.value.status == 403
+
+
+def read_all(api: LogApi, folder: Path) -> list[str]:
+    """The log through all its breaks, as the gate reads it."""
+    log = Log(joined(api, folder, site()), SPACE, NAME, quiet_s=0.3)
+    heard: list[str] = []
+    while True:
+        for each in log.read("download", follow=True):
+            if isinstance(each, Heard) and each.whole:
+                heard.append(each.text)
+            if isinstance(each, Silence) and each.ended:
+                return heard
+
+
+def test_every_line_once_wherever_the_stream_breaks(tmp_path: Path) -> None:
+    """Cut after every byte of the first lines, also inside a time and between two equal lines."""
+    texts = ["one", "two", "two", "three ü", "", "four"]
+    stamps = ["01.1", "01.1", "01.1", "02", "03.123456789", "09.5"]
+    api = LogApi(recorded("running"))
+    api.ended = True
+    for stamp, text in zip(stamps, texts, strict=True):
+        api.write(text, f"2026-11-23T20:00:{stamp}Z")
+    size = len("\n".join(api.lines).encode()) + 1
+    with api.serve():
+        for cut in range(0, size, 3):
+            api.cuts = [cut, max(cut - 7, 0), cut + 11]
+            assert read_all(api, tmp_path) == texts, cut
+    assert any("sinceTime" in each for each in api.asked)
+
+
+def test_a_dead_connection_is_opened_again(tmp_path: Path) -> None:
+    """No byte and no end: after the heartbeat's time it asks anew."""
+    api = LogApi(recorded("running"))
+    api.write("1%")
+    api.silent = True
+
+    def wakes() -> None:
+        time.sleep(2)
+        api.write(DONE)
+
+    meanwhile(api, wakes)
+    with api.serve():
+        done = wait(api, tmp_path)
+    assert done.how is How.WAITED
+    assert done.reopened >= 2
+    assert done.lines == 2
+
+
+# --- files
+
+
+CONTENT = {"part-1.gguf": b"a" * 1000, "sub folder/part-2.gguf": b"b" * 2000}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model's folder: one file is a link, as download caches have them."""
+    found = tmp_path / "disk" / "model"
+    (found / "sub folder").mkdir(parents=True)
+    (tmp_path / "disk" / "blob").write_bytes(CONTENT["part-1.gguf"])
+    (found / "part-1.gguf").symlink_to("../blob")
+    (found / "sub folder" / "part-2.gguf").write_bytes(CONTENT["sub folder/part-2.gguf"])
+    (found / "README.md").write_text("read me")
+    return found
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    files = tuple(ModelFile(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in CONTENT.items())
+    path = tmp_path / "model.json"
+    path.write_text(Manifest(files).json())
+    return path
+
+
+def compare(api: LogApi, home: Path, *, hashed: bool = False, **named: str) -> Any:
+    wanted = site(**named)
+    return run(wanted, lambda: joined(api, home, wanted), Console(Talk()), hashed=hashed)
+
+
+def finished() -> LogApi:
+    api = LogApi(recorded("running"))
+    api.write(DONE)
+    return api
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_the_files_in_the_pod_are_compared(hashed: bool, folder: Path, manifest: Path, tmp_path: Path) -> None:
+    api = finished()
+    with api.serve():
+        done = compare(api, tmp_path, hashed=hashed, model__manifest=str(manifest), model__folder=str(folder))
+    how = "2 of them by SHA-256" if hashed else "by name and size"
+    assert done.text().splitlines()[1] == f"2 files, 3.0 kB, as in {manifest}, {how} ({folder} in {SPACE}/{NAME})"
+    assert done.data()["verified"]["hashed"] == (2 if hashed else 0)
+    assert {container for _, container, _ in api.commands} == {"download"}
+
+
+def test_a_changed_file_in_the_pod_is_found(folder: Path, manifest: Path, tmp_path: Path) -> None:
+    named = {"model__manifest": str(manifest), "model__folder": str(folder)}
+    (folder / "sub folder" / "part-2.gguf").write_bytes(b"c" * 2000)
+    api = finished()
+    with api.serve():
+        compare(api, tmp_path, **named)  # the size is right
+        with pytest.raises(ModelError, match="hashes to"):
+            compare(api, tmp_path, hashed=True, **named)
+        (folder / "part-1.gguf").unlink()
+        with pytest.raises(ModelError, match=r"part-1\.gguf is missing"):
+            compare(api, tmp_path, **named)
+
+
+def test_a_folder_that_is_not_in_the_pod(manifest: Path, tmp_path: Path) -> None:
+    api = finished()
+    with api.serve(), pytest.raises(ModelError) as caught:
+        compare(api, tmp_path, model__manifest=str(manifest), model__folder=str(tmp_path / "none"))
+    assert "none" in caught.value.why
+    assert "--set model.folder=FOLDER" in caught.value.remedy
+
+
+def test_no_right_to_run_a_command(manifest: Path, tmp_path: Path) -> None:
+    api = finished()
+    api.statuses = [200, 403]
+    with api.serve(), pytest.raises(ModelError, match="you may not run a command in the pod") as caught:
+        compare(api, tmp_path, model__manifest=str(manifest))
+    assert "auth can-i get pods --subresource=exec" in caught.value.remedy
+
+
+def test_the_engine_lends_its_eyes_when_the_download_is_over(folder: Path, manifest: Path, tmp_path: Path) -> None:
+    api = LogApi(recorded("succeeded"))
+    api.ended = True
+    api.write(DONE)
+    wanted = site()
+    with api.serve():
+        with pytest.raises(ModelError, match="the model's files cannot be seen") as caught:
+            compare(api, tmp_path, model__manifest=str(manifest))
+        assert "--set model.manifest=" in caught.value.remedy
+        engine = json.loads(json.dumps(recorded("running")))
+        engine["metadata"]["name"] = "cortex-leviathan-abc"
+        api.engine = engine
+        eyes = find_eyes(joined(api, tmp_path, wanted), wanted)
+    assert (eyes.pod, eyes.container, eyes.folder) == ("cortex-leviathan-abc", "engine", wanted.engine.model_path)
+
+
+def test_without_a_manifest_nothing_is_compared(tmp_path: Path) -> None:
+    api = finished()
+    with api.serve():
+        done = compare(api, tmp_path)
+        assert done.text().endswith("files not compared: model.manifest names no manifest")
+        assert done.data()["verified"] is None
+        with pytest.raises(ModelError, match="nothing to compare with"):
+            compare(api, tmp_path, hashed=True)
+    assert not api.commands
+
+
+def test_a_cluster_that_is_away_ends_the_phase_with_its_status(tmp_path: Path) -> None:
+    with finished().serve() as api:
+        api.kubeconfig(tmp_path)
+    with pytest.raises(ClusterError) as caught:
+        compare(api, tmp_path)
+    assert caught.value.exit_code == 5
+
+
+# --- the command
+
+
+def leviathan(home: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "leviathan", "model", *arguments],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(TOOLS), "HOME": str(home), **environ},
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_command_waits(tmp_path: Path) -> None:
+    api = finished()
+    with api.serve():
+        config = {"KUBECONFIG": str(api.kubeconfig(tmp_path))}
+        done = leviathan(tmp_path, "--pod-namespace", SPACE, "--json", **config)
+        api.pod = None
+        gone = leviathan(tmp_path, "--pod-namespace", SPACE, "--result-file", "r.json", **config)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["downloaded"]["how"] == "already done"
+    assert gone.returncode == 5
+    assert gone.stderr.splitlines()[-1].startswith(f"error: there is no pod that downloads the model ({SPACE}/{NAME})")
+    assert json.loads((tmp_path / "r.json").read_text())["error"]["exit_code"] == 5
+
+
+def test_the_command_compares_a_local_folder_without_a_cluster(folder: Path, manifest: Path, tmp_path: Path) -> None:
+    where = ("--folder", str(folder), "--manifest", str(manifest))
+    done = leviathan(tmp_path, *where, "--sha256")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"2 files, 3.0 kB, as in {manifest}, 2 of them by SHA-256 ({folder})\n"
+    (folder / "extra.gguf").write_bytes(b"")
+    wrong = leviathan(tmp_path, *where)
+    assert wrong.returncode == 5
+    assert "extra.gguf is not in the manifest" in wrong.stderr
+    assert leviathan(tmp_path, "--write-manifest", "m.json").returncode == 2
+    assert leviathan(tmp_path, "--folder", str(tmp_path / "none"), "--manifest", str(manifest)).returncode == 5
+    broken = leviathan(tmp_path, "--folder", str(folder), "--write-manifest", "m.json")
+    assert broken.returncode == 5  # these are no GGUF files, and a manifest of them would be worse than none
+    assert not (tmp_path / "m.json").exists()
