@@ -8,18 +8,15 @@ by `deploy_stage`. Recorded are preflight, model, apply, rollout and smoke: of a
 second one that finds nothing to do (`again`), and of one whose smoke test fails and is rolled back (`taken-back`).
 """
 
-import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from deploy_stage import HOST, NODE_PORT, SIZES, PlayedNode, Stage, stage
+from deploy_stage import HOST, NODE_PORT, SIZES, PlayedNode, Stage, stage, unsteady
 from push_support import make_layout
 from record_api import ANSWERS, Recording, recorded
 from rollout_bench import Bench
@@ -29,9 +26,10 @@ from leviathan.deploy.phases import PHASES, Work
 from leviathan.deploy.run import deploy
 from leviathan.errors import LeviathanError
 from leviathan.output import Console
+from leviathan.rollout.reader import collections
 
 #: What tells one request from another; the rest (versions, times, pages) differs from run to run.
-KEPT = {"watch", "dryRun", "labelSelector", "fieldSelector"}
+KEPT = {"watch", "limit", "dryRun", "labelSelector", "fieldSelector"}
 
 
 def main(kubeconfig: str) -> None:
@@ -64,6 +62,8 @@ def run(what: Stage, environ: dict[str, str], *, rollback_on_failure: bool = Fal
         deploy(work, [phase for phase in PHASES if phase.name != "push"], go_on=lambda name: name)
     except LeviathanError as error:
         sys.stderr.write(f"{error.line()}\n")
+    for path, query in collections(what.site).values():
+        cluster.list(path, **query)  # how it is at the end, for a replay that asks once more
     return recording
 
 
@@ -71,25 +71,17 @@ def save(recording: Recording, what: Stage, name: str) -> None:
     """Write the recording with the registry and the port of every recording."""
     for each in recording.exchanges:
         each["query"] = {key: value for key, value in each["query"].items() if key in KEPT}
-        for found in (each["answer"].get("body") or {}, *(each["answer"].get("body") or {}).get("items", [])):
-            found.get("metadata", {}).pop("managedFields", None) if found.get("kind") == "Event" else None
+        answer = each["answer"]
+        found = [answer.get("body") or {}, *(line.get("object", {}) for line in answer.get("lines", []))]
+        for one in [*found, *(item for each in found for item in each.get("items") or [])]:
+            if one.get("kind") not in ("Deployment", "Service", "Namespace"):  # whose owners of fields are looked at
+                one.get("metadata", {}).pop("managedFields", None)
     text = json.dumps(recording.exchanges, indent=1, ensure_ascii=False)
     text = text.replace(what.registry.host, HOST).replace(str(what.site.engine.node_port), str(NODE_PORT))
     path = ANSWERS / "deploy" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(text + "\n", encoding="utf-8")
     sys.stderr.write(f"{name}: {len(recording.exchanges)} exchanges\n")
-
-
-def unsteady(letters: Any) -> Any:
-    """A model whose second letter differs from answer to answer."""
-    right, turn = letters.tokens, itertools.count()
-
-    def tokens(job: Any) -> Iterator[int]:
-        for place, letter in enumerate(right(job)):
-            yield letters.ids[next(turn) % 26] if place == 1 else letter
-
-    return tokens
 
 
 def clean(bench: Bench) -> None:
