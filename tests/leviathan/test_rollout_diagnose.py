@@ -130,6 +130,8 @@ PULLS = [
     ("failed to copy: httpReadSeeker: failed open: unexpected EOF", "image-cut"),
     ("reading manifest leviathan-standard in 192.168.3.10:5000/omni/engine: manifest unknown", "image-not-found"),
     ("failed to resolve reference: 192.168.3.10:5000/omni/engine@DIGEST: not found", "image-not-found"),
+    ('couldn\'t parse image name "a//b": invalid reference format', "image-name"),
+    ('Container image "x" is not present with pull policy of Never', "image-never-pulled"),
     ("something that nobody has seen before", "image-pull"),
 ]
 
@@ -213,6 +215,10 @@ def test_no_gpu_offered_is_a_device_plugin_that_does_not_run() -> None:
         (
             "MountVolume.MountDevice failed: mount: /m: special device /dev/nvme0n1p1 does not exist.",
             "partition-missing",
+        ),
+        (
+            'MountVolume.SetUp failed for volume "shm" : fork/exec /usr/bin/mount: cannot allocate memory',
+            "volume-memory",
         ),
         ("MountVolume.SetUp failed: unheard", "volume"),
     ],

@@ -1,13 +1,33 @@
 """Words of kubelet, containerd and admission that have no recording of their own, put into one that is near."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rollout_support import Scene, scene
 
+from leviathan.rollout import container_rules, deployment_rules, image_rules, mount_rules, node_rules, schedule_rules
 from leviathan.rollout.diagnose import diagnose
 from leviathan.rollout.finding import Commands
+
+TABLES = (
+    *deployment_rules.REFUSALS,
+    *schedule_rules.CASES,
+    *image_rules.CASES,
+    *mount_rules.MOUNTS,
+    *mount_rules.SANDBOXES,
+    *node_rules.LOST,
+    *container_rules.CANNOT_RUN,
+    *container_rules.ENDS,
+)
+
+
+def test_every_case_of_the_tables_is_expected_by_a_test() -> None:
+    texts = "".join(path.read_text() for path in Path(__file__).parent.glob("test_rollout_*.py"))
+    expected = [case.code.replace("{resource}", "memory") for case in TABLES]
+    assert len(expected) > 60
+    assert [code for code in expected if f'"{code}"' not in texts] == []
 
 
 def codes(name: str, change: Callable[[Scene], None]) -> list[str]:
