@@ -3,6 +3,7 @@
 import os
 import struct
 import subprocess
+import uuid
 import zlib
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def test_both_headers_fit_their_tables(tmp_path: Path) -> None:
     file = tmp_path / "disk"
     with file.open("wb") as stream:
         stream.truncate(64 << 20)
-    offset, size = gpt.write(file)
+    offset, size = gpt.write(file, uuid.uuid4())
     data = file.read_bytes()
     assert (offset, offset + size <= len(data) - 34 * 512) == (1 << 20, True)
     for at in (512, len(data) - 512):
@@ -57,7 +58,8 @@ def test_the_engine_finds_the_partition_and_refuses_the_disk(tmp_path: Path) -> 
         assert [(device.name, device.partition) for device in found if device.partition] == [
             (loop.partition.name, True)
         ]
-        chosen = disk.configured(loop.partition, found)
+        chosen = disk.configured(loop.name, found)  # as the site names it
+        assert chosen == disk.configured(loop.partition, found)
         assert chosen.content.kind == "xfs"
         assert TERABYTE < chosen.size < 2 * TERABYTE
         with pytest.raises(DiskError, match=f"is a whole disk .*{loop.partition.name}"):
@@ -66,5 +68,6 @@ def test_the_engine_finds_the_partition_and_refuses_the_disk(tmp_path: Path) -> 
         assert str(loop.file) in listed
         assert loop.file.stat().st_blocks * 512 < 300 << 20
     assert not loop.file.exists()
+    assert not loop.name.is_symlink()
     listed = subprocess.run(["losetup", "--list"], capture_output=True, text=True, check=True).stdout
     assert str(loop.file) not in listed

@@ -47,11 +47,11 @@ def find_programs(environ: Mapping[str, str]) -> Programs:
     """
     given = environ.get(PROGRAMS, "")
     if not given:
-        raise ControlPlaneError(f"{PROGRAMS} is not set: no folder with {', '.join(PARTS)}", "scripts/kubernetes build")
+        raise ControlPlaneError(f"{PROGRAMS} is not set: no folder with {', '.join(PARTS)}", "run scripts/kubernetes")
     folder = Path(given).resolve()
     for name in PARTS:
         if not os.access(folder / name, os.X_OK):
-            raise ControlPlaneError(f"{PROGRAMS}={folder} has no program {name}", "scripts/kubernetes build")
+            raise ControlPlaneError(f"{PROGRAMS}={folder} has no program {name}", "run scripts/kubernetes")
     path = environ.get("PATH", os.defpath)
     etcd = environ.get(ETCD) or shutil.which("etcd", path=path)
     if not etcd or not os.access(etcd, os.X_OK):

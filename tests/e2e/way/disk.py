@@ -6,6 +6,7 @@ no table by themselves: `partx` reads it and tells the kernel, which a kernel wi
 
 import shutil
 import tempfile
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,8 @@ LABEL = "models"
 
 
 class LoopDisk:
-    """A loop disk; a context manager. `disk` is the whole disk's device, `partition` its first partition's.
+    """A loop disk; a context manager. `disk` is the whole disk's device, `partition` its first partition's, and `name`
+    the partition's lasting name.
 
     Arguments: `file`, the sparse file that is made, removed at the end; `size`, in bytes; `content`, a folder whose
     files are copied to `where` on the partition. Errors: WayError, when a program is missing or this user is not root.
@@ -29,6 +31,8 @@ class LoopDisk:
         self.where = where
         self.size = size
         self.disk = Path()
+        self.guid = uuid.uuid4()
+        self.name = Path(f"/dev/disk/by-partuuid/{self.guid}")  # what no other disk of this machine can be called
 
     @property
     def partition(self) -> Path:
@@ -39,7 +43,7 @@ class LoopDisk:
         self.file.touch()
         with self.file.open("r+b") as stream:
             stream.truncate(self.size // gpt.SECTOR * gpt.SECTOR)
-        gpt.write(self.file, LABEL)
+        gpt.write(self.file, self.guid, LABEL)
         self.disk = Path(run(["losetup", "--find", "--show", "--partscan", str(self.file)]).strip())
         try:
             self.add_partition()
@@ -55,6 +59,7 @@ class LoopDisk:
             run(["partx", "--delete", str(self.disk)])
         with suppress(WayError):
             run(["losetup", "--detach", str(self.disk)])
+        self.name.unlink(missing_ok=True)
         self.file.unlink(missing_ok=True)
 
     def add_partition(self) -> None:
@@ -63,6 +68,9 @@ class LoopDisk:
             run(["partx", "--add", str(self.disk)])
         if not self.partition.is_block_device():
             raise WayError(f"the kernel has no {self.partition}: its loop devices take no partitions")
+        if not self.name.exists():  # where no udev runs
+            self.name.parent.mkdir(parents=True, exist_ok=True)
+            self.name.symlink_to(self.partition)
 
     def fill(self) -> None:
         """Copy the content onto the partition, through a mount that is gone afterwards."""

@@ -15,13 +15,12 @@ TABLE_SECTORS = ENTRIES * ENTRY // SECTOR
 LINUX_DATA = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
 FIRST = 2048  # sectors: 1 MiB, as every tool aligns
 DISK_GUID = uuid.UUID("6c657669-6174-4861-8e00-000000000001")
-PARTITION_GUID = uuid.UUID("6c657669-6174-4861-8e00-000000000002")
 
 
-def entries(first: int, last: int, name: str) -> bytes:
-    """The table: one Linux partition of the sectors `first` to `last`, the rest empty."""
+def entries(first: int, last: int, name: str, own: uuid.UUID) -> bytes:
+    """The table: one Linux partition `own` of the sectors `first` to `last`, the rest empty."""
     label = name.encode("utf-16-le")[:72].ljust(72, b"\0")
-    one = LINUX_DATA.bytes_le + PARTITION_GUID.bytes_le + struct.pack("<QQQ", first, last, 0) + label
+    one = LINUX_DATA.bytes_le + own.bytes_le + struct.pack("<QQQ", first, last, 0) + label
     return one.ljust(ENTRIES * ENTRY, b"\0")
 
 
@@ -37,11 +36,11 @@ def header(own: int, other: int, table: int, sectors: int, crc: int) -> bytes:
     return with_sum(zlib.crc32(with_sum(0))).ljust(SECTOR, b"\0")
 
 
-def write(disk: Path, name: str = "models") -> tuple[int, int]:
-    """Write the table into `disk`, whose partition is all that is left; the partition's offset and size in bytes."""
+def write(disk: Path, own: uuid.UUID, name: str = "models") -> tuple[int, int]:
+    """Write the table into `disk`: one partition `own` over all of it; the partition's offset and size in bytes."""
     sectors = disk.stat().st_size // SECTOR
     last = (sectors - TABLE_SECTORS - 2) // FIRST * FIRST - 1
-    table = entries(FIRST, last, name)
+    table = entries(FIRST, last, name, own)
     crc = zlib.crc32(table)
     protective = struct.pack("<B3sB3sII", 0, b"\0\2\0", 0xEE, b"\xff\xff\xff", 1, min(sectors - 1, 0xFFFFFFFF))
     with disk.open("r+b") as stream:

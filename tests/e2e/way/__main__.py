@@ -1,0 +1,58 @@
+"""`python -m e2e.way --layout result --report docs/evidence`: the whole way, with a report."""
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from e2e.control_plane.errors import ControlPlaneError
+from e2e.control_plane.settings import find_programs
+
+from .errors import WayError
+from .happy import walk
+from .report import Report
+from .stage import Stage
+
+
+def main() -> int:
+    """0 when every check has passed, 1 when one has not, 3 when a part cannot be had on this machine."""
+    parser = argparse.ArgumentParser(prog="e2e.way", description=__doc__)
+    parser.add_argument("--layout", type=Path, required=True, help="the built image's OCI layout")
+    parser.add_argument("--report", type=Path, required=True, help="folder for e2e.json, e2e.md and e2e.svg")
+    parser.add_argument("--folder", type=Path, help="where everything runs; default: a temporary one, removed after it")
+    given = parser.parse_args()
+    try:
+        programs = find_programs(os.environ)
+    except ControlPlaneError as error:
+        return told(3, f"not run: {error}")
+    if os.geteuid() != 0:
+        return told(3, "not run: it needs root, for a loop device, mounts and control groups")
+    facts = {"kernel": platform.release(), "CPUs": os.cpu_count(), "Kubernetes programs": str(programs.folder)}
+    report = Report(facts)
+    with tempfile.TemporaryDirectory(prefix="leviathan-e2e-") as temporary:
+        try:
+            with report.check("0 control plane, node, registry, disk") as seen:
+                stage = Stage(given.folder or Path(temporary), given.layout).__enter__()
+                seen["server"], seen["disk"] = stage.plane.server, str(stage.disk.partition)
+            try:
+                walk(stage, report)
+            finally:
+                stage.__exit__()
+        except (WayError, ControlPlaneError, RuntimeError, OSError) as error:
+            told(1, str(error))
+        finally:
+            report.write(given.report)
+    failed = [check.name for check in report.checks if not check.passed]
+    return told(1, f"failed: {', '.join(failed)}") if failed else told(0, f"{len(report.checks)} checks passed")
+
+
+def told(status: int, text: str) -> int:
+    """The exit status, with a line about it."""
+    print(f"e2e: {text}", file=sys.stderr)  # noqa: T201
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""The runbook's table of steps and its definition of done, as named checks."""
+
+import json
+import urllib.request
+from typing import Any
+
+from e2e.control_plane import objects
+
+from .errors import WayError
+from .report import Report
+from .stage import GATE, Stage
+
+SPACE = f"namespaces/{objects.NAMESPACE}"
+DEPLOYMENT = f"/apis/apps/v1/{SPACE}/deployments/cortex-leviathan"
+PODS = f"/api/v1/{SPACE}/pods"
+PORT = 30000
+
+
+def need(true: object, what: str) -> None:
+    """Errors: WayError with `what` unless `true`."""
+    if not true:
+        raise WayError(what)
+
+
+def ask(path: str, body: dict[str, Any] | None = None, timeout: float = 300.0) -> tuple[int, str]:
+    """What the endpoint on the NodePort answers: status and text."""
+    data = json.dumps(body).encode() if body else None
+    request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=timeout) as answer:
+        return answer.status, answer.read().decode()
+
+
+def walk(stage: Stage, report: Report) -> None:
+    """Deploy, and look at each step; what fails ends it. Errors: WayError and others, noted in the report."""
+    with report.check("1 image built") as seen:
+        index = json.loads((stage.built / "index.json").read_bytes())
+        seen["layout"] = str(stage.built.resolve())
+        seen["manifest"] = index["manifests"][0]["digest"]
+    with report.check("2 manifest has the right node and partition") as seen:
+        text = stage.must("render").out
+        seen["node"] = objects.NODE
+        seen["partition"] = str(stage.disk.name)
+        need(f"kubernetes.io/hostname: {objects.NODE}" in text, "render does not name the node")
+        need(f"value: {stage.disk.name}\n" in text, "render does not name the partition")
+        need("talos-node-0" not in text, "render names the wrong node")
+    with report.check("3 deploy: preflight, push, model, apply, rollout, smoke") as seen:
+        data = stage.must("deploy", "--json").data
+        seen["phases"] = [f"{one['name']}: {one['state']} {one['seconds']:.1f} s" for one in data["phases"]]
+    with report.check("4 tags listed") as seen:
+        with urllib.request.urlopen(f"http://{stage.registry.host}/v2/omni/engine/tags/list", timeout=30) as answer:
+            seen["tags"] = json.load(answer)["tags"]
+        need("leviathan-standard" in seen["tags"], "the tag is not in the registry")
+    with report.check("5 download gate") as seen:
+        answer = stage.plane.api.call("GET", f"{PODS}/{GATE}/log")
+        seen["log"] = answer.body.decode()
+        need("DOWNLOAD COMPLETE" in seen["log"], "the gate's log does not say so")
+    with report.check("6 pod Running with 2 GPUs") as seen:
+        items = stage.plane.api.send("GET", f"{PODS}?labelSelector=app%3Dleviathan-671b")["items"]
+        need(len(items) == 1, f"{len(items)} pods")
+        seen["phase"] = items[0]["status"]["phase"]
+        seen["node"] = items[0]["spec"]["nodeName"]
+        seen["gpus"] = items[0]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"]
+        seen["image"] = items[0]["spec"]["containers"][0]["image"]
+        need((seen["phase"], seen["node"], seen["gpus"]) == ("Running", objects.NODE, "2"), "not as it should be")
+    with report.check("7 /health is 200 on port 30000") as seen:
+        seen["status"], seen["body"] = ask("/health")
+        need(seen["status"] == 200, "not healthy")
+    with report.check("8 a completion") as seen:
+        body = {"model": "deepseek-v3", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 8}
+        status, text = ask("/v1/chat/completions", body)
+        seen["answer"] = json.loads(text)["choices"][0]["message"]["content"]
+        seen["usage"] = json.loads(text)["usage"]
+        need(status == 200 and seen["usage"]["completion_tokens"] > 0, "no tokens")
+    with report.check("9 a second deploy changes nothing") as seen:
+        before = generation(stage)
+        data = stage.must("deploy", "--json").data
+        seen["phases"] = [f"{one['name']}: {one['state']}" for one in data["phases"]]
+        need(generation(stage) == before, "the Deployment has another generation")
+        need(not [one for one in data["phases"] if one["state"] == "changed"], "a phase has changed something")
+    with report.check("10 delete leaves what is not ours") as seen:
+        stage.must("delete")
+        need(stage.plane.api.get(DEPLOYMENT) is None, "the Deployment is still there")
+        seen["left"] = stage.plane.api.send("GET", f"{PODS}/{GATE}")["status"]["phase"]
+
+
+def generation(stage: Stage) -> int:
+    """The Deployment's generation: it counts changes of what is wanted."""
+    return int(stage.plane.api.send("GET", DEPLOYMENT)["metadata"]["generation"])

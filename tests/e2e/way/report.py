@@ -1,0 +1,91 @@
+"""What was seen, as JSON, as Markdown, and as a picture of the time it took."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+WIDTH, ROW, LEFT = 900, 22, 260
+
+
+@dataclass
+class Check:
+    """One thing that was to be shown: `begin` and `seconds` in seconds since the report began; `evidence` is free."""
+
+    name: str
+    begin: float
+    seconds: float = 0.0
+    passed: bool = False
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+class Report:
+    """The checks of a run, and the facts of the machine that it ran on."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self.facts = facts
+        self.checks: list[Check] = []
+        self.began = time.monotonic()
+
+    @contextmanager
+    def check(self, name: str) -> Iterator[dict[str, Any]]:
+        """A check that passes when its block ends without an error; the block fills in the evidence."""
+        one = Check(name, time.monotonic() - self.began)
+        self.checks.append(one)
+        try:
+            yield one.evidence
+            one.passed = True
+        except Exception as error:
+            one.evidence["error"] = f"{type(error).__name__}: {error}"[:2000]
+            raise
+        finally:
+            one.seconds = time.monotonic() - self.began - one.begin
+
+    @property
+    def passed(self) -> bool:
+        """Whether there are checks and each has passed."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+    def write(self, folder: Path) -> None:
+        """Write e2e.json, e2e.md and e2e.svg into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        value = {"passed": self.passed, "facts": self.facts, "checks": [asdict(check) for check in self.checks]}
+        (folder / "e2e.json").write_text(json.dumps(value, indent=1, default=str) + "\n", encoding="utf-8")
+        (folder / "e2e.md").write_text(self.markdown(), encoding="utf-8")
+        (folder / "e2e.svg").write_text(self.picture(), encoding="utf-8")
+
+    def markdown(self) -> str:
+        """The report for people."""
+        lines = ["# The whole way, on real parts", "", f"**{'passed' if self.passed else 'FAILED'}**", ""]
+        lines += [f"- {name}: {value}" for name, value in self.facts.items()]
+        lines += ["", "![timeline](e2e.svg)", "", "| check | | s | evidence |", "|---|---|---:|---|"]
+        for one in self.checks:
+            seen = "<br>".join(f"{key}: {cell(value)}" for key, value in one.evidence.items())
+            lines.append(f"| {one.name} | {'✓' if one.passed else '✗'} | {one.seconds:.1f} | {seen} |")
+        return "\n".join(lines) + "\n"
+
+    def picture(self) -> str:
+        """A bar for each check, along the time."""
+        total = max([one.begin + one.seconds for one in self.checks], default=1.0) or 1.0
+        height = ROW * (len(self.checks) + 1)
+        lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="sans-serif">']
+        for row, one in enumerate(self.checks):
+            left = LEFT + (WIDTH - LEFT - 60) * one.begin / total
+            wide = max(2.0, (WIDTH - LEFT - 60) * one.seconds / total)
+            colour = "#2a7d4f" if one.passed else "#b3261e"
+            y = ROW * row
+            lines.append(f'<text x="4" y="{y + 15}" font-size="12">{escape(one.name)}</text>')
+            lines.append(f'<rect x="{left:.1f}" y="{y + 4}" width="{wide:.1f}" height="14" fill="{colour}"/>')
+            lines.append(f'<text x="{left + wide + 4:.1f}" y="{y + 15}" font-size="11">{one.seconds:.1f} s</text>')
+        return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def cell(value: object) -> str:
+    """A value as a table takes it: one line, no bars, at most 160 characters."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    text = " ".join(text.split()).replace("|", "\\|")
+    return text if len(text) <= 160 else text[:157] + "…"
