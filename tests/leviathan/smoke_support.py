@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import json
+import random
 import socket
 import struct
 import sys
@@ -143,8 +144,8 @@ def route(method: str, path: str, body: Any) -> str:
 
 
 @contextmanager
-def endpoint(**wrong: Route) -> Iterator[str]:
-    """An endpoint with right answers but for the routes named; gives its URL."""
+def endpoint(port: int = 0, **wrong: Route) -> Iterator[str]:
+    """An endpoint with right answers but for the routes named; gives its URL. `port` 0 is any."""
     routes = right() | wrong
 
     class Handler(BaseHTTPRequestHandler):
@@ -165,7 +166,7 @@ def endpoint(**wrong: Route) -> Iterator[str]:
 
         do_GET = do_POST = _serve
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -182,3 +183,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def free_node_port() -> int:
+    """A port from the range of NodePorts that nothing listens on."""
+    for port in random.sample(range(30000, 32768), 200):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port between 30000 and 32767 is free")

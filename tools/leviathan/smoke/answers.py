@@ -52,7 +52,7 @@ def streamed(events: Iterable[Event], model: str) -> tuple[Said, Measured]:
         for event in events:
             chat.take(event)
     except Wrong as wrong:
-        raise Wrong(f"{wrong.received} ({chat.progress()})") from None
+        raise type(wrong)(f"{wrong.received} ({chat.progress()})") from None
     if not chat.done:
         raise Wrong(f"a stream that ends without [DONE] ({chat.progress()})")
     if not chat.finish:
