@@ -15,15 +15,17 @@ import pytest
 from log_api import NAME, SPACE, LogApi
 from push_support import TOOLS, Talk
 from replay_api import ANSWERS, read_recording
+from tiny_gguf import write_tiny
 
 from leviathan.cluster.client import Cluster, ClusterError, Patience, connect
 from leviathan.model.errors import ModelError
 from leviathan.model.follow import Heard, Log, Silence
 from leviathan.model.gate import How, wait_for_download
-from leviathan.model.manifest import Manifest, ModelFile
+from leviathan.model.manifest import Manifest, ModelFile, read_manifest
 from leviathan.model.remote import find_eyes
 from leviathan.model.run import run
 from leviathan.output import Console
+from leviathan.plan import load_model
 from leviathan.site import Site
 from leviathan.site_load import load
 
@@ -256,7 +258,7 @@ def test_no_right_to_read_the_log_is_an_end(tmp_path: Path) -> None:
 
 def read_all(api: LogApi, folder: Path) -> list[str]:
     """The log through all its breaks, as the gate reads it."""
-    log = Log(joined(api, folder, site()), SPACE, NAME, quiet_s=0.3)
+    log = Log(joined(api, folder, site()), SPACE, NAME, quiet_s=20)
     heard: list[str] = []
     while True:
         for each in log.read("download", follow=True):
@@ -455,3 +457,25 @@ def test_the_command_compares_a_local_folder_without_a_cluster(folder: Path, man
     broken = leviathan(tmp_path, "--folder", str(folder), "--write-manifest", "m.json")
     assert broken.returncode == 5  # these are no GGUF files, and a manifest of them would be worse than none
     assert not (tmp_path / "m.json").exists()
+
+
+def test_a_written_manifest_is_a_plan_and_a_comparison(tmp_path: Path) -> None:
+    """From the files to the manifest, from it to the plan, and back to the files: one changed byte is found."""
+    folder = write_tiny(tmp_path / "tiny")
+    (folder / "README.md").write_text("not the model")
+    written = leviathan(tmp_path, "--folder", str(folder), "--write-manifest", "m.json", "--sha256", "--json")
+    assert written.returncode == 0, written.stderr
+    assert json.loads(written.stdout)["files"] == 1
+    [file] = read_manifest(tmp_path / "m.json").files
+    data = (folder / "tiny.gguf").read_bytes()
+    assert file == ModelFile("tiny.gguf", len(data), hashlib.sha256(data).hexdigest())
+    assert load_model(tmp_path / "m.json").tensors == load_model(folder).tensors
+    same = ("--folder", str(folder), "--manifest", "m.json")
+    assert leviathan(tmp_path, *same, "--sha256").returncode == 0
+    (folder / "tiny.gguf").write_bytes(data[:-1] + b"\x01")
+    assert leviathan(tmp_path, *same).returncode == 0
+    wrong = leviathan(tmp_path, *same, "--sha256")
+    assert wrong.returncode == 5
+    assert "tiny.gguf hashes to" in wrong.stderr
+    (folder / "tiny.gguf").write_bytes(data[:-1])
+    assert "(1 B too short)" in leviathan(tmp_path, *same).stderr

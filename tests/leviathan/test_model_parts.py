@@ -40,6 +40,13 @@ def test_after_a_break_it_asks_from_a_second_before() -> None:
     assert lines.since() == "2026-11-23T20:00:06Z"
 
 
+def test_a_node_with_a_time_of_its_own() -> None:
+    lines = Stamped()
+    assert lines.take("2026-11-23T22:00:07.5+02:00 a") == "a"
+    assert lines.since() == "2026-11-23T20:00:06Z"
+    assert lines.take("2026-11-23T22:00:07.5+02:00 a") is None
+
+
 def test_what_was_there_is_not_given_again() -> None:
     lines = Stamped()
     for raw in (line(7, 1, "a"), line(7, 1, "a"), line(7, 2, "b")):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from push_support import TOOLS
+from tiny_gguf import write_tiny
 
 from leviathan.errors import ExitCode
 from leviathan.model.manifest import Manifest, ModelFile
@@ -16,11 +17,10 @@ from leviathan.plan import CACHE_TOKENS, Misfit, Wishes, load_model, plan, trans
 from leviathan.site import Site
 from leviathan.site_load import load
 from leviathan_engine.flags import parse
-from leviathan_engine.gguf import ValueType, read_model
-from leviathan_engine.gguf.write import Typed, write_gguf
+from leviathan_engine.gguf import read_model
 from leviathan_engine.plan import Gpu, Machine, Request, make_plan
 from leviathan_engine.plan.machine import GIB, MB
-from leviathan_engine.reference import TINY, metadata, q4_k_m
+from leviathan_engine.reference import TINY, q4_k_m
 
 CARDS = "102642,34190"  # RTX PRO 6000 and RTX 5090, in MB
 SMALL = ("--json", "--gpu-split", "3000,2000", "--cache-lens", "2048")
@@ -44,17 +44,8 @@ def leviathan(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """A folder with a GGUF model of the same build as DeepSeek-V3, but small; its weights are zeros."""
-    model = q4_k_m(TINY)
-    kinds: dict[type, ValueType] = {str: ValueType.STRING, bool: ValueType.BOOL, int: ValueType.UINT32}
-    keys: dict[str, Typed] = {
-        key: (kinds.get(type(value), ValueType.FLOAT32), value) for key, value in metadata(TINY).items()
-    }
-    rows = [(each.name, each.shape, each.type) for each in model.tensors.values()]
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    write_gguf(folder / "tiny.gguf", keys, rows, (bytes(each.nbytes) for each in model.tensors.values()))
-    return folder
+    """A folder with a small GGUF model."""
+    return write_tiny(tmp_path / "tiny")
 
 
 def test_it_is_the_engines_plan() -> None:

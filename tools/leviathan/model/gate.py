@@ -19,6 +19,8 @@ from leviathan.site import Site
 
 #: Lines of the log that a failure shows.
 TAIL = 15
+#: Seconds between two rewritings of the status line: a log can be faster than a terminal.
+SHOW_S = 0.2
 
 
 class How(Enum):
@@ -83,6 +85,7 @@ class _Gate:
         quiet_s = float(min(self.heartbeat_s, site.model.idle_s))
         self.log = Log(cluster, self.namespace, site.model.pod, quiet_s=quiet_s)
         self.began = self.heard_at = self.beat_at = console.clock()
+        self.shown_at = self.began - SHOW_S
         self.last = ""
         self.progress: Progress | None = None
         self.tail: deque[str] = deque(maxlen=TAIL)
@@ -177,7 +180,9 @@ class _Gate:
         still = now - self.heard_at
         parts += [f"nothing new for {time_text(still)}"] if still >= 5 else []
         line = f"model: {', '.join(parts)}"
-        self.console.status(line)
+        if now - self.shown_at >= SHOW_S:
+            self.shown_at = now
+            self.console.status(line)
         if not self.console.tty and now - self.beat_at >= self.heartbeat_s:
             self.beat_at = now
             self.console.say(line)

@@ -10,7 +10,7 @@ import re
 from collections import Counter, deque
 from datetime import UTC, datetime, timedelta
 
-STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) ?")
+STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d) ?")
 #: Seconds by which two lines may stand out of order.
 SLACK_S = 1
 
@@ -65,7 +65,8 @@ def split(raw: str) -> tuple[datetime | None, str]:
     if match is None:
         return None, raw
     try:
-        when = datetime.strptime(match[1], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
-    except ValueError:
+        # A node that is not set to UTC writes its own time with its offset.
+        when = datetime.fromisoformat(f"{match[1]}{match[2].replace('Z', '+00:00')}").astimezone(UTC)
+    except (ValueError, OverflowError):
         return None, raw
     return when, raw[match.end() :]
