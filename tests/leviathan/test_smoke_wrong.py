@@ -1,6 +1,7 @@
 """Endpoints that answer wrongly, each in one way: the check that fails is the one that should, and says what it got."""
 
 import itertools
+import re
 import socket
 import threading
 import time
@@ -240,12 +241,12 @@ def test_no_http_on_the_port() -> None:
 
 
 def test_silent_endpoint_ends_at_the_time_out() -> None:
-    with endpoint(completion=lambda reply, body: time.sleep(3)) as url:
+    with endpoint(completion=lambda reply, body: time.sleep(30)) as url:
         began = time.monotonic()
-        error, _ = failure(url, smoke_timeout_s="1")
+        error, _ = failure(url, smoke_timeout_s="3")
+        assert time.monotonic() - began < 25
     assert bad(error) == ["completion"]
-    assert "received nothing for 1." in error.line()
-    assert time.monotonic() - began < 2.9
+    assert re.search(r"received nothing for \d+\.\d s", error.line())
 
 
 def test_answer_in_drops_ends_at_the_time_out() -> None:
@@ -253,22 +254,21 @@ def test_answer_in_drops_ends_at_the_time_out() -> None:
 
     def drops(reply: Any, body: Any) -> None:
         reply.head(200, "application/json", {"Content-Length": "1000"})
-        for _ in range(40):
+        for _ in range(200):
             reply.handler.wfile.write(b" ")
             time.sleep(0.1)
 
     with endpoint(models=drops) as url:
-        error, _ = failure(url, smoke_timeout_s="1")
+        error, _ = failure(url, smoke_timeout_s="3")
     assert bad(error) == ["models"]
-    assert "received an answer that has not ended after 1." in error.line()
+    assert "received an answer that has not ended after " in error.line()
 
 
 def test_slow_stream_ends_at_the_time_out() -> None:
-    with endpoint(stream=lambda reply, body: reply.events(pieces(), between_s=0.3)) as url:
-        error, _ = failure(url, smoke_timeout_s="1")
+    with endpoint(stream=lambda reply, body: reply.events(pieces(), between_s=0.8)) as url:
+        error, _ = failure(url, smoke_timeout_s="3")
     assert bad(error) == ["stream"]
-    assert "has not ended after 1." in error.line()
-    assert '3 pieces before: "abc"' in error.line() or '2 pieces before: "ab"' in error.line()
+    assert re.search(r"has not ended after .* \(\d pieces before: \"a?b?c?\"\)", error.line())
 
 
 def test_endless_answer_is_cut() -> None:
