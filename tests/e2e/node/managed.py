@@ -98,6 +98,8 @@ class Managed:
         run, now = self.state.last, time.time()
         if run is not None and not self.restarts():
             return
+        if self.state.waiting == "RunContainerError" and now < self._look_again:
+            return
         if run is not None and run.number != self._counted:
             if self._crash.blocked("", run.finished, now):
                 self._back_off(now)

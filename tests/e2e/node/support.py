@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import pytest
-
 Found = TypeVar("Found")
 
 
@@ -38,17 +36,13 @@ def free_port() -> int:
 
 
 def need(name: str, variable: str = "") -> str:
-    """A program that these tests need; without it the test fails and says what to install."""
+    """A program that this needs. Errors: RuntimeError that says what to install."""
     found = (os.environ.get(variable) if variable else "") or shutil.which(name)
     if not found:
-        pytest.fail(f"no {name} on this machine: install it" + (f", or name it in {variable}" if variable else ""))
+        raise RuntimeError(
+            f"no {name} on this machine: install it" + (f", or name it in {variable}" if variable else "")
+        )
     return found
-
-
-def need_root() -> None:
-    """Namespaces and mounts want root."""
-    if os.geteuid() != 0:
-        pytest.skip("not root: namespaces, mounts and control groups cannot be made")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +25,10 @@ from e2e.control_plane.errors import ControlPlaneError
 from e2e.control_plane.objects import NODE
 from e2e.control_plane.plane import ControlPlane
 from e2e.control_plane.settings import find_programs
+from e2e.way.disk import LoopDisk
 
 from .handle import NodeProcess, join
-from .support import RealRegistry, free_port, need_root, real_registry, until
+from .support import RealRegistry, answers, free_port, real_registry, until
 from .tiny_image import busybox_layer, push
 
 NAMESPACE = "ai-workloads"
@@ -69,6 +71,28 @@ class Cluster:
         }
         self.plane.api.send("POST", f"{CORE}/pods", body)
         return name
+
+    def volume(self, name: str, device: Path) -> None:
+        """A local volume on a device of our node, with a claim of the same name."""
+        terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}]}]
+        both: Json = {"storageClassName": "", "accessModes": ["ReadWriteOnce"]}
+        spec = {
+            **both,
+            "capacity": {"storage": "1G"},
+            "persistentVolumeReclaimPolicy": "Retain",
+            "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": name, "namespace": NAMESPACE},
+            "mountOptions": ["ro", "noatime"],
+            "local": {"path": str(device), "fsType": "xfs"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
+        }
+        claim = {**both, "volumeName": name, "resources": {"requests": {"storage": "1G"}}}
+        for path, kind, body in (
+            ("/api/v1/persistentvolumes", "PersistentVolume", spec),
+            (f"{CORE}/persistentvolumeclaims", "PersistentVolumeClaim", claim),
+        ):
+            self.plane.api.send(
+                "POST", path, {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "spec": body}
+            )
 
     def get(self, name: str) -> Json:
         """The pod."""
@@ -124,7 +148,6 @@ def conditions(pod: Json) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    need_root()
     try:
         programs = find_programs(os.environ)
     except ControlPlaneError as error:
@@ -248,15 +271,14 @@ def test_an_image_that_is_missing_and_then_pushed(cluster: Cluster) -> None:
     text = f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": {image}: not found'
     whole = f"rpc error: code = NotFound desc = {text}"
     assert cluster.waits(name, "ErrImagePull")["message"] == whole
-    assert cluster.log(name)[0] == 400
     back = cluster.waits(name, "ImagePullBackOff")
     assert back["message"] == f'Back-off pulling image "{image}": ErrImagePull: {whole}'
     assert "trying and failing to pull image" in cluster.log(name)[1]
     assert cluster.get(name)["status"]["phase"] == "Pending"
+    until(lambda: ("BackOff", f'Back-off pulling image "{image}"') in cluster.events(name), "the event")
     seen = cluster.events(name)
     assert ("Failed", f'Failed to pull image "{image}": {whole}') in seen
     assert ("Failed", "Error: ErrImagePull") in seen
-    assert ("BackOff", f'Back-off pulling image "{image}"') in seen
     push(cluster.registry.host, "box", "later", [busybox_layer()], {"Cmd": ["sh"]})
     cluster.ready(name)
     cluster.delete(name)
@@ -321,6 +343,30 @@ def test_liveness_restarts_and_readiness_takes_out_of_the_service(cluster: Clust
     cluster.delete(name)
 
 
+def test_many_clients_through_a_node_port_at_once(cluster: Cluster) -> None:
+    port = free_port() % 2768 + 30000
+    probe = {"readinessProbe": {"tcpSocket": {"port": 30000}, **PROBE}}
+    script = "mkdir -p /www; seq 1 150000 >/www/big; exec httpd -f -p 30000 -h /www"
+    name = cluster.pod("many", script, probe)
+    ports = [{"port": 30000, "nodePort": port}]
+    spec = {"type": "NodePort", "selector": {"app": name}, "ports": ports}
+    cluster.plane.api.send(
+        "POST", f"{CORE}/services", {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+    )
+    cluster.ready(name)
+    until(lambda: answers(port), "the NodePort to open")
+    whole = b"".join(b"%d\n" % n for n in range(1, 150001))
+
+    def ask(_number: int) -> bool:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/big", timeout=60) as answer:
+            return bool(answer.read() == whole)
+
+    with ThreadPoolExecutor(64) as pool:
+        assert all(pool.map(ask, range(256)))
+    cluster.plane.api.call("DELETE", f"{CORE}/services/{name}")
+    cluster.delete(name)
+
+
 def test_a_startup_probe_that_never_passes(cluster: Cluster) -> None:
     name = cluster.pod("slow", "sleep 1000", {"startupProbe": {"tcpSocket": {"port": 1}, **PROBE}})
     until(lambda: cluster.container(name).get("restartCount", 0) >= 1, "a restart", 40)
@@ -334,13 +380,40 @@ def test_volumes_that_cannot_be_made(cluster: Cluster) -> None:
     name = cluster.pod("mounts", "cat /cfg/key; sleep 100", mount, volumes=[volume])
     text = 'MountVolume.SetUp failed for volume "cfg" : configmap "later" not found'
     until(lambda: ("FailedMount", text) in cluster.events(name), "FailedMount")
-    assert cluster.container(name)["state"]["waiting"]["reason"] == "ContainerCreating"
+    cluster.waits(name, "ContainerCreating")
     assert "is waiting to start: ContainerCreating" in cluster.log(name)[1]
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "later"}, "data": {"key": "value\n"}}
     cluster.plane.api.send("POST", f"{CORE}/configmaps", body)
     cluster.ready(name)
     until(lambda: cluster.log(name) == (200, "value\n"), "the log")
     cluster.delete(name)
+
+
+def test_a_local_volume_on_a_real_partition(cluster: Cluster, tmp_path: Path) -> None:
+    """As the unprivileged manifest has it: the node mounts the partition, read-only; wrong devices are FailedMount."""
+    (tmp_path / "content").mkdir()
+    (tmp_path / "content/a.gguf").write_text("GGUF\n")
+    with LoopDisk(tmp_path / "disk.img", tmp_path / "content", "models") as disk:
+        devices = {"good": disk.partition, "whole": disk.disk, "none": Path("/dev/nvme9n1p1")}
+        for name, device in devices.items():
+            cluster.volume(name, device)
+            mounts = [{"name": "models", "mountPath": "/models"}]
+            volume = {"name": "models", "persistentVolumeClaim": {"claimName": name}}
+            script = "cat /models/models/a.gguf; touch /models/x; sleep 100"
+            cluster.pod(f"pv-{name}", script, {"volumeMounts": mounts}, volumes=[volume])
+        cluster.ready("pv-good")
+        text = "GGUF\ntouch: /models/x: Read-only file system\n"
+        until(lambda: cluster.log("pv-good") == (200, text), "the log")
+        none = 'NewMounter initialization failed for volume "none" : path "/dev/nvme9n1p1" does not exist'
+        until(
+            lambda: ("FailedMount", f"MountVolume.{none}") in cluster.events("pv-none"), "FailedMount of a missing one"
+        )
+        failed = until(lambda: dict(cluster.events("pv-whole")).get("FailedMount", ""), "FailedMount of a whole disk")
+        assert failed.startswith('MountVolume.MountDevice failed for volume "whole" : local: failed to mount device')
+        for name in devices:
+            assert cluster.delete(f"pv-{name}") < 30
+            cluster.plane.api.call("DELETE", f"{CORE}/persistentvolumeclaims/{name}")
+            cluster.plane.api.call("DELETE", f"/api/v1/persistentvolumes/{name}")
 
 
 def test_what_cannot_be_configured_or_started(cluster: Cluster) -> None:
