@@ -82,8 +82,8 @@ def partition_filesystem(bench: Bench) -> None:
     _mount_failed(
         bench,
         f'MountVolume.MountDevice failed for volume "leviathan-models" : local: failed to mount device /dev/nvme0n1p1'
-        f" at {place} (fstype: xfs), error mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t"
-        f" xfs -o ro,noatime,defaults /dev/nvme0n1p1 {place}\nOutput: mount: {place}: wrong fs type, bad option, bad"
+        f" at {place} (fstype: xfs), error mount failed: exit status 32\nMounting command: mount\nMounting arguments:"
+        f" -t xfs -o ro,noatime,defaults /dev/nvme0n1p1 {place}\nOutput: mount: {place}: wrong fs type, bad option, bad"
         " superblock on /dev/nvme0n1p1, missing codepage or helper program, or other error.",
     )
 
