@@ -147,6 +147,14 @@ def by_kubectl(p: Play) -> None:
     p.cluster.create(path, body, fieldManager="kubectl-client-side-apply")
 
 
+def equal_by_hand(p: Play) -> None:
+    """Somebody has created the very Service that we render, and the rest is ours."""
+    p.apply()
+    p.cluster.delete(f"{p.core}/services/leviathan-inference")
+    wanted = next(each for each in render(p.site, ENVIRON).objects if each["kind"] == "Service")
+    p.cluster.create(f"{p.core}/services", wanted, fieldManager="kubectl-create")
+
+
 def rolling(p: Play) -> None:
     """A Deployment with the strategy that Kubernetes takes by default."""
     by_kubectl(p)
@@ -264,6 +272,8 @@ SCENES: dict[str, Scene] = {
     "configured-dry": Scene(applied, lambda p: p.apply(image(p.site, TWO), dry_run=True)),
     "conflict": Scene(edited, Play.apply),
     "forced": Scene(edited, force),
+    "adopted": Scene(equal_by_hand, Play.apply),
+    "diff-adopted": Scene(equal_by_hand, Play.diff),
     "kubectls": Scene(by_kubectl, force),
     "kubectls-rolling": Scene(rolling, force),
     "namespace-conflict": Scene(partial(space, **{"pod-security.kubernetes.io/enforce": "restricted"}), Play.apply),

@@ -9,6 +9,8 @@ from replay_api import replay
 
 from leviathan.cli import run
 from leviathan.cluster.client import connect
+from leviathan.cluster.diff import DIFFERENT
+from leviathan.errors import EXIT_CODES, ExitCode
 from leviathan.site import Site
 from leviathan.site_load import load
 
@@ -110,3 +112,8 @@ def test_a_diff_of_a_wrong_site_is_told_from_differences(capsys: pytest.CaptureF
 def test_the_scenes_of_this_file_exist() -> None:
     recorded = {path.stem for path in (Path(__file__).with_name("answers") / "apply").glob("*.json")}
     assert recorded == set(SCENES)
+
+
+def test_the_table_of_exit_codes_says_what_diff_does_with_2() -> None:
+    assert "diff" in EXIT_CODES[ExitCode.USAGE]
+    assert int(ExitCode.USAGE) == DIFFERENT

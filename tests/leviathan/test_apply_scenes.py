@@ -32,6 +32,12 @@ def patches(api: ReplayApi) -> list[Asked]:
     return [each for each in api.asked if each.method == "PATCH" and "dryRun" not in each.query]
 
 
+def ours(method: str, *plurals: str) -> list[str]:
+    """Our objects of these kinds as `METHOD plural/name`."""
+    names = {"deployments": "cortex-leviathan", "services": "leviathan-inference"}
+    return [f"{method} {plural}/{names[plural]}" for plural in plurals]
+
+
 def real(api: ReplayApi) -> list[str]:
     """What was really to be changed, dry runs left out, as `METHOD plural/name`."""
     asked = [each for each in api.asked if each.method != "GET" and each.query.get("dryRun") != "All"]
@@ -69,6 +75,7 @@ def test_writes_what_was_recorded_and_no_more(scene: str, tmp_path: Path) -> Non
             ],
         ),
         ("unchanged", []),
+        ("adopted", ["PATCH services/leviathan-inference"]),
         ("configured", ["PATCH deployments/cortex-leviathan"]),
         ("configured-dry", []),
         ("created-dry", []),

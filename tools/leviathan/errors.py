@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
 EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.DONE: "done, or nothing to do",
     ExitCode.FAILED: "failed; the reason is the last line of stderr",
-    ExitCode.USAGE: "usage: a wrong command line, site file or environment variable",
+    ExitCode.USAGE: "usage: a wrong command line, site file or variable; of diff: differences",
     ExitCode.PREFLIGHT: "preflight found something that would stop the deployment",
     ExitCode.PUSH: "the image could not be pushed",
     ExitCode.MODEL: "the model is missing, incomplete or wrong",

@@ -146,8 +146,8 @@ def _note(step: Step, *, dry_run: bool) -> str:
         return "its namespace is new: not checked by the server"
     if step.wanted["kind"] == "Namespace" and step.live is not None and not is_ours(step.wanted):
         return "was there before: it is not ours, and stays when we are deleted"
-    if step.change is Change.CONFIGURED and step.adopts and step.live is not None and step.result is not None:
-        return "fields become ours"
+    if step.adopts:
+        return "same values, which become ours"
     return ""
 
 

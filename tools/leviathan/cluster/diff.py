@@ -29,7 +29,6 @@ class Difference:
     before: str
     after: str
     conflicts: tuple[Conflict, ...] = ()
-    adopts: bool = False
 
     def text(self) -> str:
         """A unified diff; a line of words where only the fields' manager changes."""
@@ -98,7 +97,7 @@ def run(
 def _difference(step: Step) -> Difference:
     after = step.result if step.result is not None else step.wanted
     before = _yaml(step.live) if step.live is not None else ""
-    return Difference(step.title, step.change, before, _yaml(after), step.conflicts, step.adopts)
+    return Difference(step.title, step.change, before, _yaml(after), step.conflicts)
 
 
 def _yaml(each: Object) -> str:

@@ -85,12 +85,12 @@ class Step:
             return Change.CREATED
         if self.result is None or without_servers(self.live) != without_servers(self.result):
             return Change.CONFIGURED
-        return Change.UNCHANGED if not self.adopts else Change.CONFIGURED
+        return Change.CONFIGURED if self.adopts else Change.UNCHANGED
 
     @property
     def adopts(self) -> bool:
-        """Whether fields that are there with the wanted values become ours, or stop being ours."""
-        if self.live is None or self.result is None:
+        """Whether all values stay as they are, but the fields of other managers, or of none, become ours."""
+        if self.live is None or self.result is None or without_servers(self.live) != without_servers(self.result):
             return False
         return applied_fields(self.live, MANAGER) != applied_fields(self.result, MANAGER)
 
