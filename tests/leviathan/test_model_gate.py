@@ -148,6 +148,26 @@ def test_a_container_that_was_done_before_it_restarted(tmp_path: Path) -> None:
     assert api.asked[0]["previous"] == "true"
 
 
+def test_a_container_between_two_runs_is_waited_for(tmp_path: Path) -> None:
+    api = LogApi(json.loads(json.dumps(recorded("running"))))
+    assert api.pod is not None
+    running = dict(api.pod["status"]["containerStatuses"][0])
+    ended = running | {"state": {"terminated": {"exitCode": 1, "reason": "Error"}}}
+    api.pod["status"]["containerStatuses"] = [ended]
+    api.write("connection lost")
+
+    def starts() -> None:
+        while len(api.asked) < 2:
+            time.sleep(0.02)
+        api.pod["status"]["containerStatuses"] = [running | {"restartCount": 1}]
+        api.write(DONE)
+
+    threading.Thread(target=starts, daemon=True).start()
+    with api.serve():
+        done = wait(api, tmp_path)
+    assert done.lines == 2
+
+
 def test_an_image_that_cannot_be_pulled(tmp_path: Path) -> None:
     error = failure(LogApi(recorded("image")), tmp_path)
     assert error.what == "the download's pod cannot start"

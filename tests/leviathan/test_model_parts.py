@@ -173,6 +173,24 @@ def test_states(given: dict[str, Any], state: State, why: str) -> None:
     assert why in seen.why
 
 
+@pytest.mark.parametrize(
+    ("policy", "code", "state"),
+    [
+        ("Always", 0, State.BETWEEN),
+        ("Always", 1, State.BETWEEN),
+        ("OnFailure", 1, State.BETWEEN),
+        ("OnFailure", 0, State.SUCCEEDED),
+        ("Never", 0, State.SUCCEEDED),
+        ("Never", 1, State.FAILED),
+    ],
+)
+def test_a_container_that_ended_in_a_pod_that_runs_on(policy: str, code: int, state: State) -> None:
+    """A sidecar keeps the pod Running; or the kubelet has not started the container again yet."""
+    given = pod(status({"terminated": {"exitCode": code, "reason": "Error"}}))
+    given["spec"]["restartPolicy"] = policy
+    assert see(given).state is state
+
+
 def test_the_scheduler_is_quoted() -> None:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
     assert see(pod({"phase": "Pending", "conditions": [condition]})).why == "Unschedulable: 0/1 nodes"

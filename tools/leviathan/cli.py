@@ -15,7 +15,7 @@ from leviathan.site_keys import nearest
 #: name → what it does; the module `leviathan.commands.NAME` has it as `command`.
 COMMANDS = {
     "deploy": "Do all of it: preflight, push, model, apply, rollout, smoke.",
-    "preflight": "Look at everything that a deployment needs, and say what is in the way.",
+    "preflight": "Find everything that would stop a deployment.",
     "push": "Bring the image into the registry.",
     "model": "Wait until the model is downloaded, and compare its files.",
     "tags": "List the tags that the registry has.",

@@ -128,6 +128,9 @@ class _Gate:
         if seen.state is State.RUNNING:
             self.followed = True  # what there was is read; from now on it is waited for
             return None
+        if seen.state is State.BETWEEN:
+            self.pause(PAUSE_S)
+            return None
         if seen.state is State.SUCCEEDED:
             return self._done(How.ENDED)
         looping = seen.state is State.LOOPING

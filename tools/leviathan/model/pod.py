@@ -21,11 +21,13 @@ STUCK = frozenset(
 
 
 class State(Enum):
-    """Where the pod stands; LOOPING: its container ends again and again; STUCK: it cannot start."""
+    """Where the pod stands; BETWEEN: its container has ended and will be started again; LOOPING: that happens again and
+    again; STUCK: it cannot start. SUCCEEDED and FAILED also where only the container that counts has ended for good."""
 
     MISSING = "missing"
     PENDING = "pending"
     RUNNING = "running"
+    BETWEEN = "between two runs"
     LOOPING = "looping"
     STUCK = "stuck"
     SUCCEEDED = "succeeded"
@@ -54,7 +56,7 @@ def see(pod: Mapping[str, Any] | None) -> Seen:
         (each for each in status.get("containerStatuses") or [] if each["name"] == container), {}
     )
     ended = mine.get("state", {}).get("terminated") or mine.get("lastState", {}).get("terminated")
-    state, why = _state(status, mine.get("state", {}), ended)
+    state, why = _state(status, mine.get("state", {}), ended, str(pod["spec"].get("restartPolicy", "Always")))
     return Seen(
         state,
         why,
@@ -72,8 +74,10 @@ def main_container(pod: Mapping[str, Any]) -> str:
     return named if named in names else names[0]
 
 
-def _state(status: Mapping[str, Any], now: Mapping[str, Any], ended: Mapping[str, Any] | None) -> tuple[State, str]:
-    """The state and its reason, from the pod's status, its container's state, and how that ended, if it did."""
+def _state(
+    status: Mapping[str, Any], now: Mapping[str, Any], ended: Mapping[str, Any] | None, restarts: str
+) -> tuple[State, str]:
+    """The state and its reason, from the pod's status, its container's state, how that ended, and restartPolicy."""
     waiting = now.get("waiting", {})
     reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
     phase = status.get("phase", "Pending")
@@ -84,11 +88,20 @@ def _state(status: Mapping[str, Any], now: Mapping[str, Any], ended: Mapping[str
         found = State.FAILED, _ending(status, ended)
     elif "running" in now:
         found = State.RUNNING, ""
+    elif "terminated" in now:
+        found = _after(int(now["terminated"].get("exitCode", 0)), restarts), _ending(status, ended)
     elif reason == "CrashLoopBackOff":
         found = State.LOOPING, _ending(status, ended)
     elif reason in STUCK:
         found = State.STUCK, f"{reason}: {message}" if message else reason
     return found
+
+
+def _after(code: int, restarts: str) -> State:
+    """What comes after the container that counts has ended with `code`, while the pod's other containers run on."""
+    if restarts == "Always" or (restarts == "OnFailure" and code):
+        return State.BETWEEN
+    return State.FAILED if code else State.SUCCEEDED
 
 
 def _ending(status: Mapping[str, Any], ended: Mapping[str, Any] | None) -> str:
