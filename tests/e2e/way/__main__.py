@@ -10,7 +10,8 @@ from pathlib import Path
 from e2e.control_plane.errors import ControlPlaneError
 from e2e.control_plane.settings import find_programs
 
-from .errors import WayError
+from .changes import change
+from .faults import go_wrong
 from .happy import walk
 from .report import Report
 from .stage import Stage
@@ -38,10 +39,12 @@ def main() -> int:
                 seen["server"], seen["disk"] = stage.plane.server, str(stage.disk.partition)
             try:
                 walk(stage, report)
+                go_wrong(stage, report)
+                change(stage, report)
             finally:
                 stage.__exit__()
-        except (WayError, ControlPlaneError, RuntimeError, OSError) as error:
-            told(1, str(error))
+        except Exception as error:  # the report has it with its check; what ran is ended all the same
+            told(1, f"{type(error).__name__}: {error}")
         finally:
             report.write(given.report)
     failed = [check.name for check in report.checks if not check.passed]

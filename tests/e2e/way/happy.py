@@ -45,7 +45,7 @@ def walk(stage: Stage, report: Report) -> None:
         need("talos-node-0" not in text, "render names the wrong node")
     with report.check("3 deploy: preflight, push, model, apply, rollout, smoke") as seen:
         data = stage.must("deploy", "--json").data
-        seen["phases"] = [f"{one['name']}: {one['state']} {one['seconds']:.1f} s" for one in data["phases"]]
+        seen.update(phases(data))
     with report.check("4 tags listed") as seen:
         with urllib.request.urlopen(f"http://{stage.registry.host}/v2/omni/engine/tags/list", timeout=30) as answer:
             seen["tags"] = json.load(answer)["tags"]
@@ -74,13 +74,21 @@ def walk(stage: Stage, report: Report) -> None:
     with report.check("9 a second deploy changes nothing") as seen:
         before = generation(stage)
         data = stage.must("deploy", "--json").data
-        seen["phases"] = [f"{one['name']}: {one['state']}" for one in data["phases"]]
+        seen.update(phases(data))
         need(generation(stage) == before, "the Deployment has another generation")
-        need(not [one for one in data["phases"] if one["state"] == "changed"], "a phase has changed something")
-    with report.check("10 delete leaves what is not ours") as seen:
-        stage.must("delete")
-        need(stage.plane.api.get(DEPLOYMENT) is None, "the Deployment is still there")
-        seen["left"] = stage.plane.api.send("GET", f"{PODS}/{GATE}")["status"]["phase"]
+        need(not data["changed"], "the deployment says that it has changed something")
+
+
+def phases(data: dict[str, Any]) -> dict[str, str]:
+    """Phase → state, time and summary, of what `deploy --json` printed."""
+    return {one["phase"]: f"{one['state']} in {one['seconds']:.1f} s: {one['summary']}" for one in data["phases"]}
+
+
+def running_image(stage: Stage) -> str:
+    """The digest of the image that the one running pod has. Errors: WayError unless there is one."""
+    items = stage.plane.api.send("GET", f"{PODS}?labelSelector=app%3Dleviathan-671b")["items"]
+    need(len(items) == 1 and items[0]["status"]["phase"] == "Running", "there is not one running pod")
+    return str(items[0]["spec"]["containers"][0]["image"]).rpartition("@")[2]
 
 
 def generation(stage: Stage) -> int:

@@ -117,13 +117,13 @@ class Stage:
         }
         self.plane.api.send("POST", f"/api/v1/namespaces/{objects.NAMESPACE}/pods", body)
 
-    def tool(self, *words: str, timeout: float = 3600.0) -> Outcome:
-        """Run `leviathan WORDS` with the stage's site and cluster; at most `timeout` seconds."""
+    def tool(self, *words: str, timeout: float = 3600.0, kubeconfig: str = "admin") -> Outcome:
+        """Run `leviathan WORDS` with the stage's site and a kubeconfig of its cluster; at most `timeout` seconds."""
         environ = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.folder),
             "PYTHONPATH": str(ROOT / "tools"),
-            "KUBECONFIG": str(self.plane.admin),
+            "KUBECONFIG": str(self.plane.folder / f"{kubeconfig}.kubeconfig"),
             "LEVIATHAN_SITE": str(self.folder / "site.toml"),
         }
         with (self.folder / "tool.log").open("a", encoding="utf-8") as log:

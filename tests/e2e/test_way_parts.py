@@ -1,0 +1,95 @@
+"""The whole way's small parts: the derived image, and the report."""
+
+import hashlib
+import io
+import json
+import tarfile
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from e2e.way.image import PLACE, Layout, derive
+from e2e.way.report import Report, cell
+
+
+def built(folder: Path) -> str:
+    """A layout of an image with one layer; its manifest's digest."""
+    layout = Layout(folder)
+    layout.blob("").mkdir(parents=True)
+    config = {
+        "config": {"Entrypoint": ["python3"], "Env": ["A=b"]},
+        "rootfs": {"type": "layers", "diff_ids": ["sha256:x"]},
+    }
+    manifest = {
+        "config": layout.store(json.dumps(config).encode()),
+        "layers": [{"mediaType": "m", **layout.store(b"tar")}],
+    }
+    entry = {"annotations": {"name": "n"}, **layout.store(json.dumps(manifest).encode())}
+    (folder / "index.json").write_text(json.dumps({"manifests": [entry]}), encoding="utf-8")
+    (folder / "oci-layout").write_text("{}", encoding="utf-8")
+    return str(entry["digest"])
+
+
+def test_the_derived_image_is_the_built_one_and_a_layer(tmp_path: Path) -> None:
+    before = built(tmp_path / "built")
+    digest = derive(tmp_path / "built", tmp_path / "derived")
+    old, new = Layout(tmp_path / "built"), Layout(tmp_path / "derived")
+    assert digest != before
+    index = json.loads((new.folder / "index.json").read_bytes())
+    assert index["manifests"][0] == {
+        "annotations": {"name": "n"},
+        "digest": digest,
+        "size": new.blob(digest).stat().st_size,
+    }
+    manifest, original = new.load(digest), old.load(before)
+    assert manifest["layers"][:-1] == original["layers"]
+    for path in new.blob("").iterdir():
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+    config = new.load(manifest["config"]["digest"])
+    assert config["config"] == {"Entrypoint": ["python3", "-m", "e2e_cpu"], "Env": ["A=b"]}
+    top = new.blob(manifest["layers"][-1]["digest"]).read_bytes()
+    assert config["rootfs"]["diff_ids"] == ["sha256:x", "sha256:" + hashlib.sha256(top).hexdigest()]
+    with tarfile.open(fileobj=io.BytesIO(top)) as tar:
+        source = tar.extractfile(f"{PLACE}/__main__.py")
+        assert source is not None
+        compile(source.read(), "__main__", "exec")
+
+
+def test_another_stamp_changes_the_last_layer_alone(tmp_path: Path) -> None:
+    built(tmp_path / "built")
+    layers = []
+    for name, stamp in (("one", ""), ("same", ""), ("two", "2")):
+        digest = derive(tmp_path / "built", tmp_path / name, stamp)
+        layers.append([item["digest"] for item in Layout(tmp_path / name).load(digest)["layers"]])
+    assert layers[0] == layers[1]
+    assert layers[0][:-1] == layers[2][:-1]
+    assert layers[0][-1] != layers[2][-1]
+
+
+def test_a_report_says_what_passed_and_what_failed(tmp_path: Path) -> None:
+    report = Report({"kernel": "6.1"})
+    assert not report.passed  # nothing was shown
+    with report.check("one") as seen:
+        seen["digest"] = "sha256:1 | 2"
+    assert report.passed
+    with pytest.raises(ValueError, match="broken"):
+        with report.check("two <b>"):
+            raise ValueError("broken")
+    assert not report.passed
+    report.write(tmp_path)
+    value = json.loads((tmp_path / "e2e.json").read_text(encoding="utf-8"))
+    assert [(check["name"], check["passed"]) for check in value["checks"]] == [("one", True), ("two <b>", False)]
+    assert value["checks"][1]["evidence"] == {"error": "ValueError: broken"}
+    text = (tmp_path / "e2e.md").read_text(encoding="utf-8")
+    assert "**FAILED**" in text
+    assert "| one | ✓ |" in text
+    assert "digest: sha256:1 \\| 2" in text
+    picture = ET.fromstring((tmp_path / "e2e.svg").read_text(encoding="utf-8"))
+    assert len([node for node in picture if node.tag.endswith("rect")]) == 2
+
+
+def test_long_evidence_is_cut_for_the_table() -> None:
+    assert cell("a\nb") == "a b"
+    assert cell({"a": 1}) == '{"a": 1}'
+    assert len(cell("x" * 1000)) == 158

@@ -1,0 +1,72 @@
+"""What is wrong on purpose: each ends in its exit status, with a sentence about it, and changes nothing."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from leviathan.errors import ExitCode
+
+from .happy import generation, need
+from .report import Report
+from .stage import Stage
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Its name, the tool's words, the exit status and a piece of the sentence that are wanted, and what is done."""
+
+    name: str
+    words: tuple[str, ...]
+    status: int
+    says: str
+    kubeconfig: str = "admin"
+    before: Callable[[Stage], None] = lambda _stage: None
+    after: Callable[[Stage], None] = lambda _stage: None
+
+
+def not_ready(stage: Stage) -> None:
+    """The node says NotReady, and the API has it."""
+    stage.node.not_ready()
+    time.sleep(2)
+
+
+DEPLOY = ("deploy", "--skip", "push")
+FAULTS = (
+    Fault("wrong credentials", ("apply",), ExitCode.APPLY, "401", kubeconfig="wrong"),
+    Fault("forbidden by RBAC", ("apply",), ExitCode.APPLY, "forbidden", kubeconfig="restricted"),
+    Fault(
+        "whole disk instead of the partition",
+        ("apply", "--set", "nvme.partition=/dev/nvme0n1"),
+        ExitCode.USAGE,
+        "partition",
+    ),
+    Fault(
+        "more GPUs than there are",
+        ("preflight", "--set", "resources.gpus=3", "--set", "engine.gpu_split=[1,1,1]"),
+        ExitCode.PREFLIGHT,
+        "gpu",
+    ),
+    Fault(
+        "node NotReady", DEPLOY, ExitCode.PREFLIGHT, "Ready", before=not_ready, after=lambda stage: stage.node.ready()
+    ),
+)
+
+
+def go_wrong(stage: Stage, report: Report) -> None:
+    """Every fault as a check; those after one that fails are still shown."""
+    for fault in FAULTS:
+        try:
+            with report.check(f"fault: {fault.name}") as seen:
+                before = generation(stage)
+                fault.before(stage)
+                try:
+                    outcome = stage.tool(*fault.words, kubeconfig=fault.kubeconfig)
+                finally:
+                    fault.after(stage)
+                seen["status"], seen["says"] = outcome.status, outcome.talk.strip().splitlines()[-1:]
+                need(outcome.status == fault.status, f"exit status {outcome.status}, wanted {int(fault.status)}")
+                need(fault.says.lower() in outcome.talk.lower(), f"nothing about {fault.says}")
+                need("Traceback" not in outcome.talk, "a traceback")
+                need(generation(stage) == before, "something was changed")
+        except Exception:  # noted in the report; the next fault is another check
+            continue
