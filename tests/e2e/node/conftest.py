@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from e2e.control_plane.errors import ControlPlaneError
+from e2e.control_plane.settings import find_programs
+
+from .cluster import Cluster, real_cluster
 from .container import Plan
 from .process import Ending, Process
 from .support import until
@@ -82,3 +86,19 @@ def bench(busybox: Path, tmp_path: Path) -> Iterator[Bench]:
         process.signal(9)
         kept = process
         until(lambda kept=kept: kept.ending, "a container to be killed")  # type: ignore[misc]
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One control plane with its node for all tests; each has pods of its own.
+
+    Needs LEVIATHAN_KUBERNETES, a folder with Kubernetes' programs; with LEVIATHAN_E2E=required it fails without them.
+    """
+    try:
+        find_programs(os.environ)
+    except ControlPlaneError as error:
+        if os.environ.get("LEVIATHAN_E2E") == "required":
+            raise
+        pytest.skip(str(error))
+    with real_cluster(tmp_path_factory.mktemp("cluster")) as one:
+        yield one
