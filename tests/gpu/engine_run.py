@@ -1,0 +1,179 @@
+"""Runs the engine on a GPU as the worker does, and writes what it answered: `engine_run.py GGUF WORK OUT.npz [...]`.
+
+Configuration, rule file and placement come from leviathan_engine, as at a start in the pod. Prompts are fixed token
+ids; the answer is greedy, and the logits of every step are kept for `compare.py`. VRAM is measured before CUDA starts,
+after loading and at its highest, and printed beside the plan. One JSON object on stdout.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leviathan_engine.gguf import read_model
+from leviathan_engine.gpus import gpus
+from leviathan_engine.kv_b import engine_folder
+from leviathan_engine.model_config import build
+from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
+from leviathan_engine.plan.place import Costs, Placement
+from leviathan_engine.plan.rules import rules_yaml
+from leviathan_engine.prepare import total_ram
+from leviathan_engine.shape import read_shape
+
+
+def prompt(length: int, seed: int) -> list[int]:
+    """Token ids of the byte tokens, after the model's first token."""
+    random = np.random.default_rng(seed)
+    return [0, *(int(i) for i in random.integers(4, 260, length - 1))]
+
+
+def used_bytes() -> int:
+    """The card's memory in use by all processes, as nvidia-smi has it."""
+    argv = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    return int(subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout.split()[0]) << 20
+
+
+def predicted(plan: Plan, costs: Costs, longest: int) -> dict[str, int]:
+    """Bytes by purpose, over the plan's parts, for prompts of so many tokens."""
+    head = next(g for g, gpu in enumerate(plan.gpus) if gpu.head)
+    layers = tuple((gpu.first_layer, gpu.last_layer + 1) for gpu in plan.gpus)
+    needs = costs.needs(Placement(layers, head), longest)
+    return {
+        "weights": sum(n.weights for n in needs),
+        "kv_cache": sum(n.kv_cache for n in needs),
+        "prefill": max(n.prefill for n in needs),
+        "loading": max(n.loading for n in needs),
+        "context": needs[0].context,
+    }
+
+
+def main() -> int:
+    """Loads, answers, measures."""
+    args = _parser().parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    idle = used_bytes()
+    model = read_model(args.gguf)
+    shape = read_shape(model)
+    build(model).write(args.work / "hf")
+    files = engine_folder(model, shape, args.work / "engine")
+    cards = gpus(None)
+    if args.split > 1:
+        cards = tuple(Gpu(i, cards[0].memory // args.split, cards[0].name) for i in range(args.split))
+    machine = Machine(gpus=cards, ram=total_ram())
+    split = tuple(int(card.memory * 0.9) for card in cards) if args.split > 1 else None
+    plan = make_plan(model, machine, Request(args.cache_lens, split))
+    rules = rules_yaml(plan, model, shape)
+    if args.linear == "torch":
+        rules = rules.replace("KLinearMarlin", "KLinearTorch")
+    for gpu in range(1, args.split):  # the parts of the split share the one card that is there
+        rules = rules.replace(f"cuda:{gpu}", "cuda:0")
+    (args.work / "rules.yaml").write_text(rules, encoding="utf-8")
+    os.environ["HOME"] = str(args.work / "home")
+
+    import torch  # noqa: PLC0415  (HOME first: upstream reads its configuration there when it is imported)
+
+    from leviathan_engine.ktransformers_engine import KTransformers, Options  # noqa: PLC0415
+    from leviathan_engine.wire import Job  # noqa: PLC0415
+
+    begun = time.monotonic()
+    options = Options(
+        home=args.work / "home",
+        hf=args.work / "hf",
+        gguf=files,
+        rules=args.work / "rules.yaml",
+        cpu_infer=args.cpu_infer,
+        cache_lens=args.cache_lens,
+        device="cuda:0",
+    )
+    engine: Any = KTransformers(options, lambda _layers, _bytes: None)
+    load_seconds = time.monotonic() - begun
+    engine._interface.args.use_cuda_graph = args.graph
+    allocated = torch.cuda.memory_allocated()
+    loading_peak = torch.cuda.max_memory_allocated()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+
+    steps: list[Any] = []
+    original = type(engine._interface).logits_to_token
+
+    def kept(self: Any, logits: Any) -> int:
+        if args.keep:
+            steps.append(logits.float().cpu().numpy())
+        return int(original(self, logits))
+
+    type(engine._interface).logits_to_token = kept
+    arrays: dict[str, Any] = {}
+    rates = []
+    for number, length in enumerate(args.prompt):
+        ids = prompt(length, number)
+        steps.clear()
+        job = Job(str(number), tuple(ids), args.steps, 0.0, 1.0, None, ())
+        times = [time.monotonic()]
+        answer = []
+        for token in engine.tokens(job):
+            times.append(time.monotonic())
+            answer.append(token)
+            if len(answer) == args.steps:
+                break
+        arrays |= {f"prompt{number}": np.array(ids), f"answer{number}": np.array(answer)}
+        if args.keep:
+            arrays[f"logits{number}"] = np.stack(steps)
+        gaps = np.diff(times[4:])  # the first two decode steps run without the graph, the third captures it
+        rates.append({"prompt": length, "first_s": times[1] - times[0], "ms_a_token": float(np.median(gaps)) * 1e3})
+    free, total = torch.cuda.mem_get_info()
+    np.savez(args.out, **arrays)
+    forecast = predicted(plan, Costs(model, shape, args.cache_lens), max(args.prompt))
+    peak = torch.cuda.max_memory_allocated()
+    outside = total - free - idle - torch.cuda.memory_reserved()
+    report = {
+        "linear": args.linear,
+        "graph": args.graph and hasattr(engine._interface, "cuda_graph_runner"),
+        "split": [[g.device, g.first_layer, g.last_layer] for g in plan.gpus],
+        "layers": shape.layers,
+        "experts": shape.experts,
+        "load_s": load_seconds,
+        "rates": rates,
+        "predicted": forecast,
+        "measured": {
+            "weights+kv_cache": allocated,
+            "loading_peak": loading_peak,
+            "peak": peak,
+            "reserved": torch.cuda.memory_reserved(),
+            "context": outside,
+            "card": total - free - idle,
+        },
+        "ratio": {
+            "weights+kv_cache": (forecast["weights"] + forecast["kv_cache"]) / allocated,
+            "loading": (forecast["weights"] + forecast["loading"]) / loading_peak,
+            "total": sum(forecast[k] for k in ("weights", "kv_cache", "prefill", "context")) / (peak + outside),
+        },
+    }
+    sys.stdout.write("\nRESULT " + json.dumps(report) + "\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("gguf", "work", "out"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--linear", choices=("marlin", "torch"), default="marlin")
+    parser.add_argument("--no-graph", dest="graph", action="store_false")
+    parser.add_argument("--split", type=int, default=1, help="parts, on the one card")
+    parser.add_argument("--cache_lens", type=int, default=2048)
+    parser.add_argument("--prompt", type=int, nargs="+", default=[24, 300])
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--cpu_infer", type=int, default=15)
+    parser.add_argument("--drop-logits", dest="keep", action="store_false")
+    return parser
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # the engine's spinning threads do not end by themselves

@@ -1,0 +1,280 @@
+"""What the front costs: `python3 tests/leviathan_engine/bench_front.py [--bare URL --front URL --tokens N]`.
+
+Without URLs it measures on this machine, with an engine that gives a token every `--pace` milliseconds: a request's
+cost over the same job sent straight to the engine's socket, the decode rate beside it, /health under 64 streams, and
+the time until the launcher's port listens. With two URLs it asks a bare KTransformers server and one behind the front
+in turns, so that both see the same load, and compares the median time of a token. Prints a table with
+the limits; exit code 1 when one is exceeded.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+REQUEST_MS, DECODE_SHARE, HEALTH_MS, LISTEN_S = 2.0, 0.02, 10.0, 2.0
+STREAMS = 64
+JSON = {"content-type": "application/json"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured figure: `value` and `limit` in `unit`, with `detail` in words."""
+
+    what: str
+    value: float
+    limit: float
+    unit: str
+    detail: str
+
+    def line(self) -> str:
+        """A row of the Markdown table."""
+        verdict = "ok" if self.value <= self.limit else "EXCEEDED"
+        figures = f"{self.value:.3f} {self.unit} | ≤ {self.limit:g} {self.unit}"
+        return f"| {self.what} | {figures} | {verdict} | {self.detail} |"
+
+
+def chat(tokens: int, *, stream: bool, model: str = "letters") -> bytes:
+    """A request's body."""
+    body = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
+    return json.dumps(body | {"max_tokens": tokens, "temperature": 0, "stream": stream}).encode()
+
+
+def connect(url: str) -> http.client.HTTPConnection:
+    """A connection that sends small packets at once."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=300)
+    connection.connect()
+    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def gaps(url: str, body: bytes) -> list[float]:
+    """Seconds between the pieces of text of one stream; the last is the one until its end."""
+    connection = connect(url)
+    connection.request("POST", "/v1/chat/completions", body, JSON)
+    answer = connection.getresponse()
+    if answer.status != 200:
+        raise SystemExit(f"{url}: {answer.status} {answer.read(300)!r}")
+    times = []
+    while line := answer.readline():
+        if line.startswith(b"data:") and b'"content"' in line:
+            times.append(time.perf_counter())
+    times.append(time.perf_counter())
+    connection.close()
+    return [b - a for a, b in pairwise(times)]
+
+
+def against_bare(bare: str, front: str, tokens: int, rounds: int, model: str) -> list[Row]:
+    """The two servers in turns. A stream counts from its first piece to its end; both give `tokens` tokens.
+
+    The bare server takes no max_tokens: start it with --max_new_tokens of the same number. Now and then it draws the
+    end-of-text token; the median does not mind.
+    """
+    seen: dict[str, list[float]] = {bare: [], front: []}
+    for number in range(rounds + 1):
+        for url, times in seen.items():
+            seconds = sum(gaps(url, chat(tokens, stream=True, model=model)))
+            if number:  # the first stream captures the CUDA graph
+                times.append(seconds / (tokens - 1) * 1e3)
+    a, b = (statistics.median(seen[url]) for url in (bare, front))
+    spread = ", ".join(f"{min(times):.3f} to {max(times):.3f}" for times in seen.values())
+    detail = f"bare {a:.3f} ms a token, front {b:.3f} ms, {rounds} streams of {tokens} each in turns ({spread})"
+    return [Row("decode, of the bare server's", b / a - 1, DECODE_SHARE, "", detail)]
+
+
+class Direct:
+    """The engine's socket without the front: jobs go straight in, tokens straight out."""
+
+    def __init__(self, letters: Any) -> None:
+        """`letters` is the engine."""
+        from leviathan_engine import wire  # noqa: PLC0415
+        from leviathan_engine.session import Session  # noqa: PLC0415
+
+        self._wire = wire
+        self._folder = tempfile.TemporaryDirectory(prefix="lev")
+        path = Path(self._folder.name) / "s"
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(path))
+        server.listen(1)
+        link = wire.Link(path)
+        self._peer, _ = server.accept()
+        self._lines = self._peer.makefile("rb")
+        threading.Thread(target=lambda: Session(link, letters, os.getpid()).run(), daemon=True).start()
+        self._until("ready")
+
+    def run(self, ids: tuple[int, ...], tokens: int) -> list[float]:
+        """The times at which the tokens of one job came."""
+        self._peer.sendall(
+            self._wire.encode(self._wire.generate_message(self._wire.Job("x", ids, tokens, 0.0, 1.0, None, ())))
+        )
+        return self._until("done")
+
+    def _until(self, kind: str) -> list[float]:
+        times = []
+        for line in self._lines:
+            message = self._wire.decode(line)
+            if message["kind"] == "token":
+                times.append(time.perf_counter())
+            elif message["kind"] == kind:
+                return times
+        raise SystemExit("the engine's end of the socket has closed")
+
+
+def timed(call: Callable[[], Any], rounds: int) -> float:
+    """Milliseconds of a call, the median."""
+    out = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        call()
+        out.append((time.perf_counter() - begun) * 1e3)
+    return statistics.median(out)
+
+
+def parts(pace: float, rounds: int) -> list[Row]:
+    """The front alone, on this machine."""
+    sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2] / "tools")]
+    from front_process import FrontProcess, Letters  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        front = FrontProcess(Path(folder))
+        try:
+            front.serve(cache_lens=4096, max_prompt=4000, max_new_tokens=3000)
+            letters = Letters(front.folder)
+            direct = Direct(letters)
+            for engine in (letters, front.letters):
+                engine.ids = (engine.ids * 20)[:500]
+            rows = [_request(front, direct, rounds)]
+            for engine in (letters, front.letters):
+                engine.delay = pace / 1e3
+            rows += [_decode(front, direct), _health(front.url, rounds * 5)]
+        finally:
+            front.close()
+    return [*rows, _listen()]
+
+
+def _request(front: Any, direct: Direct, rounds: int) -> Row:
+    connection = connect(front.url)
+
+    def ask() -> None:
+        connection.request("POST", "/v1/chat/completions", chat(1, stream=False), JSON)
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise SystemExit(f"{answer.status} {answer.read(300)!r}")
+        answer.read()
+
+    timed(ask, 20)
+    pairs = [(timed(ask, 5), timed(lambda: direct.run((1, 2, 3), 1), 5)) for _ in range(max(1, rounds // 5))]
+    with_front, without = (statistics.median(column) for column in zip(*pairs, strict=True))
+    detail = f"{with_front:.2f} ms over HTTP, {without:.2f} ms straight to the engine, {rounds} in turns"
+    return Row("a request", with_front - without, REQUEST_MS, "ms", detail)
+
+
+def _decode(front: Any, direct: Direct) -> Row:
+    mine: list[float] = []
+    bare: list[float] = []
+    for _ in range(3):
+        mine += gaps(front.url, chat(200, stream=True))[4:-1]
+        times = direct.run((1, 2, 3), 200)
+        bare += [b - a for a, b in pairwise(times)][4:]
+    a, b = statistics.fmean(bare) * 1e3, statistics.fmean(mine) * 1e3
+    detail = f"{b:.3f} ms a token through the front, {a:.3f} ms without, mean of 3 x 195"
+    return Row("decode", b / a - 1, DECODE_SHARE, "", detail)
+
+
+def _health(url: str, rounds: int) -> Row:
+    stop = threading.Event()
+    threads = [threading.Thread(target=_reader, args=(url, stop), daemon=True) for _ in range(STREAMS)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1.0)
+    connection = connect(url)
+    out = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        connection.request("GET", "/health")
+        answer = connection.getresponse()
+        answer.read()
+        out.append((time.perf_counter() - begun) * 1e3)
+        if answer.status != 200:
+            raise SystemExit(f"/health is {answer.status}")
+        time.sleep(0.01)
+    stop.set()
+    out.sort()
+    detail = f"p99 of {rounds}; median {statistics.median(out):.2f} ms, worst {out[-1]:.2f} ms, {STREAMS} streams open"
+    return Row("/health", out[int(len(out) * 0.99)], HEALTH_MS, "ms", detail)
+
+
+def _reader(url: str, stop: threading.Event) -> None:
+    """Keeps one stream open after another."""
+    try:
+        while not stop.is_set():
+            connection = connect(url)
+            connection.request("POST", "/v1/chat/completions", chat(100, stream=True), JSON)
+            answer = connection.getresponse()
+            while not stop.is_set() and answer.readline():
+                pass
+            connection.close()
+    except OSError:
+        return  # the front has been ended
+
+
+def _listen() -> Row:
+    """The launcher's own start, with a folder in which it finds no model: the port answers before it looks."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    tools = Path(__file__).resolve().parents[2] / "tools"
+    with tempfile.TemporaryDirectory(prefix="lev") as folder:
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tools), "LEVIATHAN_STATE": folder}
+        flags = ("--model_path", folder, "--host", "127.0.0.1", "--port", str(port))
+        argv = [sys.executable, "-m", "leviathan_engine", *flags]
+        begun = time.perf_counter()
+        process = subprocess.Popen(argv, env=env, stderr=subprocess.DEVNULL)
+        seconds = float("inf")
+        while process.poll() is None and time.perf_counter() - begun < 60:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                seconds = time.perf_counter() - begun
+                break
+            except OSError:
+                time.sleep(0.005)
+        process.terminate()
+        process.wait(30)
+    return Row("the port listens", seconds, LISTEN_S, "s", "from exec to the first connection")
+
+
+def main() -> int:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bare", help="URL of KTransformers' own server")
+    parser.add_argument("--front", help="URL of the same model behind the front")
+    parser.add_argument("--model", default="deepseek-v3", help="the model's name behind the front")
+    parser.add_argument("--tokens", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--pace", type=float, default=20.0, help="milliseconds a token of the engine for the parts")
+    args = parser.parse_args()
+    load = f"load {os.getloadavg()[0]:.2f} on {os.cpu_count()} CPUs"
+    if args.bare and args.front:
+        rows = against_bare(args.bare, args.front, args.tokens, args.rounds, args.model)
+    else:
+        rows = parts(args.pace, args.rounds)
+    sys.stdout.write(f"{load} before, {os.getloadavg()[0]:.2f} after\n\n")
+    sys.stdout.write("| what | measured | limit | | how |\n|---|---|---|---|---|\n")
+    sys.stdout.write("\n".join(row.line() for row in rows) + "\n")
+    return 0 if all(row.value <= row.limit for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
