@@ -26,7 +26,7 @@ COMMANDS = {
     "rollout": "Wait until the engine is healthy, or say why not.",
     "status": "Print what runs, whether it answers, and what is in the way.",
     "logs": "Print or follow the engine's log.",
-    "smoke": "Ask the endpoint, and compare its answers with what they should be.",
+    "smoke": "Ask the endpoint and judge its answers.",
     "rollback": "Have an earlier image run again.",
     "delete": "Delete what was applied, and nothing else.",
     "site": "Print the site's values and where each comes from.",
