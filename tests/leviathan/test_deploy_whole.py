@@ -281,6 +281,23 @@ def test_each_failing_phase_has_its_exit_status(phase: str, code: int, tmp_path:
     assert "Traceback" not in done.stderr
 
 
+def test_failed_rollout_asks_for_what_passed_before(tmp_path: Path) -> None:
+    """Only with the flag; the command that goes on begins where this image is applied again."""
+    gone = {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404, "message": "no"}
+    with served(tmp_path) as server:
+        refuse(server, "rollout")
+        server.add("GET", DEPLOYMENT, Answer(404, gone))
+        flags = ("--from", "rollout", "--set", "rollout.patience_s=0", "--set", DIGEST)
+        without = deploy(tmp_path, *flags)
+        done = deploy(tmp_path, "--rollback-on-failure", *flags)
+    assert (without.returncode, done.returncode) == (7, 7), done.stderr
+    words = "rollout: not rolled back: no image has passed the smoke test so far"
+    assert words in done.stderr
+    assert words not in without.stderr
+    assert "leviathan deploy --from apply " in done.stderr.splitlines()[-1]
+    assert "leviathan deploy --from rollout " in without.stderr.splitlines()[-1]
+
+
 def test_unwritable_result_file_fails_before_anything_is_done(placed: Stage) -> None:
     process = start(placed.folder, "deploy", "--from", "push", "--result-file", "none/r.json", *placed.arguments)
     _, err = process.communicate(timeout=60)
