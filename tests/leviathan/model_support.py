@@ -1,0 +1,31 @@
+"""What the tests of the download gate share: recorded pods, a site, and the way to the test server."""
+
+from pathlib import Path
+from typing import Any
+
+from log_api import NAME, SPACE, LogApi
+from replay_api import ANSWERS, read_recording
+
+from leviathan.cluster.client import Cluster, Patience, connect
+from leviathan.site import Site
+from leviathan.site_load import load
+
+DONE = "DOWNLOAD COMPLETE"
+HASTY = Patience(first_s=0.3, again_s=0.3, request_s=5, connect_s=2, pause_s=0.05)
+
+
+def recorded(scene: str) -> dict[str, Any] | None:
+    """The pod as a real API server gave it; None where it was not there."""
+    exchange = next(each for each in read_recording(ANSWERS / f"model/{scene}.json") if each.path.endswith(NAME))
+    return dict(exchange.answer.body) if exchange.answer.status == 200 else None
+
+
+def site(**named: str) -> Site:
+    values = {"cluster.namespace": SPACE, "rollout.heartbeat_s": "1", "model.idle_s": "5"}
+    return load(named=values | {key.replace("__", "."): value for key, value in named.items()}).site
+
+
+def joined(api: LogApi, folder: Path, wanted: Site) -> Cluster:
+    cluster = connect(wanted, {"KUBECONFIG": str(api.kubeconfig(folder))})
+    cluster.transport.patience = HASTY
+    return cluster
