@@ -197,6 +197,20 @@ def terminating(p: Play) -> None:
     p.cluster.delete(p.core)
 
 
+def terminating_empty(p: Play) -> None:
+    """Our namespace is being deleted already, and a stranger's finalizer holds it."""
+    p.apply()
+    meta = {"name": "somebodys", "finalizers": ["example.org/hold"]}
+    p.cluster.create(f"{p.core}/configmaps", {"metadata": meta})
+    p.cluster.delete(p.core)
+    for _ in range(60):  # until the namespace's controller has said what holds it, and ours is gone
+        live = p.cluster.get(p.core) or {}
+        held_by = [each["type"] for each in live["status"].get("conditions", []) if each["status"] == "True"]
+        if "NamespaceFinalizersRemaining" in held_by and p.cluster.get(p.deployment) is None:
+            return
+        p.cluster.transport.sleep(0.5)
+
+
 def with_stranger(p: Play) -> None:
     p.apply()
     p.cluster.create(f"{p.core}/configmaps", {"metadata": {"name": "somebodys"}})
@@ -310,4 +324,5 @@ SCENES: dict[str, Scene] = {
     "rollback-by-hand": Scene(set_by_hand, Play.rollback),
     "rollback-nothing": Scene(applied, Play.rollback),
     "rollback-absent": Scene(nothing, Play.rollback),
+    "delete-terminating": Scene(terminating_empty, partial(Play.delete, timeout_s=4)),
 }

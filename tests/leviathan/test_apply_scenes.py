@@ -92,6 +92,7 @@ def test_writes_what_was_recorded_and_no_more(scene: str, tmp_path: Path) -> Non
         ("diff-stale", []),
         ("delete-dry", []),
         ("delete-nothing", []),
+        ("delete-terminating", []),
         ("delete-stranger", ["DELETE services/leviathan-inference", "DELETE deployments/cortex-leviathan"]),
         ("delete-others-namespace", ["DELETE services/leviathan-inference", "DELETE deployments/cortex-leviathan"]),
         (

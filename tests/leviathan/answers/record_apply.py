@@ -44,7 +44,12 @@ def clean(playing: Play) -> None:
         playing.cluster.delete(one)
     for each in playing.cluster.list("/api/v1/persistentvolumes"):
         playing.cluster.delete(f"/api/v1/persistentvolumes/{each['metadata']['name']}")
-    playing.cluster.delete(playing.core)
+    for each in playing.cluster.list(f"{playing.core}/configmaps"):
+        one = f"{playing.core}/configmaps/{each['metadata']['name']}"
+        body = {"metadata": {"finalizers": None}}
+        playing.cluster.patch(one, body, content_type="application/merge-patch+json")
+    if "deletionTimestamp" not in (playing.cluster.get(playing.core) or {}).get("metadata", {}):
+        playing.cluster.delete(playing.core)
 
 
 def main(folder: Path, names: list[str]) -> None:

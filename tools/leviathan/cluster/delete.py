@@ -73,7 +73,8 @@ def run(site: Site, cluster: Cluster, console: Console, *, timeout_s: float = 30
         if namespace is not None:
             objects = [*objects, namespace]
             if not dry_run:
-                cluster.delete(path_of(namespace))
+                if "deletionTimestamp" not in namespace["metadata"]:  # else the server answers 409
+                    cluster.delete(path_of(namespace))
                 _await_gone(cluster, console, [namespace], start + timeout_s)
     gone = tuple(title(each) for each in objects)
     return Deleted(site.cluster.namespace, gone, stays, console.clock() - start, dry_run)
@@ -86,7 +87,7 @@ def _namespace(cluster: Cluster, name: str) -> tuple[Object | None, str]:
         return None, ""
     if not is_ours(found):
         return None, "it was there before and does not carry our label"
-    others = foreign(cluster, name)
+    others = [] if "deletionTimestamp" in found["metadata"] else foreign(cluster, name)
     if others:
         listed = ", ".join(others[:10]) + (f" and {len(others) - 10} more" if len(others) > 10 else "")
         return None, f"others live in it: {listed}"
