@@ -10,12 +10,12 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from . import cgroup, spec
+from . import cgroup
 from .api import ApiError
-from .container import Bind, Plan
 from .images import Image
 from .logs import last
 from .netns import Network
+from .planning import make_plan
 from .probes import KINDS, Probe, Results
 from .process import Process, StartError
 from .quantity import limit
@@ -185,10 +185,21 @@ class Managed:
         number = self.state.last.number + 1 if self.state.last else 0
         identity = secrets.token_hex(32)
         try:
-            plan = self._plan(identity, image, sources, volumes)
+            work = self._node.root / "containers" / identity
+            work.mkdir(parents=True)
+            memory, cpus = limit(self.state.spec, "memory"), limit(self.state.spec, "cpu")
+            self._group = cgroup.create(
+                identity,
+                None if memory is None else int(memory),
+                None if cpus is None else float(cpus),
+                self._node.talk,
+            )
+            layers = self._node.images.folders(image)
+            plan = make_plan(self._pod, self.state.spec, work, image, layers, sources, volumes, self._group)
         except (ConfigError, ApiError) as err:
             self._event("Warning", "Failed", f"Error: {err}")
             self._wait("CreateContainerConfigError", str(err))
+            self._clean(identity)
             return
         run = Run(identity, number, f"{parse(self.state.spec['image']).by_digest}@{image.digest}", time.time())
         self._event("Normal", "Created", f"Created container: {self.name}")
@@ -201,7 +212,7 @@ class Managed:
             run.message = f"{RUNC}{err}: unknown"
             self._event("Warning", "Failed", f"Error: {run.message}")
             self._wait("RunContainerError", run.message)
-            self._clean(run)
+            self._clean(run.id)
             return
         run.started = self._process.started
         self._event("Normal", "Started", f"Started container {self.name}")
@@ -209,54 +220,6 @@ class Managed:
         self.state.started = "startupProbe" not in self.state.spec
         self.state.ready = self.state.started and "readinessProbe" not in self.state.spec
         self._watch(run, network)
-
-    def _plan(self, identity: str, image: Image, sources: Sources, volumes: dict[str, Path]) -> Plan:
-        container, config = self.state.spec, image.config.get("config") or {}
-        hostname = (self._pod["spec"].get("hostname") or self._pod["metadata"]["name"])[:63]
-        layers = self._node.images.folders(image)
-        user = spec.user(self._pod, container, config, layers)
-        variables = spec.environment(container, config, hostname, lambda s: sources.variable(s, container))
-        variables = sources.variables(container) | variables
-        work = self._node.root / "containers" / identity
-        work.mkdir(parents=True)
-        memory, cpus = limit(container, "memory"), limit(container, "cpu")
-        self._group = cgroup.create(
-            identity, None if memory is None else int(memory), None if cpus is None else float(cpus), self._node.talk
-        )
-        context = container.get("securityContext") or {}
-        message = work / "termination-log"
-        message.touch(0o666)
-        message.chmod(0o666)
-        (work / "hosts").write_text(
-            f"127.0.0.1\tlocalhost\n::1\tlocalhost\n{sources.field('status.podIP')}\t{hostname}\n"
-        )
-        (work / "hostname").write_text(f"{hostname}\n")
-        (work / "resolv.conf").write_text("# no name server: Services are reached through their NodePorts\n")
-        binds = [Bind(str(work / name), f"/etc/{name}") for name in ("hosts", "hostname", "resolv.conf")]
-        binds.append(Bind(str(message), container.get("terminationMessagePath") or "/dev/termination-log"))
-        for mount in container.get("volumeMounts") or []:
-            source = volumes[mount["name"]] / mount.get("subPath", "")
-            if mount.get("subPath") and not source.exists():
-                source.mkdir(parents=True)
-            binds.append(Bind(str(source), mount["mountPath"], bool(mount.get("readOnly"))))
-        return Plan(
-            hostname=hostname,
-            layers=tuple(str(layer) for layer in layers),
-            work=str(work),
-            argv=spec.command(container, config, variables),
-            environment=variables,
-            folder=container.get("workingDir") or config.get("WorkingDir") or "/",
-            uid=user.uid,
-            gid=user.gid,
-            supplementary=user.supplementary,
-            binds=tuple(binds),
-            cgroup_binds=tuple(Bind(source, target) for source, target in self._group.mounts()),
-            groups=tuple(self._group.join_files()),
-            privileged=bool(context.get("privileged")),
-            read_only=bool(context.get("readOnlyRootFilesystem")),
-            no_new_privileges=user.no_new_privileges,
-            capabilities=user.capabilities,
-        )
 
     def _watch(self, run: Run, network: Network) -> None:
         def mine() -> bool:
@@ -339,7 +302,9 @@ class Managed:
         self.state.started = self.state.ready = False
         self._look_again = 0
         self._process = None
-        self._clean(run)
+        self._clean(run.id)
+        if run.number >= 2:
+            self.log_file(run.number - 2).unlink(missing_ok=True)
         return True
 
     def _message(self, run: Run) -> str:
@@ -351,13 +316,10 @@ class Managed:
             return text
         return last(self.log_file(run.number), MESSAGE_LINES, MESSAGE_LOG_BYTES)
 
-    def _clean(self, run: Run) -> None:
+    def _clean(self, identity: str) -> None:
         self._group.remove()
         self._group = cgroup.Group({})
-        shutil.rmtree(self._node.root / "containers" / run.id, ignore_errors=True)
-        old = self.log_file(run.number - 2)
-        if run.number >= 2:
-            old.unlink(missing_ok=True)
+        shutil.rmtree(self._node.root / "containers" / identity, ignore_errors=True)
 
     def _event(self, kind: str, reason: str, message: str) -> None:
         self._node.recorder.pod(self._pod, kind, reason, message, self.name, init=self.state.init)

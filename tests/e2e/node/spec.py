@@ -97,9 +97,13 @@ def command(container: Json, config: Json, environment: Mapping[str, str]) -> tu
 
 
 def environment(
-    container: Json, config: Json, hostname: str, value_from: Callable[[Json], str | None]
+    container: Json,
+    config: Json,
+    hostname: str,
+    value_from: Callable[[Json], str | None],
+    shared: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """The image's variables, then the pod's. `value_from` resolves a `valueFrom`; None leaves the variable out.
+    """The image's variables, then those of `envFrom` (`shared`), then the pod's own. `value_from` resolves a `valueFrom`; None leaves the variable out.
 
     Errors: ConfigError from `value_from`.
     """
@@ -107,7 +111,7 @@ def environment(
     for pair in config.get("Env") or []:
         name, _, value = pair.partition("=")
         out[name] = value
-    own: dict[str, str] = {}
+    own = dict(shared or {})
     for variable in container.get("env") or []:
         source = variable.get("valueFrom")
         found = value_from(source) if source else expand(variable.get("value", ""), own)

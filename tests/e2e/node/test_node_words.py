@@ -169,6 +169,8 @@ def test_variables_of_the_image_and_the_pod() -> None:
     }
     made = environment(container, {"Env": ["IMG=i", "A=0", "PATH=/x"]}, "host", lambda _source: None)
     # A valueFrom that gives nothing leaves its variable out.
+    shared = environment({"env": [{"name": "A", "value": "2$(S)"}]}, {"Env": ["S=i"]}, "h", lambda _s: None, {"S": "s"})
+    assert (shared["S"], shared["A"]) == ("s", "2s")
     assert made == {"IMG": "i", "A": "1", "PATH": "/x", "B": "1$(IMG)", "HOSTNAME": "host"}
 
 
