@@ -103,9 +103,9 @@ def environment(
     value_from: Callable[[Json], str | None],
     shared: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """The image's variables, then those of `envFrom` (`shared`), then the pod's own. `value_from` resolves a `valueFrom`; None leaves the variable out.
+    """The image's variables, then those of `envFrom` (`shared`), then the pod's own.
 
-    Errors: ConfigError from `value_from`.
+    `value_from` resolves a `valueFrom`; None leaves the variable out. Errors: ConfigError from `value_from`.
     """
     out = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME": hostname}
     for pair in config.get("Env") or []:
