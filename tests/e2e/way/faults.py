@@ -32,7 +32,7 @@ def not_ready(stage: Stage) -> None:
 
 DEPLOY = ("deploy", "--skip", "push")
 FAULTS = (
-    Fault("wrong credentials", ("apply",), ExitCode.APPLY, "401", kubeconfig="wrong"),
+    Fault("wrong credentials", ("apply",), ExitCode.APPLY, "does not know who you are", kubeconfig="wrong"),
     Fault("forbidden by RBAC", ("apply",), ExitCode.APPLY, "forbidden", kubeconfig="restricted"),
     Fault(
         "whole disk instead of the partition",
@@ -42,7 +42,7 @@ FAULTS = (
     ),
     Fault(
         "more GPUs than there are",
-        ("preflight", "--set", "resources.gpus=3", "--set", "engine.gpu_split=[1,1,1]"),
+        ("preflight", "--set", "resources.gpus=3", "--set", "engine.gpu_split=1,1,1"),
         ExitCode.PREFLIGHT,
         "gpu",
     ),
