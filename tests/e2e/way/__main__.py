@@ -31,8 +31,8 @@ def main() -> int:
     if os.geteuid() != 0:
         return told(3, "not run: it needs root, for a loop device, mounts and control groups")
     facts = {
-        "what is not real": "no GPU: the node announces 2 nvidia.com/gpu without cards, and the engine runs on the CPU, with "
-        "the replacements of tests/engine in one layer on top of the built image; the weights are random",
+        "what is not real": "no GPU: the node announces 2 nvidia.com/gpu without cards, the engine runs on the CPU, "
+        "with the replacements of tests/engine in one layer on top of the built image; the weights are random",
         "kernel": platform.release(),
         "CPUs": os.cpu_count(),
         "Kubernetes programs": str(programs.folder),
