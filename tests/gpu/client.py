@@ -44,9 +44,11 @@ def wait(url: str, seconds: float) -> dict[str, Any]:
 def ask(url: str, tokens: int, *, stream: bool) -> dict[str, Any]:
     """One chat completion; for a stream the time to the first piece and the rate after it."""
     body = {"model": "deepseek-v3", "messages": [{"role": "user", "content": "hello, 12345"}], "temperature": 0}
-    body |= {"max_tokens": tokens, "stream": stream, "stream_options": {"include_usage": True}} if stream else {
-        "max_tokens": tokens
-    }
+    body |= (
+        {"max_tokens": tokens, "stream": stream, "stream_options": {"include_usage": True}}
+        if stream
+        else {"max_tokens": tokens}
+    )
     head = {"content-type": "application/json"}
     request = urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), head)
     begun = time.monotonic()

@@ -28,7 +28,7 @@ def requantised(weight: Tensor) -> Tensor:
     rows, columns = weight.shape
     groups = weight.reshape(rows, columns // GROUP, GROUP)
     scale = groups.abs().amax(-1, keepdim=True) * (2 / 15)
-    steps = (groups / scale).round().clamp(-8, 7)
+    steps = (groups / scale).nan_to_num().round().clamp(-8, 7)  # a group of zeros has the scale 0
     return (steps * scale.bfloat16().float()).reshape(rows, columns)
 
 
