@@ -2,7 +2,7 @@
 NIX := scripts/nix
 FETCH := PYTHONPATH=tools python3 -m leviathan_fetch
 
-.PHONY: image check check-host fetch lock lock-check repro bench fmt setup
+.PHONY: image check check-host e2e fetch lock lock-check repro bench fmt setup
 
 image: fetch
 	$(NIX) build .#leviathan-image --out-link result
@@ -17,6 +17,10 @@ check-host: fetch
 	$(NIX) build .#leviathan-image --no-link
 	$(NIX) develop -c pytest tests/host
 
+# The whole way on real parts, on loopback: a real Kubernetes, the real engine on the CPU with a tiny model.
+e2e: image
+	@scripts/e2e
+
 setup:
 	@scripts/setup
 
@@ -29,6 +33,7 @@ lock: setup
 
 lock-check: setup
 	@$(FETCH) lock --check
+	@PYTHONPATH=tools python3 -m leviathan_fetch.go check
 
 repro: fetch
 	@scripts/repro

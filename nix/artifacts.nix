@@ -16,7 +16,7 @@ let
       args = [
         "sh"
         "-c"
-        "echo 'leviathan: artifact ${record.name} is not in the store; run: make fetch' >&2; exit 1"
+        "echo 'leviathan: artifact ${record.name} is not in the store; run: ${record.remedy or "make fetch"}' >&2; exit 1"
       ];
       outputHashMode = "flat";
       outputHashAlgo = "sha256";

@@ -55,6 +55,7 @@ let
     image = call ./image { };
     tool = call ./tool { };
     shell = call ./tool/shell.nix { };
+    kubernetes = call ./kubernetes { };
     checks = call ./checks { };
 
     inherit (stages.shell) apps devShell formatter;
@@ -68,6 +69,8 @@ let
       python-other = stages.python.other;
       build-rootfs = stages.buildRootfs;
       inherit (stages.shell) leviathan;
+      inherit (stages) kubernetes;
+      development-python = stages.tool.development;
     };
   };
 

@@ -81,8 +81,10 @@ in
         throw "leviathan: tests/nix: ${builtins.concatStringsSep "\n" nixTests.failures}";
   };
 
+  # tests/host and tests/e2e need the host: Nix, mounts, loop devices (make check-host, make e2e).
   python = inRepository "check-python" ''
-    ${development}/bin/python3 -m pytest --ignore tests/engine --ignore tests/toolkit -p no:cacheprovider
+    ${development}/bin/python3 -m pytest -p no:cacheprovider \
+      --ignore tests/engine --ignore tests/toolkit --ignore tests/host --ignore tests/e2e --ignore tests/gpu
   '';
 
   # Every kernel in the image, ours and what the wheels bring.

@@ -40,13 +40,7 @@ def test_a_host_that_forbids_user_namespaces() -> None:
     check = [str(ROOT / "scripts" / "nix-store"), "--realise", "--check", derivation("launcher")]
     script = [sys.executable, str(HERE / "user_namespace.py")]
     one, many = (  # one: Nix's own sandbox takes it, and none is left for the builder
-        subprocess.run(
-            [sys.executable, str(HERE / "user_namespace.py"), limit, *check],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        for limit in ("1", "100")
+        subprocess.run([*script, limit, *check], capture_output=True, text=True, check=False) for limit in ("1", "100")
     )
     assert one.returncode != 0
     assert "sysctl -w user.max_user_namespaces" in sentence(one.stderr, "forbids user namespaces")

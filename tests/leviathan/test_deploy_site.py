@@ -134,7 +134,7 @@ def test_later_wins(tmp_path: Path) -> None:
         ("[nvme]\npartition = '/dev/nvme0n1'", "got the text '/dev/nvme0n1', wants a text, like /dev/nvme0n1p1"),
         ("[nvme]\npartition = '/dev/sda'", "wants a text, like /dev/nvme0n1p1"),
         ("[image]\nrepository = 'Omni'", "image.repository (FILE): got the text 'Omni', wants a text, like omni"),
-        ("[cluster]\naddress = '192.168.3.2:30000'", "got the text '192.168.3.2:30000', wants a text, like 192.168.3.2"),
+        ("[cluster]\naddress = '192.168.3.2:30000'", "got the text '192.168.3.2:30000', wants a text, like 192.1"),
         ("[engine]\nnode_port = 80", "engine.node_port (FILE): got 80, wants a whole number, 30000 to 32767"),
     ],
 )  # fmt: skip

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from leviathan_fetch import process
+
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _own_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command line that a test ran in this process has stopped its children for good; the next test has its own."""
+    monkeypatch.setattr(process, "CHILDREN", process.Children())
 
 
 @dataclass
