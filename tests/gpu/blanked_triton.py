@@ -1,8 +1,8 @@
 """Gives Triton the key of the whole libtriton.so where the library was blanked for the journey (see docs/gpu.md).
 
 Triton looks its kernels up under a hash of its own compiler's bytes. The shipped cache was filled with the whole
-compiler; in the tree that travels most of it is zero, so the same key is handed in. Installed beside a .pth file that imports it; the
-key is the text of /t/triton_key, printed in the whole image by `triton.runtime.cache.triton_key()`.
+compiler; in the tree that travels most of it is zero, so the same key is handed in. Installed beside a .pth file that
+imports it; the key is the text of /t/triton_key, printed in the whole image by `triton.runtime.cache.triton_key()`.
 """
 
 import sys
