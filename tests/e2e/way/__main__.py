@@ -13,6 +13,7 @@ from e2e.control_plane.settings import find_programs
 from .changes import change
 from .faults import go_wrong
 from .happy import walk
+from .load import load
 from .report import Report
 from .stage import Stage
 
@@ -23,6 +24,7 @@ def main() -> int:
     parser.add_argument("--layout", type=Path, required=True, help="the built image's OCI layout")
     parser.add_argument("--report", type=Path, required=True, help="folder for e2e.json, e2e.md and e2e.svg")
     parser.add_argument("--folder", type=Path, help="where everything runs; default: a temporary one, removed after it")
+    parser.add_argument("--only", default="", metavar="NAME", help="of faults and load, those with NAME in their name")
     given = parser.parse_args()
     try:
         programs = find_programs(os.environ)
@@ -37,7 +39,7 @@ def main() -> int:
         "CPUs": os.cpu_count(),
         "Kubernetes programs": str(programs.folder),
     }
-    report = Report(facts)
+    report = Report(facts, given.only)
     with tempfile.TemporaryDirectory(prefix="leviathan-e2e-") as temporary:
         try:
             with report.check("0 control plane, node, registry, disk") as seen:
@@ -46,6 +48,7 @@ def main() -> int:
             try:
                 walk(stage, report)
                 go_wrong(stage, report)
+                load(report)
                 change(stage, report)
             finally:
                 stage.__exit__()

@@ -26,10 +26,16 @@ class Check:
 class Report:
     """The checks of a run, and the facts of the machine that it ran on."""
 
-    def __init__(self, facts: dict[str, Any]) -> None:
+    def __init__(self, facts: dict[str, Any], only: str = "") -> None:
+        """`only`: a piece of the names of the faults and changes that are wanted; "" for all."""
         self.facts = facts
+        self.only = only
         self.checks: list[Check] = []
         self.began = time.monotonic()
+
+    def wants(self, name: str) -> bool:
+        """Whether a fault or a change of this name is to be shown."""
+        return self.only.lower() in name.lower()
 
     @contextmanager
     def check(self, name: str) -> Iterator[dict[str, Any]]:
