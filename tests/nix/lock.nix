@@ -22,7 +22,7 @@ lib: {
     {
       expr = lib.lock.read {
         name = "a.json";
-        path = builtins.toFile "a.json" "{ \"a\": 1 }\n";
+        path = ./files/whole.json;
       };
       expected = {
         a = 1;
@@ -31,7 +31,7 @@ lib: {
     {
       expr = lib.lock.read {
         name = "a.lock";
-        path = builtins.toFile "a.lock" "[a]\nb = 1\n";
+        path = ./files/whole.lock;
       };
       expected = {
         a.b = 1;
@@ -40,7 +40,7 @@ lib: {
     {
       expr = lib.lock.read {
         name = "a.json";
-        path = builtins.toFile "a.json" "{ \"a\": 1";
+        path = ./files/cut.json;
       };
       throws = true;
     }
