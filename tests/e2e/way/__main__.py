@@ -10,6 +10,7 @@ from pathlib import Path
 from e2e.control_plane.errors import ControlPlaneError
 from e2e.control_plane.settings import find_programs
 
+from .breaks import break_all
 from .changes import change
 from .faults import go_wrong
 from .happy import walk
@@ -49,6 +50,7 @@ def main() -> int:
                 walk(stage, report)
                 go_wrong(stage, report)
                 load(report)
+                break_all(stage, report)
                 change(stage, report)
             finally:
                 stage.__exit__()

@@ -7,7 +7,8 @@ no table by themselves: `partx` reads it and tells the kernel, which a kernel wi
 import shutil
 import tempfile
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import gpt
@@ -74,10 +75,15 @@ class LoopDisk:
 
     def fill(self) -> None:
         """Copy the content onto the partition, through a mount that is gone afterwards."""
+        with self.mounted() as point:
+            shutil.copytree(self.content, point / self.where, dirs_exist_ok=True)
+
+    @contextmanager
+    def mounted(self) -> Iterator[Path]:
+        """The partition, mounted for writing at a folder that is gone afterwards. Errors: WayError."""
         with tempfile.TemporaryDirectory() as point:
             run(["mount", "-t", "xfs", str(self.partition), point])
             try:
-                target = Path(point) / self.where
-                shutil.copytree(self.content, target, dirs_exist_ok=True)
+                yield Path(point)
             finally:
                 run(["umount", point])

@@ -41,6 +41,15 @@ class Outcome:
         return value
 
 
+@dataclass(frozen=True)
+class Running:
+    """The tool at work: its process, and the files that take its result and its talk."""
+
+    process: subprocess.Popen[bytes]
+    out: Path
+    talk: Path
+
+
 class Stage:
     """A context manager: inside it, everything runs. `folder` holds it all and may be removed afterwards.
 
@@ -117,20 +126,36 @@ class Stage:
         }
         self.plane.api.send("POST", f"/api/v1/namespaces/{objects.NAMESPACE}/pods", body)
 
-    def tool(self, *words: str, timeout: float = 3600.0, kubeconfig: str = "admin") -> Outcome:
-        """Run `leviathan WORDS` with the stage's site and a kubeconfig of its cluster; at most `timeout` seconds."""
-        environ = {
+    def environ(self, kubeconfig: str = "admin") -> dict[str, str]:
+        """The tool's environment: the stage's site, and a kubeconfig of its cluster."""
+        return {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.folder),
             "PYTHONPATH": str(ROOT / "tools"),
             "KUBECONFIG": str(self.plane.folder / f"{kubeconfig}.kubeconfig"),
             "LEVIATHAN_SITE": str(self.folder / "site.toml"),
         }
+
+    def begin(self, *words: str) -> Running:
+        """Start `leviathan WORDS` and go on; `end` waits for it."""
+        out, talk = self.folder / "tool.out", self.folder / "tool.talk"
+        with out.open("wb") as result, talk.open("wb") as said:
+            argv = [sys.executable, "-m", "leviathan", *words]
+            process = subprocess.Popen(argv, env=self.environ(), cwd=self.folder, stdout=result, stderr=said)
+        return Running(process, out, talk)
+
+    def end(self, running: Running, timeout: float = 600.0) -> Outcome:
+        """What the tool answered. Errors: subprocess.TimeoutExpired after `timeout` seconds."""
+        status = running.process.wait(timeout)
+        return Outcome(status, running.out.read_text(encoding="utf-8"), running.talk.read_text(encoding="utf-8"))
+
+    def tool(self, *words: str, timeout: float = 3600.0, kubeconfig: str = "admin") -> Outcome:
+        """Run `leviathan WORDS` with the stage's site and a kubeconfig of its cluster; at most `timeout` seconds."""
         with (self.folder / "tool.log").open("a", encoding="utf-8") as log:
             log.write(f"+ leviathan {' '.join(words)}\n")
         done = subprocess.run(
             [sys.executable, "-m", "leviathan", *words],
-            env=environ,
+            env=self.environ(kubeconfig),
             cwd=self.folder,
             capture_output=True,
             text=True,

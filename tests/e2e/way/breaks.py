@@ -1,0 +1,168 @@
+"""What breaks between the node and the engine: each ends in exit status 7 or 3 with its sentence; what was wrong is
+then put right, and the very same command succeeds.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+
+from e2e.control_plane import objects
+from e2e.control_plane.api import wait
+from e2e.node.tiny_image import busybox_layer, push
+from leviathan.errors import ExitCode
+
+from .engine_processes import engine_processes
+from .happy import PODS, need, running_image
+from .image import derive
+from .report import Report
+from .stage import MODEL, Stage
+
+DEPLOY = ("deploy", "--skip", "push", "--until", "rollout", "--set", "rollout.patience_s=3")
+HASTY = (*DEPLOY, "--set", "rollout.restarts=1")
+NEVER_PUSHED = "layout-never-pushed"
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Break:
+    """Its name, the tool's words, the exit status and the pieces of the sentence that are wanted.
+
+    `broken`: inside it, it is broken, and after it, it is right again. `fresh`: whether the deployment is deleted
+    first.
+    """
+
+    name: str
+    words: Words
+    status: int
+    says: Words
+    broken: Callable[[Stage], AbstractContextManager[None]]
+    fresh: bool = True
+
+
+def break_all(stage: Stage, report: Report) -> None:
+    """Every break as a check; those after one that fails are still shown."""
+    for one in BREAKS:
+        if not report.wants(one.name):
+            continue
+        try:
+            with report.check(f"fault: {one.name}") as seen:
+                if one.fresh:
+                    clear(stage)
+                with one.broken(stage):
+                    outcome = stage.tool(*one.words, timeout=240)
+                    seen["status"], seen["says"] = outcome.status, outcome.talk.strip().splitlines()[-1:]
+                    need("Traceback" not in outcome.talk, "a traceback")
+                    need(outcome.status == one.status, f"exit status {outcome.status}, wanted {int(one.status)}")
+                    for piece in one.says:
+                        need(piece.lower() in outcome.talk.strip().splitlines()[-1].lower(), f"nothing about {piece}")
+                    if one.fresh and one.status == ExitCode.ROLLOUT:
+                        clear(stage)
+                after = stage.must(*one.words, timeout=240)
+                seen["put right, the same command"] = after.out.strip().splitlines()[-1]
+                running_image(stage)
+        except Exception:  # noted in the report; the next one is another check
+            continue
+
+
+def clear(stage: Stage) -> None:
+    """No deployment of ours and no pod of it, so that nobody has the GPUs or the disk."""
+    stage.must("delete")
+    gone = f"{PODS}?labelSelector=app%3Dleviathan-671b"
+    wait("the pod gone", lambda: not stage.plane.api.send("GET", gone)["items"], 60)
+
+
+@contextmanager
+def image_missing(stage: Stage) -> Iterator[None]:
+    """The layout has an image that nobody has pushed; the push puts it right."""
+    layout = stage.folder / NEVER_PUSHED
+    derive(stage.built, layout, stamp="never pushed")
+    yield
+    stage.must("push", "--set", f"image.layout={layout}")
+
+
+@contextmanager
+def gpus_taken(stage: Stage) -> Iterator[None]:
+    """Another pod has one of the two GPUs."""
+    digest = push(stage.registry.host, "tools/busybox", "1", [busybox_layer()], {"Env": ["PATH=/bin"]})
+    container = {
+        "name": "other",
+        "image": f"{stage.registry.host}/tools/busybox@{digest}",
+        "command": ["/bin/sh", "-c", "exec sleep 100000"],
+        "resources": {"limits": {"nvidia.com/gpu": "1"}},
+    }
+    spec = {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 1,
+        "nodeName": objects.NODE,
+        "containers": [container],
+    }
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "other"}, "spec": spec}
+    stage.plane.api.send("POST", PODS, body)
+    one = f"{PODS}/other"
+    wait("the other pod running", lambda: stage.plane.api.send("GET", one)["status"]["phase"] == "Running", 60)
+    try:
+        yield
+    finally:
+        stage.plane.api.send("DELETE", one)
+        wait("the other pod gone", lambda: stage.plane.api.get(one) is None, 60)
+
+
+@contextmanager
+def truncated(stage: Stage) -> Iterator[None]:
+    """The model's file on the disk ends in the middle of its tensors; afterwards it is whole again."""
+    whole = stage.folder / "model" / "tiny.gguf"
+    with stage.disk.mounted() as point:
+        os.truncate(point / MODEL / "tiny.gguf", whole.stat().st_size // 2)
+    yield
+    with stage.disk.mounted() as point:
+        (point / MODEL / "tiny.gguf").write_bytes(whole.read_bytes())
+
+
+@contextmanager
+def no_partition(stage: Stage) -> Iterator[None]:
+    """The partition's lasting name is not there."""
+    stage.disk.name.unlink()
+    try:
+        yield
+    finally:
+        stage.disk.name.symlink_to(stage.disk.partition)
+
+
+@contextmanager
+def crashing(stage: Stage) -> Iterator[None]:
+    """Every process of the engine that loads the model dies of a segmentation fault."""
+    over = threading.Event()
+
+    def shoot() -> None:
+        while not over.wait(0.2):
+            for process in engine_processes(stage.node.process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGSEGV)
+
+    thread = threading.Thread(target=shoot, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(30)
+
+
+BREAKS = (
+    Break(
+        "image missing in the registry",
+        (*DEPLOY, "--set", f"image.layout={NEVER_PUSHED}"),
+        ExitCode.ROLLOUT,
+        ("the registry does not have the image",),
+        image_missing,
+        fresh=False,
+    ),
+    Break("GPUs taken by another pod", DEPLOY, ExitCode.PREFLIGHT, ("nvidia.com/gpu", "2 wanted, 1 of 2"), gpus_taken),
+    Break("GPUs taken after preflight", (*DEPLOY, "--skip", "preflight"), ExitCode.ROLLOUT, ("GPU",), gpus_taken),
+    Break("model truncated", HASTY, ExitCode.ROLLOUT, ("tiny.gguf", "truncated"), truncated),
+    Break("partition missing", HASTY, ExitCode.ROLLOUT, ("is no block device of this node",), no_partition),
+    Break("engine crashes at load", HASTY, ExitCode.ROLLOUT, ("SIGSEGV",), crashing),
+)
