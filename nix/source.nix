@@ -10,7 +10,7 @@ let
   ];
   notCache = file: !builtins.elem (baseNameOf file) caches;
 in
-{
+rec {
   /**
     A folder of the repository under a fixed name, without caches.
 
@@ -59,12 +59,9 @@ in
   */
   modules =
     { package, keep }:
-    builtins.path {
+    pick {
       name = package;
       path = ../tools;
-      filter =
-        file: _:
-        file == toString ../tools + "/${package}"
-        || (dirOf file == toString ../tools + "/${package}" && builtins.elem (baseNameOf file) keep);
+      keep = map (module: "${package}/${module}") keep;
     };
 }
