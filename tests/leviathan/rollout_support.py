@@ -11,7 +11,7 @@ from replay_api import Answer, ReplayApi
 
 from leviathan.cluster.client import Cluster, Patience, connect
 from leviathan.rollout.objects import events
-from leviathan.rollout.reader import collections
+from leviathan.rollout.reader import assemble, collections
 from leviathan.rollout.snapshot import Health, Snapshot
 from leviathan.site import Site
 from leviathan.site_load import load
@@ -45,16 +45,8 @@ class Scene:
     def snapshot(self, **more: Any) -> Snapshot:
         """What was recorded, seen at the moment of its last event."""
         found = {kind: tuple(items) for kind, items in self.found.items()}
-        snapshot = Snapshot(
-            deployment=next(iter(found["deployments"]), None),
-            replica_sets=found["replicasets"],
-            pods=found["pods"],
-            event_objects=found["events"],
-            node=next(iter(found["nodes"]), None),
-            service=next(iter(found["services"]), None),
-            now=max((event.when for event in events(found["events"])), default=0.0),
-        )
-        return dataclasses.replace(snapshot, **more)
+        now = max((event.when for event in events(found["events"])), default=0.0)
+        return dataclasses.replace(assemble(found), now=now, **more)
 
     @property
     def pod(self) -> dict[str, Any]:

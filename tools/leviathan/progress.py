@@ -1,13 +1,16 @@
-"""Progress of a transfer: bytes, rate and remaining time; a status line on a terminal, a heartbeat line elsewhere."""
+"""Progress of what takes long: a status line on a terminal, a heartbeat line elsewhere."""
 
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from types import TracebackType
+from typing import Self
 
 from leviathan.output import Console
 
 WINDOW_S = 10.0
 TICK_S = 0.25
+HEARTBEAT_S = 15.0
 
 
 def size_text(count: float) -> str:
@@ -28,15 +31,62 @@ def time_text(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-class Meter:
+class Background(ABC):
+    """Talks from a thread of its own while a block runs, as a context manager; the status line goes with it."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+
+    @abstractmethod
+    def _run(self) -> None:
+        """What is said, until `_stop` is set."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.console.clear()
+
+
+class Waiting(Background):
+    """Says what is waited for, and every 15 s how long already.
+
+    Arguments: `label` starts each line.
+    """
+
+    def __init__(self, console: Console, label: str) -> None:
+        super().__init__(console)
+        self.label = label
+
+    def __enter__(self) -> Self:
+        self.console.status(f"{self.label} ...")
+        return super().__enter__()
+
+    def _run(self) -> None:
+        began = self.console.clock()
+        while not self._stop.wait(HEARTBEAT_S):
+            waited = f"{self.label}, {self.console.clock() - began:.0f} s"
+            self.console.status(waited)
+            if not self.console.tty:
+                self.console.say(waited)
+
+
+class Meter(Background):
     """Counts bytes from several threads and shows how far they are, as a context manager.
 
     Arguments: `label` starts each line; `total` is the number of bytes to come; `heartbeat_s` is the time between two
     lines where stderr is no terminal.
     """
 
-    def __init__(self, console: Console, label: str, total: int, *, heartbeat_s: float = 15.0) -> None:
-        self.console = console
+    def __init__(self, console: Console, label: str, total: int, *, heartbeat_s: float = HEARTBEAT_S) -> None:
+        super().__init__(console)
         self.label = label
         self.total = total
         self.heartbeat_s = heartbeat_s
@@ -44,8 +94,6 @@ class Meter:
         self.moved = 0
         self.note = ""
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._started = self._moved_at = console.clock()
         self._samples: deque[tuple[float, int]] = deque([(self._started, 0)])
 
@@ -94,14 +142,3 @@ class Meter:
             if not self.console.tty and self.console.clock() >= beat:
                 beat = self.console.clock() + self.heartbeat_s
                 self.console.say(line)
-
-    def __enter__(self) -> "Meter":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-        self.console.clear()

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -96,17 +96,27 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status: 0, 1 (an error, one line), 2 (usage), 130 (interrupted)."""
     given = parser().parse_args(arguments)
+    return answered(given, lambda: run_fetch(given) if given.command == "fetch" else run_lock(given))
+
+
+def answered(
+    given: argparse.Namespace, work: Callable[[], int], failed: Callable[[FetchError], int] = lambda _error: 1
+) -> int:
+    """The exit status of `work`; an error is one line and the status that `failed` gives it, an interruption 130.
+
+    Arguments: `given`, the command line's `command` and `debug`.
+    """
     process.CHILDREN.talk = given.debug
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
     try:
-        return run_fetch(given) if given.command == "fetch" else run_lock(given)
+        return work()
     except FetchError as error:
         process.CHILDREN.stop()
         if given.debug:
             raise
         say(f"leviathan: {error.line()}")
-        return 1
+        return failed(error)
     except InterruptedFetch:
         process.CHILDREN.stop()
         say(f"leviathan: {given.command} was interrupted; run it again to go on where it stopped")

@@ -5,14 +5,12 @@ Apart from `leviathan_fetch fetch`, since only `make e2e` needs them, and a Go m
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from leviathan_fetch import go_fetch, go_lock, jsonfile, process
-from leviathan_fetch.cli import interrupt, say
-from leviathan_fetch.errors import FetchError, InterruptedFetch
+from leviathan_fetch import go_fetch, go_lock, jsonfile
+from leviathan_fetch.cli import answered, say
 from leviathan_fetch.exclusive import exclusive
 from leviathan_fetch.fetch import Options
 from leviathan_fetch.pipeline import digest
@@ -84,22 +82,12 @@ def check(project: Project) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line: 0, 1 (an error, one line), 2 (usage), 3 (no Go module proxy in reach), 130 (Ctrl-C)."""
     given = parser().parse_args(arguments)
-    process.CHILDREN.talk = given.debug
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
-    try:
-        project = find(Path(given.project))
-        return {"fetch": fetch, "lock": relock, "check": check}[given.command](project)
-    except FetchError as error:
-        process.CHILDREN.stop()
-        if given.debug:
-            raise
-        say(f"leviathan: {error.line()}")
-        return OUT_OF_REACH if error.kind == "network" else 1
-    except InterruptedFetch:
-        process.CHILDREN.stop()
-        say(f"leviathan: {given.command} was interrupted; run it again to go on where it stopped")
-        return 130
+    work = {"fetch": fetch, "lock": relock, "check": check}[given.command]
+    return answered(
+        given,
+        lambda: work(find(Path(given.project))),
+        lambda error: OUT_OF_REACH if error.kind == "network" else 1,
+    )
 
 
 if __name__ == "__main__":

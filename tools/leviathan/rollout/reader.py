@@ -48,12 +48,12 @@ def read_once(site: Site, cluster: Cluster) -> Snapshot:
                 raise
             found[kind] = ()
             unreadable.add(kind)
-    bare = _assemble(found, frozenset(unreadable))
+    bare = assemble(found, frozenset(unreadable))
     pod = bare.pod
     health = direct(site)
     runs = pod is not None and state_of(container_of(pod))[0] == "running"
     inner = through_api(cluster, site, name_of(pod)) if pod is not None and runs and not health.ours else None
-    return _assemble(found, frozenset(unreadable), health=health, inner=inner)
+    return assemble(found, frozenset(unreadable), health=health, inner=inner)
 
 
 class Reader:
@@ -99,7 +99,7 @@ class Reader:
             # A container that is down when it is first seen fails now: its restarts count.
             count = int(container.get("restartCount", 0)) if state_of(container)[0] == "running" else 0
             self._restarts.setdefault(uid_of(pod), count)
-        return _assemble(
+        return assemble(
             found,
             # What has not been listed yet is not known to be missing.
             frozenset(kind for kind, feed in self._feeds.items() if feed.forbidden or not feed.listed.is_set()),
@@ -136,7 +136,14 @@ class Reader:
             self.last_log = next(iter(list(lines)[-1:]), self.last_log)
 
 
-def _assemble(found: Mapping[str, tuple[Object, ...]], unreadable: frozenset[str], **more: Any) -> Snapshot:
+def assemble(
+    found: Mapping[str, tuple[Object, ...]], unreadable: frozenset[str] = frozenset(), **more: Any
+) -> Snapshot:
+    """What the collections show now.
+
+    Arguments: `found`, the objects by collection; `unreadable`, the collections that may not be read or were not yet;
+    `more`, further fields of the Snapshot.
+    """
     return Snapshot(
         deployment=next(iter(found["deployments"]), None),
         replica_sets=found["replicasets"],

@@ -1,14 +1,13 @@
 """The smoke test from its start to its end: the checks in a row, then the note of what passed, or the way back."""
 
-import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 from leviathan.cluster.client import Cluster
 from leviathan.errors import UsageError
 from leviathan.output import Console
+from leviathan.progress import Waiting
 from leviathan.rollout.finding import Commands
 from leviathan.site import Site
 from leviathan.smoke.checks import CHECKS, Asking, Check
@@ -16,7 +15,6 @@ from leviathan.smoke.endpoint import Endpoint, Unreachable
 from leviathan.smoke.place import Place
 from leviathan.smoke.result import Checked, Missing, Smoked, SmokeError, State, Unjudged, Wrong, failed
 
-HEARTBEAT_S = 15.0
 KEY_VARIABLE = "LEVIATHAN_API_KEY"
 
 
@@ -94,7 +92,7 @@ def _all(asking: Asking, console: Console) -> tuple[Checked, ...]:
         if gone:
             result = Checked(check.name, State.SKIPPED, check.wants(asking), "nothing answers", 0.0)
         else:
-            with _Beat(console, check.name):
+            with Waiting(console, f"smoke: {check.name}"):
                 result, gone = _one(check, asking, gone=not done)
         console.say(f"smoke: {result.line()}")
         done.append(result)
@@ -115,31 +113,3 @@ def _one(check: Check, asking: Asking, *, gone: bool) -> tuple[Checked, bool]:
         state, received = State.SKIPPED, str(missing)
     seconds = asking.endpoint.clock() - began
     return Checked(check.name, state, check.wants(asking), received, seconds, judged), nothing
-
-
-class _Beat:
-    """Says what is waited for: a status line on a terminal, a line every 15 s elsewhere."""
-
-    def __init__(self, console: Console, name: str) -> None:
-        self.console, self.name = console, name
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="smoke", daemon=True)
-
-    def __enter__(self) -> None:
-        self.console.status(f"smoke: {self.name} ...")
-        self._thread.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-        self.console.clear()
-
-    def _run(self) -> None:
-        began = self.console.clock()
-        while not self._stop.wait(HEARTBEAT_S):
-            waited = f"smoke: {self.name}, {self.console.clock() - began:.0f} s"
-            self.console.status(waited)
-            if not self.console.tty:
-                self.console.say(waited)
