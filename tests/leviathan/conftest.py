@@ -1,17 +1,19 @@
 """Fixtures of the deploy tool's tests."""
 
-import datetime
 import difflib
-import ipaddress
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cluster_support import QUICK
+from replay_api import ReplayApi, replay
+
+from leviathan.cluster.client import Cluster, connect
+from leviathan.site import Site
+from leviathan.site_load import load
+from self_signed import self_signed
 
 
 @pytest.fixture(autouse=True)
@@ -26,26 +28,10 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def ca_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate for 127.0.0.1, made for this run; its key is beside it as `key.pem`."""
     folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "leviathan test")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
+    certificate, key = self_signed("leviathan test", "127.0.0.1", authority=True)
     path = folder / "ca.pem"
-    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    path.write_bytes(certificate)
+    (folder / "key.pem").write_bytes(key)
     return path
 
 
@@ -55,6 +41,27 @@ def server_tls(ca_file: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(ca_file, ca_file.with_name("key.pem"))
     return context
+
+
+@pytest.fixture
+def api() -> Iterator[ReplayApi]:
+    """An API server on loopback without recordings."""
+    with replay() as server:
+        yield server
+
+
+@pytest.fixture
+def site() -> Site:
+    """The default site."""
+    return load(None, environ={}, settings=(), named={}).site
+
+
+@pytest.fixture
+def cluster(api: ReplayApi, site: Site, tmp_path: Path) -> Cluster:
+    """A client for it that is not patient."""
+    found = connect(site, {"KUBECONFIG": str(api.kubeconfig(tmp_path))})
+    found.transport.patience = QUICK
+    return found
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """Fields of server-side apply, what is foreign in a namespace, what may not be listed, what the pod check says."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from replay_api import Answer, ReplayApi, replay
+from replay_api import Answer, ReplayApi
 
 from leviathan.cluster.client import Cluster, ClusterError, connect
 from leviathan.cluster.fields import MISSING, applied_fields, extract, extras, value_at, without_servers
@@ -35,12 +34,6 @@ POD = {
 @pytest.fixture
 def site() -> Site:
     return load(None, environ={}, settings=("image.digest=sha256:" + "1" * 64,), named={}).site
-
-
-@pytest.fixture
-def api() -> Iterator[ReplayApi]:
-    with replay() as server:
-        yield server
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ Source: pkg/kubelet/server/server.go and kubelet_pods.go (validateContainerLogSt
 """
 
 import datetime
-import ipaddress
 import ssl
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,9 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from self_signed import self_signed
 
 from . import logs
 from .events import rfc3339
@@ -147,26 +144,10 @@ def _wanted(query: dict[str, str]) -> tuple[logs.Wanted, bool]:
 
 def _tls(address: str) -> ssl.SSLContext:
     """A self-signed certificate for this run, as a kubelet makes when it is given none."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "leviathan test node")])
-    now = datetime.datetime.now(datetime.UTC)
-    place = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
-        .add_extension(place, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    form = serialization.PrivateFormat.PKCS8
-    pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    certificate, key = self_signed("leviathan test node", address)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.NamedTemporaryFile() as pair:
-        pair.write(certificate.public_bytes(serialization.Encoding.PEM) + pem)
+        pair.write(certificate + key)
         pair.flush()
         context.load_cert_chain(pair.name)
     return context
