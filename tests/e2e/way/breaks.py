@@ -15,6 +15,7 @@ from e2e.node.tiny_image import busybox_layer, push
 from leviathan.errors import ExitCode
 
 from .engine_processes import engine_processes
+from .faults import ended
 from .happy import PODS, need, running_image
 from .image import derive
 from .report import Report
@@ -53,9 +54,7 @@ def break_all(stage: Stage, report: Report) -> None:
                     clear(stage)
                 with one.broken(stage):
                     outcome = stage.tool(*one.words, timeout=240)
-                    seen["status"], seen["says"] = outcome.status, outcome.talk.strip().splitlines()[-1:]
-                    need("Traceback" not in outcome.talk, "a traceback")
-                    need(outcome.status == one.status, f"exit status {outcome.status}, wanted {int(one.status)}")
+                    ended(outcome, one.status, seen)
                     for piece in one.says:
                         need(piece.lower() in outcome.talk.strip().splitlines()[-1].lower(), f"nothing about {piece}")
                     if one.fresh and one.status == ExitCode.ROLLOUT:

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from leviathan.errors import ExitCode
 
 from .happy import generation, need
 from .report import Report
-from .stage import Stage
+from .stage import Outcome, Stage
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,13 @@ FAULTS = (
 )
 
 
+def ended(outcome: Outcome, status: int, seen: dict[str, Any]) -> None:
+    """The tool has ended as it should, without a traceback and with this exit status; `seen` gets its last line."""
+    seen["status"], seen["says"] = outcome.status, outcome.talk.strip().splitlines()[-1:]
+    need("Traceback" not in outcome.talk, "a traceback")
+    need(outcome.status == status, f"exit status {outcome.status}, wanted {int(status)}")
+
+
 def go_wrong(stage: Stage, report: Report) -> None:
     """Every fault as a check; those after one that fails are still shown."""
     for fault in FAULTS:
@@ -65,10 +73,8 @@ def go_wrong(stage: Stage, report: Report) -> None:
                     outcome = stage.tool(*fault.words, kubeconfig=fault.kubeconfig)
                 finally:
                     fault.after(stage)
-                seen["status"], seen["says"] = outcome.status, outcome.talk.strip().splitlines()[-1:]
-                need(outcome.status == fault.status, f"exit status {outcome.status}, wanted {int(fault.status)}")
+                ended(outcome, fault.status, seen)
                 need(fault.says.lower() in outcome.talk.lower(), f"nothing about {fault.says}")
-                need("Traceback" not in outcome.talk, "a traceback")
                 need(generation(stage) == before, "something was changed")
         except Exception:  # noted in the report; the next fault is another check
             continue
