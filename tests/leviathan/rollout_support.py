@@ -46,7 +46,7 @@ class Scene:
         """What was recorded, seen at the moment of its last event."""
         found = {kind: tuple(items) for kind, items in self.found.items()}
         now = max((event.when for event in events(found["events"])), default=0.0)
-        return dataclasses.replace(assemble(found), now=now, **more)
+        return dataclasses.replace(assemble(found), **{"now": now, **more})
 
     @property
     def pod(self) -> dict[str, Any]:
