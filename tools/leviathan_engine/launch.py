@@ -104,14 +104,17 @@ class Launcher:
         self._engine = subprocess.Popen(prepared.argv, env=prepared.environment, stdout=sys.stderr.fileno())
 
     def _prepare(self) -> "Prepared":
-        """Prepares in a thread: a disk that hangs must not keep a signal from being heard."""
-        # Only now: numpy takes a good part of the two seconds within which the port has to answer.
-        from .prepare import prepare  # noqa: PLC0415
+        """Prepares in a thread: a disk that hangs must not keep a signal from being heard.
 
+        The import is the thread's too: numpy takes a good part of the two seconds within which the port has to answer,
+        and turns a signal that comes while it is imported into an ImportError.
+        """
         outcome: list[Prepared | BaseException] = []
 
         def work() -> None:
             try:
+                from .prepare import prepare  # noqa: PLC0415
+
                 outcome.append(prepare(self._settings, self._state, self._environ, self._phase, note))
             except BaseException as err:
                 outcome.append(err)
