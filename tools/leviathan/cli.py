@@ -1,6 +1,7 @@
 """The command line. Commands are imported when they are run, so that `--help` answers at once."""
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -10,6 +11,7 @@ import click
 from leviathan import __version__
 from leviathan.errors import EXIT_CODES, ExitCode, UsageError
 from leviathan.output import Console
+from leviathan.signals import as_ctrl_c
 from leviathan.site_keys import nearest
 
 #: name → what it does; the module `leviathan.commands.NAME` has it as `command`.
@@ -106,4 +108,7 @@ def run(argv: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The program `leviathan`."""
-    sys.exit(run(sys.argv[1:]))
+    with as_ctrl_c():
+        status = run(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rest is only the interpreter's own end
+    sys.exit(status)

@@ -16,8 +16,9 @@ from types import FrameType
 
 from leviathan.errors import ExitCode
 from leviathan.output import Console
+from leviathan.signals import STOPPING
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, *STOPPING)
 #: How the parent tells its child: the signals above may reach both at once, and one request must not count as two.
 ASK = signal.SIGUSR1
 
@@ -42,7 +43,8 @@ def guarded(work: Callable[[threading.Event], int], console: Console) -> int:
             os._exit(status)
     os.close(reading)
     for number in SIGNALS:
-        signal.signal(number, lambda number, frame: _forward(child))
+        if before[number] is not signal.SIG_IGN:  # as nohup has it, and a shell for what it starts with &
+            signal.signal(number, lambda number, frame: _forward(child))
     try:
         _, code = os.waitpid(child, 0)
     finally:

@@ -1,11 +1,8 @@
 """Runs the phases one after the other; what fails or is stopped names the command that goes on from there."""
 
 import datetime
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import FrameType
 from typing import Any
 
 from leviathan.deploy.phases import NAMES, PHASES, Phase, Result, Work
@@ -45,32 +42,31 @@ def deploy(
         records[record.name] = record
         keep({**facts(tuple(records.values()), console.clock() - began), "go_on": go_on(record.name)})
 
-    with _signals():
-        for number, phase in enumerate(phases, 1):
-            record, started = Record(phase.name, State.RUNNING, _now()), console.clock()
-            if work.dry_run and not phase.dry:
-                note(replace(record, state=State.SKIPPED, summary="a dry run does not wait for it"))
-                continue
-            note(record)
-            console.say(f"deploy: {phase.name} ({number} of {len(phases)})")
-            try:
-                result = phase.run(work)
-            except BaseException as problem:
-                error = _error(problem, phase)
-                state = State.STOPPED if error.exit_code is ExitCode.INTERRUPTED else State.FAILED
-                seconds = console.clock() - started
-                records[phase.name] = replace(
-                    record, state=state, seconds=seconds, summary=error.what, result=error.report()
-                )
-                took = console.clock() - began
-                # Where an earlier image came back, this one has to be applied again.
-                back = work.rollback_on_failure and phase.code in (ExitCode.ROLLOUT, ExitCode.SMOKE)
-                command = go_on("apply" if back else phase.name)
-                failure = DeployError(error, tuple(records.values()), seconds=took, command=command)
-                raise failure from problem
-            record = _done(record, phase, result, console.clock() - started, dry_run=work.dry_run)
-            note(record)
-            console.say(f"deploy: {record.line()}")
+    for number, phase in enumerate(phases, 1):
+        record, started = Record(phase.name, State.RUNNING, _now()), console.clock()
+        if work.dry_run and not phase.dry:
+            note(replace(record, state=State.SKIPPED, summary="a dry run does not wait for it"))
+            continue
+        note(record)
+        console.say(f"deploy: {phase.name} ({number} of {len(phases)})")
+        try:
+            result = phase.run(work)
+        except BaseException as problem:
+            error = _error(problem, phase)
+            state = State.STOPPED if error.exit_code is ExitCode.INTERRUPTED else State.FAILED
+            seconds = console.clock() - started
+            records[phase.name] = replace(
+                record, state=state, seconds=seconds, summary=error.what, result=error.report()
+            )
+            took = console.clock() - began
+            # Where an earlier image came back, this one has to be applied again.
+            back = work.rollback_on_failure and phase.code in (ExitCode.ROLLOUT, ExitCode.SMOKE)
+            command = go_on("apply" if back else phase.name)
+            failure = DeployError(error, tuple(records.values()), seconds=took, command=command)
+            raise failure from problem
+        record = _done(record, phase, result, console.clock() - started, dry_run=work.dry_run)
+        note(record)
+        console.say(f"deploy: {record.line()}")
     return Deployed(tuple(records.values()), console.clock() - began, work.dry_run)
 
 
@@ -102,21 +98,6 @@ def _error(problem: BaseException, phase: Phase) -> LeviathanError:
     if problem.exit_code not in (ExitCode.USAGE, ExitCode.INTERRUPTED):
         problem.exit_code = phase.code
     return problem
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP stop as Ctrl-C does."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _now() -> str:

@@ -4,7 +4,6 @@ Source: Kubernetes API, authorization.k8s.io/v1 and authentication.k8s.io/v1.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from leviathan.manifest_files import Object
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, ok, problem, warning
 from leviathan.site import Site
+from leviathan.together import together
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
@@ -61,8 +61,7 @@ def permission(facts: Facts) -> Iterator[Finding]:
         answer = cluster.create(REVIEWS, right.question())
         return bool(answer.get("status", {}).get("allowed"))
 
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="access") as pool:
-        answers = list(pool.map(allowed, rights))
+    answers = together(allowed, rights, at_once=AT_ONCE)
     denied = [right for right, answer in zip(rights, answers, strict=True) if not answer]
     if not denied:
         yield ok(f"all {len(rights)} kinds of request are allowed")

@@ -5,7 +5,6 @@ import shlex
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from leviathan.preflight import access, api, fits, image, node, space
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, Level, Named, NotAsked, PreflightError, problem, warning
 from leviathan.site import Site
+from leviathan.together import together
 
 #: name → the check, in the order of the table.
 CHECKS: dict[str, Callable[[Facts], Iterable[Finding]]] = {
@@ -122,8 +122,7 @@ def run(
             console.status(f"preflight: {len(done)} of {len(CHECKS)}{f', waiting for {left[0]}' if left else ''}")
         return found
 
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="preflight") as pool:
-        found = tuple(each for named in pool.map(one, CHECKS) for each in named)
+    found = tuple(each for named in together(one, tuple(CHECKS), at_once=AT_ONCE) for each in named)
     console.clear()
     return Preflight(found)
 
