@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import httpx
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from leviathan_engine import wire
-from leviathan_engine.session import OutOfMemory, Session
+from leviathan_engine.session import Cancelled, OutOfMemory, Session
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -61,16 +61,21 @@ class Letters:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.ids = [tokenizer.token_to_id(letter) for letter in ALPHABET]
         self.delay = 0.0
+        self.layers, self.layer_delay = 0, 0.0
         self.jobs: list[wire.Job] = []
         self.ended: list[str] = []
         self.error: Exception | None = None
 
-    def tokens(self, job: wire.Job) -> Iterator[int]:
+    def tokens(self, job: wire.Job, cancelled: Callable[[], bool]) -> Iterator[int]:
         self.jobs.append(job)
         if self.error is not None:
             raise self.error
         chance = random.Random(f"{job.seed} {job.temperature} {job.top_p}")
         try:
+            for _ in range(self.layers):
+                if cancelled():
+                    raise Cancelled
+                time.sleep(self.layer_delay)
             for letter in self.ids if job.temperature == 0 else chance.choices(self.ids, k=200):
                 time.sleep(self.delay)
                 yield letter

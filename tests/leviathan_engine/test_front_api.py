@@ -181,20 +181,37 @@ def test_right_requests_beside_the_wrong_ones(front: FrontProcess) -> None:
         assert front.post(CHAT, body).status_code == 200, body
 
 
-def test_a_client_that_goes_away_stops_its_generation(slow: FrontProcess) -> None:
-    for stream in (True, False):
-        before, cancelled = len(slow.letters.ended), slow.metric("leviathan_cancelled_total")
-        jobs = len(slow.letters.jobs)
-        body = json.dumps(chat(stream=stream, temperature=1, max_tokens=100)).encode()
-        head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
-        with socket.create_connection(("127.0.0.1", int(slow.url.rsplit(":", 1)[1]))) as connection:
-            connection.sendall(head + body)
-            slow.wait(lambda jobs=jobs: len(slow.letters.jobs) > jobs)
-            begin = time.monotonic()
-        slow.wait(lambda before=before: len(slow.letters.ended) > before)
-        # All 100 tokens take 5 s; under load ending takes a moment, but not that.
-        assert time.monotonic() - begin < 4
-        slow.wait(lambda c=cancelled: slow.metric("leviathan_cancelled_total") == c + 1)
+def leave(front: FrontProcess, body: Any) -> float:
+    """Sends a request and goes away once the engine has it; seconds until its generation has ended."""
+    ended, jobs = len(front.letters.ended), len(front.letters.jobs)
+    cancelled = front.metric("leviathan_cancelled_total")
+    raw = json.dumps(body).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(raw)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", int(front.url.rsplit(":", 1)[1]))) as connection:
+        connection.sendall(head + raw)
+        front.wait(lambda: len(front.letters.jobs) > jobs)
+        begin = time.monotonic()
+    front.wait(lambda: len(front.letters.ended) > ended)
+    seconds = time.monotonic() - begin
+    front.wait(lambda: front.metric("leviathan_cancelled_total") == cancelled + 1)
+    return seconds
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_goes_away_stops_its_generation(slow: FrontProcess, stream: bool) -> None:
+    # All 100 tokens take 5 s; under load ending takes a moment, but not that.
+    assert leave(slow, chat(stream=stream, temperature=1, max_tokens=100)) < 4
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_goes_away_stops_the_reading_of_its_prompt(front: FrontProcess, stream: bool) -> None:
+    """Before the first token, which would come after 30 s; the next request is answered."""
+    front.letters.layers, front.letters.layer_delay = 600, 0.05
+    try:
+        assert leave(front, chat(stream=stream)) < 15
+    finally:
+        front.letters.layers = 0
+    assert front.post(CHAT, chat()).json()["choices"][0]["message"]["content"] == ALPHABET
 
 
 def test_the_queue_has_a_bound_and_health_does_not_wait(slow: FrontProcess) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from .errors import EngineError
 from .model_config import register
 from .sampling import Sampler
-from .session import OutOfMemory
+from .session import Cancelled, OutOfMemory
 from .wire import Job
 
 REPORT_SECONDS = 0.2
@@ -37,6 +37,11 @@ class Options:
     flags: tuple[str, ...] = ()
 
 
+def never() -> bool:
+    """Nobody cancels."""
+    return False
+
+
 class KTransformers:
     """One loaded model."""
 
@@ -53,22 +58,41 @@ class KTransformers:
         count_tensors(import_module("ktransformers.util.custom_gguf").GGUFLoader, progress)
         upstream = import_module("ktransformers.server.backend.interfaces.ktransformers").KTransformersInterface
         self._interface = _interface_class(upstream)(config)
+        self._cancelled = never
+        for layer in self._interface.model.model.layers:
+            layer.register_forward_pre_hook(self._before_layer)
 
-    def tokens(self, job: Job) -> Iterator[int]:
-        """The tokens of an answer, without the one that ends it. Errors: OutOfMemory; RuntimeError of the engine."""
+    def tokens(self, job: Job, cancelled: Callable[[], bool] = never) -> Iterator[int]:
+        """The tokens of an answer, without the one that ends it.
+
+        The prompt is read in one piece, which may take minutes: `cancelled` is asked before each layer of it. Errors:
+        Cancelled, OutOfMemory; RuntimeError of the engine.
+        """
         engine = self._interface
         engine.choose = Sampler(job.temperature, job.top_p, job.seed)
         # Upstream sizes its list of ids by this, and never sets the cache's count of tokens back.
         engine.args.max_new_tokens = job.max_tokens
         engine.cache.past_tokens = [0] * len(engine.cache.past_tokens)
         try:
-            token = next(iter(engine.prefill(self._torch.tensor([list(job.ids)]), True)))
+            token = self._prefill(job, cancelled)
             while token not in job.eos:
                 yield token
                 token = engine.append_new_tokens(engine.decode_one_tokens())
         except self._torch.OutOfMemoryError as err:
             self._torch.cuda.empty_cache()
             raise OutOfMemory(f"the GPU's memory is too small for this prompt: {str(err).splitlines()[0]}") from err
+
+    def _prefill(self, job: Job, cancelled: Callable[[], bool]) -> int:
+        """The first token. Only here a layer may raise: a decode step may be in the middle of a graph's capture."""
+        self._cancelled = cancelled
+        try:
+            return int(next(iter(self._interface.prefill(self._torch.tensor([list(job.ids)]), True))))
+        finally:
+            self._cancelled = never
+
+    def _before_layer(self, *_arguments: Any) -> None:
+        if self._cancelled():
+            raise Cancelled
 
     def memory(self) -> list[dict[str, Any]]:
         """The GPUs' memory in bytes."""

@@ -3,7 +3,7 @@
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from . import wire
@@ -14,11 +14,19 @@ class OutOfMemory(Exception):
     """A generation that did not fit; the next one may."""
 
 
+class Cancelled(Exception):
+    """A generation that was told to stop while it read its prompt."""
+
+
 class Model(Protocol):
     """What generates."""
 
-    def tokens(self, job: Job) -> Iterator[int]:
-        """The answer's tokens, without the one that ends it. Errors: OutOfMemory; any other ends the engine."""
+    def tokens(self, job: Job, cancelled: Callable[[], bool]) -> Iterator[int]:
+        """The answer's tokens, without the one that ends it.
+
+        A model that reads its prompt for long asks `cancelled` meanwhile. Errors: Cancelled, OutOfMemory; any other
+        ends the engine.
+        """
 
     def memory(self) -> list[dict[str, Any]]:
         """For each GPU its number, and the bytes in use and in all, as `gpu`, `used`, `total`."""
@@ -33,6 +41,7 @@ class Session:
         self._model = model
         self._pid = pid
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._known: set[str] = set()
         self._cancelled: set[str] = set()
 
     def run(self) -> None:
@@ -42,6 +51,7 @@ class Session:
         self._link.send({"kind": "ready"})
         while (job := self._jobs.get()) is not None:
             self._serve(job)
+            self._known.discard(job.id)
             self._cancelled.discard(job.id)
             self._link.send({"kind": "memory", "vram": self._model.memory(), "pid": self._pid})
 
@@ -49,8 +59,10 @@ class Session:
         with contextlib.suppress(OSError, ValueError):
             for message in self._link.messages():
                 if message["kind"] == "generate":
-                    self._jobs.put(wire.job(message))
-                elif message["kind"] == "cancel":
+                    job = wire.job(message)
+                    self._known.add(job.id)
+                    self._jobs.put(job)
+                elif message["kind"] == "cancel" and message["id"] in self._known:
                     self._cancelled.add(message["id"])
         self._jobs.put(None)
 
@@ -58,6 +70,8 @@ class Session:
         done = {"kind": "done", "id": job.id}
         try:
             self._link.send(done | {"reason": self._generate(job)})
+        except Cancelled:
+            self._link.send(done | {"reason": "cancelled"})
         except OutOfMemory as err:
             self._link.send(done | {"reason": "error", "message": str(err)})
         except OSError:
@@ -67,10 +81,13 @@ class Session:
             raise
 
     def _generate(self, job: Job) -> str:
-        if job.id in self._cancelled:
+        def cancelled() -> bool:
+            return job.id in self._cancelled
+
+        if cancelled():
             return "cancelled"
-        for count, token in enumerate(self._model.tokens(job), 1):
-            if job.id in self._cancelled:
+        for count, token in enumerate(self._model.tokens(job, cancelled), 1):
+            if cancelled():
                 return "cancelled"
             self._link.send({"kind": "token", "id": job.id, "token": token})
             if count >= job.max_tokens:
