@@ -1,13 +1,10 @@
-"""A real HTTP server on loopback that can fail in the ways that servers do."""
+"""What the tests of the fetcher share: a server on loopback, the checkout, children of their own."""
 
-import re
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from http_site import Site, serving
 
 from leviathan_fetch import process
 
@@ -20,86 +17,11 @@ def _own_children(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "CHILDREN", process.Children())
 
 
-@dataclass
-class Resource:
-    """What an address serves; `fail` statuses come first, then `cut` answers that end after that many bytes."""
-
-    body: bytes
-    kind: str = "application/octet-stream"
-    fail: list[int] = field(default_factory=list)
-    cut: list[int] = field(default_factory=list)
-    ranges: bool = True
-    skew: list[int] = field(default_factory=list)  # ranges that start this much after what was asked for
-    stall: int | None = None  # send this many bytes of the body, then nothing until the server ends
-
-
-@dataclass
-class Site:
-    """A server: address → resource, and every request as (address, Range header, Authorization header)."""
-
-    url: str = ""
-    resources: dict[str, Resource] = field(default_factory=dict)
-    requests: list[tuple[str, str | None, str | None]] = field(default_factory=list)
-    stalled: threading.Event = field(default_factory=threading.Event)
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def serve(self, path: str, body: bytes, **how: object) -> str:
-        """Serve `body` at `path`; its whole address."""
-        self.resources[path] = Resource(body, **how)  # type: ignore[arg-type]
-        return self.url + path
-
-    def ranges(self, path: str) -> list[str | None]:
-        """The Range header of each request for `path`."""
-        return [header for address, header, _ in self.requests if address == path]
-
-
 @pytest.fixture
 def site() -> Iterator[Site]:
     """A server that runs during a test."""
-    state = Site()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            wanted = self.headers.get("Range")
-            state.requests.append((self.path, wanted, self.headers.get("Authorization")))
-            resource = state.resources.get(self.path)
-            if resource is None:
-                return self.send_error(404)
-            if resource.fail:
-                return self.send_error(resource.fail.pop(0))
-            total = len(resource.body)
-            match = re.fullmatch(r"bytes=(\d+)-", wanted or "") if resource.ranges else None
-            start = int(match[1]) + (resource.skew.pop() if resource.skew else 0) if match else 0
-            if match and start >= total:
-                return self.send_error(416)
-            self.send_response(206 if match else 200)
-            if match:
-                self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
-            self.send_header("Content-Type", resource.kind)
-            self.send_header("Content-Length", str(total - start))
-            self.end_headers()
-            if resource.stall is not None and start < resource.stall:
-                self.wfile.write(resource.body[start : resource.stall])
-                state.stalled.set()
-                state.ended.wait(60)
-                return None
-            stop = start + resource.cut.pop(0) if resource.cut else total
-            self.wfile.write(resource.body[start:stop])
-            return None
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield state
-    state.ended.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving() as state:
+        yield state
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """The host's apt sources, both formats."""
 
+from pathlib import Path
+
 from leviathan_fetch.apt_sources import Entry, debian_mirrors, parse_list, parse_sources, read_host, role
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -39,7 +41,7 @@ deb broken
 """
 
 
-def test_deb822_gives_an_entry_for_each_uri_and_suite():
+def test_deb822_gives_an_entry_for_each_uri_and_suite() -> None:
     found = [(entry.uri, entry.suite) for entry in parse_sources(DEB822)]
     assert found == [
         ("http://mirror.lab/debian/", "trixie"),
@@ -52,12 +54,12 @@ def test_deb822_gives_an_entry_for_each_uri_and_suite():
     assert parse_sources(DEB822)[0].components == ("main", "contrib")
 
 
-def test_deb822_keeps_a_key_that_stands_in_the_file():
+def test_deb822_keeps_a_key_that_stands_in_the_file() -> None:
     text = "Types: deb\nURIs: http://m\nSuites: sid\nComponents: main\nSigned-By:\n -----BEGIN\n .\n key\n"
     assert parse_sources(text)[0].options["signed-by"] == "\n-----BEGIN\n.\nkey"
 
 
-def test_one_line_entries():
+def test_one_line_entries() -> None:
     assert parse_list(ONE_LINE) == [
         Entry("http://mirror.lab/debian", "bookworm", ("main", "contrib"), {"arch": "amd64", "signed-by": KEYRING}),
         Entry("http://mirror.lab/debian-security/", "bookworm-security", ("main",)),
@@ -65,13 +67,13 @@ def test_one_line_entries():
     ]
 
 
-def test_roles():
+def test_roles() -> None:
     names = ["bookworm", "trixie-updates", "bookworm-security", "buster/updates", "stable", "bookworm-backports"]
     assert [role(name) for name in names] == ["main", "updates", "security", "security", "main", None]
     assert [role(name) for name in ("tools-bookworm", "nodistro", "jammy", "/")] == [None] * 4
 
 
-def test_mirrors_by_role_in_the_hosts_order():
+def test_mirrors_by_role_in_the_hosts_order() -> None:
     mirrors = debian_mirrors(parse_sources(DEB822))
     assert {kind: [entry.uri for entry in entries] for kind, entries in mirrors.items()} == {
         "main": ["http://mirror.lab/debian", "http://second.lab/debian"],
@@ -80,13 +82,13 @@ def test_mirrors_by_role_in_the_hosts_order():
     }
 
 
-def test_updates_come_from_the_main_mirror_when_the_host_names_none():
+def test_updates_come_from_the_main_mirror_when_the_host_names_none() -> None:
     mirrors = debian_mirrors([Entry("http://m", "bookworm", ("main",))])
     assert mirrors["updates"] == mirrors["main"]
     assert "security" not in mirrors
 
 
-def test_third_parties_with_debians_codenames_do_not_count_beside_debian():
+def test_third_parties_with_debians_codenames_do_not_count_beside_debian() -> None:
     theirs = Entry("http://vendor.lab", "bookworm", ("main",), {"signed-by": "/usr/share/keyrings/vendor.gpg"})
     ours = Entry("http://mirror.lab", "bookworm", ("main",), {"signed-by": KEYRING})
     assert [entry.uri for entry in debian_mirrors([theirs, ours])["main"]] == ["http://mirror.lab"]
@@ -94,7 +96,7 @@ def test_third_parties_with_debians_codenames_do_not_count_beside_debian():
     assert debian_mirrors([Entry("http://m", "bookworm", ("stable",))]) == {}
 
 
-def test_a_mirror_list_is_read(tmp_path):
+def test_a_mirror_list_is_read(tmp_path: Path) -> None:
     listing = tmp_path / "mirrors.list"
     listing.write_text("http://a.lab/debian/\tpriority:1\n# http://b.lab\nhttp://c.lab/debian\n")
     entry = Entry(f"mirror+file:{listing}", "trixie", ("main",))
@@ -103,7 +105,7 @@ def test_a_mirror_list_is_read(tmp_path):
     assert debian_mirrors([Entry("mirror+file:/no/such/list", "trixie", ("main",))])["main"] == []
 
 
-def test_a_host_with_both_formats(tmp_path):
+def test_a_host_with_both_formats(tmp_path: Path) -> None:
     main, parts = tmp_path / "sources.list", tmp_path / "sources.list.d"
     parts.mkdir()
     main.write_text(ONE_LINE)

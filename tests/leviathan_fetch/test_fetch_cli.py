@@ -8,27 +8,31 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Unpack
 
 import pytest
+from http_site import How, Site
 
 BODY = bytes(range(256)) * 8192
 PYPI = "application/vnd.pypi.simple.v1+json"
+Record = dict[str, Any]  # one object of the list of artifacts, as JSON has it
 
 
-@dataclass
+@dataclass(frozen=True)
 class Checkout:
     """A checkout with a stand-in for nix-store on its PATH."""
 
     folder: Path
     environment: dict[str, str]
-    site: object
+    site: Site
 
-    def argv(self, *arguments):
+    def argv(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "leviathan_fetch", *arguments]
 
-    def run(self, *arguments, **environment):
+    def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             self.argv(*arguments),
             cwd=self.folder,
@@ -39,7 +43,7 @@ class Checkout:
             check=False,
         )
 
-    def start(self, *arguments):
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             self.argv(*arguments),
             cwd=self.folder,
@@ -49,17 +53,17 @@ class Checkout:
             stderr=subprocess.PIPE,
         )
 
-    def artifacts(self, records):
+    def artifacts(self, records: Sequence[Record]) -> list[str]:
         (self.folder / "list.json").write_text(json.dumps(records))
         names = {record["name"]: record["store"] for record in records}
         (self.folder / "store" / "names").write_text(json.dumps(names))
         return ["fetch", "--artifacts", "list.json"]
 
-    def deb(self, name, body=BODY, **how):
+    def deb(self, name: str, body: bytes = BODY, **how: Unpack[How]) -> Record:
         self.site.serve(f"/debian/pool/{name}", body, **how)
         return self.record("deb", name, body, f"pool/{name}") | {"suite": "bookworm", "architecture": "amd64"}
 
-    def wheel(self, name, body=BODY, **how):
+    def wheel(self, name: str, body: bytes = BODY, **how: Unpack[How]) -> Record:
         project = name.split("-")[0]
         digest = hashlib.sha256(body).hexdigest()
         listing = {"files": [{"filename": name, "url": f"/files/{name}", "hashes": {"sha256": digest}}]}
@@ -67,18 +71,18 @@ class Checkout:
         self.site.serve(f"/files/{name}", body, **how)
         return self.record("pypi", name, body, name) | {"package": project}
 
-    def record(self, kind, name, body, filename):
+    def record(self, kind: str, name: str, body: bytes, filename: str) -> Record:
         digest = hashlib.sha256(body).hexdigest()
         store = f"/nix/store/{digest[:32]}-{name}"
-        values = {"kind": kind, "name": name, "sha256": digest, "store": store, "filename": filename}
+        values: Record = {"kind": kind, "name": name, "sha256": digest, "store": store, "filename": filename}
         return values | {"package": "p", "version": "1", "size": None}
 
-    def added(self):
+    def added(self) -> list[str]:
         return sorted(path.name.partition("-")[2] for path in (self.folder / "store").iterdir() if path.name != "names")
 
 
 @pytest.fixture
-def checkout(site, root, tmp_path):
+def checkout(site: Site, root: Path, tmp_path: Path) -> Checkout:
     folder = tmp_path / "checkout"
     programs = tmp_path / "bin"
     for path in (folder / "nix" / "locks", folder / "store", programs):
@@ -99,7 +103,7 @@ def checkout(site, root, tmp_path):
     return Checkout(folder, environment, site)
 
 
-def test_everything_comes_in_and_a_second_fetch_has_nothing_to_do(checkout):
+def test_everything_comes_in_and_a_second_fetch_has_nothing_to_do(checkout: Checkout) -> None:
     call = checkout.artifacts([checkout.deb("a.deb", b"1"), checkout.wheel("b-1-py3-none-any.whl", b"22")])
     first = checkout.run(*call)
     assert (first.returncode, first.stderr) == (0, "")
@@ -111,11 +115,11 @@ def test_everything_comes_in_and_a_second_fetch_has_nothing_to_do(checkout):
     assert len(checkout.site.requests) == asked
 
 
-def test_artifacts_are_kept_from_the_garbage_collector(checkout):
+def test_artifacts_are_kept_from_the_garbage_collector(checkout: Checkout) -> None:
     a, b = checkout.deb("a.deb", b"1"), checkout.deb("b.deb", b"2")
     roots = checkout.folder / ".leviathan" / "roots"
 
-    def links():
+    def links() -> list[str]:
         return sorted(str(link.readlink()) for link in roots.iterdir() if link.is_symlink())
 
     checkout.run(*checkout.artifacts([a, b]))
@@ -127,7 +131,7 @@ def test_artifacts_are_kept_from_the_garbage_collector(checkout):
     assert links() == [b["store"]]
 
 
-def test_the_list_can_come_on_stdin(checkout):
+def test_the_list_can_come_on_stdin(checkout: Checkout) -> None:
     checkout.artifacts([checkout.deb("a.deb", b"1")])
     with (checkout.folder / "list.json").open() as stream:
         child = subprocess.run(
@@ -141,7 +145,7 @@ def test_the_list_can_come_on_stdin(checkout):
     assert checkout.added() == ["a.deb"]
 
 
-def test_a_failed_artifact_is_a_line_and_the_status_is_1(checkout):
+def test_a_failed_artifact_is_a_line_and_the_status_is_1(checkout: Checkout) -> None:
     gone = checkout.deb("gone.deb", b"1")
     del checkout.site.resources["/debian/pool/gone.deb"]
     done = checkout.run(*checkout.artifacts([gone, checkout.deb("a.deb", b"2")]))
@@ -153,7 +157,7 @@ def test_a_failed_artifact_is_a_line_and_the_status_is_1(checkout):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_fetch_exits_130_and_is_gone_on_with(checkout, number):
+def test_an_interrupted_fetch_exits_130_and_is_gone_on_with(checkout: Checkout, number: signal.Signals) -> None:
     call = checkout.artifacts([checkout.deb("a.deb", b"1"), checkout.wheel("b-1-py3-none-any.whl", stall=1_500_000)])
     child = checkout.start(*call)
     assert checkout.site.stalled.wait(30)
@@ -173,7 +177,7 @@ def test_an_interrupted_fetch_exits_130_and_is_gone_on_with(checkout, number):
     assert checkout.added() == ["a.deb", "b-1-py3-none-any.whl"]
 
 
-def test_a_killed_fetch_leaves_nothing_broken(checkout):
+def test_a_killed_fetch_leaves_nothing_broken(checkout: Checkout) -> None:
     call = checkout.artifacts([checkout.wheel("b-1-py3-none-any.whl", stall=500_000)])
     child = checkout.start(*call)
     assert checkout.site.stalled.wait(30)
@@ -184,7 +188,7 @@ def test_a_killed_fetch_leaves_nothing_broken(checkout):
     assert checkout.added() == ["b-1-py3-none-any.whl"]
 
 
-def test_a_fetch_that_ended_before_the_store_had_the_file_downloads_nothing_again(checkout):
+def test_a_fetch_that_ended_before_the_store_had_the_file_downloads_nothing_again(checkout: Checkout) -> None:
     call = checkout.artifacts([checkout.deb("a.deb")])
     folder = checkout.folder / ".leviathan" / "downloads" / hashlib.sha256(BODY).hexdigest()
     folder.mkdir(parents=True)
@@ -194,12 +198,13 @@ def test_a_fetch_that_ended_before_the_store_had_the_file_downloads_nothing_agai
     assert checkout.site.requests == []
 
 
-def test_two_fetches_at_a_time_one_waits_and_downloads_nothing(checkout):
+def test_two_fetches_at_a_time_one_waits_and_downloads_nothing(checkout: Checkout) -> None:
     name = "b-1-py3-none-any.whl"
     call = checkout.artifacts([checkout.wheel(name, stall=100)])
     first = checkout.start(*call)
     assert checkout.site.stalled.wait(30)
     second = checkout.start(*call)
+    assert second.stderr is not None
     said = second.stderr.readline()
     assert said == f"fetch: another fetch (process {first.pid}) is at work in this checkout, waiting for it\n"
     checkout.site.resources[f"/files/{name}"].stall = None
@@ -218,28 +223,28 @@ def test_two_fetches_at_a_time_one_waits_and_downloads_nothing(checkout):
         ('[{"kind": "deb", "nmae": "x"}]', "leviathan: list.json: artifact 0: without a name: unknown key nmae"),
     ],
 )
-def test_a_list_that_is_no_good_is_one_line(checkout, text, line):
+def test_a_list_that_is_no_good_is_one_line(checkout: Checkout, text: str, line: str) -> None:
     (checkout.folder / "list.json").write_text(text)
     done = checkout.run("fetch", "--artifacts", "list.json")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
     assert done.stderr.startswith(line)
 
 
-def test_a_machine_without_nix(checkout):
+def test_a_machine_without_nix(checkout: Checkout) -> None:
     call = checkout.artifacts([checkout.deb("a.deb", b"1")])
     done = checkout.run(*call, PATH="/nonexistent")
     assert done.returncode == 1
     assert done.stderr.startswith("leviathan: this host has no Nix (nix-store is not on PATH); apt-get install nix-bin")
 
 
-def test_debug_shows_commands_and_tracebacks(checkout):
+def test_debug_shows_commands_and_tracebacks(checkout: Checkout) -> None:
     (checkout.folder / "list.json").write_text("[")
     assert "Traceback" in checkout.run("fetch", "--artifacts", "list.json", "--debug").stderr
     call = checkout.artifacts([checkout.deb("a.deb", b"1")])
     assert "+ nix-store --check-validity" in checkout.run(*call, "--debug").stderr
 
 
-def test_a_lock_that_is_too_big_for_the_disk(checkout):
+def test_a_lock_that_is_too_big_for_the_disk(checkout: Checkout) -> None:
     record = checkout.deb("a.deb", b"1") | {"size": 1 << 60}
     done = checkout.run(*checkout.artifacts([record]))
     assert done.returncode == 1
@@ -248,7 +253,7 @@ def test_a_lock_that_is_too_big_for_the_disk(checkout):
     assert checkout.site.requests == []
 
 
-def test_outside_a_checkout(checkout):
+def test_outside_a_checkout(checkout: Checkout) -> None:
     done = checkout.run("lock", "--check", "--project", "/")
     assert (done.returncode, done.stderr) == (
         1,
@@ -257,11 +262,11 @@ def test_outside_a_checkout(checkout):
 
 
 @pytest.mark.parametrize("arguments", [[], ["fetch", "--jobs", "0"], ["lock", "nope"], ["fetch", "--nope"]])
-def test_usage_errors_exit_2(checkout, arguments):
+def test_usage_errors_exit_2(checkout: Checkout, arguments: list[str]) -> None:
     assert checkout.run(*arguments).returncode == 2
 
 
-def test_lock_check_is_quiet_about_locks_that_fit_and_names_those_that_do_not(checkout):
+def test_lock_check_is_quiet_about_locks_that_fit_and_names_those_that_do_not(checkout: Checkout) -> None:
     fits = checkout.run("lock", "--check")
     assert (fits.returncode, fits.stdout) == (0, "lock: every lock fits its roots\n")
     for file in (checkout.folder / "pyproject.toml", checkout.folder / "nix" / "locks" / "debian-roots.json"):

@@ -1,5 +1,7 @@
 """A file out of a Debian package, and the hash of a folder as Nix computes it."""
 
+from pathlib import Path
+
 import pytest
 from debs import ar, deb, tar
 
@@ -10,12 +12,12 @@ FILES = {"./bin/other": b"no", "./bin/busybox": b"\x7fELF" * 999, "./usr/share/d
 
 
 @pytest.mark.parametrize("compression", ["xz", "gz", "bz2", ""])
-def test_a_member_of_each_kind_of_package(tmp_path, compression):
+def test_a_member_of_each_kind_of_package(tmp_path: Path, compression: str) -> None:
     (tmp_path / "x.deb").write_bytes(deb(FILES, compression))
     assert debfile.member(tmp_path / "x.deb", "bin/busybox") == FILES["./bin/busybox"]
 
 
-def test_a_member_that_is_not_there(tmp_path):
+def test_a_member_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "x.deb").write_bytes(deb(FILES))
     with pytest.raises(FetchError, match=r"x\.deb has no file bin/none") as got:
         debfile.member(tmp_path / "x.deb", "bin/none")
@@ -35,13 +37,13 @@ def test_a_member_that_is_not_there(tmp_path):
         (ar({"data.tar.xz": b"not xz at all"}), "cannot be unpacked"),
     ],
 )
-def test_what_is_no_package(tmp_path, content, why):
+def test_what_is_no_package(tmp_path: Path, content: bytes, why: str) -> None:
     (tmp_path / "x.deb").write_bytes(content)
     with pytest.raises(FetchError, match=why):
         debfile.member(tmp_path / "x.deb", "usr/share/doc/none")
 
 
-def test_the_hash_of_a_folder_is_nixs(tmp_path):
+def test_the_hash_of_a_folder_is_nixs(tmp_path: Path) -> None:
     """The expected hash is what `nix hash path` (Nix 2.8.0) printed for the same tree."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "empty").mkdir()
@@ -54,7 +56,7 @@ def test_the_hash_of_a_folder_is_nixs(tmp_path):
     assert nar.sri(tmp_path) != "sha256-IBtOygX50z8rBFSpiyf0mxgBf4kokevVshP64l+BTeA="
 
 
-def test_the_seed_is_a_folder_with_one_executable(tmp_path):
+def test_the_seed_is_a_folder_with_one_executable(tmp_path: Path) -> None:
     (tmp_path / "x.deb").write_bytes(deb(FILES))
     folder = seed.unpack(tmp_path / "x.deb", "bin/busybox", tmp_path / "seed")
     (folder / "stale").touch()

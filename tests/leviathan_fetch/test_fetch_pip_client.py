@@ -4,8 +4,11 @@ import hashlib
 import io
 import json
 import tarfile
+from pathlib import Path
+from typing import Protocol, Unpack
 
 import pytest
+from http_site import How, Site
 
 from leviathan_fetch import pip_client
 from leviathan_fetch.clients import Job, PipClient
@@ -17,22 +20,23 @@ PYPI = "application/vnd.pypi.simple.v1+json"
 BODY = bytes(range(256)) * 4000
 HASH = hashlib.sha256(BODY).hexdigest()
 MANY = "native-1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
+Reply = Answer | tuple[str, FetchError]
 needs_pip = pytest.mark.skipif(pip_client.find_python() is None, reason="this machine has no pip")
 
 
-def test_platforms_are_those_in_the_names_of_wheels():
+def test_platforms_are_those_in_the_names_of_wheels() -> None:
     names = [MANY, "pure-1-py2.py3-none-any.whl", "b-1-2build-cp39-abi3-manylinux_2_28_x86_64.whl", "src-1.tar.gz"]
     assert pip_client.platforms(names) == ["manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64"]
 
 
-def test_a_host_without_pip_is_told_what_to_install(monkeypatch):
+def test_a_host_without_pip_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pip_client, "find_python", lambda: None)
     with pytest.raises(FetchError, match="this host has no pip") as got:
         PipWorker([], 1)
     assert "apt-get install python3-pip" in got.value.remedy
 
 
-def test_a_pip_that_dies_is_one_line(monkeypatch, tmp_path):
+def test_a_pip_that_dies_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "python"
     program.write_text("#!/bin/bash\necho 'ImportError: no module' >&2\n")
     program.chmod(0o755)
@@ -41,8 +45,16 @@ def test_a_pip_that_dies_is_one_line(monkeypatch, tmp_path):
         worker.receive()
 
 
+class ServeProject(Protocol):
+    """Serves `names` as the files of `project`, each with `body`, and their page with or without `hashes`."""
+
+    def __call__(
+        self, project: str, *names: str, body: bytes = BODY, hashes: bool = True, **how: Unpack[How]
+    ) -> None: ...
+
+
 @pytest.fixture
-def index(site, monkeypatch):
+def index(site: Site, monkeypatch: pytest.MonkeyPatch) -> ServeProject:
     """Point pip at the server, away from the user's settings; gives what serves a project's files."""
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_INDEX_URL", site.url + "/simple")
@@ -50,7 +62,7 @@ def index(site, monkeypatch):
     for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX", "http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
-    def serve(project, *names, body=BODY, hashes=True, **how):
+    def serve(project: str, *names: str, body: bytes = BODY, hashes: bool = True, **how: Unpack[How]) -> None:
         listing = [
             {
                 "filename": name,
@@ -65,10 +77,10 @@ def index(site, monkeypatch):
     return serve
 
 
-def ask(tmp_path, *tasks, names=(MANY,)):
+def ask(tmp_path: Path, *tasks: tuple[str, str, str, str]) -> list[Reply]:
     """The answers to tasks (project, version, filename, hash), in the order of the tasks."""
-    answers = {}
-    with PipWorker(names, 2) as worker:
+    answers: dict[str, Reply] = {}
+    with PipWorker([MANY], 2) as worker:
         for number, task in enumerate(tasks):
             worker.submit(Task(*task, str(tmp_path / str(number))))
         for _ in tasks:
@@ -78,7 +90,7 @@ def ask(tmp_path, *tasks, names=(MANY,)):
 
 
 @needs_pip
-def test_the_very_file_comes_whatever_this_machines_python_is(index, tmp_path, site):
+def test_the_very_file_comes_whatever_this_machines_python_is(index: ServeProject, tmp_path: Path, site: Site) -> None:
     index("native", "native-1-cp39-cp39-win_amd64.whl", "native-1-cp311-cp311-macosx_11_0_arm64.whl", MANY)
     index("stable", "stable-1-cp39-abi3-manylinux_2_17_x86_64.whl")
     index("pure", "pure-1-py2.py3-none-any.whl", "pure-1.tar.gz")
@@ -89,15 +101,15 @@ def test_the_very_file_comes_whatever_this_machines_python_is(index, tmp_path, s
         ("pure", "1", "pure-1.tar.gz", HASH),
     ]
     answers = ask(tmp_path, *tasks)
-    assert [(answer.filename, answer.sha256, answer.size) for answer in answers] == [
-        (task[2], HASH, len(BODY)) for task in tasks
+    assert answers == [
+        Answer(str(tmp_path / str(number)), task[2], HASH, len(BODY)) for number, task in enumerate(tasks)
     ]
     assert (tmp_path / "0").read_bytes() == BODY
     assert site.ranges("/files/native-1-cp39-cp39-win_amd64.whl") == []
 
 
 @needs_pip
-def test_a_source_archive_is_found_by_version_and_nothing_in_it_is_run(index, tmp_path):
+def test_a_source_archive_is_found_by_version_and_nothing_in_it_is_run(index: ServeProject, tmp_path: Path) -> None:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as archive:
         text = f"open({str(tmp_path / 'was-run')!r}, 'w')".encode()
@@ -114,7 +126,7 @@ def test_a_source_archive_is_found_by_version_and_nothing_in_it_is_run(index, tm
 
 
 @needs_pip
-def test_a_partial_file_is_gone_on_with_and_a_cut_one_too(index, tmp_path, site):
+def test_a_partial_file_is_gone_on_with_and_a_cut_one_too(index: ServeProject, tmp_path: Path, site: Site) -> None:
     index("native", MANY, cut=[5000])
     (tmp_path / "0").write_bytes(BODY[:1000])
     (answer,) = ask(tmp_path, ("native", "1", MANY, HASH))
@@ -124,7 +136,7 @@ def test_a_partial_file_is_gone_on_with_and_a_cut_one_too(index, tmp_path, site)
 
 
 @needs_pip
-def test_an_index_without_ranges_sends_it_all_again(index, tmp_path):
+def test_an_index_without_ranges_sends_it_all_again(index: ServeProject, tmp_path: Path) -> None:
     index("native", MANY, ranges=False)
     (tmp_path / "0").write_bytes(b"junk" * 250)
     (answer,) = ask(tmp_path, ("native", "1", MANY, HASH))
@@ -133,7 +145,7 @@ def test_an_index_without_ranges_sends_it_all_again(index, tmp_path):
 
 
 @needs_pip
-def test_each_failure_is_an_answer_with_its_kind(index, tmp_path, site):
+def test_each_failure_is_an_answer_with_its_kind(index: ServeProject, tmp_path: Path, site: Site) -> None:
     index("native", MANY)
     index("cut", "cut-1-py3-none-any.whl", cut=[1] * 5)
     index("lost", "lost-1-py3-none-any.whl")
@@ -148,31 +160,38 @@ def test_each_failure_is_an_answer_with_its_kind(index, tmp_path, site):
         ("lost", "1", "lost-1-py3-none-any.whl", HASH),
         ("unstated", "1", "unstated-1-py3-none-any.whl", HASH),
     )
-    assert [answer[1].kind for answer in answers[:5]] == ["hash", "gone", "gone", "network", "gone"]
-    assert f"has {MANY} with the hash {HASH}, the lock {'0' * 64}" in answers[0][1].message
-    assert "did not come through in 5 tries: cut off at 5 bytes" in answers[3][1].message
+    errors = [answer[1] for answer in answers if isinstance(answer, tuple)]
+    assert [error.kind for error in errors] == ["hash", "gone", "gone", "network", "gone"]
+    assert f"has {MANY} with the hash {HASH}, the lock {'0' * 64}" in errors[0].message
+    assert "did not come through in 5 tries: cut off at 5 bytes" in errors[3].message
     assert isinstance(answers[5], Answer)
     assert answers[5].sha256 == ""
 
 
 @needs_pip
-def test_an_index_that_does_not_answer_is_a_network_error(index, tmp_path, monkeypatch):
+def test_an_index_that_does_not_answer_is_a_network_error(
+    index: ServeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    ((_, error),) = ask(tmp_path, ("native", "1", MANY, HASH))
+    (answer,) = ask(tmp_path, ("native", "1", MANY, HASH))
+    assert isinstance(answer, tuple)
+    error = answer[1]
     assert error.kind == "network"
     assert error.message == f"pip: no index answered for {MANY}: [Errno 111] Connection refused"
 
 
 @needs_pip
-def test_the_client_reports_every_job(index, tmp_path):
+def test_the_client_reports_every_job(index: ServeProject, tmp_path: Path) -> None:
     index("native", MANY)
     names = [MANY, MANY.replace("-1-", "-2-")]
     records = [Record("pypi", name, HASH, "", "native", "1", name, None, "", "", "", "") for name in names]
     jobs = [Job(record, tmp_path / record.name) for record in records]
     for job in jobs:
         job.folder.mkdir()
-    reports = {}
+    reports: dict[str, FetchError | None] = {}
     PipClient(2).fetch(jobs, lambda job, error: reports.update({job.record.name: error}))
     assert reports[names[0]] is None
-    assert reports[names[1]].kind == "gone"
+    problem = reports[names[1]]
+    assert problem is not None
+    assert problem.kind == "gone"
     assert jobs[0].part.read_bytes() == BODY

@@ -3,14 +3,18 @@
 import hashlib
 import io
 import shutil
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Protocol, Unpack
 
 import pytest
 from debs import deb
+from http_site import How, Site
 
 from leviathan_fetch import nar, seed
-from leviathan_fetch.clients import Job, Present, WebClient, pool
+from leviathan_fetch.clients import Client, Job, Present, WebClient, pool
 from leviathan_fetch.errors import FetchError
-from leviathan_fetch.pipeline import Pipeline
+from leviathan_fetch.pipeline import Outcome, Pipeline
 from leviathan_fetch.progress import Progress
 from leviathan_fetch.records import Record
 
@@ -18,12 +22,12 @@ from leviathan_fetch.records import Record
 class Folder:
     """A store: `add` copies files below it and gives their paths."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.calls = []
+        self.calls: list[tuple[list[str], bool]] = []
         path.mkdir()
 
-    def add(self, files, recursive):
+    def add(self, files: Sequence[Path], recursive: bool) -> list[str]:
         self.calls.append(([file.name for file in files], recursive))
         for file in files:
             (shutil.copytree if recursive else shutil.copyfile)(file, self.path / f"x-{file.name}")
@@ -31,15 +35,21 @@ class Folder:
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "store")
 
 
-@pytest.fixture
-def fetch(site, store, tmp_path):
-    """Fetch records of the server's pool; the outcome and what was said."""
+class Fetch(Protocol):
+    """Fetches `records`, of which those in `ready` have come before; the outcome and what was said."""
 
-    def run(records, ready=()):
+    def __call__(self, records: Sequence[Record], ready: Collection[Record] = ()) -> tuple[Outcome, str]: ...
+
+
+@pytest.fixture
+def fetch(site: Site, store: Folder, tmp_path: Path) -> Fetch:
+    """Fetches records of the server's pool."""
+
+    def run(records: Sequence[Record], ready: Collection[Record] = ()) -> tuple[Outcome, str]:
         jobs = [Job(record, tmp_path / "downloads" / record.sha256) for record in records]
         for job in jobs:
             job.folder.mkdir(parents=True, exist_ok=True)
@@ -47,27 +57,52 @@ def fetch(site, store, tmp_path):
         others = [job for job in jobs if job.record not in ready]
         talk = io.StringIO()
         pipeline = Pipeline(store.add, Progress(talk, len(jobs)))
-        work = [(Present(), present), (WebClient(pool(site.url, None), 2), others)]
+        work: list[tuple[Client, list[Job]]] = [(Present(), present), (WebClient(pool(site.url, None), 2), others)]
         return pipeline.run([(client, mine) for client, mine in work if mine]), talk.getvalue()
 
     return run
 
 
-@pytest.fixture
-def artifact(site, store):
-    """Serve a package, and its record."""
+class MakeRecord(Protocol):
+    """Serves `body` as the package `name` and gives its record, by default with the hash that `body` has."""
 
-    def make(name, body, sha256=None, kind="deb", nar_hash="", **how):
+    def __call__(
+        self,
+        name: str,
+        body: bytes,
+        *,
+        sha256: str | None = None,
+        form: str = "deb",
+        nar_hash: str = "",
+        **how: Unpack[How],
+    ) -> Record: ...
+
+
+@pytest.fixture
+def artifact(site: Site, store: Folder) -> MakeRecord:
+    """Packages in the server's pool."""
+
+    def make(
+        name: str,
+        body: bytes,
+        *,
+        sha256: str | None = None,
+        form: str = "deb",
+        nar_hash: str = "",
+        **how: Unpack[How],
+    ) -> Record:
         site.serve(f"/pool/{name}", body, **how)
         digest = sha256 or hashlib.sha256(body).hexdigest()
         path = str(store.path / f"x-{name}")
-        member = "bin/busybox" if kind == "seed" else ""
-        return Record(kind, name, digest, path, name, "1", f"pool/{name}", None, "amd64", "bookworm", member, nar_hash)
+        member = "bin/busybox" if form == "seed" else ""
+        return Record(form, name, digest, path, name, "1", f"pool/{name}", None, "amd64", "bookworm", member, nar_hash)
 
     return make
 
 
-def test_files_come_in_and_leave_no_download_behind(artifact, fetch, store, tmp_path):
+def test_files_come_in_and_leave_no_download_behind(
+    artifact: MakeRecord, fetch: Fetch, store: Folder, tmp_path: Path
+) -> None:
     records = [artifact(f"p{number}.deb", bytes([number]) * 5000) for number in range(20)]
     outcome, talk = fetch(records)
     assert (outcome.added, outcome.received, outcome.errors, talk) == (20, 100_000, [], "")
@@ -77,7 +112,9 @@ def test_files_come_in_and_leave_no_download_behind(artifact, fetch, store, tmp_
     assert list((tmp_path / "downloads").iterdir()) == []
 
 
-def test_a_wrong_hash_is_tried_a_second_time_then_says_got_and_wanted(artifact, fetch, store, site):
+def test_a_wrong_hash_is_tried_a_second_time_then_says_got_and_wanted(
+    artifact: MakeRecord, fetch: Fetch, store: Folder, site: Site
+) -> None:
     wrong, right = artifact("wrong.deb", b"bad", sha256="0" * 64), artifact("right.deb", b"good")
     outcome, talk = fetch([wrong, right])
     assert outcome.added == 1
@@ -89,7 +126,9 @@ def test_a_wrong_hash_is_tried_a_second_time_then_says_got_and_wanted(artifact, 
     assert [path.name for path in store.path.iterdir()] == ["x-right.deb"]
 
 
-def test_a_part_that_was_damaged_is_fetched_anew(artifact, fetch, store, site, tmp_path):
+def test_a_part_that_was_damaged_is_fetched_anew(
+    artifact: MakeRecord, fetch: Fetch, store: Folder, site: Site, tmp_path: Path
+) -> None:
     record = artifact("p.deb", b"0123456789")
     part = tmp_path / "downloads" / record.sha256 / "part"
     part.parent.mkdir(parents=True)
@@ -100,7 +139,7 @@ def test_a_part_that_was_damaged_is_fetched_anew(artifact, fetch, store, site, t
     assert site.ranges("/pool/p.deb") == ["bytes=4-", None]
 
 
-def test_what_is_gone_does_not_keep_the_others_out(artifact, fetch, site):
+def test_what_is_gone_does_not_keep_the_others_out(artifact: MakeRecord, fetch: Fetch, site: Site) -> None:
     gone, there = artifact("gone.deb", b"1"), artifact("there.deb", b"2")
     del site.resources["/pool/gone.deb"]
     outcome, talk = fetch([gone, there])
@@ -109,14 +148,16 @@ def test_what_is_gone_does_not_keep_the_others_out(artifact, fetch, site):
     assert "gone.deb is not there (HTTP 404); make lock" in talk
 
 
-def test_a_server_that_refuses_ends_the_fetch(artifact, fetch, store):
+def test_a_server_that_refuses_ends_the_fetch(artifact: MakeRecord, fetch: Fetch, store: Folder) -> None:
     with pytest.raises(FetchError, match="is refused") as got:
         fetch([artifact("p.deb", b"1", fail=[403] * 9)])
     assert got.value.kind == "network"
     assert list(store.path.iterdir()) == []
 
 
-def test_what_an_earlier_fetch_left_is_not_downloaded(artifact, fetch, store, site, tmp_path):
+def test_what_an_earlier_fetch_left_is_not_downloaded(
+    artifact: MakeRecord, fetch: Fetch, store: Folder, site: Site, tmp_path: Path
+) -> None:
     record = artifact("p.deb", b"whole")
     part = tmp_path / "downloads" / record.sha256 / "part"
     part.parent.mkdir(parents=True)
@@ -125,7 +166,7 @@ def test_what_an_earlier_fetch_left_is_not_downloaded(artifact, fetch, store, si
     assert (outcome.added, outcome.received, site.requests) == (1, 0, [])
 
 
-def test_a_store_path_that_is_not_the_flakes_is_an_error(artifact, fetch, store):
+def test_a_store_path_that_is_not_the_flakes_is_an_error(artifact: MakeRecord, fetch: Fetch, store: Folder) -> None:
     record = artifact("p.deb", b"1")
     elsewhere = Record(**{**vars(record), "store": "/nix/store/y-p.deb"})
     outcome, _ = fetch([elsewhere])
@@ -134,40 +175,46 @@ def test_a_store_path_that_is_not_the_flakes_is_an_error(artifact, fetch, store)
     ]
 
 
-def test_a_store_that_fails_ends_the_fetch(artifact, fetch, store):
-    def full(files, recursive):
+def test_a_store_that_fails_ends_the_fetch(
+    artifact: MakeRecord, fetch: Fetch, store: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(files: Sequence[Path], recursive: bool) -> list[str]:
         raise FetchError("nix-store cannot add p.deb: No space left on device", "free some", "disk")
 
-    store.add = full
+    monkeypatch.setattr(store, "add", full)
     with pytest.raises(FetchError, match="No space left"):
         fetch([artifact("p.deb", b"1")])
 
 
-def seed_parts(tmp_path):
+def seed_parts(tmp_path: Path) -> tuple[bytes, str]:
     package = deb({"./bin/busybox": b"box"})
     (tmp_path / "s.deb").write_bytes(package)
     return package, nar.sri(seed.unpack(tmp_path / "s.deb", "bin/busybox", tmp_path / "s"))
 
 
-def test_the_seed_is_unpacked_and_added_as_a_folder(artifact, fetch, store, tmp_path):
+def test_the_seed_is_unpacked_and_added_as_a_folder(
+    artifact: MakeRecord, fetch: Fetch, store: Folder, tmp_path: Path
+) -> None:
     package, nar_hash = seed_parts(tmp_path)
-    outcome, _ = fetch([artifact("seed", package, kind="seed", nar_hash=nar_hash), artifact("p.deb", b"1")])
+    outcome, _ = fetch([artifact("seed", package, form="seed", nar_hash=nar_hash), artifact("p.deb", b"1")])
     assert (outcome.added, outcome.errors) == (2, [])
     assert (["seed"], True) in store.calls
     assert (store.path / "x-seed" / "bin" / "busybox").read_bytes() == b"box"
 
 
-def test_a_seed_with_another_nar_hash_is_an_error(artifact, fetch, store, tmp_path):
+def test_a_seed_with_another_nar_hash_is_an_error(
+    artifact: MakeRecord, fetch: Fetch, store: Folder, tmp_path: Path
+) -> None:
     package, nar_hash = seed_parts(tmp_path)
-    outcome, _ = fetch([artifact("seed", package, kind="seed", nar_hash="sha256-no=")])
+    outcome, _ = fetch([artifact("seed", package, form="seed", nar_hash="sha256-no=")])
     assert [error.message for error in outcome.errors] == [
         f"bin/busybox of pool/seed has the NAR hash {nar_hash}, wanted sha256-no="
     ]
     assert list(store.path.iterdir()) == []
 
 
-def test_security_packages_have_a_mirror_of_their_own():
-    def addresses(suite, security):
+def test_security_packages_have_a_mirror_of_their_own() -> None:
+    def addresses(suite: str, security: str | None) -> Sequence[str]:
         record = Record("deb", "n", "", "", "p", "1", "pool/p.deb", None, "amd64", suite, "", "")
         return pool("http://m/debian/", security)(record)
 

@@ -8,14 +8,14 @@ from leviathan_fetch.progress import Progress, size
 
 
 class Terminal(io.StringIO):
-    def isatty(self):
+    def isatty(self) -> bool:
         return True
 
 
 class Clock:
     now = 100.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
@@ -30,11 +30,11 @@ class Clock:
         (4.46e9, "4.46 GB"),
     ],
 )
-def test_sizes(count, text):
+def test_sizes(count: float, text: str) -> None:
     assert size(count) == text
 
 
-def test_a_log_gets_a_line_every_ten_seconds():
+def test_a_log_gets_a_line_every_ten_seconds() -> None:
     clock, stream = Clock(), io.StringIO()
     progress = Progress(stream, 9, clock)
     for second in range(26):
@@ -46,7 +46,7 @@ def test_a_log_gets_a_line_every_ten_seconds():
     ]
 
 
-def test_a_stall_shows_as_no_rate():
+def test_a_stall_shows_as_no_rate() -> None:
     clock, stream = Clock(), io.StringIO()
     progress = Progress(stream, 1, clock)
     for second in range(11):
@@ -55,7 +55,7 @@ def test_a_stall_shows_as_no_rate():
     assert stream.getvalue() == "fetch: 0 of 1 artifacts, 3.0 kB, 0 B/s\n"
 
 
-def test_a_terminal_has_one_line_that_is_redrawn_and_cleared():
+def test_a_terminal_has_one_line_that_is_redrawn_and_cleared() -> None:
     clock, stream = Clock(), Terminal()
     progress = Progress(stream, 9, clock)
     progress.update(1, 0, "a" * 200)

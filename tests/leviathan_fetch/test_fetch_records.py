@@ -29,7 +29,7 @@ WHEEL = {key: DEB[key] for key in ("sha256", "package", "version")} | {
 SEED = DEB | {"kind": "seed", "name": "seed", "store": "/nix/store/x-seed", "member": "bin/x", "narHash": "sha256-A="}
 
 
-def test_each_kind():
+def test_each_kind() -> None:
     deb, wheel, seed = parse(json.dumps([DEB, WHEEL, SEED]), "stdin")
     assert (deb.suite, deb.size, deb.member) == ("bookworm", 10, "")
     assert (wheel.suite, wheel.size) == ("", None)
@@ -53,14 +53,14 @@ def test_each_kind():
         ("text", "is a str, wanted an object"),
     ],
 )
-def test_a_bad_record_is_named_with_its_key(item, why):
+def test_a_bad_record_is_named_with_its_key(item: object, why: str) -> None:
     with pytest.raises(FetchError) as got:
         parse(json.dumps([WHEEL, item]), "stdin")
     assert got.value.message.startswith("stdin: artifact 1: ")
     assert why in got.value.message
 
 
-def test_a_list_that_is_none():
+def test_a_list_that_is_none() -> None:
     with pytest.raises(FetchError, match="stdin holds a dict, wanted a list"):
         parse("{}", "stdin")
     with pytest.raises(FetchError, match="stdin:2:1 does not parse as JSON"):

@@ -5,7 +5,7 @@ from pathlib import Path
 from leviathan_fetch import store
 
 
-def test_the_calls():
+def test_the_calls() -> None:
     assert store.invalid_argv(["/a", "/b"]) == ["nix-store", "--check-validity", "--print-invalid", "/a", "/b"]
     assert store.add_argv([Path("/d/x"), Path("/d/y")], False) == ["nix-store", "--add-fixed", "sha256", "/d/x", "/d/y"]
     assert store.add_argv([Path("/d/x")], True) == ["nix-store", "--add-fixed", "--recursive", "sha256", "/d/x"]
@@ -15,11 +15,11 @@ def test_the_calls():
     ]  # fmt: skip
 
 
-def test_nothing_to_do_calls_nothing(tmp_path):
+def test_nothing_to_do_calls_nothing(tmp_path: Path) -> None:
     assert store.add([], False, tmp_path / "none") == []
     store.keep([], tmp_path / "roots")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_free_bytes_of_a_folder_that_is_not_there_yet(tmp_path):
+def test_free_bytes_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     assert store.free_bytes(tmp_path / "a" / "b") == store.free_bytes(tmp_path) > 0
