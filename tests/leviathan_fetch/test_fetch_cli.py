@@ -230,6 +230,13 @@ def test_a_list_that_is_no_good_is_one_line(checkout: Checkout, text: str, line:
     assert done.stderr.startswith(line)
 
 
+def test_a_list_that_is_no_text_is_one_line(checkout: Checkout) -> None:
+    (checkout.folder / "list.json").write_bytes(b'["\xff"]')
+    done = checkout.run("fetch", "--artifacts", "list.json")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "leviathan: list.json is not UTF-8 at byte 2; correct --artifacts\n"
+
+
 def test_a_machine_without_nix(checkout: Checkout) -> None:
     call = checkout.artifacts([checkout.deb("a.deb", b"1")])
     done = checkout.run(*call, PATH="/nonexistent")

@@ -59,7 +59,17 @@ def test_a_project_that_is_not_there_is_gone(site: Site) -> None:
     assert got.value.kind == "gone"
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'{"files": {}}', b'{"files": [{"url": "x"}]}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b'{"files": {}}',
+        b'{"files": [{"url": "x"}]}',
+        b'{"files": [{"filename": "x", "url": "x", "hashes": null}]}',
+        b"\xff",
+    ],
+)
 def test_what_is_no_index_page(site: Site, body: bytes) -> None:
     site.serve("/some-pack/", body, kind=JSON)
     with pytest.raises(FetchError, match="is no page of a package index") as got:

@@ -79,6 +79,8 @@ def test_roots_are_read(project: Project) -> None:
         ({"groups": {"image": "bash"}}, "image is not a list of names"),
         ({"groups": {"image": []}}, "image is not a list of names"),
         ({"suites": [1]}, "suites is not a list of names"),
+        ({"architecture": ["amd64"]}, "architecture is a list, wanted a name"),
+        ({"seed": ""}, "seed is empty, wanted a name"),
     ],
 )
 def test_bad_roots_name_the_key(project: Project, change: dict[str, object], why: str) -> None:

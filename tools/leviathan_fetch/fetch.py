@@ -44,6 +44,8 @@ def read_records(options: Options, project: Project) -> list[Record]:
         return parse(text, "stdin")
     try:
         return parse(Path(options.artifacts).read_text(encoding="utf-8"), options.artifacts)
+    except UnicodeDecodeError as error:
+        raise FetchError(f"{options.artifacts} is not UTF-8 at byte {error.start}", "correct --artifacts") from None
     except OSError as error:
         raise FetchError(f"{options.artifacts} cannot be read: {error.strerror}", "correct --artifacts") from None
 

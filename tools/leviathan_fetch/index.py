@@ -72,7 +72,7 @@ def find(index_url: str, project: str, filename: str, sha256: str) -> str:
     try:
         text = body.decode("utf-8")
         files = parse_json(text, base) if kind.endswith("json") else parse_html(text, base)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         where = web.public(page)
         raise FetchError(f"{where} is no page of a package index: {error}", "correct --index-url") from None
     named = [file for file in files if file.filename == filename]

@@ -39,11 +39,15 @@ def read_roots(path: Path) -> Roots:
     for key, names in {"suites": value["suites"], **groups}.items():
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             raise FetchError(f"{path}: {key} is not a list of names", remedy)
+    for key in ("architecture", "seed"):
+        if not isinstance(value[key], str) or not value[key]:
+            got = "empty" if value[key] == "" else f"a {type(value[key]).__name__}"
+            raise FetchError(f"{path}: {key} is {got}, wanted a name", remedy)
     return Roots(
         tuple(value["suites"]),
-        str(value["architecture"]),
+        value["architecture"],
         {name: tuple(packages) for name, packages in groups.items()},
-        str(value["seed"]),
+        value["seed"],
         hashlib.sha256(path.read_bytes()).hexdigest(),
     )
 
