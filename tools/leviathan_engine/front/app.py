@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from leviathan_engine.errors import EngineError
 from leviathan_engine.wire import ServedModel
 
-from . import answers, request
+from . import answers, openapi, request
 from .apierror import ApiError, unavailable
 from .asgi import ClientGone, or_gone, read_json
 from .engine import Engine
@@ -56,6 +56,7 @@ class Front:
             Route("/health", self.health),
             Route("/ready", self.ready),
             Route("/metrics", self.show_metrics),
+            Route("/openapi.json", self.document),
             Route("/v1/models", self.models),
             Route("/v1/models/{name:path}", self.one_model),
             Route("/v1/chat/completions", _Generate(self, chat=True), methods=["POST"]),
@@ -81,6 +82,10 @@ class Front:
     async def show_metrics(self, _request: Request) -> Response:
         """Prometheus' text format."""
         return Response(self.metrics.render(gauges(self.status, self.queue)), media_type=CONTENT_TYPE)
+
+    async def document(self, _request: Request) -> Response:
+        """The OpenAPI document; it names the model once it is known."""
+        return json_response(openapi.document(self.status.model))
 
     async def models(self, http: Request) -> Response:
         """The list of the one model; empty while it loads."""

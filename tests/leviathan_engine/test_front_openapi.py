@@ -1,0 +1,80 @@
+"""The front against its own OpenAPI document: schemathesis makes requests from it and judges the answers by it."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import schemathesis
+from front_process import FrontProcess
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi import checks
+
+OPERATIONS = {
+    ("GET", "/health"),
+    ("GET", "/ready"),
+    ("GET", "/metrics"),
+    ("GET", "/v1/models"),
+    ("GET", "/v1/models/{name}"),
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/completions"),
+}
+JUDGED = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
+    process = FrontProcess(tmp_path_factory.mktemp("openapi"))
+    process.serve()
+    yield process
+    process.close()
+
+
+@pytest.mark.parametrize("mode", ["positive", "negative"])
+@pytest.mark.parametrize(("method", "path"), sorted(OPERATIONS))
+def test_answers_are_what_the_document_says(front: FrontProcess, method: str, path: str, mode: str) -> None:
+    schema = schemathesis.openapi.from_url(front.url + "/openapi.json")
+    operation = schema[path][method]
+    if mode == "negative" and method == "GET":
+        pytest.skip("nothing in it can be wrong")
+    codes: list[int] = []
+
+    @settings(
+        max_examples=60, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
+    @given(case=operation.as_strategy(generation_mode=schemathesis.GenerationMode(mode)))
+    def judge(case: schemathesis.Case) -> None:
+        answer = case.call(timeout=60)
+        codes.append(answer.status_code)
+        case.validate_response(answer, checks=JUDGED)
+
+    judge()
+    if mode == "positive" and path != "/v1/models/{name}":
+        assert 200 in codes
+    elif mode == "negative":
+        assert 400 in codes
+
+
+def test_the_document_names_every_route(front: FrontProcess) -> None:
+    document = httpx.get(front.url + "/openapi.json").json()
+    named = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    assert named == OPERATIONS
+    for method, path in OPERATIONS:
+        assert httpx.request(method, front.url + path, content=b"").status_code != 405
+    assert httpx.get(front.url + "/v1/chat/completions").status_code == 405
+
+
+def test_the_judge_sees_an_answer_that_is_not_in_the_document(front: FrontProcess) -> None:
+    """The control: the same checks fail when the document is made untrue."""
+    document = httpx.get(front.url + "/openapi.json").json()
+    del document["paths"]["/health"]["get"]["responses"]["200"]
+    case = schemathesis.openapi.from_dict(document)["/health"]["GET"].Case()
+    answer = case.call(base_url=front.url, timeout=60)
+    with pytest.raises(FailureGroup, match="Undocumented status code"):
+        case.validate_response(answer, checks=JUDGED)
