@@ -1,7 +1,8 @@
 """Runs the engine on a GPU as the worker does, and writes what it answered: `engine_run.py GGUF WORK OUT.npz [...]`.
 
 Configuration, rule file and placement come from leviathan_engine, as at a start in the pod. Prompts are fixed token
-ids; the answer is greedy, and the logits of every step are kept for `compare.py`. VRAM is measured before CUDA starts,
+ids; the answer is greedy, and the logits of every step are kept for `compare.py`; `--routes` keeps what every router
+was given and chose too (without a CUDA graph, in which nothing can be kept). VRAM is measured before CUDA starts,
 after loading and at its highest, and printed beside the plan. One JSON object on stdout.
 """
 
@@ -11,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,21 @@ def predicted(plan: Plan, costs: Costs, longest: int) -> dict[str, int]:
     }
 
 
+def watch_routers(routed: dict[int, list[tuple[Any, Any]]]) -> None:
+    """Keeps, by layer, what every call of a router was given (rows, hidden) and which experts it chose (rows, used)."""
+    gate = import_module("ktransformers.operators.gate").KMoEGate
+    layer_of = import_module("leviathan_engine.ktransformers_engine").layer_of
+    original = gate.forward
+
+    def watched(self: Any, hidden: Any) -> Any:
+        chosen, weights = original(self, hidden)
+        rows = hidden.view(-1, hidden.shape[-1]).float().cpu().numpy()
+        routed.setdefault(layer_of(self.key), []).append((rows, chosen.cpu().numpy()))
+        return chosen, weights
+
+    gate.forward = watched
+
+
 def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its end, with nothing to share
     """Loads, answers, measures."""
     args = _parser().parse_args()
@@ -93,7 +110,7 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
     )
     engine: Any = KTransformers(options, lambda _layers, _bytes: None)
     load_seconds = time.monotonic() - begun
-    engine._interface.args.use_cuda_graph = args.graph
+    engine._interface.args.use_cuda_graph = args.graph and not args.routes
     allocated = torch.cuda.memory_allocated()
     loading_peak = torch.cuda.max_memory_allocated()
     torch.cuda.empty_cache()
@@ -108,11 +125,15 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
         return int(original(self, logits))
 
     type(engine._interface).logits_to_token = kept
+    routed: dict[int, list[tuple[Any, Any]]] = {}
+    if args.routes:
+        watch_routers(routed)
     arrays: dict[str, Any] = {}
     rates = []
     for number, length in enumerate(args.prompt):
         ids = prompt(length, number)
         steps.clear()
+        routed.clear()
         job = Job(str(number), tuple(ids), args.steps, 0.0, 1.0, None, ())
         times = [time.monotonic()]
         answer = []
@@ -124,6 +145,9 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
         arrays |= {f"prompt{number}": np.array(ids), f"answer{number}": np.array(answer)}
         if args.keep:
             arrays[f"logits{number}"] = np.stack(steps)
+        for layer, calls in routed.items():
+            arrays[f"router{number}.{layer}"] = np.concatenate([given for given, _chosen in calls])
+            arrays[f"experts{number}.{layer}"] = np.concatenate([chosen for _given, chosen in calls])
         gaps = np.diff(times[4:])  # the first two decode steps run without the graph, the third captures it
         rates.append({"prompt": length, "first_s": times[1] - times[0], "ms_a_token": float(np.median(gaps)) * 1e3})
     free, total = torch.cuda.mem_get_info()
@@ -133,7 +157,7 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
     outside = total - free - idle - torch.cuda.memory_reserved()
     report = {
         "linear": args.linear,
-        "graph": args.graph and hasattr(engine._interface, "cuda_graph_runner"),
+        "graph": hasattr(engine._interface, "cuda_graph_runner"),
         "split": [[g.device, g.first_layer, g.last_layer] for g in plan.gpus],
         "layers": shape.layers,
         "experts": shape.experts,
@@ -169,6 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--prompt", type=int, nargs="+", default=[24, 300])
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--cpu_infer", type=int, default=15)
+    parser.add_argument("--routes", action="store_true")
     parser.add_argument("--drop-logits", dest="keep", action="store_false")
     return parser
 

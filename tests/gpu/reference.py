@@ -2,7 +2,8 @@
 
 No cache, no absorbed matrices, no kernels of the engine: every position is computed at once as the paper has it. With
 `marlin=True` the linear layers that the engine packs for Marlin are first rounded as it rounds them: groups of 64
-inputs, symmetric 4 bits, the scale in bfloat16.
+inputs, symmetric 4 bits, the scale in bfloat16. `forced` hands in the router's choices: one expert exchanged for
+another moves the logits far more than rounding does, so the two are held apart (see `compare.py`).
 """
 
 import math
@@ -41,6 +42,9 @@ class Reference:
         self.shape: ModelShape = read_shape(self._model)
         self._device = device
         self._marlin = marlin
+        # By layer: the experts of every position that are to be taken, and what the router was last given.
+        self.forced: dict[int, Tensor] = {}
+        self.router_inputs: dict[int, Tensor] = {}
 
     def weight(self, name: str) -> Tensor:
         """A tensor in torch's order of dimensions."""
@@ -96,19 +100,31 @@ class Reference:
         gate, up = self.linear(layer, f"ffn_gate{kind}", x), self.linear(layer, f"ffn_up{kind}", x)
         return self.linear(layer, f"ffn_down{kind}", torch.nn.functional.silu(gate) * up)
 
-    def route(self, layer: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Experts and their weights for every row: groups by the sum of their two best, then the best experts."""
+    def scores(self, layer: int, x: Tensor) -> Tensor:
+        """The router's sigmoid for every row and expert, without the bias."""
+        return (x @ self.weight(f"blk.{layer}.ffn_gate_inp.weight").T).sigmoid()
+
+    def biased(self, layer: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What experts are chosen by, (rows, experts), and what groups are: the sum of the two best in each."""
+        biased = self.scores(layer, x) + self.weight(f"blk.{layer}.exp_probs_b.bias")
+        return biased, biased.view(len(x), self.shape.groups, -1).topk(2, dim=-1)[0].sum(-1)
+
+    def choose(self, layer: int, x: Tensor) -> Tensor:
+        """Experts of every row: the best groups, then the best experts in them; in ascending order."""
         s, n = self.shape, len(x)
-        scores = (x @ self.weight(f"blk.{layer}.ffn_gate_inp.weight").T).sigmoid()
-        biased = scores + self.weight(f"blk.{layer}.exp_probs_b.bias")
-        groups = biased.view(n, s.groups, -1)
-        best = groups.topk(2, dim=-1)[0].sum(-1).topk(s.groups_used, dim=-1)[1]
-        kept = torch.zeros(n, s.groups, 1, device=x.device).scatter_(1, best.unsqueeze(-1), 1.0)
-        chosen = torch.where(kept > 0, groups, 0.0).view(n, -1).topk(s.experts_used, dim=-1)[1]
-        weights = scores.gather(1, chosen)
-        if s.weights_norm:
+        biased, groups = self.biased(layer, x)
+        kept = torch.zeros_like(groups).scatter_(1, groups.topk(s.groups_used, dim=-1)[1], 1.0)
+        within = torch.where(kept.unsqueeze(-1) > 0, biased.view(n, s.groups, -1), 0.0).view(n, -1)
+        return within.topk(s.experts_used, dim=-1)[1].sort(-1)[0]
+
+    def route(self, layer: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Experts and their weights for every row."""
+        self.router_inputs[layer] = x
+        chosen = self.forced[layer] if layer in self.forced else self.choose(layer, x)
+        weights = self.scores(layer, x).gather(1, chosen)
+        if self.shape.weights_norm:
             weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
-        return chosen, weights * s.weights_scale
+        return chosen, weights * self.shape.weights_scale
 
     def _experts(self, layer: int, x: Tensor) -> Tensor:
         chosen, weights = self.route(layer, x)

@@ -51,22 +51,37 @@ launcher() { # MODEL: the image's entry point, with the runbook's flags
   echo "launcher $1 ended with $?"
 }
 
-bare() { # the front's cost beside KTransformers' own server: same model, rules and threads, in turns
-  THREADS=7 launcher tiny stay
-  local state=/t/out/state words
+GREEDY='from leviathan_engine.model_config import register; register()
+import ktransformers.server.main as server
+create = server.create_interface
+def greedy(*args, **kwargs):
+    create(*args, **kwargs)
+    from ktransformers.server.backend.interfaces.transformers import TransformersInterface
+    TransformersInterface.logits_to_token = lambda self, logits: int(logits.argmax())
+server.create_interface = greedy
+server.main()'
+
+bare_server() { # PORT TOKENS: KTransformers' own server on the worker's files, greedy like the worker, with a HOME of its own
+  local port=$1 tokens=$2 state=/t/out/state words=$3
+  cp -r "$TREE$state/home" "$TREE/t/out/home-$port"
+  sed -i "s#$state/home#/t/out/home-$port#g" "$TREE/t/out/home-$port/.ktransformers/config.yaml"
+  value() { sed "s/.*--$1 \([^ ]*\).*/\1/" <<< "$words"; }
+  inside HOME=/t/out/home-$port python3 -c "$GREEDY" --model_path $state/hf --gguf_path "$(value gguf)" --optimize_config_path "$(value rules)" \
+    --cpu_infer "$(value cpu_infer)" --cache_lens 2048 --max_new_tokens "$tokens" --port "$port" > "$OUT/bare-$port.log" 2>&1 &
+}
+
+bare() { # the front's cost beside KTransformers' own server: same model, rules, threads and greedy choice, in turns
+  THREADS=4 launcher tiny stay
+  local words
   words=$(tr '\0' ' ' < "/proc/$(pgrep -f 'python3 -m leviathan_engine.worker' | tail -n 1)/cmdline")
   echo "worker: $words"
-  local gguf rules threads
-  gguf=$(sed 's/.*--gguf \([^ ]*\).*/\1/' <<< "$words")
-  rules=$(sed 's/.*--rules \([^ ]*\).*/\1/' <<< "$words")
-  threads=$(sed 's/.*--cpu_infer \([^ ]*\).*/\1/' <<< "$words")
-
-  inside HOME=$state/home python3 -c 'from leviathan_engine.model_config import register; register()
-from ktransformers.server.main import main; main()' --model_path $state/hf --gguf_path "$gguf" --optimize_config_path "$rules" \
-    --cpu_infer "$threads" --cache_lens 2048 --max_new_tokens 100 --port 30001 > "$OUT/bare.log" 2>&1 &
-  for _ in $(seq 200); do curl -s -o /dev/null http://127.0.0.1:30001/v1/models && break; sleep 0.5; done
-  python3 "$HERE/../leviathan_engine/bench_front.py" --bare http://127.0.0.1:30001 --front http://127.0.0.1:30000 \
-    --rounds 12 --tokens 100 || tail -n 5 "$OUT/bare.log"
+  bare_server 30001 600 "$words"
+  bare_server 30002 1 "$words"
+  for port in 30001 30002; do
+    for _ in $(seq 200); do curl -s -o /dev/null http://127.0.0.1:$port/v1/models && break; sleep 0.5; done
+  done
+  python3 "$HERE/front_cost.py" http://127.0.0.1:30000 http://127.0.0.1:30001 http://127.0.0.1:30002 --tokens 600 --rounds 12 ||
+    tail -n 5 "$OUT"/bare-*.log
 }
 
 kernels() {
