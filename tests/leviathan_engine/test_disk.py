@@ -166,6 +166,18 @@ def test_a_configured_device_that_is_wrong(
     caught.match(remedy)
 
 
+def test_a_name_below_dev_disk_that_the_container_runtime_left_out(machine: Machine, tmp_path: Path) -> None:
+    name = machine.dev / "disk" / "by-partuuid" / "0b6f"
+    with pytest.raises(DiskError, match="no block device") as caught:
+        provide(tmp_path / "models", name, system=machine.system)
+    caught.match("a container has no .*/dev/disk: configure the partition's own name, such as .*/nvme0n1p1")
+    name.parent.mkdir(parents=True)
+    with pytest.raises(DiskError, match="look into") as caught:  # here udev's names are, but not this one
+        provide(tmp_path / "models", name, system=machine.system)
+    name.symlink_to(machine.dev / "nvme0n1p1")
+    assert "nvme0n1p1" in provide(tmp_path / "models", name, system=machine.system).how
+
+
 def test_several_candidates_none_and_unknown_content(machine: Machine, tmp_path: Path) -> None:
     machine.add("nvme1n1", 5 * TB, xfs_head("whole"))
     assert "nvme0n1p1" in provide(tmp_path / "models", system=machine.system).how  # a whole disk is no candidate

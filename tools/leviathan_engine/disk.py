@@ -80,7 +80,7 @@ def configured(device: Path, found: Sequence[BlockDevice], dev: Path = DEV) -> B
     resolved = device.resolve()
     match = next((d for d in found if d.path in (device, resolved) or d.path.resolve() == resolved), None)
     if match is None:
-        raise DiskError(f"{device} is no block device of this node; found: {_list(found)}", f"look into {dev}")
+        raise DiskError(f"{device} is no block device of this node; found: {_list(found)}", _absent(device, dev))
     if not match.partition:
         parts = [d for d in found if d.partition and d.disk == match.name]
         better = next((d for d in parts if d.content.kind == "xfs"), None)
@@ -113,6 +113,17 @@ def _mount(device: BlockDevice, point: Path, table: Sequence[Mount], system: Sys
     except OSError as err:
         raise mount.explain(err, device.path, point) from err
     return Disk(point, f"mounted ({device.describe()})")
+
+
+def _absent(device: Path, dev: Path) -> str:
+    """What to do about a device that is not there.
+
+    A container runtime makes the node's device files in a privileged container and leaves out the links
+    (containerd, pkg/cri and oci: HostDevices), so udev's names below /dev/disk are missing there.
+    """
+    if device.is_relative_to(dev / "disk") and not (dev / "disk").exists():
+        return f"a container has no {dev / 'disk'}: configure the partition's own name, such as {dev / 'nvme0n1p1'}"
+    return f"look into {dev}"
 
 
 def _list(found: Sequence[BlockDevice]) -> str:
