@@ -16,17 +16,18 @@ answers() {
   inside python3 /t/gpu/engine_run.py "/models/$model" "/t/out/$name" "/t/out/$name.npz" "$@" > "$OUT/$name.log" 2>&1
   grep RESULT "$OUT/$name.log" | sed "s/^/$name /" || tail -n 15 "$OUT/$name.log"
   [[ " $* " == *" --drop-logits "* ]] && return
-  echo "$name $(inside python3 /t/gpu/compare.py "/models/$model" "/t/out/$name.npz" $marlin 2>&1 | tail -n 1)"
+  echo "$name $(inside python3 /t/gpu/compare.py "/models/$model" "/t/out/$name.npz" $marlin ${ROUTES:+--routes "/t/out/$ROUTES.npz"} 2>&1 | tail -n 1)"
 }
 
 tiny() {
   [ -e "$TREE/models/tiny" ] || inside python3 /t/gpu/model.py /models/tiny --layers 6
-  answers tiny-torch tiny --linear torch --no-graph --cpu_infer 3 &
-  answers tiny-torch-graph tiny --linear torch --cpu_infer 3 &
-  answers tiny-marlin tiny --no-graph --cpu_infer 3 &
-  answers tiny-marlin-graph tiny --cpu_infer 3 &
+  local kind
+  for kind in torch marlin; do # the run without a graph keeps the routers' choices, the one with it is held against them
+    (ROUTES=tiny-$kind; answers tiny-$kind tiny --linear $kind --routes --cpu_infer 3
+     answers tiny-$kind-graph tiny --linear $kind --cpu_infer 3) &
+  done
   wait
-  answers tiny-marlin-split tiny --split 2 --cpu_infer 3
+  ROUTES=tiny-marlin answers tiny-marlin-split tiny --split 2 --cpu_infer 3
 }
 
 wide() {
