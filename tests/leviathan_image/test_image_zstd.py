@@ -2,8 +2,13 @@
 
 import hashlib
 import io
+import os
 import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,6 +84,32 @@ def test_a_damaged_file_is_an_error(tmp_path: Path, damage: Callable[[bytes], by
 
     with pytest.raises(ToolError, match="is not a complete zstd file"):
         drain()
+
+
+STOPPED = """
+import sys
+from pathlib import Path
+from leviathan_image.zstdpipe import Compression, Compressor
+with Path(sys.argv[1]).open("wb") as out:
+    compressor = Compressor(out, Compression(1))
+    for _ in range(40):
+        compressor.write(bytes(range(256)) * (4 << 12))
+    compressor.finish()
+"""
+
+
+def test_a_build_that_is_stopped_and_goes_on_loses_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "layer.zst"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", STOPPED, str(file)], env=environment) as child:
+        while child.poll() is None:
+            child.send_signal(signal.SIGSTOP)
+            time.sleep(0.001)
+            child.send_signal(signal.SIGCONT)
+            time.sleep(0.004)
+    assert child.returncode == 0
+    with decompressed(file) as stream:
+        assert sum(len(piece) for piece in iter(lambda: stream.read(1 << 20), b"")) == 40 * (4 << 20)
 
 
 def test_a_full_disk_is_told_as_such() -> None:

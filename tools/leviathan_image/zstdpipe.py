@@ -61,8 +61,10 @@ class Compressor:
         assert self._process.stdin is not None
         self.raw.update(data)
         self.raw_size += len(data)
+        rest = memoryview(data)
         try:
-            self._process.stdin.write(data)
+            while rest:  # a process that was stopped and goes on has written a part
+                rest = rest[self._process.stdin.write(rest) :]
         except BrokenPipeError:
             self.finish()
             raise ToolError("zstd ended before its input did", "run it by hand and read its message") from None
