@@ -57,6 +57,10 @@ def test_a_stale_shadow_is_found(layer_of: MakeLayer) -> None:
     assert "fits no path that two layers hold" in line
 
 
+def test_a_name_may_hold_what_ends_a_line_elsewhere(layer_of: MakeLayer) -> None:
+    assert "a\u2028b\x85" in [row.path for row in read_contents(layer_of("odd", {"a\u2028b\x85": b""}))]
+
+
 def test_a_damaged_list_is_an_error(layer_of: MakeLayer) -> None:
     layer = layer_of("a", {"x": b""})
     layer.contents.write_text("f\t0644\n")

@@ -109,6 +109,14 @@ def test_odd_names_are_refused(make_tree: MakeTree, name: bytes) -> None:
         compose([tree], {})
 
 
+@pytest.mark.parametrize("target", [b"caf\xe9", b"tab\there", b"line\nbreak"])
+def test_links_to_odd_names_are_refused(make_tree: MakeTree, target: bytes) -> None:
+    tree = make_tree("a", {"x": b""})
+    (tree / "link").symlink_to(os.fsdecode(target))
+    with pytest.raises(ImageError, match=r"/link leads to .*: make it anew"):
+        compose([tree], {})
+
+
 def test_a_tree_must_be_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="is not a folder"):
         compose([tmp_path / "absent"], {})

@@ -24,7 +24,7 @@ def read_contents(layer: Layer) -> list[Row]:
     """The paths of `layer`. Raises ImageError where its list is missing or damaged."""
     rows = []
     try:
-        lines = layer.contents.read_text(encoding="utf-8").splitlines()
+        lines = layer.contents.read_text(encoding="utf-8").split("\n")[:-1]  # a path may hold other line ends
     except OSError as error:
         raise ImageError(f"cannot read {layer.contents}: {error.strerror}", "make the layer again") from error
     for number, line in enumerate(lines, 1):

@@ -45,7 +45,8 @@ def scan(tree: Path) -> Iterator[Entry]:
     """Every path below `tree`, unsorted: folders 0755, files 0755 if any execute bit is set, else 0644, links 0777.
 
     Hard links are files like any other, so a store that shares equal files changes nothing. Raises ImageError on a
-    device, socket or pipe, on a name that is not UTF-8 and on a tree that is no folder.
+    device, socket or pipe, on a name or a link's target that is not UTF-8 or has a
+    control character, and on a tree that is no folder.
     """
     if not tree.is_dir():
         raise ImageError(f"the tree {tree} is not a folder", "name a folder that holds the layer's root")
@@ -61,18 +62,14 @@ def scan(tree: Path) -> Iterator[Entry]:
 
 
 def _entry(tree: Path, path: str, item: os.DirEntry[str]) -> Entry:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise ImageError(f"{tree} holds the name {os.fsencode(path)!r}, which is not UTF-8", "rename it") from None
-    if any(ord(letter) < 32 for letter in path):
-        raise ImageError(f"{tree} holds the name {path!r}, with a control character", "rename it")
+    _check_text(path, f"{tree} holds the name", "rename it")
     source = tree / path
     info = item.stat(follow_symlinks=False)
     if stat.S_ISDIR(info.st_mode):
         return Entry(path, Kind.DIRECTORY, 0o755, tree=str(tree))
     if stat.S_ISLNK(info.st_mode):
         target = os.readlink(source)  # noqa: PTH115  Path.readlink would rewrite "./x" and "a//b"
+        _check_text(target, f"the link {source} leads to", "make it anew")
         return Entry(path, Kind.SYMLINK, 0o777, target=target, tree=str(tree))
     if stat.S_ISREG(info.st_mode):
         mode = 0o755 if info.st_mode & 0o111 else 0o644
@@ -123,3 +120,13 @@ def _override(entries: dict[str, Entry], modes: Mapping[str, Mode]) -> None:
         parent = entry.path.rpartition("/")[0]
         if parent and entries[parent].kind is not Kind.DIRECTORY:
             raise ImageError(f"/{entry.path} lies below /{parent}, which is not a folder", "correct the modes table")
+
+
+def _check_text(text: str, what: str, remedy: str) -> None:
+    """Raises ImageError for what a tar header or a line of contents.tsv cannot hold as it is."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ImageError(f"{what} {os.fsencode(text)!r}, which is not UTF-8", remedy) from None
+    if any(ord(letter) < 32 for letter in text):
+        raise ImageError(f"{what} {text!r}, with a control character", remedy)
