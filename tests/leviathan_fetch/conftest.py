@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import checkouts
 import pytest
 from http_site import Site, serving
 
@@ -28,3 +29,9 @@ def site() -> Iterator[Site]:
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture
+def checkout(site: Site, root: Path, tmp_path: Path) -> checkouts.Checkout:
+    """A checkout to run the command line in."""
+    return checkouts.make(site, root, tmp_path)

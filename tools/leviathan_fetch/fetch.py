@@ -57,14 +57,16 @@ def fetch(options: Options, project: Project, say: Callable[[str], None]) -> Sum
     """
     records = read_records(options, project)
     missing = store.invalid(records)
+    roots = project.state / "roots"
     summary = Summary(len({record.store for record in records}), 0, 0)
-    if missing:
-        with exclusive(project.state / "fetch.lock", say) as handle:
-            missing = store.invalid(missing)  # another fetch may have brought them while this one waited
-            if missing:
-                from leviathan_fetch.bring import bring  # noqa: PLC0415 - costs 0.1 s, and most fetches need nothing
+    if not missing and store.kept(records, roots):
+        return summary
+    with exclusive(project.state / "fetch.lock", say) as handle:
+        missing = store.invalid(missing)  # another fetch may have brought them while this one waited
+        if missing:
+            from leviathan_fetch.bring import bring  # noqa: PLC0415 - costs 0.1 s, and most fetches need nothing
 
-                outcome = bring(missing, options, project, handle)
-                summary = Summary(summary.artifacts, outcome.added, outcome.received)
-    store.keep(records, project.state / "roots")
+            outcome = bring(missing, options, project, handle)
+            summary = Summary(summary.artifacts, outcome.added, outcome.received)
+        store.keep(records, roots)
     return summary

@@ -73,18 +73,34 @@ def add(files: Sequence[Path], recursive: bool, temporary: Path) -> list[str]:
     return done.stdout.split()
 
 
-def keep(records: Sequence[Record], folder: Path) -> None:
-    """Make every record's store path a root of the garbage collector, by links in `folder`; old ones go."""
+def stamp_of(paths: Sequence[str]) -> str:
+    """What the file ``.stamp`` beside the links of `paths` holds once they are all there."""
+    return hashlib.sha256("\n".join(paths).encode()).hexdigest()
+
+
+def kept(records: Sequence[Record], folder: Path) -> bool:
+    """Whether `folder` already has a link for every record's store path, and no other."""
     paths = sorted({record.store for record in records})
     stamp = folder / ".stamp"
-    wanted = hashlib.sha256("\n".join(paths).encode()).hexdigest()
-    if not paths or (stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted):
+    return not paths or (stamp.is_file() and stamp.read_text(encoding="utf-8") == stamp_of(paths))
+
+
+def keep(records: Sequence[Record], folder: Path) -> None:
+    """Make every record's store path a root of the garbage collector, by links in `folder`; old ones go.
+
+    To be called by one process at a time, under the lock of `exclusive`. The stamp goes first and comes last, so that
+    what is interrupted here is done anew by the next fetch.
+    """
+    if kept(records, folder):
         return
+    paths = sorted({record.store for record in records})
+    stamp = folder / ".stamp"
     folder.mkdir(parents=True, exist_ok=True)
+    stamp.unlink(missing_ok=True)
     for old in folder.iterdir():
         old.unlink()
     process.run(root_argv(folder / "a", paths))
-    stamp.write_text(wanted, encoding="utf-8")
+    stamp.write_text(stamp_of(paths), encoding="utf-8")
 
 
 def free_bytes(folder: Path) -> int:
