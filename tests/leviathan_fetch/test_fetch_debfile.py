@@ -31,6 +31,8 @@ def test_a_member_that_is_not_there(tmp_path: Path) -> None:
         (b"PK\x03\x04", "does not start with an ar header"),
         (b"!<arch>\nshort", "the ar header at byte 8 is broken"),
         (deb(FILES)[:-50], "is cut short"),
+        (ar({"data.tar": b""}).replace(b"0         `", b"-60       `"), "header at byte 8 states the size b'-60'"),
+        (ar({"data.tar": b""}).replace(b"0         `", b"          `"), "header at byte 8 states the size b''"),
         (ar({"debian-binary": b"2.0\n"}), "no data.tar"),
         (ar({"data.tar.zst": b"\x28\xb5\x2f\xfd"}), "no data.tar"),
         (ar({"data.tar.xz": tar(FILES)[:-60]}), "cannot be unpacked"),

@@ -25,7 +25,10 @@ def ar_members(data: bytes) -> dict[str, bytes]:
         header = data[at : at + HEADER]
         if len(header) < HEADER or header[58:60] != b"`\n":
             raise ValueError(f"the ar header at byte {at} is broken")
-        size = int(header[48:58])
+        digits = header[48:58].strip()
+        if not digits.isdigit():
+            raise ValueError(f"the ar header at byte {at} states the size {digits!r}")
+        size = int(digits)
         content = data[at + HEADER : at + HEADER + size]
         if len(content) < size:
             raise ValueError(f"the ar member at byte {at} is cut short")
