@@ -1,6 +1,6 @@
 """Stands in for nix-store on a machine without Nix: the folder FAKE_STORE, with the store paths of FAKE_STORE/names.
 
-Knows the three calls that fetch makes: --check-validity, --add-fixed, --realise --add-root.
+Knows the calls that fetch makes: --check-validity, --add-fixed, --print-fixed-path, --realise --add-root.
 """
 
 import json
@@ -19,6 +19,8 @@ elif call == "--add-fixed":
         target = STORE / Path(names[file.name]).name
         (shutil.copytree if "--recursive" in arguments else shutil.copyfile)(file, target)
         sys.stdout.write(names[file.name] + "\n")
+elif call == "--print-fixed-path":
+    sys.stdout.write(names[arguments[2]] + "\n")
 elif call == "--realise":
     for number, path in enumerate(arguments[3:]):
         Path(arguments[1] + (f"-{number + 1}" if number else "")).symlink_to(path)

@@ -98,7 +98,7 @@ def test_no_proxy_in_reach_is_said(greeting: Greeting, monkeypatch: pytest.Monke
     monkeypatch.setenv("GOPROXY", proxy)
     with pytest.raises(FetchError, match="no Go module proxy is in reach") as caught:
         greeting.vendor()
-    assert caught.value.kind == "network"
+    assert caught.value.kind == "proxy"
     assert "GOPROXY" in caught.value.remedy
 
 
@@ -111,9 +111,9 @@ def test_no_proxy_in_reach_is_said(greeting: Greeting, monkeypatch: pytest.Monke
         ),
         ("go: a@v1: reading .../v1.mod: 404 Not Found", "gone"),
         ("verifying a@v1: checksum mismatch\n\tdownloaded: h1:x\n\tgo.sum: h1:y\n\nSECURITY ERROR\nThis means", "hash"),
-        ('go: a@v1: Get ".../v1.mod": dial tcp: lookup proxy: no such host', "network"),
-        ('go: a@v1: Get ".../v1.mod": dial tcp 127.0.0.1:9: connect: connection refused', "network"),
-        ("go: a@v1: module lookup disabled by GOPROXY=off", "network"),
+        ('go: a@v1: Get ".../v1.mod": dial tcp: lookup proxy: no such host', "proxy"),
+        ('go: a@v1: Get ".../v1.mod": dial tcp 127.0.0.1:9: connect: connection refused', "proxy"),
+        ("go: a@v1: module lookup disabled by GOPROXY=off", "proxy"),
         ("write /x: no space left on device", "disk"),
         ("go: main.go:1:1: expected 'package'", "other"),
         ("", "other"),

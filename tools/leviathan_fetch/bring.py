@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from leviathan_fetch import apt, clients, pip_client, store
 from leviathan_fetch.clients import Client, Job
@@ -18,14 +19,16 @@ from leviathan_fetch.records import Record
 SPARE = 64 << 20
 
 
-def bring(missing: Sequence[Record], options: Options, project: Project, handle: int) -> Outcome:
+def bring(missing: Sequence[Record], options: Options, project: Project, handle: int, downloads: Path) -> Outcome:
     """Fetch the `missing` artifacts; `handle` is the lock that is held, for children to inherit.
 
-    Errors: FetchError; each artifact that failed has had a line of its own before.
+    `downloads` is where they lie until they are in the store: a folder for each list of artifacts, since what else is
+    in it goes when the whole list has come. Errors: FetchError; each artifact that failed has had a line of its own
+    before.
     """
-    need_space(missing, project)
+    need_space(missing, downloads, project.store)
     shutil.rmtree(project.state / "tmp", ignore_errors=True)  # what a killed fetch left there
-    jobs = [job_of(record, project) for record in missing]
+    jobs = [job_of(record, downloads) for record in missing]
     present = [job for job in jobs if job.part.exists() and digest(job.part) == job.record.sha256]
     others = [job for job in jobs if job not in present]
     debs = [job for job in others if job.record.kind != "pypi"]
@@ -47,13 +50,13 @@ def bring(missing: Sequence[Record], options: Options, project: Project, handle:
                 job.folder.rmdir()  # those where nothing has come
     if outcome.errors:
         raise FetchError(f"{len(outcome.errors)} of {len(jobs)} artifacts could not be fetched, see above")
-    shutil.rmtree(project.downloads, ignore_errors=True)  # with what earlier locks left there
+    shutil.rmtree(downloads, ignore_errors=True)  # with what earlier locks left there
     return outcome
 
 
-def job_of(record: Record, project: Project) -> Job:
+def job_of(record: Record, downloads: Path) -> Job:
     """The job for a record, with its folder; a file that an interrupted fetch had already named is its part again."""
-    job = Job(record, project.downloads / record.sha256)
+    job = Job(record, downloads / record.sha256)
     job.folder.mkdir(parents=True, exist_ok=True)
     named = job.folder / record.name
     if named.is_file() and not job.part.exists():
@@ -61,14 +64,26 @@ def job_of(record: Record, project: Project) -> Job:
     return job
 
 
-def need_space(missing: Sequence[Record], project: Project) -> None:
-    """Errors: FetchError when what the locks state of sizes does not fit the disks of the downloads and the store."""
-    need = sum(record.size or 0 for record in missing) + SPARE
-    for folder in (project.downloads, project.store):
+def need_space(missing: Sequence[Record], downloads: Path, nix_store: Path) -> None:
+    """Errors: FetchError when what the locks state of sizes does not fit the disks of the downloads and the store.
+
+    What earlier fetches left in `downloads` is there already; it takes room again in a store on another disk.
+    """
+    whole = sum(record.size or 0 for record in missing)
+    left = sum(max(0, (record.size or 0) - come(record, downloads)) for record in missing)
+    one_disk = store.nearest(downloads).stat().st_dev == store.nearest(nix_store).stat().st_dev
+    for folder, count in ((downloads, left), (nix_store, left if one_disk else whole)):
+        need = count + SPARE
         free = store.free_bytes(folder)
         if free < need:
             what = f"{folder} has {size(free)} free, at least {size(need)} are needed"
             raise FetchError(what, "free some disk space and run it again", "disk")
+
+
+def come(record: Record, downloads: Path) -> int:
+    """The bytes of a record that earlier fetches left in `downloads`, under either name (see `job_of`)."""
+    job = Job(record, downloads / record.sha256)
+    return max((path.stat().st_size for path in (job.part, job.folder / record.name) if path.is_file()), default=0)
 
 
 def debian_client(options: Options, project: Project, handle: int) -> Client:

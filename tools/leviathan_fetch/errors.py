@@ -5,7 +5,8 @@ class FetchError(Exception):
     """What went wrong, where and why in one line; `remedy` is what to do about it.
 
     Arguments: `message`, one sentence without a full stop; `remedy`, a command or an action, may be empty.
-    `kind` sorts errors for the code that retries or adds context: ``gone``, ``hash``, ``network``, ``disk``, ``other``.
+    `kind` sorts errors for the code that retries or adds context: ``gone``, ``hash``, ``network``, ``proxy``
+    (no Go module proxy is in reach), ``disk``, ``other``.
     """
 
     def __init__(self, message: str, remedy: str = "", kind: str = "other") -> None:

@@ -66,7 +66,7 @@ def fetch(options: Options, project: Project, say: Callable[[str], None]) -> Sum
         if missing:
             from leviathan_fetch.bring import bring  # noqa: PLC0415 - costs 0.1 s, and most fetches need nothing
 
-            outcome = bring(missing, options, project, handle)
+            outcome = bring(missing, options, project, handle, project.downloads)
             summary = Summary(summary.artifacts, outcome.added, outcome.received)
         store.keep(records, roots)
     return summary

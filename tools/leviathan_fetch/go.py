@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from leviathan_fetch import go_fetch, go_lock, jsonfile
+from leviathan_fetch import go_client, go_fetch, go_lock, jsonfile
 from leviathan_fetch.cli import answered, say
 from leviathan_fetch.exclusive import exclusive
 from leviathan_fetch.fetch import Options
@@ -52,13 +52,14 @@ def relock(project: Project) -> int:
     """`lock`: the exit status. The lock is written when it is whole."""
     path = go_lock.lock_file(project)
     source = go_lock.source_folder(project)
+    go = go_client.need_go()
     with exclusive(project.state / "fetch.lock", say) as handle:
         value = jsonfile.read_object(path, "restore it from the repository")
         old = dict(value.get("modules", {}))
         value["debs"] = go_lock.locked_debs(project, say)
         version = go_lock.kubernetes_version(source)
         target = project.state / "go" / f"kubernetes-modules-{version}.tar"
-        go_fetch.make(target, [], project, handle, say)
+        go_fetch.make(target, go, project, handle, say)
         value["modules"] = {
             "filename": target.name,
             "sha256": digest(target),
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return answered(
         given,
         lambda: work(find(Path(given.project))),
-        lambda error: OUT_OF_REACH if error.kind == "network" else 1,
+        lambda error: OUT_OF_REACH if error.kind == "proxy" else 1,
     )
 
 

@@ -20,6 +20,7 @@ from leviathan_fetch.errors import FetchError
 from leviathan_fetch.progress import size
 
 NEEDED = (1, 24)
+MINIMUM = ".".join(map(str, NEEDED))
 PLACES = ("/usr/local/go/bin/go", "/usr/lib/go/bin/go")
 NO_PROXY = "set GOPROXY to a Go module proxy that is in reach; only make e2e needs it"
 HEARTBEAT = 10.0
@@ -38,6 +39,14 @@ def find_go() -> str | None:
         if go and process.available(go) and version(go) >= NEEDED:
             return go
     return None
+
+
+def need_go() -> str:
+    """A Go client of this host (see `find_go`). Errors: FetchError when it has none that is new enough."""
+    go = find_go()
+    if go is None:
+        raise FetchError(f"this host has no Go {MINIMUM} or newer", "install one, on PATH or in /usr/local/go")
+    return go
 
 
 def unpack(debs: Sequence[Path], folder: Path) -> str:
@@ -70,7 +79,7 @@ def vendor(go: str, source: Path, state: Path, say: Callable[[str], None], keep_
     """The folder `vendor` with every package that the program in `source` (go.mod, go.sum, *.go) is compiled from.
 
     `state` is a folder for Go's cache and a copy of `source`. go.sum pins each module: Go itself refuses another.
-    Errors: FetchError; its kind is ``network`` when no module proxy is in reach.
+    Errors: FetchError; its kind is ``proxy`` when no module proxy is in reach.
     """
     work = state / "work"
     shutil.rmtree(work, ignore_errors=True)
@@ -98,7 +107,7 @@ def failure(words: str) -> FetchError:
     if re.search(
         r"dial tcp|lookup |[Tt]imeout|connection re|TLS handshake|proxyconnect|no such host|50[0234] |GOPROXY", words
     ):
-        return FetchError(f"no Go module proxy is in reach: {text}", NO_PROXY, "network")
+        return FetchError(f"no Go module proxy is in reach: {text}", NO_PROXY, "proxy")
     if re.search(r"\b(403|404|410)\b|unknown revision|not available", words):
         return FetchError(what, "the proxy does not serve this version: try another GOPROXY", "gone")
     return FetchError(what, "run it by hand to see more: go mod vendor")

@@ -59,7 +59,7 @@ def records(lock: GoLock) -> tuple[list[Record], Record]:
 def fetch(lock: GoLock, options: Options, project: Project, handle: int, say: Callable[[str], None]) -> int:
     """See to it that the store has everything; the number of artifacts that were added.
 
-    `handle` is the lock that is held. Errors: FetchError; of kind ``network`` when no Go module proxy is in reach.
+    `handle` is the lock that is held. Errors: FetchError; of kind ``proxy`` when no Go module proxy is in reach.
     """
     debs, modules = records(lock)
     missing = store.invalid([*debs, modules])
@@ -67,7 +67,7 @@ def fetch(lock: GoLock, options: Options, project: Project, handle: int, say: Ca
     if wanted:
         from leviathan_fetch.bring import bring  # noqa: PLC0415 - costs 0.1 s, and most fetches need nothing
 
-        bring(wanted, options, project, handle)
+        bring(wanted, options, project, handle, project.state / "downloads-kubernetes")
     if modules in missing:
         bring_modules(lock, modules, [Path(item.store) for item in debs], project, handle, say)
     store.keep([*debs, modules], project.state / "roots-kubernetes")
@@ -80,7 +80,7 @@ def bring_modules(
     """Have Go bring the modules, pack them, compare the hash, add them to the store. Errors: FetchError."""
     state = project.state / "go"
     target = state / lock.filename
-    make(target, debs, project, handle, say)
+    make(target, client(debs, state / "toolchain", say), project, handle, say)
     got = digest(target)
     if got != lock.sha256:
         what = f"{lock.filename} has the hash {got} ({size(target.stat().st_size)}), wanted {lock.sha256}"
@@ -91,15 +91,20 @@ def bring_modules(
     shutil.rmtree(state)
 
 
-def make(target: Path, debs: Sequence[Path], project: Project, handle: int, say: Callable[[str], None]) -> None:
-    """Make the tar of modules at `target` with the host's Go, or with the one in `debs`. Errors: FetchError."""
+def client(debs: Sequence[Path], folder: Path, say: Callable[[str], None]) -> str:
+    """The host's Go client, or the one in `debs`, unpacked into `folder`. Errors: FetchError without both."""
+    toolchain = [deb for deb in debs if TOOLCHAIN in deb.name]
+    go = go_client.find_go() if toolchain else go_client.need_go()
+    if go is None:
+        say(f"fetch: this host has no Go {go_client.MINIMUM} or newer, Debian's is used")
+        go = go_client.unpack(toolchain, folder)
+    return go
+
+
+def make(target: Path, go: str, project: Project, handle: int, say: Callable[[str], None]) -> None:
+    """Make the tar of modules at `target` with the client `go`. Errors: FetchError."""
     state = target.parent
     state.mkdir(parents=True, exist_ok=True)
-    go = go_client.find_go()
-    if go is None:
-        say("fetch: this host has no Go 1.24 or newer, Debian's is used")
-        toolchain = [deb for deb in debs if TOOLCHAIN in deb.name]
-        go = go_client.unpack(toolchain, state / "toolchain")
     say("fetch: Go brings the modules of Kubernetes")
     folder = go_client.vendor(go, source_folder(project), state, say, (handle,))
     pack(folder, "vendor", target)

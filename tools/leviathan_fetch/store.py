@@ -104,8 +104,13 @@ def keep(records: Sequence[Record], folder: Path) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that this user can still write where `folder` (or the nearest folder above it that exists) lies."""
+    """Bytes that this user can still write where `folder` (see `nearest`) lies."""
+    state = os.statvfs(nearest(folder))
+    return state.f_bavail * state.f_frsize
+
+
+def nearest(folder: Path) -> Path:
+    """`folder`, or the nearest folder above it that exists."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    state = os.statvfs(folder)
-    return state.f_bavail * state.f_frsize
+    return folder
