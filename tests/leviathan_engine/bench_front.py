@@ -8,7 +8,6 @@ the limits; exit code 1 when one is exceeded.
 """
 
 import argparse
-import http.client
 import json
 import os
 import socket
@@ -23,11 +22,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+
+import bench_health
+from bench_health import JSON, connect
 
 REQUEST_MS, DECODE_SHARE, HEALTH_MS, LISTEN_S = 2.0, 0.02, 10.0, 2.0
-STREAMS = 64
-JSON = {"content-type": "application/json"}
+# Milliseconds a token while /health is asked: about what the fastest model measured gives.
+HEALTH_PACE = 3.0
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,6 @@ def chat(tokens: int, *, stream: bool, model: str = "letters") -> bytes:
     """A request's body."""
     body = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
     return json.dumps(body | {"max_tokens": tokens, "temperature": 0, "stream": stream}).encode()
-
-
-def connect(url: str) -> http.client.HTTPConnection:
-    """A connection that sends small packets at once."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=300)
-    connection.connect()
-    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
 
 
 def gaps(url: str, body: bytes) -> list[float]:
@@ -145,7 +139,6 @@ def timed(call: Callable[[], Any], rounds: int) -> float:
 
 def parts(pace: float, rounds: int) -> list[Row]:
     """The front alone, on this machine."""
-    sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2] / "tools")]
     from front_process import FrontProcess, Letters  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
@@ -159,10 +152,10 @@ def parts(pace: float, rounds: int) -> list[Row]:
             rows = [_request(front, direct, rounds)]
             for engine in (letters, front.letters):
                 engine.delay = pace / 1e3
-            rows += [_decode(front, direct), _health(front.url, rounds * 5)]
+            rows.append(_decode(front, direct))
         finally:
             front.close()
-    return [*rows, _listen()]
+    return [*rows, _health(HEALTH_PACE), _listen()]
 
 
 def _request(front: Any, direct: Direct, rounds: int) -> Row:
@@ -194,50 +187,28 @@ def _decode(front: Any, direct: Direct) -> Row:
     return Row("decode", b / a - 1, DECODE_SHARE, "", detail)
 
 
-def _health(url: str, rounds: int) -> Row:
-    stop = threading.Event()
-    threads = [threading.Thread(target=_reader, args=(url, stop), daemon=True) for _ in range(STREAMS)]
-    for thread in threads:
-        thread.start()
-    time.sleep(1.0)
-    connection = connect(url)
-    out = []
-    for _ in range(rounds):
-        begun = time.perf_counter()
-        connection.request("GET", "/health")
-        answer = connection.getresponse()
-        answer.read()
-        out.append((time.perf_counter() - begun) * 1e3)
-        if answer.status != 200:
-            raise SystemExit(f"/health is {answer.status}")
-        time.sleep(0.01)
-    stop.set()
-    out.sort()
-    detail = f"p99 of {rounds}; median {statistics.median(out):.2f} ms, worst {out[-1]:.2f} ms, {STREAMS} streams open"
-    return Row("/health", out[int(len(out) * 0.99)], HEALTH_MS, "ms", detail)
+def _health(pace: float) -> Row:
+    """A front of its own: its engine is another process."""
+    from front_process import FrontProcess  # noqa: PLC0415
 
-
-def _reader(url: str, stop: threading.Event) -> None:
-    """Keeps one stream open after another."""
-    try:
-        while not stop.is_set():
-            connection = connect(url)
-            connection.request("POST", "/v1/chat/completions", chat(100, stream=True), JSON)
-            answer = connection.getresponse()
-            while not stop.is_set() and answer.readline():
-                pass
-            connection.close()
-    except OSError:
-        return  # the front has been ended
+    with tempfile.TemporaryDirectory() as folder:
+        front = FrontProcess(Path(folder))
+        try:
+            times, how = bench_health.measure(front, pace / 1e3)
+        finally:
+            front.close()
+    count = len(times)
+    median, worst = times[count // 2], times[-1]
+    detail = f"p99 of {count}; median {median:.2f} ms, worst {worst:.2f} ms; a token every {pace:g} ms, {how}"
+    return Row("/health", times[count * 99 // 100], HEALTH_MS, "ms", detail)
 
 
 def _listen() -> Row:
     """The launcher's own start, with a folder in which it finds no model: the port answers before it looks."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    tools = Path(__file__).resolve().parents[2] / "tools"
     with tempfile.TemporaryDirectory(prefix="lev") as folder:
-        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tools), "LEVIATHAN_STATE": folder}
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOOLS), "LEVIATHAN_STATE": folder}
         flags = ("--model_path", folder, "--host", "127.0.0.1", "--port", str(port))
         argv = [sys.executable, "-m", "leviathan_engine", *flags]
         begun = time.perf_counter()
@@ -263,11 +234,15 @@ def main() -> int:
     parser.add_argument("--model", default="deepseek-v3", help="the model's name behind the front")
     parser.add_argument("--tokens", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--only-health", action="store_true", help="measure /health alone")
     parser.add_argument("--pace", type=float, default=20.0, help="milliseconds a token of the engine for the parts")
     args = parser.parse_args()
+    sys.path.append(str(TOOLS))
     load = f"load {os.getloadavg()[0]:.2f} on {os.cpu_count()} CPUs"
     if args.bare and args.front:
         rows = against_bare(args.bare, args.front, args.tokens, args.rounds, args.model)
+    elif args.only_health:
+        rows = [_health(HEALTH_PACE)]
     else:
         rows = parts(args.pace, args.rounds)
     sys.stdout.write(f"{load} before, {os.getloadavg()[0]:.2f} after\n\n")
