@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 
@@ -210,3 +211,34 @@ def test_lock_check_is_quiet_about_locks_that_fit_and_names_those_that_do_not(ch
     ]
     engine = checkout.run("lock", "--check", "engine", "--json")
     assert (engine.returncode, json.loads(engine.stdout)) == (0, {"stale": []})
+
+
+@pytest.mark.parametrize("option", ["index-url", "debian-mirror", "debian-security-mirror"])
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_an_address_that_is_none_is_one_line_that_names_the_option(checkout: Checkout, option: str, by: str) -> None:
+    variable = "LEVIATHAN_" + option.upper().replace("-", "_")
+    given = [f"--{option}", "foo"] if by == "option" else []
+    environment = {variable: "foo"} if by == "environment" else {}
+    call = checkout.artifacts([checkout.deb("a.deb", b"1"), checkout.wheel("b-1-py3-none-any.whl", b"22")])
+    done = checkout.run(*call, *given, **environment)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"leviathan: --{option} is 'foo', wanted an address such as https://host/path; "
+        f"correct it, or {variable} in the environment\n"
+    )
+
+
+def test_a_working_folder_that_is_a_file_is_one_line(checkout: Checkout) -> None:
+    (checkout.folder / ".leviathan").touch()
+    done = checkout.run(*checkout.artifacts([checkout.deb("a.deb", b"1")]))
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert done.stderr.startswith(f"leviathan: {checkout.folder}/.leviathan cannot be used: ")
+    assert "a file is where a folder belongs" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_working_folder_of_another_user_is_one_line(checkout: Checkout) -> None:
+    (checkout.folder / ".leviathan").mkdir(mode=0o555)
+    done = checkout.run(*checkout.artifacts([checkout.deb("a.deb", b"1")]))
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "fetch.lock cannot be used: Permission denied; give it to this user" in done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from leviathan_fetch import process
-from leviathan_fetch.errors import FetchError, InterruptedFetch
+from leviathan_fetch.errors import FetchError, InterruptedFetch, from_system
 from leviathan_fetch.project import find
 
 LOCKS = ("debian", "sources", "tool", "engine")
@@ -104,19 +104,21 @@ def answered(
 ) -> int:
     """The exit status of `work`; an error is one line and the status that `failed` gives it, an interruption 130.
 
-    Arguments: `given`, the command line's `command` and `debug`.
+    Errors are those of this package and those of the operating system. Arguments: `given`, the command line's `command`
+    and `debug`.
     """
     process.CHILDREN.talk = given.debug
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
     try:
         return work()
-    except FetchError as error:
+    except (FetchError, OSError) as error:
         process.CHILDREN.stop()
         if given.debug:
             raise
-        say(f"leviathan: {error.line()}")
-        return failed(error)
+        known = error if isinstance(error, FetchError) else from_system(error)
+        say(f"leviathan: {known.line()}")
+        return failed(known)
     except InterruptedFetch:
         process.CHILDREN.stop()
         say(f"leviathan: {given.command} was interrupted; run it again to go on where it stopped")

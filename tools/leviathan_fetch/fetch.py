@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from leviathan_fetch import store
+from leviathan_fetch import address, store
 from leviathan_fetch.errors import FetchError
 from leviathan_fetch.exclusive import exclusive
 from leviathan_fetch.project import Project
@@ -22,6 +22,12 @@ class Options:
     debian_mirror: str | None
     debian_security_mirror: str | None
     index_url: str | None
+
+    def __post_init__(self) -> None:
+        """Errors: FetchError naming the option whose address is none."""
+        for name in ("debian_mirror", "debian_security_mirror", "index_url"):
+            if url := getattr(self, name):
+                address.check(name.replace("_", "-"), url)
 
 
 @dataclass(frozen=True)

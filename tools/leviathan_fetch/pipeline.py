@@ -14,7 +14,7 @@ from pathlib import Path
 
 from leviathan_fetch import nar, seed
 from leviathan_fetch.clients import Client, Job
-from leviathan_fetch.errors import FetchError, InterruptedFetch
+from leviathan_fetch.errors import FetchError, InterruptedFetch, from_system
 from leviathan_fetch.progress import Progress
 
 HASHERS = 2
@@ -127,6 +127,8 @@ class Pipeline:
                 target()
             except FetchError as error:
                 self.events.put(Event(None, error))
+            except OSError as error:
+                self.events.put(Event(None, from_system(error)))
             except InterruptedFetch:
                 self.events.put(Event(None))
             except Exception as error:
