@@ -1,12 +1,13 @@
 """A real HTTP server on loopback that can fail in the ways that servers do."""
 
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Site:
     requests: list[tuple[str, str | None, str | None]] = field(default_factory=list)
     stalled: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
+    left: threading.Event = field(default_factory=threading.Event)  # a client went away before its answer was whole
 
     def serve(self, path: str, body: bytes, **how: Unpack[How]) -> str:
         """Serve `body` at `path`; its whole address."""
@@ -90,7 +92,15 @@ def serving() -> Iterator[Site]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Clients that leave in the middle of an answer are what these tests are about; all else is a fault."""
+            if isinstance(sys.exception(), ConnectionError):
+                state.left.set()
+            else:
+                super().handle_error(request, client_address)
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     state.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
