@@ -63,8 +63,41 @@ def test_a_broken_lock_is_named(project: Project) -> None:
         go_lock.read(project)
     change(project, lambda value: value["modules"].update(size=1))
     change(project, lambda value: value["debs"]["etcd-server"].pop("sha256"))
-    with pytest.raises(FetchError, match=r"debs: .*sha256"):
+    with pytest.raises(FetchError, match=r"debs: etcd-server has no sha256"):
         go_lock.read(project)
+    change(project, lambda value: value["debs"]["etcd-server"].update(sha256="a", sha265="b"))
+    with pytest.raises(FetchError, match=r"debs: etcd-server has unknown key sha265"):
+        go_lock.read(project)
+
+
+@pytest.mark.parametrize("command", ["check", "fetch"])
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"debs": []}, "debs is a list, wanted an object"),
+        ({"suite": None}, "suite is null, wanted a string"),
+        ({"architecture": 1}, "architecture is a whole number, wanted a string"),
+        ({"modules": "x"}, "modules is a string, wanted an object"),
+        ({"modules": {"filename": []}}, "modules: filename is a list, wanted a string"),
+        ({"debs": {"etcd-server": []}}, "debs: etcd-server is a list, wanted an object"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_one_line(
+    project: Project, command: str, wrong: dict[str, Any], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(project, lambda value: value.update(wrong))
+    assert go.main([command, "--project", str(project.root)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"leviathan: {go_lock.lock_file(project)}: {why}; ")
+    assert len(said.splitlines()) == 1
+
+
+def test_a_lock_without_a_suite_cannot_be_refreshed(project: Project) -> None:
+    change(project, lambda value: value.pop("suite"))
+    said: list[str] = []
+    with pytest.raises(FetchError, match=r"lock\.json has no suite"):
+        go_lock.locked_debs(project, said.append)
+    assert said == []
 
 
 def test_a_go_mod_without_kubernetes_is_named(tmp_path: Path) -> None:

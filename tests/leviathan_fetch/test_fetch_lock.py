@@ -1,6 +1,7 @@
 """What changed between two locks, and the lock of source archives."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -81,11 +82,44 @@ def test_sources_that_do_not_fit(project: Project, change: dict[str, object]) ->
 
 @pytest.mark.parametrize(
     ("change", "why"),
-    [({"version": 1}, "engine needs package and version"), ({"sha265": "x"}, "engine has unknown key sha265")],
+    [
+        ({"version": 1}, "engine needs package and version"),
+        ({"sha265": "x"}, "engine has unknown key sha265"),
+        ({"size": "x"}, r"sources\.json: engine: size is a string, wanted a whole number"),
+        ({"size": True}, "size is a bool, wanted a whole number"),
+    ],
 )
 def test_broken_sources_name_the_key(project: Project, change: dict[str, object], why: str) -> None:
     with pytest.raises(FetchError, match=why):
         sources(project, **change)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"groups": []}, "groups is a list, wanted an object"),
+        ({"packages": []}, "packages is a list, wanted an object"),
+        ({"groups": {"build": "bash"}}, "groups: build is a string, wanted a list"),
+    ],
+)
+def test_a_debian_lock_of_the_wrong_type_names_file_and_key(
+    project: Project, root: Path, wrong: dict[str, object], why: str
+) -> None:
+    shutil.copyfile(Project(root).debian_roots, project.debian_roots)
+    good = json.loads(Project(root).debian_lock.read_text())
+    project.debian_lock.write_text(json.dumps(good))
+    assert lock.check(project, ["debian"]) == []
+    project.debian_lock.write_text(json.dumps(good | wrong))
+    with pytest.raises(FetchError) as got:
+        lock.check(project, ["debian"])
+    assert got.value.line() == f"{project.debian_lock}: {why}; run make lock"
+
+
+def test_a_group_that_names_what_is_no_name(project: Project, root: Path) -> None:
+    shutil.copyfile(Project(root).debian_roots, project.debian_roots)
+    good = json.loads(Project(root).debian_lock.read_text())
+    project.debian_lock.write_text(json.dumps(good | {"groups": {"build": [["bash"]]}}))
+    assert lock.check(project, ["debian"]) == ["debian.json: group build names ['bash'], not locked: run make lock"]
 
 
 def test_every_lock_of_the_repository_fits(root: Path) -> None:

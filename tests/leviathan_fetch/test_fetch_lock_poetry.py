@@ -94,3 +94,12 @@ def test_the_relock_call(tmp_path: Path) -> None:
         str(tmp_path),
     ]
     assert lock_poetry.RELOCK.is_file()
+
+
+def test_a_lock_whose_metadata_is_no_table_does_not_fit(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_bytes((root / "pyproject.toml").read_bytes())
+    (tmp_path / "poetry.lock").write_bytes((root / "poetry.lock").read_bytes())
+    assert lock_poetry.check(tmp_path, "poetry.lock") == []
+    (tmp_path / "poetry.lock").write_text("metadata = []\n")
+    stale = lock_poetry.check(tmp_path, "poetry.lock")
+    assert stale == ["poetry.lock does not fit the pyproject.toml beside it: run make lock"]

@@ -54,8 +54,9 @@ def relock(project: Project) -> int:
     source = go_lock.source_folder(project)
     go = go_client.need_go()
     with exclusive(project.state / "fetch.lock", say) as handle:
-        value = jsonfile.read_object(path, "restore it from the repository")
-        old = dict(value.get("modules", {}))
+        value = go_lock.read_roots(path)
+        modules = value.get("modules")
+        old = modules if isinstance(modules, dict) else {}  # made anew in any case
         value["debs"] = go_lock.locked_debs(project, say)
         version = go_lock.kubernetes_version(source)
         target = project.state / "go" / f"kubernetes-modules-{version}.tar"

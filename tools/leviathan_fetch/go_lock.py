@@ -8,9 +8,9 @@ the rest by `python3 -m leviathan_fetch.go lock`.
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from leviathan_fetch import apt, jsonfile, packages_list
 from leviathan_fetch.errors import FetchError
@@ -19,6 +19,7 @@ from leviathan_fetch.project import Project
 
 SOURCES = ("go.mod", "go.sum", "main.go")
 RELOCK = "PYTHONPATH=tools python3 -m leviathan_fetch.go lock"
+ROOTS: dict[str, type] = {"suite": str, "architecture": str, "debs": dict}
 MODULES = ("filename", "sha256", "size", "sources_sha256", "version")
 
 
@@ -64,18 +65,37 @@ def kubernetes_version(folder: Path) -> str:
     return found[1]
 
 
+def read_roots(path: Path) -> dict[str, Any]:
+    """The lock's object, of which that part is checked which people write.
+
+    Errors: FetchError naming the file and the key that is missing or of the wrong type.
+    """
+    remedy = f"restore it with: git checkout {path}"
+    value = jsonfile.read_object(path, remedy)
+    for key, kind in ROOTS.items():
+        jsonfile.field(value, key, kind, str(path), remedy)
+    return value
+
+
+def binary(name: str, debs: dict[str, Any], where: str) -> Binary:
+    """The record of the package `name` in `debs`, which is `where`. Errors: FetchError naming package and key."""
+    entry = jsonfile.field(debs, name, dict, where, RELOCK)
+    kinds = {item.name: item.type for item in fields(Binary) if item.name != "package"}
+    for key in entry.keys() - kinds.keys():
+        raise FetchError(f"{where}: {name} has unknown key {key}", RELOCK)
+    for key, kind in kinds.items():
+        jsonfile.field(entry, key, cast(type, kind), f"{where}: {name}", RELOCK)
+    return Binary(package=name, **entry)
+
+
 def read(project: Project) -> GoLock:
-    """The lock, checked. Errors: FetchError naming the key that is missing, or that the lock is stale."""
+    """The lock, checked. Errors: FetchError naming the key that is missing or wrong, or that the lock is stale."""
     path = lock_file(project)
-    value = jsonfile.read_object(path, f"restore it with: git checkout {path}")
-    modules = value.get("modules", {})
+    value = read_roots(path)
+    modules = jsonfile.field(value, "modules", dict, str(path), RELOCK)
     for key in MODULES:
-        if key not in modules:
-            raise FetchError(f"{path}: modules has no {key}", RELOCK)
-    try:
-        debs = {name: Binary(package=name, **entry) for name, entry in value["debs"].items()}
-    except (KeyError, TypeError) as error:
-        raise FetchError(f"{path}: debs: {error}", RELOCK) from None
+        jsonfile.field(modules, key, int if key == "size" else str, f"{path}: modules", RELOCK)
+    debs = {name: binary(name, value["debs"], f"{path}: debs") for name in value["debs"]}
     lock = GoLock(debs=debs, **{key: modules[key] for key in MODULES})
     if lock.sources_sha256 != sources_digest(source_folder(project)):
         raise FetchError(f"{path} is of other sources than {source_folder(project)}", RELOCK)
@@ -84,7 +104,7 @@ def read(project: Project) -> GoLock:
 
 def locked_debs(project: Project, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
     """The lock's Debian packages as the host's mirrors offer them now. Errors: FetchError when apt fails."""
-    value = jsonfile.read_object(lock_file(project), "restore it from the repository")
+    value = read_roots(lock_file(project))
     say("lock: reading Debian's package lists")
     private = apt.prepare(project.state / "apt-go", (value["suite"],), value["architecture"])
     private.update()

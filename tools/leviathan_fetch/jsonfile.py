@@ -2,10 +2,14 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from leviathan_fetch.errors import FetchError
+
+T = TypeVar("T")
+KINDS = {dict: "an object", list: "a list", str: "a string", int: "a whole number", type(None): "null"}
 
 
 def read_object(path: Path, remedy: str) -> dict[str, Any]:
@@ -26,6 +30,25 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise FetchError(f"{path} holds a {type(value).__name__}, wanted an object", remedy)
     return value
+
+
+def field(value: Mapping[str, Any], key: str, kind: type[T], where: str, remedy: str) -> T:
+    """``value[key]``, which is to be of the JSON type `kind`.
+
+    Errors: FetchError with `where` (the file, and the object in it), the key, and what is there instead; `remedy` says
+    what to do then.
+    """
+    if key not in value:
+        raise FetchError(f"{where} has no {key}", remedy)
+    found = value[key]
+    if type(found) is not kind:  # not isinstance: true and false are no numbers
+        raise FetchError(f"{where}: {key} is {a_kind(type(found))}, wanted {a_kind(kind)}", remedy)
+    return found
+
+
+def a_kind(kind: type) -> str:
+    """A JSON type for people, by Python's type for it."""
+    return KINDS.get(kind, f"a {kind.__name__}")
 
 
 def canonical(value: object) -> str:

@@ -98,15 +98,21 @@ def seed_of(project: Project, binary: Binary, private: apt.Apt) -> dict[str, str
 
 
 def check(project: Project) -> list[str]:
-    """One line for each reason why the lock does not fit the roots; no network. Errors: FetchError on a broken file."""
+    """One line for each reason why the lock does not fit the roots; no network.
+
+    Errors: FetchError on a broken file, naming it and the key whose value is of the wrong type.
+    """
     roots = read_roots(project.debian_roots)
-    lock = jsonfile.read_object(project.debian_lock, "run make lock")
+    path, remedy = str(project.debian_lock), "run make lock"
+    lock = jsonfile.read_object(project.debian_lock, remedy)
+    packages = jsonfile.field(lock, "packages", dict, path, remedy)
+    groups = jsonfile.field(lock, "groups", dict, path, remedy)
     lines = []
     if lock.get("roots_sha256") != roots.sha256:
         lines.append(f"{project.debian_lock.name} is older than {project.debian_roots.name}: run make lock")
-    packages = lock.get("packages", {})
-    for name, members in sorted(lock.get("groups", {}).items()):
-        lost = [member for member in members if member not in packages]
+    for name in sorted(groups):
+        members = jsonfile.field(groups, name, list, f"{path}: groups", remedy)
+        lost = [str(member) for member in members if not isinstance(member, str) or member not in packages]
         if lost:
             lines.append(f"{project.debian_lock.name}: group {name} names {', '.join(lost)}, not locked: run make lock")
     return lines

@@ -54,7 +54,8 @@ def check(folder: Path, label: str) -> list[str]:
     """One line when the poetry.lock in `folder` does not fit the pyproject.toml beside it; no network."""
     wanted = content_hash(read_toml(folder / "pyproject.toml", "correct it"))
     lock = read_toml(folder / "poetry.lock", f"run: make lock, or restore it: git checkout {label}")
-    if lock.get("metadata", {}).get("content-hash") != wanted:
+    metadata = lock.get("metadata")
+    if not isinstance(metadata, dict) or metadata.get("content-hash") != wanted:
         return [f"{label} does not fit the pyproject.toml beside it: run make lock"]
     return []
 

@@ -18,7 +18,7 @@ FOUND = ("filename", "sha256", "size")
 
 
 def read(path: Path) -> dict[str, dict[str, Any]]:
-    """Name → entry. Errors: FetchError naming the entry and the key that is missing or unknown."""
+    """Name → entry. Errors: FetchError naming the entry and the key that is missing, unknown or of the wrong type."""
     value = jsonfile.read_object(path, f"restore it with: git checkout {path}")
     for name, entry in value.items():
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ROOTS):
@@ -26,6 +26,8 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
         unknown = sorted(entry.keys() - {*ROOTS, *FOUND})
         if unknown:
             raise FetchError(f"{path}: {name} has unknown key {', '.join(unknown)}", f"correct {path}")
+        for key in entry.keys() & {*FOUND}:
+            jsonfile.field(entry, key, int if key == "size" else str, f"{path}: {name}", f"correct {path}")
     return value
 
 
