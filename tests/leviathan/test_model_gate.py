@@ -12,7 +12,7 @@ from log_api import NAME, SPACE, LogApi
 from model_support import DONE, joined, recorded, site
 from push_support import Talk
 
-from leviathan.cluster.client import ClusterError
+from leviathan.cluster.client import ClusterError, Patience
 from leviathan.model.errors import ModelError
 from leviathan.model.follow import Heard, Log, Silence
 from leviathan.model.gate import How, wait_for_download
@@ -74,6 +74,38 @@ def test_a_pod_that_succeeded_and_whose_log_is_gone(tmp_path: Path) -> None:
     api.statuses = [404]
     with api.serve():
         assert wait(api, tmp_path).how is How.ENDED
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_a_pod_that_succeeded_on_a_node_that_is_away(restarts: int, tmp_path: Path) -> None:
+    """Its log is not needed, so it is not waited for as an API server would be, and the reason is said."""
+    pod = json.loads(json.dumps(recorded("succeeded")))
+    pod["status"]["containerStatuses"][0]["restartCount"] = restarts
+    api = LogApi(pod)
+    api.statuses = [500] * 100
+    wanted = site()
+    cluster = joined(api, tmp_path, wanted)
+    cluster.transport.patience = Patience()  # as it is for a user: 90 s for an API server that has answered before
+    with api.serve():
+        began = time.monotonic()
+        done = wait_for_download(wanted, cluster, Console(Talk()))
+        seconds = time.monotonic() - began
+    assert done.how is How.ENDED
+    assert done.text() == (
+        f"the pod {SPACE}/{NAME} has succeeded (the log of pods/{NAME} cannot be had from its node: no log)"
+    )
+    assert done.data()["log_unread"].startswith("the log of ")
+    assert seconds < 20
+
+
+def test_a_download_on_a_node_that_is_away_says_so(tmp_path: Path) -> None:
+    api, talk = LogApi(recorded("running")), Talk()
+    api.statuses = [200] + [502] * 100
+    api.write("1%")
+    error = failure(api, tmp_path, talk, model__idle_s="4")
+    assert error.what == "the download hangs"
+    told = f"model: the log of pods/{NAME} cannot be had from its node (no log); trying again"
+    assert talk.getvalue().count(told) == 1
 
 
 def test_no_pod(tmp_path: Path) -> None:

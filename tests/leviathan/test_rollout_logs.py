@@ -1,6 +1,7 @@
 """`leviathan logs`: of the right pod, followed across a connection that breaks, with words where there is none."""
 
 import copy
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from replay_api import Answer, ReplayApi
 from rollout_support import Scene, cluster_of, list_answer, scene
 
 from leviathan import cli
+from leviathan.cluster.client import ClusterError
 from leviathan.errors import LeviathanError
 from leviathan.output import Console
 from leviathan.rollout import logs
@@ -48,6 +50,21 @@ def test_lines(server: ReplayApi, tmp_path: Path) -> None:
     assert (name_of(pod), lines) == (name_of(recorded.pod), ["one", "two"])
     assert asked(server) == [{"container": "engine", "tailLines": "2"}]
     assert server.asked[0].query["labelSelector"] == "app=leviathan-671b"
+
+
+def test_a_node_that_is_away_is_said_soon(server: ReplayApi, tmp_path: Path) -> None:
+    """As patient as the tool is with an API server, it would be silent for a minute and a half."""
+    recorded = scene("loading")
+    path = serve(server, recorded)
+    dial = 'Get "https://192.168.3.2:10250/containerLogs/x": dial tcp 192.168.3.2:10250: connect: no route to host'
+    server.add("GET", f"{path}/log", Answer(500, body={"kind": "Status", "code": 500, "message": dial}))
+    began = time.monotonic()
+    with pytest.raises(
+        ClusterError, match=r"cannot be had from its node .*no route to host; fix: is the node up"
+    ) as error:
+        logs.read(recorded.site, cluster_of(server, tmp_path, again_s=90), previous=False, tail=None)
+    assert time.monotonic() - began < 15
+    assert error.value.status == 500
 
 
 def test_previous(server: ReplayApi, tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 from leviathan.cluster.errors import Cause, ClusterError, exits, refused
 from leviathan.cluster.kubeconfig import open_client
 from leviathan.cluster.lines import lines
-from leviathan.cluster.transport import APPLY, Patience, Transport
+from leviathan.cluster.transport import APPLY, LOG_PATIENCE, Patience, Transport
 from leviathan.site import Site
 
-__all__ = ["MANAGER", "Cause", "Cluster", "ClusterError", "Patience", "connect", "exits"]
+__all__ = ["LOG_PATIENCE", "MANAGER", "Cause", "Cluster", "ClusterError", "Patience", "connect", "exits"]
 
 #: Our field manager: what server-side apply records as the owner of the fields that we set.
 MANAGER = "leviathan"
@@ -57,6 +57,11 @@ class Cluster:
     def warnings(self) -> tuple[str, ...]:
         """What the server has said in Warning headers so far, in order, each text as often as it was said."""
         return tuple(self.transport.warnings)
+
+    def patient(self, patience: Patience) -> "Cluster":
+        """The same API server, asked with other patience."""
+        sleep = self.transport.sleep
+        return Cluster(self.transport.api, context=self.context, patience=patience, clock=self.clock, sleep=sleep)
 
     def get(self, path: str, **query: Any) -> Object | None:
         """The object at `path`, or None when there is none."""

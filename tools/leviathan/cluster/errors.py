@@ -169,11 +169,13 @@ def _words(asked: Asked, status: int, reason: str, why: str, causes: Sequence[Ca
         415: ("the API server does not take this kind of patch", "update the cluster: server-side apply needs 1.22"),
         429: ("the API server has too much to do", "wait a minute and run it again"),
     }
-    if status in words:
-        return words[status]
+    other = f"the API server answers with HTTP {status}", f"{asked.kubectl} get --raw {asked.path}"
     if status >= 500:
-        return "the API server fails", f"{asked.kubectl} get --raw '/readyz?verbose'"
-    return f"the API server answers with HTTP {status}", f"{asked.kubectl} get --raw {asked.path}"
+        other = "the API server fails", f"{asked.kubectl} get --raw '/readyz?verbose'"
+        if asked.path.endswith("/log"):  # which it fetches from the kubelet
+            what = f"the log of {asked.object} cannot be had from its node"
+            other = what, f"is the node up? {asked.kubectl} get nodes"
+    return words.get(status, other)
 
 
 def _conflicting(asked: Asked, reason: str, causes: Sequence[Cause]) -> tuple[str, str]:

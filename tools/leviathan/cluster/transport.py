@@ -28,6 +28,10 @@ class Patience:
     pause_s: float = 0.25
 
 
+#: For a pod's log: a node that does not answer has none for us, and what is to be said of the pod must not wait for it.
+LOG_PATIENCE = Patience(first_s=5.0, again_s=5.0, request_s=10.0)
+
+
 class Transport:
     """One API server's HTTP.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from leviathan.cluster.client import Cluster, ClusterError
+from leviathan.cluster.client import LOG_PATIENCE, Cluster, ClusterError
 from leviathan.model.stamped import Stamped
 
 #: Seconds between two looks at a pod that does not write.
@@ -44,7 +44,7 @@ class Log:
         quiet_s: float,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.cluster = cluster
+        self.cluster = cluster.patient(LOG_PATIENCE)
         self.path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         self.quiet_s = quiet_s
         self.pause = pause
@@ -70,7 +70,8 @@ class Log:
         since = self.stamped.since()
         query |= {"sinceTime": since} if since else {}
         self.opened += 1
-        answer = self.cluster.transport.send("GET", self.path, query, stream=True, read_s=self.quiet_s)
+        read_s = self.quiet_s if follow else min(self.quiet_s, LOG_PATIENCE.request_s)
+        answer = self.cluster.transport.send("GET", self.path, query, stream=True, read_s=read_s)
         yield from self._pieces(answer, ended=ended or previous)
 
     def _pieces(self, answer: Any, *, ended: bool) -> Iterator[Heard | Silence]:

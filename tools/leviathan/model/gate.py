@@ -33,7 +33,10 @@ class How(Enum):
 
 @dataclass(frozen=True)
 class Downloaded:
-    """The download is done: `where` its pod is, seconds waited, lines read, how often the stream was opened again."""
+    """The download is done: `where` its pod is, seconds waited, lines read, how often the stream was opened again.
+
+    `unread`: why nothing is known of the log of a pod that has succeeded, where the node did not give it.
+    """
 
     how: How
     where: str
@@ -41,11 +44,13 @@ class Downloaded:
     seconds: float
     lines: int
     reopened: int
+    unread: str = ""
 
     def text(self) -> str:
         """The result in one line."""
         if self.how is How.ENDED:
-            return f'the pod {self.where} has succeeded ("{self.marker}" is not in what is left of its log)'
+            left = f'"{self.marker}" is not in what is left of its log'
+            return f"the pod {self.where} has succeeded ({self.unread or left})"
         said = f'"{self.marker}" is in the log of {self.where}'
         return f"already downloaded: {said}" if self.how is How.ALREADY else f"downloaded: {said}"
 
@@ -58,6 +63,7 @@ class Downloaded:
             "seconds": round(self.seconds, 3),
             "lines": self.lines,
             "reopened": self.reopened,
+            "log_unread": self.unread,
         }
 
 
@@ -91,6 +97,7 @@ class _Gate:
         self.tail: deque[str] = deque(maxlen=TAIL)
         self.told = ""
         self.followed = False
+        self.unread = ""
 
     def run(self) -> Downloaded:
         seen: Seen | None = None
@@ -150,8 +157,10 @@ class _Gate:
         except ClusterError as error:
             if seen.state is State.RUNNING and not previous and not not_started(error) and error.status != 404:
                 raise
-            if not previous:
-                self.pause(PAUSE_S)  # not started yet, or it has ended and its log is gone
+            if seen.state is not State.RUNNING and error.status != 404:
+                self.unread = f"{error.what}: {error.why}"
+            if seen.state is State.RUNNING and not previous:
+                self.pause(PAUSE_S)  # it has not started yet, or its log is just gone
         return False
 
     def _hear(self, each: Heard) -> bool:
@@ -198,7 +207,9 @@ class _Gate:
     def _done(self, how: How) -> Downloaded:
         seconds = self.console.clock() - self.began
         reopened = max(self.log.opened - 1, 0)
-        return Downloaded(how, self.where, self.model.done_marker, seconds, self.log.stamped.count, reopened)
+        return Downloaded(
+            how, self.where, self.model.done_marker, seconds, self.log.stamped.count, reopened, self.unread
+        )
 
     def _missing(self, *, gone: bool) -> ModelError:
         return ModelError(

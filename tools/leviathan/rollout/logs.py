@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 
-from leviathan.cluster.client import Cluster, ClusterError
+from leviathan.cluster.client import LOG_PATIENCE, Cluster, ClusterError
 from leviathan.errors import LeviathanError
 from leviathan.output import Console
 from leviathan.rollout.container_rules import ending
@@ -81,7 +81,7 @@ def _lines(
 ) -> Iterator[str]:
     """The log's lines. Errors: LeviathanError, with the container's state, when there is none."""
     try:
-        yield from cluster.log(
+        yield from cluster.patient(LOG_PATIENCE).log(
             site.cluster.namespace,
             name_of(pod),
             container=ENGINE,

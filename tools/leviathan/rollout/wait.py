@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from leviathan.cluster.client import Cluster, ClusterError, Patience, exits
+from leviathan.cluster.client import LOG_PATIENCE, Cluster, ClusterError, exits
 from leviathan.errors import ExitCode, LeviathanError
 from leviathan.output import Console
 from leviathan.progress import time_text
@@ -23,8 +23,6 @@ from leviathan.site import Site
 #: Seconds between two looks at the clock while nothing changes, and the least between two pictures.
 TICK_S = 1.0
 LEAST_S = 0.1
-#: A node that does not answer has no log for us; the reason must not wait for it.
-LOG_PATIENCE = Patience(first_s=5.0, again_s=5.0, request_s=10.0)
 
 
 class RolloutError(LeviathanError):
@@ -206,7 +204,7 @@ def tail(site: Site, cluster: Cluster, snapshot: Snapshot) -> tuple[str, list[st
     pod = snapshot.pod or next(reversed(snapshot.new_pods), None)
     if pod is None or not pod["spec"].get("nodeName"):
         return "", []
-    hasty = Cluster(cluster.transport.api, context=cluster.context, patience=LOG_PATIENCE)
+    hasty = cluster.patient(LOG_PATIENCE)
     container = container_of(pod)
     previous = state_of(container)[0] == "running" and int(container.get("restartCount", 0)) > 0
     for before in dict.fromkeys((previous, False)):
