@@ -179,6 +179,26 @@ def test_completion_completes(tmp_path: Path) -> None:
     assert set(names.stdout.split()) == {f"plain,{name}" for name in COMMANDS}
 
 
+def test_completion_in_a_real_bash(tmp_path: Path) -> None:
+    """Sourced as its help says, with `leviathan` on PATH; what TAB would offer."""
+    program = tmp_path / "leviathan"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={TOOLS} exec {sys.executable} -m leviathan "$@"\n')
+    program.chmod(0o755)
+    script = """eval "$(leviathan completion bash)"
+complete -p leviathan
+for words in "leviathan ro" "leviathan render --var" "leviathan completion f"; do
+    COMP_WORDS=($words) COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMPREPLY=()
+    _leviathan_completion leviathan
+    echo "${COMPREPLY[@]}"
+done"""
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    argv = ["bash", "--norc", "-c", script]
+    done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=60, check=True)
+    how, *offered = done.stdout.splitlines()
+    assert how.endswith("-F _leviathan_completion leviathan")
+    assert offered == ["rollout rollback", "--variant", "fish"], done.stderr
+
+
 def test_push_and_tags(tmp_path: Path) -> None:
     layout = make_layout(tmp_path / "image", (1000,))
     with FaultRegistry().serve() as registry:
