@@ -1,4 +1,4 @@
-"""The numbers of push on the built image: LEVIATHAN_IMAGE=result python -m pytest FILE; without it nothing is tested."""
+"""The numbers of push on the built image: LEVIATHAN_IMAGE=result python -m pytest FILE. Without it, nothing is run."""
 
 import json
 import os
