@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from . import wire
+from .heap import Heap
 from .wire import Job, Link
 
 
@@ -49,10 +50,12 @@ class Session:
         threading.Thread(target=self._read, daemon=True).start()
         self._link.send({"kind": "memory", "vram": self._model.memory(), "pid": self._pid})
         self._link.send({"kind": "ready"})
+        heap = Heap()
         while (job := self._jobs.get()) is not None:
             self._serve(job)
             self._known.discard(job.id)
             self._cancelled.discard(job.id)
+            heap.rest()
             self._link.send({"kind": "memory", "vram": self._model.memory(), "pid": self._pid})
 
     def _read(self) -> None:
