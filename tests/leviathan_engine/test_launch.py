@@ -22,12 +22,24 @@ from leviathan_engine.prepare import split_device, total_ram
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 SMI = "1, GPU-bbbb-2, 32607, NVIDIA GeForce RTX 5090\n0, GPU-aaaa-1, 97887, NVIDIA RTX PRO 6000, Blackwell\n"
 PATIENCE = 90.0
+# Run by the interpreter before anything else: SIGTERM comes when the named module is asked for.
+TERM_AT_IMPORT = """
+import os, signal, sys
+
+class AtImport:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{name}":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return None
+
+sys.meta_path.insert(0, AtImport())
+"""
 
 
 def start(work: Path, *flags: str) -> subprocess.Popen[str]:
     env = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(TOOLS),
+        "PYTHONPATH": f"{work}{os.pathsep}{TOOLS}",
         "LEVIATHAN_STATE": str(work / "s"),
         "LEVIATHAN_TERMINATION_LOG": str(work / "log"),
         "LEVIATHAN_MOUNT_POINT": str(work / "elsewhere"),
@@ -81,6 +93,22 @@ def test_a_signal_while_it_prepares_ends_it_with_0(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.parametrize("name", ["leviathan_engine.errors", "leviathan_engine.launch", "leviathan_engine.wire"])
+def test_a_signal_while_it_imports_ends_it_with_0(tmp_path: Path, name: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(TERM_AT_IMPORT.format(name=name))
+    process = start(tmp_path, "--model_path", "none", "--port", str(free_port()))
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out, err) == (0, "", "leviathan: stopped before the start\n")
+
+
+def test_before_its_first_line_the_signal_itself_ends_it(tmp_path: Path) -> None:
+    """The control of the test above: the signal is real. Nothing of ours runs yet that could hear it."""
+    (tmp_path / "sitecustomize.py").write_text(TERM_AT_IMPORT.format(name="leviathan_engine"))
+    process = start(tmp_path, "--model_path", "none", "--port", str(free_port()))
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGTERM
 
 
 def test_a_taken_port_is_an_error() -> None:

@@ -1,13 +1,14 @@
-"""The image's entry point: `python3 -m leviathan_engine` with the runbook's flags."""
+"""The image's entry point: `python3 -m leviathan_engine` with the runbook's flags.
+
+Its modules are imported once signals are heard. As a container's first process it would else be deaf to a SIGTERM that
+comes meanwhile, and be killed when the grace period is over; elsewhere it would end by the signal, not with 0.
+"""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
-
-from .errors import EngineError
-from .flags import parse
-from .folders import last_words, state
-from .launch import Launcher, environment, listen
+from types import FrameType
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -15,6 +16,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     The reason of a failure is the last line on stderr, and the text of the termination log.
     """
+    from .errors import EngineError  # noqa: PLC0415
+    from .flags import parse  # noqa: PLC0415
+    from .folders import last_words, state  # noqa: PLC0415
+    from .launch import Launcher, environment, listen  # noqa: PLC0415
+
     environ = environment()
     try:
         settings = parse(sys.argv[1:] if argv is None else argv)
@@ -27,7 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return err.exit_code
 
 
+def leave(_number: int, _frame: FrameType | None) -> None:
+    """A signal before the launcher hears them itself: nothing is started that would have to be ended."""
+    os.write(sys.stderr.fileno(), b"leviathan: stopped before the start\n")
+    os._exit(0)
+
+
 if __name__ == "__main__":
+    for early in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(early, leave)
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -63,9 +63,9 @@ class Launcher:
 
     def run(self, listener: socket.socket) -> int:
         """Runs until a signal, which gives 0. Errors: EngineError when the start or the engine fails."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _stop)
         try:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, _stop)
             self._start_front(listener)
             self._start_engine()
             while True:

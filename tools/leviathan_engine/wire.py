@@ -14,7 +14,6 @@ from typing import Any
 
 # A prompt of 160 k tokens is about 1 MB as JSON.
 LINE_LIMIT = 16 << 20
-SOCKET_NAME = "front.sock"
 
 Message = dict[str, Any]
 
