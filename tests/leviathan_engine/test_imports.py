@@ -7,7 +7,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[2] / "tools" / "leviathan_engine"
 # Modules that turn weights into numbers need numpy, and nothing else does.
 NUMPY = {"leviathan_engine.kv_b", "leviathan_engine.gguf.quants"}
-MINE = ("gguf", "plan", "cgroup", "cpu", "disk", "blockdev", "superblock", "mount", "flags", "kv_b")
+MINE = ("gguf", "plan", "cgroup", "cpu", "disk", "disk_rate", "blockdev", "superblock", "mount", "flags", "kv_b")
 MORE = ("header_keys", "model_config", "reference", "shape", "tokenizer", "errors")
 CODE = """
 import importlib, sys

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cgroup, cpu, disk
+from . import cgroup, cpu, disk, disk_rate
 from .errors import EngineError, PlanError
 from .flags import Settings
 from .folders import State
@@ -127,11 +127,15 @@ def total_ram(meminfo: Path = MEMINFO) -> int:
 
 
 def _plan(settings: Settings, model: Model, environ: Mapping[str, str], note: Say) -> Plan | None:
+    rate = disk_rate.measure([(part.path, part.file_size) for part in model.parts])
+    if rate is not None:
+        note(f"the disk gives {rate / 1e6:.0f} MB/s, by a sample of the model's files")
     machine = Machine(
         gpus=gpus(environ.get("CUDA_VISIBLE_DEVICES")),
         ram=total_ram(),
         memory_limit=cgroup.limits().memory,
         numa_nodes=max(1, cpu.numa_nodes()),
+        disk_rate=rate,
     )
     try:
         plan = make_plan(model, machine, Request(settings.cache_lens, settings.split))
