@@ -21,14 +21,31 @@ class Fault:
     status: int
     says: str
     kubeconfig: str = "admin"
-    before: Callable[[Stage], None] = lambda _stage: None
-    after: Callable[[Stage], None] = lambda _stage: None
+    before: Callable[[Stage], object] = lambda _stage: None
+    after: Callable[[Stage], object] = lambda _stage: None
 
 
 def not_ready(stage: Stage) -> None:
     """The node says NotReady, and the API has it."""
     stage.node.not_ready()
     time.sleep(2)
+
+
+PORT = 30001
+OTHER = "/api/v1/namespaces/default/services/other"
+GUARDED = "/api/v1/namespaces/guarded"
+
+
+def port_taken(stage: Stage) -> None:
+    """A Service of somebody else has the port on the nodes."""
+    spec = {"type": "NodePort", "selector": {"app": "other"}, "ports": [{"port": 80, "nodePort": PORT}]}
+    stage.plane.api.apply(OTHER, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "other"}, "spec": spec})
+
+
+def guarded(stage: Stage) -> None:
+    """A namespace in which somebody else holds on to the label that refuses privileged pods."""
+    metadata = {"name": "guarded", "labels": {"pod-security.kubernetes.io/enforce": "baseline"}}
+    stage.plane.api.apply(GUARDED, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
 
 DEPLOY = ("deploy", "--skip", "push")
@@ -46,6 +63,22 @@ FAULTS = (
         ("preflight", "--set", "resources.gpus=3", "--set", "engine.gpu_split=1,1,1"),
         ExitCode.PREFLIGHT,
         "gpu",
+    ),
+    Fault(
+        "port held by another Service",
+        ("preflight", "--set", f"engine.node_port={PORT}"),
+        ExitCode.PREFLIGHT,
+        str(PORT),
+        before=port_taken,
+        after=lambda stage: stage.plane.api.send("DELETE", OTHER),
+    ),
+    Fault(
+        "Pod Security label held by somebody else",
+        ("apply", "--set", "cluster.namespace=guarded", "--set", f"engine.node_port={PORT + 1}"),
+        ExitCode.APPLY,
+        "pod-security.kubernetes.io/enforce",
+        before=guarded,
+        after=lambda stage: stage.plane.api.send("DELETE", GUARDED),
     ),
     Fault(
         "node NotReady", DEPLOY, ExitCode.PREFLIGHT, "Ready", before=not_ready, after=lambda stage: stage.node.ready()
