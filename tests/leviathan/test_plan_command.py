@@ -97,7 +97,7 @@ def test_words_of_the_engine_have_ours() -> None:
 @pytest.mark.parametrize(
     ("change", "wishes", "words", "remedy"),
     [
-        ({"engine__gpu_split": "9000,3000"}, Wishes(), "the GPUs' 12.0 GB are 9.66 GB too small", "engine.gpu_split"),
+        ({"engine__gpu_split": "9000,3000"}, Wishes(), "the GPUs' 12.0 GB are 9.91 GB too small", "engine.gpu_split"),
         ({}, Wishes(gpu_memory="20000,10000"), "engine.gpu_split asks for 90000 MB", "lower that number"),
         ({}, Wishes(gpu_memory="102642"), "names 2 GPUs and 1 are there", "one number for each GPU"),
         ({}, Wishes(gpu_memory="many"), "--gpu-memory 'many': 'many' is no whole number", "give MB for each GPU"),

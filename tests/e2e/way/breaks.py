@@ -133,13 +133,27 @@ def no_partition(stage: Stage) -> Iterator[None]:
 @contextmanager
 def crashing(stage: Stage) -> Iterator[None]:
     """Every process of the engine that loads the model dies of a segmentation fault."""
+    with signalled(stage, signal.SIGSEGV):
+        yield
+
+
+@contextmanager
+def hanging(stage: Stage) -> Iterator[None]:
+    """Every process of the engine that loads the model stands still."""
+    with signalled(stage, signal.SIGSTOP):
+        yield
+
+
+@contextmanager
+def signalled(stage: Stage, number: signal.Signals) -> Iterator[None]:
+    """Every process of the engine that loads the model gets this signal."""
     over = threading.Event()
 
     def shoot() -> None:
         while not over.wait(0.2):
             for process in engine_processes(stage.node.process.pid):
                 with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGSEGV)
+                    os.kill(process, number)
 
     thread = threading.Thread(target=shoot, daemon=True)
     thread.start()
@@ -164,4 +178,11 @@ BREAKS = (
     Break("model truncated", HASTY, ExitCode.ROLLOUT, ("tiny.gguf", "truncated"), truncated),
     Break("partition missing", HASTY, ExitCode.ROLLOUT, ("is no block device of this node",), no_partition),
     Break("engine crashes at load", HASTY, ExitCode.ROLLOUT, ("SIGSEGV",), crashing),
+    Break(
+        "engine hangs",
+        (*DEPLOY, "--set", "rollout.idle_s=15"),
+        ExitCode.ROLLOUT,
+        ("does not go on", "nothing has changed for"),
+        hanging,
+    ),
 )
