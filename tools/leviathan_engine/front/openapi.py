@@ -79,8 +79,16 @@ def _answer(text: str, content: Schema) -> Schema:
     return {"description": text, "content": content}
 
 
+def _ranged(kind: str, limits: tuple[int, int]) -> Schema:
+    return {"type": kind, "minimum": limits[0], "maximum": limits[1]}
+
+
+def _answers(schemas: dict[str, Schema]) -> Schema:
+    return {s: _answer(s, {"application/json": {"schema": schema}}) for s, schema in schemas.items()}
+
+
 def _get(schemas: dict[str, Schema]) -> Schema:
-    return {"responses": {s: _answer(s, {"application/json": {"schema": schema}}) for s, schema in schemas.items()}}
+    return {"responses": _answers(schemas)}
 
 
 def _post(body: Schema, kind: str) -> Schema:
@@ -100,7 +108,7 @@ def _post(body: Schema, kind: str) -> Schema:
             },
         },
     }
-    errors = _get(dict.fromkeys(("400", "401", "404", "408", "413", "429", "500", "503"), ERROR))["responses"]
+    errors = _answers(dict.fromkeys(("400", "401", "404", "408", "413", "429", "500", "503"), ERROR))
     said = {"application/json": {"schema": whole}, "text/event-stream": {}}
     return {
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
@@ -141,11 +149,11 @@ def _body(model: ServedModel | None, own: Schema) -> Schema:
         "properties": {
             "model": {"enum": [model.name]} if model else TEXT,
             **own,
-            "temperature": {"type": "number", "minimum": 0, "maximum": 2},
-            "top_p": {"type": "number", "minimum": 0, "maximum": 1},
+            "temperature": _ranged("number", request.TEMPERATURE),
+            "top_p": _ranged("number", request.TOP_P),
             "max_tokens": tokens,
             "max_completion_tokens": tokens,
-            "seed": WHOLE | {"minimum": -(1 << 63), "maximum": (1 << 63) - 1},
+            "seed": _ranged("integer", request.SEED),
             "stop": {"oneOf": [stop, {"type": "array", "maxItems": request.MAX_STOPS, "items": stop}]},
             "stream": {"type": "boolean"},
         },

@@ -16,6 +16,10 @@ ROLES = {"system", "developer", "user", "assistant"}
 MAX_MESSAGES = 4096
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 1024
+# The least and the most.
+TEMPERATURE = (0, 2)
+TOP_P = (0, 1)
+SEED = (-(1 << 63), (1 << 63) - 1)
 REFUSED: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "presence_penalty": (0,),
@@ -145,10 +149,10 @@ def _sampling(body: dict[str, Any], model: ServedModel, default_tokens: int | No
     stream = fields.truth(body, "stream")
     default = None if default_tokens is None else min(default_tokens, top)
     return Sampling(
-        temperature=None if body.get("temperature") is None else fields.number(body, "temperature", 0, 2, 1),
-        top_p=None if body.get("top_p") is None else fields.number(body, "top_p", 0, 1, 1),
+        temperature=None if body.get("temperature") is None else fields.number(body, "temperature", *TEMPERATURE, 1),
+        top_p=None if body.get("top_p") is None else fields.number(body, "top_p", *TOP_P, 1),
         max_tokens=next((n for n in asked if n is not None), default),
-        seed=fields.whole(body, "seed", -(1 << 63), (1 << 63) - 1),
+        seed=fields.whole(body, "seed", *SEED),
         stop=_stop(body.get("stop")),
         stream=stream,
         include_usage=_include_usage(body.get("stream_options"), stream),
