@@ -1,14 +1,24 @@
-"""GGUF files for the tests, written by llama.cpp's own `gguf` package and not by the code under test."""
+"""A front that serves, and GGUF files, written by llama.cpp's own `gguf` package and not by the code under test."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
 import pytest
+from front_process import FrontProcess
 
 MakeGguf = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
+    """A front with its engine, as it is without settings; one for the tests of a file."""
+    process = FrontProcess(tmp_path_factory.mktemp("front"))
+    process.serve()
+    yield process
+    process.close()
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 import http.client
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from front_process import FrontProcess
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -42,14 +40,6 @@ TEXTS = st.fixed_dictionaries(
     {"model": MODEL, "prompt": st.text(max_size=40) | st.lists(st.integers(-1, 300), max_size=9) | JSON},
     optional=FIELDS,
 )
-
-
-@pytest.fixture(scope="module")
-def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
-    process = FrontProcess(tmp_path_factory.mktemp("fuzz"))
-    process.serve()
-    yield process
-    process.close()
 
 
 def send(front: FrontProcess, path: str, raw: bytes) -> int:

@@ -1,7 +1,5 @@
 """The front against its own OpenAPI document: schemathesis makes requests from it and judges the answers by it."""
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 import schemathesis
@@ -26,14 +24,6 @@ JUDGED = [
     checks.content_type_conformance,
     checks.response_schema_conformance,
 ]
-
-
-@pytest.fixture(scope="module")
-def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
-    process = FrontProcess(tmp_path_factory.mktemp("openapi"))
-    process.serve()
-    yield process
-    process.close()
 
 
 @pytest.mark.parametrize("mode", ["positive", "negative"])
