@@ -15,16 +15,19 @@ import statistics
 import sys
 import threading
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "leviathan_engine"))
+from bench_health import sample
 
 HEAD = {"content-type": "application/json"}
 PROCESSES, STREAMS_EACH, SAMPLES = 8, 8, 2500
 
 
-def ask(url: str, text: str, tokens: int, *, stream: bool) -> tuple[float, str]:
-    """Seconds from before the connection to the last byte, and the answer's text."""
+def post(url: str, text: str, tokens: int, *, stream: bool) -> str:
+    """The body of a greedy chat's answer. Errors: SystemExit unless its status is 200."""
     body = {"model": "deepseek-v3", "messages": [{"role": "user", "content": text}], "temperature": 0}
-    begun = time.perf_counter()
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=300)
     sent = json.dumps(body | {"max_tokens": tokens, "stream": stream})
     connection.request("POST", "/v1/chat/completions", sent, HEAD)
@@ -32,8 +35,15 @@ def ask(url: str, text: str, tokens: int, *, stream: bool) -> tuple[float, str]:
     if answer.status != 200:
         raise SystemExit(f"{url}: {answer.status} {answer.read(300)!r}")
     raw = answer.read().decode()
-    seconds = time.perf_counter() - begun
     connection.close()
+    return raw
+
+
+def ask(url: str, text: str, tokens: int, *, stream: bool) -> tuple[float, str]:
+    """Seconds from before the connection until the last byte is there, and the answer's text."""
+    begun = time.perf_counter()
+    raw = post(url, text, tokens, stream=stream)
+    seconds = time.perf_counter() - begun
     if not stream:
         return seconds, str(json.loads(raw)["choices"][0].get("message", {}).get("content", ""))
     events = [json.loads(line[5:]) for line in raw.splitlines() if line.startswith("data:") and "{" in line]
@@ -43,11 +53,8 @@ def ask(url: str, text: str, tokens: int, *, stream: bool) -> tuple[float, str]:
 def long_prompt(url: str, tokens: int) -> str:
     """A prompt whose greedy answer does not end before so many tokens."""
     for number in range(40):
-        body = {"model": "deepseek-v3", "messages": [{"role": "user", "content": f"hello {number}"}]}
-        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=300)
-        sent = json.dumps(body | {"max_tokens": tokens, "temperature": 0})
-        connection.request("POST", "/v1/chat/completions", sent, HEAD)
-        if json.load(connection.getresponse())["choices"][0]["finish_reason"] == "length":
+        answer = json.loads(post(url, f"hello {number}", tokens, stream=False))
+        if answer["choices"][0]["finish_reason"] == "length":
             return f"hello {number}"
     raise SystemExit(f"no prompt gives {tokens} tokens")
 
@@ -83,26 +90,15 @@ def _streams(url: str, text: str, stop: float) -> None:
 
 
 def health(url: str, text: str) -> dict[str, float]:
-    """Milliseconds of /health while the streams are open; each sample on one kept connection."""
+    """Milliseconds of /health while the streams are open."""
     stop = time.monotonic() + 90
     children = [multiprocessing.Process(target=_streams, args=(url, text, stop)) for _ in range(PROCESSES)]
     for child in children:
         child.start()
     time.sleep(3)
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
-    out = []
-    for _ in range(SAMPLES):
-        begun = time.perf_counter()
-        connection.request("GET", "/health")
-        answer = connection.getresponse()
-        answer.read()
-        out.append((time.perf_counter() - begun) * 1e3)
-        if answer.status != 200:
-            raise SystemExit(f"/health is {answer.status}")
-        time.sleep(0.005)
+    out = sorted(sample(url, SAMPLES))
     for child in children:
         child.terminate()
-    out.sort()
     return {"samples": SAMPLES, "median": out[SAMPLES // 2], "p99": out[SAMPLES * 99 // 100], "worst": out[-1]}
 
 

@@ -1,10 +1,9 @@
-"""What the front costs: `python3 tests/leviathan_engine/bench_front.py [--bare URL --front URL --tokens N]`.
+"""What the front costs: `python3 tests/leviathan_engine/bench_front.py [--only-health]`.
 
-Without URLs it measures on this machine, with an engine that gives a token every `--pace` milliseconds: a request's
-cost over the same job sent straight to the engine's socket, the decode rate beside it, /health under 64 streams, and
-the time until the launcher's port listens. With two URLs it asks a bare KTransformers server and one behind the front
-in turns, so that both see the same load, and compares the median time of a token. Prints a table with
-the limits; exit code 1 when one is exceeded.
+It measures on this machine, with an engine that gives a token every `--pace` milliseconds: a request's cost over the
+same job sent straight to the engine's socket, the decode rate beside it, /health under 64 streams, and the time until
+the launcher's port listens. Prints a table with the limits; exit code 1 when one is exceeded. Beside a bare
+KTransformers server, on a GPU, tests/gpu/front_cost.py measures it.
 """
 
 import argparse
@@ -49,9 +48,9 @@ class Row:
         return f"| {self.what} | {figures} | {verdict} | {self.detail} |"
 
 
-def chat(tokens: int, *, stream: bool, model: str = "letters") -> bytes:
+def chat(tokens: int, *, stream: bool) -> bytes:
     """A request's body."""
-    body = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
+    body = {"model": "letters", "messages": [{"role": "user", "content": "hello"}]}
     return json.dumps(body | {"max_tokens": tokens, "temperature": 0, "stream": stream}).encode()
 
 
@@ -69,24 +68,6 @@ def gaps(url: str, body: bytes) -> list[float]:
     times.append(time.perf_counter())
     connection.close()
     return [b - a for a, b in pairwise(times)]
-
-
-def against_bare(bare: str, front: str, tokens: int, rounds: int, model: str) -> list[Row]:
-    """The two servers in turns. A stream counts from its first piece to its end; both give `tokens` tokens.
-
-    The bare server takes no max_tokens: start it with --max_new_tokens of the same number. Now and then it draws the
-    end-of-text token; the median does not mind.
-    """
-    seen: dict[str, list[float]] = {bare: [], front: []}
-    for number in range(rounds + 1):
-        for url, times in seen.items():
-            seconds = sum(gaps(url, chat(tokens, stream=True, model=model)))
-            if number:  # the first stream captures the CUDA graph
-                times.append(seconds / (tokens - 1) * 1e3)
-    a, b = (statistics.median(seen[url]) for url in (bare, front))
-    spread = ", ".join(f"{min(times):.3f} to {max(times):.3f}" for times in seen.values())
-    detail = f"bare {a:.3f} ms a token, front {b:.3f} ms, {rounds} streams of {tokens} each in turns ({spread})"
-    return [Row("decode, of the bare server's", b / a - 1, DECODE_SHARE, "", detail)]
 
 
 class Direct:
@@ -229,22 +210,13 @@ def _listen() -> Row:
 def main() -> int:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bare", help="URL of KTransformers' own server")
-    parser.add_argument("--front", help="URL of the same model behind the front")
-    parser.add_argument("--model", default="deepseek-v3", help="the model's name behind the front")
-    parser.add_argument("--tokens", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--only-health", action="store_true", help="measure /health alone")
     parser.add_argument("--pace", type=float, default=20.0, help="milliseconds a token of the engine for the parts")
     args = parser.parse_args()
     sys.path.append(str(TOOLS))
     load = f"load {os.getloadavg()[0]:.2f} on {os.cpu_count()} CPUs"
-    if args.bare and args.front:
-        rows = against_bare(args.bare, args.front, args.tokens, args.rounds, args.model)
-    elif args.only_health:
-        rows = [_health(HEALTH_PACE)]
-    else:
-        rows = parts(args.pace, args.rounds)
+    rows = [_health(HEALTH_PACE)] if args.only_health else parts(args.pace, args.rounds)
     sys.stdout.write(f"{load} before, {os.getloadavg()[0]:.2f} after\n\n")
     sys.stdout.write("| what | measured | limit | | how |\n|---|---|---|---|---|\n")
     sys.stdout.write("\n".join(row.line() for row in rows) + "\n")

@@ -74,11 +74,16 @@ def load(url: str, done: Any) -> None:
 
 
 def probe(url: str, out: Connection) -> None:
-    """A process that asks on one kept connection; it sends the milliseconds of every answer."""
+    """A process that asks; it sends the milliseconds of every answer."""
     gc.disable()
+    out.send(sample(url, SAMPLES))
+
+
+def sample(url: str, count: int) -> list[float]:
+    """Milliseconds of each of `count` answers of /health, on one kept connection. Errors: SystemExit for a status."""
     connection = connect(url)
     times = []
-    for _ in range(SAMPLES):
+    for _ in range(count):
         begun = time.perf_counter()
         connection.request("GET", "/health")
         answer = connection.getresponse()
@@ -87,7 +92,7 @@ def probe(url: str, out: Connection) -> None:
         if answer.status != 200:
             raise SystemExit(f"/health is {answer.status}")
         time.sleep(BETWEEN)
-    out.send(times)
+    return times
 
 
 def open_requests(url: str) -> int:
