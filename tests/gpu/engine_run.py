@@ -137,7 +137,7 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
         job = Job(str(number), tuple(ids), args.steps, 0.0, 1.0, None, ())
         times = [time.monotonic()]
         answer = []
-        for token in engine.tokens(job, lambda: False):
+        for token in engine.tokens(job):
             times.append(time.monotonic())
             answer.append(token)
             if len(answer) == args.steps:
