@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from e2e.control_plane import objects
 from e2e.control_plane.api import wait
@@ -131,20 +132,6 @@ def no_partition(stage: Stage) -> Iterator[None]:
 
 
 @contextmanager
-def crashing(stage: Stage) -> Iterator[None]:
-    """Every process of the engine that loads the model dies of a segmentation fault."""
-    with signalled(stage, signal.SIGSEGV):
-        yield
-
-
-@contextmanager
-def hanging(stage: Stage) -> Iterator[None]:
-    """Every process of the engine that loads the model stands still."""
-    with signalled(stage, signal.SIGSTOP):
-        yield
-
-
-@contextmanager
 def signalled(stage: Stage, number: signal.Signals) -> Iterator[None]:
     """Every process of the engine that loads the model gets this signal."""
     over = threading.Event()
@@ -177,12 +164,12 @@ BREAKS = (
     Break("GPUs taken after preflight", (*DEPLOY, "--skip", "preflight"), ExitCode.ROLLOUT, ("GPU",), gpus_taken),
     Break("model truncated", HASTY, ExitCode.ROLLOUT, ("tiny.gguf", "truncated"), truncated),
     Break("partition missing", HASTY, ExitCode.ROLLOUT, ("is no block device of this node",), no_partition),
-    Break("engine crashes at load", HASTY, ExitCode.ROLLOUT, ("SIGSEGV",), crashing),
+    Break("engine crashes at load", HASTY, ExitCode.ROLLOUT, ("SIGSEGV",), partial(signalled, number=signal.SIGSEGV)),
     Break(
         "engine hangs",
         (*DEPLOY, "--set", "rollout.idle_s=15"),
         ExitCode.ROLLOUT,
         ("does not go on", "nothing has changed for"),
-        hanging,
+        partial(signalled, number=signal.SIGSTOP),
     ),
 )
