@@ -50,6 +50,11 @@ class NodeProcess:
             raise RuntimeError(f"the node does not begin: {self.log.read_text()[-2000:]}")
         self.port = int(json.loads(first)["ready"])
 
+    @property
+    def ancestor(self) -> int:
+        """The agent's process id: the processes of its pods descend from it."""
+        return self.process.pid
+
     def not_ready(self) -> None:
         """The node says NotReady; its pods go on."""
         self._tell("not-ready")

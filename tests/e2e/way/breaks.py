@@ -123,12 +123,12 @@ def truncated(stage: Stage) -> Iterator[None]:
 
 @contextmanager
 def no_partition(stage: Stage) -> Iterator[None]:
-    """The partition's lasting name is not there."""
-    stage.disk.name.unlink()
+    """The kernel has no such partition."""
+    stage.disk.remove_partition()
     try:
         yield
     finally:
-        stage.disk.name.symlink_to(stage.disk.partition)
+        stage.disk.add_partition()
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def signalled(stage: Stage, number: signal.Signals) -> Iterator[None]:
 
     def shoot() -> None:
         while not over.wait(0.2):
-            for process in engine_processes(stage.node.process.pid):
+            for process in engine_processes(stage.node.ancestor):
                 with suppress(ProcessLookupError):
                     os.kill(process, number)
 

@@ -73,6 +73,10 @@ class LoopDisk:
             self.name.parent.mkdir(parents=True, exist_ok=True)
             self.name.symlink_to(self.partition)
 
+    def remove_partition(self) -> None:
+        """Have the kernel forget the partition, of which the table still tells. Errors: WayError when it is in use."""
+        run(["partx", "--delete", str(self.disk)])
+
     def fill(self) -> None:
         """Copy the content onto the partition, through a mount that is gone afterwards."""
         with self.mounted() as point:

@@ -1,10 +1,10 @@
 """What is wrong on purpose: each ends in its exit status, with a sentence about it, and changes nothing."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from e2e.control_plane.api import wait
 from leviathan.errors import ExitCode
 
 from .happy import generation, need
@@ -28,7 +28,13 @@ class Fault:
 def not_ready(stage: Stage) -> None:
     """The node says NotReady, and the API has it."""
     stage.node.not_ready()
-    time.sleep(2)
+    wait("the node NotReady in the API", lambda: not stage.node_is_ready(), 90)
+
+
+def ready_again(stage: Stage) -> None:
+    """The node says Ready, and the API has it."""
+    stage.node.ready()
+    wait("the node Ready in the API", stage.node_is_ready, 90)
 
 
 PORT = 30001
@@ -80,9 +86,7 @@ FAULTS = (
         before=guarded,
         after=lambda stage: stage.plane.api.send("DELETE", GUARDED),
     ),
-    Fault(
-        "node NotReady", DEPLOY, ExitCode.PREFLIGHT, "Ready", before=not_ready, after=lambda stage: stage.node.ready()
-    ),
+    Fault("node NotReady", DEPLOY, ExitCode.PREFLIGHT, "Ready", before=not_ready, after=ready_again),
 )
 
 

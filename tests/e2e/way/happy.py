@@ -39,9 +39,9 @@ def walk(stage: Stage, report: Report) -> None:
     with report.check("2 manifest has the right node and partition") as seen:
         text = stage.must("render").out
         seen["node"] = objects.NODE
-        seen["partition"] = str(stage.disk.name)
+        seen["partition"] = stage.partition
         need(f"kubernetes.io/hostname: {objects.NODE}" in text, "render does not name the node")
-        need(f"value: {stage.disk.name}\n" in text, "render does not name the partition")
+        need(f"value: {stage.partition}\n" in text, "render does not name the partition")
         need("talos-node-0" not in text, "render names the wrong node")
     with report.check("3 deploy: preflight, push, model, apply, rollout, smoke") as seen:
         data = stage.must("deploy", "--json").data

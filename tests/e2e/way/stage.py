@@ -12,13 +12,13 @@ from typing import Any
 from e2e.control_plane import objects
 from e2e.control_plane.plane import ControlPlane
 from e2e.control_plane.settings import find_programs
-from e2e.node.handle import NodeProcess, join
 from e2e.node.support import RealRegistry, real_registry
 from e2e.node.tiny_image import busybox_layer, push
 
 from .disk import LoopDisk
 from .errors import WayError
 from .image import derive
+from .mode import AGENT, Mode, Node
 
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = "models/deepseek-v3-gguf"
@@ -53,15 +53,17 @@ class Running:
 class Stage:
     """A context manager: inside it, everything runs. `folder` holds it all and may be removed afterwards.
 
-    `layout` is the built image's OCI layout. Errors: WayError, ControlPlaneError, RuntimeError from what cannot be had.
+    `layout` is the built image's OCI layout, `mode` what runs the node. Errors: WayError, ControlPlaneError,
+    RuntimeError from what cannot be had.
     """
 
-    def __init__(self, folder: Path, layout: Path) -> None:
+    def __init__(self, folder: Path, layout: Path, mode: Mode = AGENT) -> None:
+        self.mode = mode
         self.folder = folder.resolve()
         self.built = layout
         self.layout = self.folder / "layout"
         self.plane: ControlPlane
-        self.node: NodeProcess
+        self.node: Node
         self.registry: RealRegistry
         self.disk: LoopDisk
         self.stack = ExitStack()
@@ -76,7 +78,7 @@ class Stage:
             self.disk = stack.enter_context(LoopDisk(self.folder / "disk.img", model, MODEL))
             self.registry = stack.enter_context(real_registry(self.folder / "registry"))
             self.plane = stack.enter_context(ControlPlane(find_programs(os.environ), self.folder / "plane"))
-            self.node = stack.enter_context(join(self.plane, self.folder / "node", "--quick"))
+            self.node = stack.enter_context(self.mode.join(self.plane, self.registry, self.folder / "node"))
             self.write_site()
             self.download_gate()
             self.stack = stack.pop_all()
@@ -85,6 +87,16 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         self.stack.close()
 
+    @property
+    def partition(self) -> str:
+        """The name that the site gives the disk's partition."""
+        return str(self.mode.partition(self.disk))
+
+    def node_is_ready(self) -> bool:
+        """Whether the API has the node as Ready."""
+        node = self.plane.api.send("GET", f"/api/v1/nodes/{objects.NODE}")
+        return any(one["type"] == "Ready" and one["status"] == "True" for one in node["status"].get("conditions", ()))
+
     def write_site(self) -> None:
         """The site file: the runbook's values but for addresses, the disk's name, and what a small machine can do."""
         lines: dict[str, dict[str, Any]] = {
@@ -92,9 +104,10 @@ class Stage:
             "image": {"layout": str(self.layout)},
             "cluster": {"context": "leviathan-e2e", "address": "127.0.0.1"},
             "engine": {"cpu_threads": 2},
-            "nvme": {"partition": str(self.disk.name)},
+            "nvme": {"partition": self.partition},
             "smoke": {"max_tokens": 8, "min_tokens_per_s": 0.05, "max_ttft_s": 240.0, "reach_s": 120},
             "push": {"heartbeat_s": 5},
+            **self.mode.site,
         }
         text = "".join(
             f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())

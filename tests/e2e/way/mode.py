@@ -1,0 +1,54 @@
+"""What runs the node: the agent of the harness, or another; the rest of the whole way asks no further."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from e2e.control_plane.plane import ControlPlane
+from e2e.node.handle import join
+from e2e.node.support import RealRegistry
+
+from .disk import LoopDisk
+
+
+class Node(Protocol):
+    """A node that runs pods."""
+
+    @property
+    def ancestor(self) -> int:
+        """The process from which every process of its pods descends, and nobody else's."""
+
+    def not_ready(self) -> None:
+        """The node says NotReady, if not at once; its pods go on."""
+
+    def ready(self) -> None:
+        """The node says Ready, if not at once."""
+
+
+Join = Callable[[ControlPlane, RealRegistry, Path], AbstractContextManager[Node]]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One way to have a node.
+
+    Arguments: `join`, which makes a node of the control plane, in a folder; `partition`, the name that the site gives
+    the disk's partition; `site`, more keys of the site's sections; `facts`, for the report.
+    """
+
+    join: Join
+    partition: Callable[[LoopDisk], Path]
+    facts: dict[str, str]
+    site: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+AGENT = Mode(
+    join=lambda plane, _registry, folder: join(plane, folder, "--quick"),
+    partition=lambda disk: disk.name,
+    facts={
+        "what is not real": "no GPU: the node announces 2 nvidia.com/gpu without cards, the engine runs on the CPU, "
+        "with the replacements of tests/engine in one layer on top of the built image; the weights are random"
+    },
+)
