@@ -9,14 +9,21 @@ from pathlib import Path
 
 from e2e.control_plane.errors import ControlPlaneError
 from e2e.control_plane.settings import find_programs
+from e2e.kubelet.inside import GROUP, settle
+from e2e.kubelet.mode import KUBELET
+from e2e.kubelet.needs import missing
+from e2e.kubelet.outside import alone
 
 from .breaks import break_all
 from .changes import change
 from .faults import go_wrong
 from .happy import walk
 from .load import load
+from .mode import AGENT
 from .report import Report
 from .stage import Stage
+
+MODES = {"agent": AGENT, "kubelet": KUBELET}
 
 
 def main() -> int:
@@ -26,16 +33,22 @@ def main() -> int:
     parser.add_argument("--report", type=Path, required=True, help="folder for e2e.json, e2e.md and e2e.svg")
     parser.add_argument("--folder", type=Path, help="where everything runs; default: a temporary one, removed after it")
     parser.add_argument("--only", default="", metavar="NAME", help="of faults and load, those with NAME in their name")
+    parser.add_argument("--node", choices=MODES, default="agent", help="what runs the node's pods")
     given = parser.parse_args()
+    mode = MODES[given.node]
     try:
         programs = find_programs(os.environ)
     except ControlPlaneError as error:
         return told(3, f"not run: {error}")
     if os.geteuid() != 0:
         return told(3, "not run: it needs root, for a loop device, mounts and control groups")
+    if mode is KUBELET:
+        if GROUP not in os.environ:
+            why = missing(programs.folder)
+            return told(3, f"not run: {why}") if why else alone(sys.argv[1:], given.folder)
+        settle(given.folder)
     facts = {
-        "what is not real": "no GPU: the node announces 2 nvidia.com/gpu without cards, the engine runs on the CPU, "
-        "with the replacements of tests/engine in one layer on top of the built image; the weights are random",
+        **mode.facts,
         "kernel": platform.release(),
         "CPUs": os.cpu_count(),
         "Kubernetes programs": str(programs.folder),
@@ -44,7 +57,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="leviathan-e2e-") as temporary:
         try:
             with report.check("0 control plane, node, registry, disk") as seen:
-                stage = Stage(given.folder or Path(temporary), given.layout).__enter__()
+                stage = Stage(given.folder or Path(temporary), given.layout, mode).__enter__()
                 seen["server"], seen["disk"] = stage.plane.server, str(stage.disk.partition)
             try:
                 walk(stage, report)

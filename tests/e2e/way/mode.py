@@ -18,7 +18,7 @@ class Node(Protocol):
 
     @property
     def ancestor(self) -> int:
-        """The process from which every process of its pods descends, and nobody else's."""
+        """A process from which every process of its pods descends, and no other engine's."""
 
     def not_ready(self) -> None:
         """The node says NotReady, if not at once; its pods go on."""
