@@ -21,9 +21,11 @@ flags="$flags -X $stamp.gitCommit=v$version -X $stamp.gitTreeState=archive -X $s
 mkdir -p "$out/bin"
 cd work
 go build -ldflags "$flags" -o "$out/bin/kubernetes" .
-for name in kube-apiserver kube-controller-manager kube-scheduler kubelet; do
+for name in kube-apiserver kube-controller-manager kube-proxy kube-scheduler kubelet; do
   ln -s kubernetes "$out/bin/$name"
   [ "$("$out/bin/$name" --version)" = "Kubernetes v$version" ]
 done
+ln -s kubernetes "$out/bin/device-plugin"
+"$out/bin/device-plugin" --help
 cp ../etcd/usr/bin/etcd "$out/bin/etcd"
 "$out/bin/etcd" --version

@@ -17,7 +17,7 @@ from leviathan_fetch.errors import FetchError
 from leviathan_fetch.packages_list import Binary
 from leviathan_fetch.project import Project
 
-SOURCES = ("go.mod", "go.sum", "main.go")
+SOURCES = ("go.mod", "go.sum", "main.go", "device_plugin.go")
 RELOCK = "PYTHONPATH=tools python3 -m leviathan_fetch.go lock"
 ROOTS: dict[str, type] = {"suite": str, "architecture": str, "debs": dict}
 MODULES = ("filename", "sha256", "size", "sources_sha256", "version")

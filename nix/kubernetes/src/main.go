@@ -16,6 +16,7 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/version"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
@@ -26,10 +27,14 @@ func part(name string) *cobra.Command {
 		return apiserver.NewAPIServerCommand()
 	case "kube-controller-manager":
 		return controllers.NewControllerManagerCommand()
+	case "kube-proxy":
+		return proxy.NewProxyCommand()
 	case "kube-scheduler":
 		return scheduler.NewSchedulerCommand()
 	case "kubelet":
 		return kubelet.NewKubeletCommand(context.Background())
+	case "device-plugin":
+		return devicePlugin()
 	}
 	return nil
 }
@@ -38,7 +43,9 @@ func main() {
 	name := filepath.Base(os.Args[0])
 	command := part(name)
 	if command == nil {
-		known := []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"}
+		known := []string{
+			"kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet", "device-plugin",
+		}
 		fmt.Fprintf(os.Stderr, "%s is no part of Kubernetes; call this program %s\n", name, strings.Join(known, ", "))
 		os.Exit(2)
 	}
