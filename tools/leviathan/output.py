@@ -51,7 +51,7 @@ class Console:
         with self._lock:
             erase = ERASE if self._transient else ""
             self._transient = False
-            self._write(f"{erase}{text}\n")
+            self.write(f"{erase}{text}\n")
 
     def debug(self, text: str) -> None:
         """Print `text` as a line when debugging."""
@@ -68,21 +68,22 @@ class Console:
             width = 80
         with self._lock:
             self._transient = True
-            self._write(f"{ERASE}{text[: max(width - 1, 1)]}")
+            self.write(f"{ERASE}{text[: max(width - 1, 1)]}")
 
     def clear(self) -> None:
         """Take the status line away."""
         with self._lock:
             if self._transient:
                 self._transient = False
-                self._write(ERASE)
+                self.write(ERASE)
 
     def error(self, error: LeviathanError) -> None:
         """Print an error as its one line."""
         label = "\x1b[31merror\x1b[0m" if self.tty and "NO_COLOR" not in os.environ else "error"
         self.say(f"{label}: {error.line()}")
 
-    def _write(self, text: str) -> None:
+    def write(self, text: str) -> None:
+        """Write `text` as it is: for what draws on the terminal by itself."""
         try:
             self.stream.write(text)
             self.stream.flush()
