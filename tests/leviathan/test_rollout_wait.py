@@ -1,5 +1,6 @@
 """`leviathan rollout` over HTTP: against an API server that replays recordings, and /health beside it."""
 
+import contextlib
 import io
 import json
 import time
@@ -11,11 +12,13 @@ import pytest
 from push_support import Talk
 from replay_api import Answer, ReplayApi
 from rollout_support import LOADING, READY, Scene, bookmark, closed_port, cluster_of, list_answer, scene, waits
+from test_rollout_diagnose import EXPECTED
 
 from leviathan import cli
 from leviathan.cluster.client import ClusterError
 from leviathan.errors import ExitCode
 from leviathan.output import Console
+from leviathan.rollout import feed as feed_module
 from leviathan.rollout import judge as judge_module
 from leviathan.rollout import reader as reader_module
 from leviathan.rollout import table as table_module
@@ -28,6 +31,8 @@ from leviathan.rollout.reader import collections
 from leviathan.rollout.view import Moment
 from leviathan.rollout.wait import RolledOut, RolloutError, run
 
+#: Seconds within which a reason has to be said after it has appeared.
+SAID_S = 30.0
 LOG = [f"line {number}" for number in range(60)]
 
 
@@ -200,6 +205,55 @@ def test_reasons_are_said_when_they_are_seen(name: str, server: ReplayApi, tmp_p
     (found,) = [each for each in error.findings if each.severity.value == "fatal"]
     assert f"fatal: {found.text()}" in stage.talk.getvalue()
     assert error.remedy == found.remedy
+
+
+#: What the issue calls them → a recording whose pod, Deployment or event has that reason.
+NAMED = {
+    "ImagePullBackOff": "image-not-found",
+    "CrashLoopBackOff": "crash",
+    "Unschedulable": "insufficient-gpu",
+    "OOMKilled": "out-of-memory",
+    "FailedMount": "partition-missing",
+}
+
+
+def appearing(stage: Stage, *, mute: bool = False) -> float:
+    """Have what was recorded appear in a cluster that had nothing before; the seconds until the reason is said.
+
+    With `mute` the watches' connections are dead: they stay open and bring nothing.
+    """
+    stage.health()
+    for kind, (path, _) in collections(stage.scene.site).items():
+        found = [{"type": "ADDED", "object": each} for each in stage.scene.found[kind]]
+        lists = list_answer(kind, []), list_answer(kind, stage.scene.found[kind])
+        stage.server.add("GET", path, *lists, limit="500")
+        lines = (bookmark(kind),) if mute else (*found, bookmark(kind))
+        stage.server.add("GET", path, Answer(lines=lines, between_s=90 if mute else 0.02), watch="true")
+    first = diagnose(stage.scene.snapshot(), Commands(stage.scene.site))[0]
+    stage.enough, began = f": {first.what} ({first.where})", time.monotonic()
+    with contextlib.suppress(RolloutError):  # some are said of a rollout that goes well
+        stage.run(serve=False)
+    assert stage.enough in stage.talk.getvalue()
+    return time.monotonic() - began
+
+
+def test_the_recordings_have_the_reasons_that_are_named() -> None:
+    for reason, name in NAMED.items():
+        assert f'"{reason}"' in json.dumps(scene(name).found), name
+
+
+@pytest.mark.parametrize("name", [name for name, (found, _) in EXPECTED.items() if found])
+def test_each_cause_is_said_within_30_s_of_its_appearing(name: str, server: ReplayApi, tmp_path: Path) -> None:
+    stage = Stage(server, name, tmp_path, patience_s=100_000, timeout_s=200)
+    assert appearing(stage) <= SAID_S
+
+
+@pytest.mark.parametrize("reason", NAMED)
+def test_nor_later_when_the_connection_has_died_unseen(reason: str, server: ReplayApi, tmp_path: Path) -> None:
+    """The worst case: nothing comes and nothing breaks, for the whole time of a watch."""
+    stage = Stage(server, NAMED[reason], tmp_path, patience_s=100_000, timeout_s=200)
+    seconds = appearing(stage, mute=True)
+    assert feed_module.WATCH_S <= seconds <= SAID_S  # the lower bound: the watch was dead indeed
 
 
 def test_what_may_go_away_is_waited_for(server: ReplayApi, tmp_path: Path) -> None:
