@@ -51,6 +51,7 @@ BREACHES: list[tuple[str, Callable[[Objects], object]]] = [
     ("no-host-namespaces", lambda o: pod(o).update(hostNetwork=True)),
     ("no-host-namespaces", lambda o: pod(o).update(hostPID=True)),
     ("safe-volumes", lambda o: pod(o)["volumes"].append({"name": "dev", "hostPath": {"path": "/dev"}})),
+    ("disk-names", lambda o: pod(o)["volumes"].append({"name": "disks", "hostPath": {"path": "/dev/disk"}})),
     ("no-api-token", lambda o: pod(o).pop("automountServiceAccountToken")),
     ("scheduled", lambda o: pod(o).update(nodeName="talos-u8k-rze")),
     ("node", lambda o: pod(o).pop("nodeSelector")),

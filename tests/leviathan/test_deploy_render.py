@@ -231,7 +231,9 @@ def test_variants_differ_only_where_they_must() -> None:
     assert differences(only(one, "Deployment"), only(two, "Deployment")) == {
         f"{pod}.securityContext",
         f"{pod}.volumes[models]",
+        f"{pod}.volumes[disk-names]",
         f"{engine}.volumeMounts[models]",
+        f"{engine}.volumeMounts[disk-names]",
         f"{engine}.env[LEVIATHAN_DEVICE]",
         f"{engine}.env[LEVIATHAN_MOUNT_POINT]",
         f"{engine}.env[HOME]",

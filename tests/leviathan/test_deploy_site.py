@@ -156,7 +156,10 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         assert name in text
 
 
-@pytest.mark.parametrize("good", ["/dev/nvme0n1p1", "/dev/nvme10n2p15", "/dev/sda1", "/dev/disk/by-id/nvme-x-part1"])
+@pytest.mark.parametrize(
+    "good",
+    ["/dev/nvme0n1p1", "/dev/nvme10n2p15", "/dev/sda1", "/dev/vda2", "/dev/loop0p1", "/dev/disk/by-id/nvme-x-part1"],
+)
 def test_partitions(good: str) -> None:
     assert load(settings=[f"nvme.partition={good}"]).site.nvme.partition == good
 

@@ -18,6 +18,8 @@ CLUSTER_WIDE = frozenset({"Namespace", "PersistentVolume"})
 SAFE_VOLUMES = frozenset(
     {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 )
+#: udev's links to the disks: names, no device.
+DISK_NAMES = {"path": "/dev/disk"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ EXCEPTIONS = (
     Except("no-new-privileges", True, "Kubernetes refuses allowPrivilegeEscalation: false beside privileged: true"),
     Except("no-capabilities", True, "a privileged container has all of them, whatever it drops"),
     Except("not-root", True, "mount(2) is for root"),
+    Except("disk-names", True, "the partition may be given by one of udev's lasting names"),
     Except("seccomp", True, "a privileged container runs without a profile, whatever it names"),
 )
 
@@ -123,7 +126,9 @@ def pod_keeps_to_itself(objects: Sequence[Object], budget: StartBudget) -> Itera
                 yield Finding("no-host-namespaces", name, f"{key}: true")
         for volume in pod.get("volumes", []):
             kinds = set(volume) - {"name"}
-            if not kinds <= SAFE_VOLUMES:
+            if volume.get("hostPath") == DISK_NAMES:
+                yield Finding("disk-names", name, f"volume {volume['name']} is the node's {DISK_NAMES['path']}")
+            elif not kinds <= SAFE_VOLUMES:
                 yield Finding("safe-volumes", name, f"volume {volume['name']} is {', '.join(sorted(kinds))}")
         if pod.get("automountServiceAccountToken") is not False:
             yield Finding("no-api-token", name, "automountServiceAccountToken is not false")

@@ -16,7 +16,10 @@ HOST = rf"{ADDRESS}(:[0-9]{{1,5}})?"
 REPOSITORY = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
 TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 DIGEST = r"sha256:[0-9a-f]{64}"
-PARTITION = r"/dev/(nvme[0-9]+n[0-9]+p[0-9]+|sd[a-z]+[0-9]+|disk/by-(id|path|partuuid|partlabel|uuid|label)/\S+)"
+PARTITION = (
+    r"/dev/((nvme[0-9]+n|mmcblk|loop)[0-9]+p[0-9]+|(sd|vd|xvd)[a-z]+[0-9]+"
+    r"|disk/by-(id|path|partuuid|partlabel|uuid|label)/\S+)"
+)
 ABSOLUTE = r"/|(/[^/\s]+)+"
 
 
@@ -111,7 +114,9 @@ class Resources:
 class Nvme:
     """The partition with the model."""
 
-    partition: Annotated[str, Key("partition, not the whole disk", **like(PARTITION, "/dev/nvme0n1p1"))]
+    partition: Annotated[
+        str, Key("partition, not the whole disk", **like(PARTITION, "/dev/nvme0n1p1 or /dev/disk/by-partuuid/..."))
+    ]
     filesystem: Annotated[str, Key("its file system", **like(r"[a-z0-9]+", "xfs"))]
     size_gb: Annotated[float, Key("its size in GB (10^9 bytes)", **between(1, 1e6, "GB"))]
     mount_point: Annotated[str, Key("where the pod has it", **like(ABSOLUTE, "/models"))]

@@ -103,15 +103,14 @@ def _mirror(host: Path) -> None:
     for path in _nodes(host):
         found, target = path.lstat(), Path("/dev") / path.relative_to(host)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        if stat.S_ISLNK(found.st_mode):
-            target.symlink_to(path.readlink())
-        else:
-            os.mknod(target, found.st_mode, found.st_rdev)
-            os.chown(target, found.st_uid, found.st_gid)
+        os.mknod(target, found.st_mode, found.st_rdev)
+        os.chown(target, found.st_uid, found.st_gid)
 
 
 def _nodes(host: Path) -> Iterator[Path]:
-    """Devices and links below the host's /dev, without what a container has of its own, and without other mounts."""
+    """Devices below the host's /dev, without what a container has of its own, without other mounts, and without links:
+    as containerd's HostDevices (pkg/oci) has them.
+    """
     device = host.stat().st_dev
     todo = [path for path in host.iterdir() if path.name not in OWN_IN_DEV]
     while todo:
@@ -120,5 +119,5 @@ def _nodes(host: Path) -> Iterator[Path]:
         if stat.S_ISDIR(mode):
             if path.stat().st_dev == device:
                 todo += path.iterdir()
-        elif stat.S_ISLNK(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
             yield path
