@@ -7,10 +7,10 @@ import pytest
 from apply_scenes import ENVIRON, SCENES, play
 from replay_api import replay
 
-from leviathan.cli import run
 from leviathan.cluster.client import connect
 from leviathan.cluster.diff import DIFFERENT
 from leviathan.errors import EXIT_CODES, ExitCode
+from leviathan.program import run
 from leviathan.site import Site
 from leviathan.site_load import load
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from push_support import TOOLS
 
-from leviathan.cli import COMMANDS
+from leviathan.program import COMMANDS
 from leviathan.site_load import SPECS
 
 HINT = re.compile(r"leviathan ([a-z]+)((?: +--?[a-z][\w-]*(?:[ =][^ -][^ ;,)]*)?)*)")

@@ -22,6 +22,8 @@ from leviathan.together import together
 #: Seconds in which a command has to be gone, on a machine with nothing else to do.
 SOON_S = 1.0
 DIGEST = f"sha256:{'1' * 64}"
+#: What the script of the entry point `leviathan` in pyproject.toml says, as installers write it.
+SCRIPT = "import sys; from leviathan.cli import main; sys.exit(main())"
 #: Each command that waits for an API server.
 ASKING = [
     ["preflight"],
@@ -63,15 +65,17 @@ def mute() -> Iterator[tuple[str, list[socket.socket]]]:
                 each.close()
 
 
-def start(folder: Path, *arguments: str, before: str = "") -> subprocess.Popen[str]:
-    """`leviathan`, with a kubeconfig in `folder`; `before` is a folder that Python looks into first."""
+def start(
+    folder: Path, *arguments: str, before: str = "", entry: tuple[str, ...] = ("-m", "leviathan")
+) -> subprocess.Popen[str]:
+    """`leviathan`, with a kubeconfig in `folder`; `before` is a folder that Python looks into first, `entry` what it runs."""
     environ = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join(filter(None, (before, str(TOOLS)))),
         "HOME": str(folder),
         "KUBECONFIG": str(folder / "kubeconfig"),
     }
-    argv = [sys.executable, "-m", "leviathan", *arguments]
+    argv = [sys.executable, *entry, *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(argv, env=environ, cwd=folder, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload, no-any-return]
 
@@ -124,12 +128,13 @@ def test_other_signals_are_as_ctrl_c(number: signal.Signals, tmp_path: Path) -> 
         stopped(process, number)
 
 
-def test_ctrl_c_while_it_is_imported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("entry", [("-m", "leviathan"), ("-c", SCRIPT)], ids=["the module", "the script"])
+def test_ctrl_c_while_it_is_imported(entry: tuple[str, ...], tmp_path: Path) -> None:
     """On a cold disk that takes seconds: here a module of it does."""
     (tmp_path / "click.py").write_text(f"import pathlib, time\npathlib.Path({str(tmp_path)!r}, 'here').touch()\n")
     with (tmp_path / "click.py").open("a") as module:
         module.write("time.sleep(60)\n")
-    process = start(tmp_path, "site", before=str(tmp_path))
+    process = start(tmp_path, "site", before=str(tmp_path), entry=entry)
     assert until((tmp_path / "here").exists, 60)
     assert stopped(process) == "stopped\n"
 

@@ -11,7 +11,7 @@ from push_support import Talk
 from replay_api import Answer, ReplayApi
 from rollout_support import Scene, cluster_of, list_answer, scene
 
-from leviathan import cli
+from leviathan import program
 from leviathan.cluster.client import ClusterError
 from leviathan.errors import LeviathanError
 from leviathan.output import Console
@@ -144,13 +144,13 @@ def test_the_command(
     server.add("GET", f"{path}/log", Answer(text="one\ntwo\n"))
     monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path)))
     monkeypatch.chdir(tmp_path)
-    assert cli.run(["logs"]) == 0
+    assert program.run(["logs"]) == 0
     assert capsys.readouterr().out == "one\ntwo\n"
-    assert cli.run(["logs", "--json"]) == 0
+    assert program.run(["logs", "--json"]) == 0
     assert '"lines": [\n    "one",\n    "two"\n  ]' in capsys.readouterr().out
-    assert cli.run(["logs", "-f"]) == 0
+    assert program.run(["logs", "-f"]) == 0
     out, err = capsys.readouterr()
     assert out == "one\ntwo\n"
     assert "the engine does not run: CrashLoopBackOff" in err
-    assert cli.run(["logs", "-f", "--previous"]) == 2
+    assert program.run(["logs", "-f", "--previous"]) == 2
     assert "--follow and --previous exclude each other" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from replay_api import Answer, ReplayApi
 from rollout_support import LOADING, READY, Scene, closed_port, cluster_of, healthy, scene
 from smoke_support import FrontProcess
 
-from leviathan import cli
+from leviathan import program
 from leviathan.rollout.diagnose import diagnose
 from leviathan.rollout.finding import Commands
 from leviathan.rollout.health import direct, fetch
@@ -158,12 +158,12 @@ def test_exit_status_and_json(
     recorded.serve(server)
     argv = ["status", "--json", "--set", "cluster.address=127.0.0.1", "--set", f"engine.node_port={listener.port}"]
     try:
-        assert cli.run(argv) == 0
+        assert program.run(argv) == 0
         out, err = capsys.readouterr()
         assert json.loads(out)["status"] == "healthy"
         assert err == ""
         listener.body = LOADING
-        assert cli.run([*argv, "--result-file", "status.json"]) == 1
+        assert program.run([*argv, "--result-file", "status.json"]) == 1
         out, err = capsys.readouterr()
         assert json.loads(out)["ok"] is False
         assert json.loads((tmp_path / "status.json").read_text()) == json.loads(out)

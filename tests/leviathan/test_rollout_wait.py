@@ -14,7 +14,7 @@ from replay_api import Answer, ReplayApi
 from rollout_support import LOADING, READY, Scene, bookmark, closed_port, cluster_of, list_answer, scene, waits
 from test_rollout_diagnose import EXPECTED
 
-from leviathan import cli
+from leviathan import program
 from leviathan.cluster.client import ClusterError
 from leviathan.errors import ExitCode
 from leviathan.output import Console
@@ -303,7 +303,7 @@ def test_the_command_exits_with_7_and_the_findings_as_json(
     monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path)))
     monkeypatch.chdir(tmp_path)
     settings = ["--set", "cluster.address=127.0.0.1", "--set", "rollout.patience_s=0"]
-    assert cli.run(["rollout", "--json", "--timeout", "200", *settings]) == 7
+    assert program.run(["rollout", "--json", "--timeout", "200", *settings]) == 7
     out, err = capsys.readouterr()
     error = json.loads(out)["error"]
     assert [each["code"] for each in error["findings"]] == ["pod-security"]

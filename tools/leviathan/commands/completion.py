@@ -21,7 +21,7 @@ def completion_command(invocation: Invocation, shell: str) -> int:
     """Print click's script for the shell; it calls `leviathan` back for the words."""
 
     def script() -> Report:
-        from leviathan.cli import cli  # noqa: PLC0415 - cli imports this module
+        from leviathan.program import cli  # noqa: PLC0415 - cli imports this module
 
         kind = get_completion_class(shell)
         assert kind is not None
