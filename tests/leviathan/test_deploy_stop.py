@@ -68,7 +68,7 @@ def mute() -> Iterator[tuple[str, list[socket.socket]]]:
 def start(
     folder: Path, *arguments: str, before: str = "", entry: tuple[str, ...] = ("-m", "leviathan")
 ) -> subprocess.Popen[str]:
-    """`leviathan`, with a kubeconfig in `folder`; `before` is a folder that Python looks into first, `entry` what it runs."""
+    """`leviathan`, with a kubeconfig in `folder`; `before` is where Python looks first, `entry` what it runs."""
     environ = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join(filter(None, (before, str(TOOLS)))),

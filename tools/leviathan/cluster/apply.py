@@ -137,7 +137,8 @@ def _leftovers(cluster: Cluster, console: Console, steps: Sequence[Step]) -> Non
             name, space = step.wanted["metadata"]["name"], step.wanted["metadata"]["namespace"]
             for line in leftovers(cluster, step.wanted, step.result):
                 console.say(
-                    f"warning: {step.title}: {line}; fix: kubectl delete deployment {name} -n {space}, then apply again"
+                    f"warning: {step.title}: {line}; fix: {cluster.kubectl} delete deployment {name} -n {space}, then"
+                    " apply again"
                 )
 
 

@@ -54,6 +54,11 @@ class Cluster:
         return self.transport.server
 
     @property
+    def kubectl(self) -> str:
+        """`kubectl` with the same context, to begin a remedy."""
+        return self.transport.asked("GET", "/").kubectl
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What the server has said in Warning headers so far, in order, each text as often as it was said."""
         return tuple(self.transport.warnings)

@@ -110,7 +110,7 @@ def _await_gone(cluster: Cluster, console: Console, objects: Sequence[Object], e
             console.clear()
             return
         if console.clock() >= ends:
-            raise _stuck(left, _pods(cluster, left))
+            raise _stuck(cluster.kubectl, left, _pods(cluster, left))
         if console.clock() - said >= HEARTBEAT_S:
             said = console.clock()
             console.say(f"still there: {', '.join([*map(_holding, left), *_pods(cluster, left)])}")
@@ -143,14 +143,14 @@ def _pods(cluster: Cluster, left: Sequence[Object]) -> list[str]:
     ]
 
 
-def _stuck(left: Sequence[Object], pods: Sequence[str]) -> ClusterError:
+def _stuck(kubectl: str, left: Sequence[Object], pods: Sequence[str]) -> ClusterError:
     first = left[0]
     space = f" -n {name}" if (name := first["metadata"].get("namespace")) else ""
     shown = f"pods{space}" if pods else f"{first['kind'].lower()} {first['metadata']['name']}{space}"
-    node = "; is the node up? kubectl get nodes" if pods else ""
+    node = f"; is the node up? {kubectl} get nodes" if pods else ""
     return ClusterError(
         "not everything went in time",
         why=f"still there: {', '.join([*map(_holding, left), *pods])}",
-        remedy=f"kubectl describe {shown}{node}; then leviathan delete again",
+        remedy=f"{kubectl} describe {shown}{node}; then leviathan delete again",
         reason="Timeout",
     )

@@ -168,7 +168,7 @@ def _refuse_terminating(cluster: Cluster, namespace: Object) -> None:
     raise ClusterError(
         f"the namespace {name} is being deleted",
         why=" | ".join(each["message"] for each in conditions if each.get("status") == "True"),
-        remedy=f"wait until it is gone: kubectl wait --for=delete namespace/{name}",
+        remedy=f"wait until it is gone: {cluster.kubectl} wait --for=delete namespace/{name}",
         status=403,
         reason="NamespaceTerminating",
     )

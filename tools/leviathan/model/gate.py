@@ -86,7 +86,7 @@ class _Gate:
         self.model = site.model
         self.namespace = site.model.pod_namespace or site.cluster.namespace
         self.where = f"{self.namespace}/{site.model.pod}"
-        self.kubectl = f"{cluster.transport.asked('GET', '/').kubectl} -n {self.namespace}"
+        self.kubectl = f"{cluster.kubectl} -n {self.namespace}"
         self.heartbeat_s = site.rollout.heartbeat_s
         quiet_s = float(min(self.heartbeat_s, site.model.idle_s))
         self.log = Log(cluster, self.namespace, site.model.pod, quiet_s=quiet_s)

@@ -134,7 +134,7 @@ def _open(cluster: Cluster, eyes: Eyes, command: Sequence[str]) -> Any:
     except ApiException as error:
         why = " ".join(str(error.reason).split())
         status = HANDSHAKE.search(why)
-        kubectl = cluster.transport.asked("GET", "/").kubectl
+        kubectl = cluster.kubectl
         denied = status is not None and status[1] in ("401", "403")
         raise ModelError(
             "you may not run a command in the pod" if denied else "no command can be run in the pod",
