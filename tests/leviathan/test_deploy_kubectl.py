@@ -30,8 +30,8 @@ EVERYWHERE = {"-n", "--context"}
 #: Kinds as `kubectl api-resources` names them: plural, singular or short.
 KINDS = {
     "configmaps", "deployment", "limitrange", "namespace", "node", "nodes", "pod", "pods", "pv", "pvc", "replicasets",
-    "resourcequota", "runtimeclass", "secrets", "service", "serviceaccounts", "services", "mutatingwebhookconfigurations",
-    "validatingwebhookconfigurations",
+    "resourcequota", "runtimeclass", "secrets", "service", "serviceaccounts", "services",
+    "mutatingwebhookconfigurations", "validatingwebhookconfigurations",
 }  # fmt: skip
 #: Verbs whose first argument is a kind.
 OF_KINDS = {"delete", "describe", "get", "label", "taint"}
