@@ -15,12 +15,35 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 
-@dataclass(frozen=True)
+@dataclass
 class RealRegistry:
     """docker-registry on loopback: HOST:PORT, and the folder that it stores in."""
 
     host: str
     storage: Path
+    argv: list[str]
+    server: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it listens. Errors: AssertionError with its log when it ends instead."""
+        log = self.storage.parent / "registry.log"
+        with log.open("ab") as out:
+            self.server = server = subprocess.Popen(self.argv, stdout=out, stderr=out)
+        port = int(self.host.rpartition(":")[2])
+        until(lambda: answers(port) or server.poll() is not None, "the registry to listen")
+        assert server.poll() is None, log.read_text()
+
+    def stop(self) -> None:
+        """End it."""
+        if self.server is not None:
+            self.server.terminate()
+            self.server.wait(10)
+
+    def kill(self) -> None:
+        """End it at once, as a power cut does."""
+        if self.server is not None:
+            self.server.kill()
+            self.server.wait(10)
 
     def blob_file(self, digest: str) -> Path:
         """Where a blob lies on the registry's disk."""
@@ -57,15 +80,13 @@ def real_registry(folder: Path, port: int = 0) -> Iterator[RealRegistry]:
         "http": {"addr": f"127.0.0.1:{port}"},
     }
     (folder / "registry.yml").write_text(json.dumps(config))  # JSON is YAML
-    with (folder / "registry.log").open("ab") as log:
-        server = subprocess.Popen([program, "serve", str(folder / "registry.yml")], stdout=log, stderr=log)
+    argv = [program, "serve", str(folder / "registry.yml")]
+    registry = RealRegistry(f"127.0.0.1:{port}", folder / "storage", argv)
     try:
-        until(lambda: answers(port) or server.poll() is not None, "the registry to listen")
-        assert server.poll() is None, (folder / "registry.log").read_text()
-        yield RealRegistry(f"127.0.0.1:{port}", folder / "storage")
+        registry.start()
+        yield registry
     finally:
-        server.terminate()
-        server.wait(10)
+        registry.stop()
 
 
 def answers(port: int) -> bool:

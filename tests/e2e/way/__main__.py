@@ -3,6 +3,7 @@
 import argparse
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from .breaks import break_all
 from .changes import change
 from .faults import go_wrong
 from .happy import walk
+from .interruptions import interrupt
 from .load import load
 from .mode import AGENT
 from .report import Report
@@ -40,8 +42,8 @@ def main() -> int:
         programs = find_programs(os.environ)
     except ControlPlaneError as error:
         return told(3, f"not run: {error}")
-    if os.geteuid() != 0:
-        return told(3, "not run: it needs root, for a loop device, mounts and control groups")
+    if lacks := lacking():
+        return told(3, f"not run: {lacks}")
     if mode is KUBELET:
         if GROUP not in os.environ:
             why = missing(programs.folder)
@@ -62,6 +64,7 @@ def main() -> int:
             try:
                 walk(stage, report)
                 go_wrong(stage, report)
+                interrupt(stage, report)
                 load(report)
                 break_all(stage, report)
                 change(stage, report)
@@ -73,6 +76,20 @@ def main() -> int:
             report.write(given.report)
     failed = [check.name for check in report.checks if not check.passed]
     return told(1, f"failed: {', '.join(failed)}") if failed else told(0, f"{len(report.checks)} checks passed")
+
+
+def lacking() -> str:
+    """What this machine does not let us have, in words; empty when it has all."""
+    if os.geteuid() != 0:
+        return "it needs root, for a loop device, mounts and control groups"
+    for what, argv in (
+        ("loop device", ["losetup", "--find"]),
+        ("mount, process and network namespaces", ["unshare", "--mount", "--pid", "--net", "--fork", "true"]),
+    ):
+        tried = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if tried.returncode:
+            return f"no {what} on this machine: {tried.stderr.strip()}"
+    return ""
 
 
 def told(status: int, text: str) -> int:

@@ -25,6 +25,7 @@ from .stage import MODEL, Stage
 DEPLOY = ("deploy", "--skip", "push", "--until", "rollout", "--set", "rollout.patience_s=3")
 HASTY = (*DEPLOY, "--set", "rollout.restarts=1")
 NEVER_PUSHED = "layout-never-pushed"
+OURS = f"{PODS}?labelSelector=app%3Dleviathan-671b"
 Words = tuple[str, ...]
 
 
@@ -70,8 +71,7 @@ def break_all(stage: Stage, report: Report) -> None:
 def clear(stage: Stage) -> None:
     """No deployment of ours and no pod of it, so that nobody has the GPUs or the disk."""
     stage.must("delete")
-    gone = f"{PODS}?labelSelector=app%3Dleviathan-671b"
-    wait("the pod gone", lambda: not stage.plane.api.send("GET", gone)["items"], 60)
+    wait("the pod gone", lambda: not stage.plane.api.send("GET", OURS)["items"], 60)
 
 
 @contextmanager
@@ -132,6 +132,21 @@ def no_partition(stage: Stage) -> Iterator[None]:
 
 
 @contextmanager
+def pod_refused(stage: Stage) -> Iterator[None]:
+    """The namespace refuses privileged pods, and the one that ran is gone."""
+    space = f"/api/v1/namespaces/{objects.NAMESPACE}"
+    enforce = "pod-security.kubernetes.io/enforce"
+    merge = "application/merge-patch+json"
+    stage.plane.api.send("PATCH", space, {"metadata": {"labels": {enforce: "baseline"}}}, merge)
+    for item in stage.plane.api.send("GET", OURS)["items"]:
+        stage.plane.api.send("DELETE", f"{PODS}/{item['metadata']['name']}")
+    try:
+        yield
+    finally:
+        stage.plane.api.send("PATCH", space, {"metadata": {"labels": {enforce: "privileged"}}}, merge)
+
+
+@contextmanager
 def signalled(stage: Stage, number: signal.Signals) -> Iterator[None]:
     """Every process of the engine that loads the model gets this signal."""
     over = threading.Event()
@@ -171,5 +186,13 @@ BREAKS = (
         ExitCode.ROLLOUT,
         ("does not go on", "nothing has changed for"),
         partial(signalled, number=signal.SIGSTOP),
+    ),
+    Break(
+        "Pod Security denies",
+        ("rollout", "--set", "rollout.patience_s=3"),
+        ExitCode.ROLLOUT,
+        ("Pod Security standard refuses the pod",),
+        pod_refused,
+        fresh=False,
     ),
 )

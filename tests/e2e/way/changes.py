@@ -4,6 +4,9 @@ import threading
 import time
 from pathlib import Path
 
+from leviathan.errors import ExitCode
+
+from .faults import ended
 from .happy import DEPLOYMENT, PODS, need, phases, running_image
 from .image import derive
 from .report import Report
@@ -36,13 +39,22 @@ def change(stage: Stage, report: Report) -> None:
         seen["seconds without an API server"] = round(away[0], 1)
         need(pushed["bytes_sent"] < SMALL, "more than the launcher was pushed")
         need(running_image(stage) == second, "the pod has another image")
-    with report.check("11 rollback to the first image") as seen:
+    with report.check("11 a smoke test that fails brings back the image that passed last") as seen:
+        third = stage.folder / "layout-3"
+        unwanted = derive(stage.built, third, stamp="3")
+        unreachable = ("--set", f"image.layout={third}", "--set", "smoke.min_tokens_per_s=100000")
+        outcome = stage.tool("deploy", "--rollback-on-failure", *unreachable)
+        ended(outcome, ExitCode.SMOKE, seen)
+        need("tokens/s" in outcome.talk, "nothing about the floor")
+        need(unwanted != second and running_image(stage) == second, "the pod has another image")
+        seen["image"] = second
+    with report.check("12 rollback to the first image") as seen:
         seen["answer"] = stage.must("rollback", "--to", first).out
         stage.must("rollout")
         stage.must("smoke")
         need(running_image(stage) == first, "the pod has another image")
         seen["image"] = first
-    with report.check("12 delete leaves what is not ours, nothing that is") as seen:
+    with report.check("13 delete leaves what is not ours, nothing that is") as seen:
         seen["answer"] = stage.must("delete").out
         need(stage.plane.api.get(DEPLOYMENT) is None, "the Deployment is still there")
         left = [item["metadata"]["name"] for item in stage.plane.api.send("GET", PODS)["items"]]

@@ -1,0 +1,114 @@
+"""What stops in the middle of a deployment and comes back: registry, etcd, the tool itself. Nothing is lost by it."""
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from e2e.control_plane.api import wait
+from leviathan.oci.layout import load_image
+
+from .breaks import clear
+from .happy import PODS, need, phases, running_image
+from .report import Report
+from .stage import Running, Stage
+
+AGAIN = "omni/again"  # a repository of its own: the registry has none of the image's blobs there
+PHASES = ("preflight", "push", "model", "apply", "rollout", "smoke")
+
+
+def interrupt(stage: Stage, report: Report) -> None:
+    """Every interruption as a check; those after one that fails are still shown."""
+    for name, shown in (
+        ("registry killed in the middle of a push and back", registry_killed),
+        ("etcd slow", etcd_slow),
+        ("tool killed in every phase and run again", tool_killed),
+    ):
+        if not report.wants(name):
+            continue
+        try:
+            with report.check(f"fault: {name}") as seen:
+                shown(stage, seen)
+        except Exception:  # noted in the report; the next one is another check
+            continue
+
+
+def registry_killed(stage: Stage, seen: dict[str, Any]) -> None:
+    """SIGKILL when a tenth of the image has arrived, back three seconds later; the push never ends."""
+    image = load_image(stage.layout, "leviathan-standard")
+    total = image.size
+    uploads = stage.registry.storage / "docker/registry/v2/repositories" / AGAIN / "_uploads"
+    running = stage.begin("push", "--json", "--set", f"image.repository={AGAIN}")
+    try:
+        wait("a tenth of the image in the registry", lambda: arrived(uploads) > total / 10, 60, pause=0.02)
+        seen["bytes there when it was killed"] = arrived(uploads)
+        need(running.process.poll() is None, "the push had ended before")
+        stage.registry.kill()
+        time.sleep(3)
+        stage.registry.start()
+    finally:
+        outcome = stage.end(running)
+    need(outcome.status == 0, f"exit status {outcome.status}: {outcome.talk[-500:]}")
+    data = outcome.data
+    seen["bytes of the image"], seen["bytes sent"] = total, data["bytes_sent"]
+    seen["says"] = [line for line in outcome.talk.splitlines() if "again" in line or "refused" in line][:2]
+    need(data["digest"] == image.top.digest, "another digest")
+    need(data["bytes_sent"] - total < total / 5, "more was sent again than what was under way")
+    again = stage.must("push", "--json", "--set", f"image.repository={AGAIN}").data
+    need(again["bytes_sent"] == 0, "something was missing after it")
+
+
+def arrived(uploads: Path) -> int:
+    """Bytes of uploads that the registry has begun and not ended."""
+    total = 0
+    for path in uploads.glob("*/data"):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:  # ended meanwhile
+            continue
+    return total
+
+
+def etcd_slow(stage: Stage, seen: dict[str, Any]) -> None:
+    """A deployment from nothing while etcd stands still for 0.8 s of every second."""
+    clear(stage)
+    with stage.plane.slow_etcd():
+        begun = time.monotonic()
+        outcome = stage.tool("deploy", "--json", "--skip", "push", timeout=600)
+        seen["seconds"] = round(time.monotonic() - begun, 1)
+    need(outcome.status == 0, f"exit status {outcome.status}: {outcome.talk[-500:]}")
+    seen.update(phases(outcome.data))
+    running_image(stage)
+
+
+def tool_killed(stage: Stage, seen: dict[str, Any]) -> None:
+    """SIGKILL in each phase, one after the other; the same command, left alone, then succeeds."""
+    clear(stage)
+    words = ("deploy", "--json", "--set", "image.repository=omni/killed")
+    for number, phase in enumerate(PHASES, 1):
+        running = stage.begin(*words)
+        try:
+            if phase == "model":  # it only reads a log: with nobody to answer, it is still at it when it is killed
+                wait("the phase push", partial(begun, running, "push", number - 1), 300, pause=0.02)
+                stage.plane.api_server.pause()
+            wait(f"the phase {phase}", partial(begun, running, phase, number), 300, pause=0.02)
+            time.sleep(0.5 if phase in ("push", "rollout") else 0.05)  # the others take less than a second
+            need(running.process.poll() is None, f"it had ended before it could be killed in {phase}")
+        finally:
+            running.process.kill()
+            running.process.wait()
+            stage.plane.api_server.resume()
+        seen[f"killed in {phase}"] = running.talk.read_text(encoding="utf-8").strip().splitlines()[-1]
+    last = stage.must(*words)
+    seen.update(phases(last.data))
+    items = stage.plane.api.send("GET", f"{PODS}?labelSelector=app%3Dleviathan-671b")["items"]
+    need(len(items) == 1, f"{len(items)} pods")
+    need("omni/killed@" in items[0]["spec"]["containers"][0]["image"], "the pod has another image")
+    again = stage.must(*words)
+    need(not again.data["changed"], "a second run changes something")
+
+
+def begun(running: Running, phase: str, number: int) -> bool:
+    """Whether the tool has said that it begins the phase, or has ended."""
+    said = f"deploy: {phase} ({number} of {len(PHASES)})" in running.talk.read_text(encoding="utf-8")
+    return said or running.process.poll() is not None
