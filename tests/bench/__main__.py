@@ -1,0 +1,84 @@
+"""What a user waits for, and how it compares with others: one table on stdout, what is being done on stderr.
+
+Parts: building (evaluation, no-op build, one changed file) and size. Ends with 1 where a limit is passed.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from . import building, machine, size
+from .errors import BenchError, Missing
+from .table import Line, NotRun, failed, record, render
+
+Measure = Callable[[], list[Line]]
+PARTS = ("building", "size")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for; parts in the order in which they run."""
+
+    parts: tuple[str, ...]
+    json: bool
+
+
+def options(argv: Sequence[str]) -> Options:
+    """The command line; without parts all of them."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--json", action="store_true", help="JSON on stdout, the table on stderr")
+    given = parser.parse_args(argv)
+    unknown = [part for part in given.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"no part {', '.join(unknown)}: choose from {', '.join(PARTS)}")
+    return Options(tuple(part for part in PARTS if part in (given.parts or PARTS)), given.json)
+
+
+def measurements(asked: Options) -> dict[str, Measure]:
+    """Part → what measures it."""
+    every: dict[str, Measure] = {
+        "building": building.measure,
+        "size": size.measure,
+    }
+    return {part: every[part] for part in asked.parts}
+
+
+def say(text: str) -> None:
+    """One line on stderr."""
+    sys.stderr.write(f"leviathan: bench: {text}\n")
+    sys.stderr.flush()
+
+
+def main(argv: Sequence[str]) -> int:
+    """0; 1 where a limit is passed or a part failed (the others still run); 2 for a wrong command line."""
+    asked = options(argv)
+    before, start = machine.load(), time.monotonic()
+    lines: list[Line] = []
+    broken = False
+    for part, measure in measurements(asked).items():
+        say(f"{part} ...")
+        try:
+            lines += measure()
+        except Missing as missing:
+            lines.append(NotRun(part, str(missing)))
+        except (BenchError, OSError) as problem:
+            say(f"{part}: {problem}")
+            lines.append(NotRun(part, f"failed: {str(problem).splitlines()[0]}"))
+            broken = True
+    took, after = time.monotonic() - start, machine.load()
+    table = f"{render(lines)}\n\n{machine.describe()}; load {before:.1f} before, {after:.1f} after; {took:.0f} s\n"
+    if asked.json:
+        sys.stderr.write(table)
+        facts = {"machine": machine.describe(), "load": [before, after], "seconds": took, "rows": record(lines)}
+        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+    else:
+        sys.stdout.write(table)
+    return 1 if broken or failed(lines) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,9 @@
+"""What ends a measurement, or all of them."""
+
+
+class BenchError(Exception):
+    """A user's error or a child's: one line for the user, without a traceback."""
+
+
+class Missing(BenchError):
+    """A part that this machine lacks; the others go on. The text says what, and how to get it."""

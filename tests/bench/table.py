@@ -1,0 +1,112 @@
+"""The table: rows of what was measured beside what it is held to."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import Enum
+
+COLUMNS = ("what", "ours", "theirs", "ratio or limit", "verdict")
+
+
+class Verdict(Enum):
+    """How a row stands to its limit."""
+
+    GOOD = "good"
+    OVER = "over the limit"
+    FREE = "no limit"
+    NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement; less is better.
+
+    Args:
+        what: in words.
+        ours: the figure, in `unit`.
+        unit: such as "s"; the same for `theirs`.
+        theirs: the figure beside it, None where nothing is.
+        against: whose figure that is.
+        most: the most that `ours` may be.
+        most_ratio: the most that ours ÷ theirs may be.
+        detail: the single rounds and whatever else a reader of the JSON needs.
+    """
+
+    what: str
+    ours: float
+    unit: str
+    theirs: float | None = None
+    against: str = ""
+    most: float | None = None
+    most_ratio: float | None = None
+    detail: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """ours ÷ theirs."""
+        return None if self.theirs is None else self.ours / self.theirs
+
+    @property
+    def verdict(self) -> Verdict:
+        """Over the limit where one of its limits is passed."""
+        pairs = [(self.ours, self.most), (self.ratio, self.most_ratio)]
+        held = [value <= limit for value, limit in pairs if value is not None and limit is not None]
+        if not held:
+            return Verdict.FREE
+        return Verdict.GOOD if all(held) else Verdict.OVER
+
+    def cells(self) -> tuple[str, ...]:
+        """The row as text, one string a column."""
+        theirs = "" if self.theirs is None else f"{figure(self.theirs, self.unit)} ({self.against})"
+        against = [] if self.ratio is None else [f"{self.ratio:.2f}"]
+        if self.most_ratio is not None:
+            against.append(f"≤ {self.most_ratio:g}")
+        if self.most is not None:
+            against.append(f"≤ {figure(self.most, self.unit)}")
+        return (self.what, figure(self.ours, self.unit), theirs, ", ".join(against), self.verdict.value)
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """A measurement that this machine cannot make, and what would make it possible."""
+
+    what: str
+    why: str
+
+    verdict = Verdict.NOT_RUN
+
+    def cells(self) -> tuple[str, ...]:
+        """The row as text, one string a column."""
+        return (self.what, "", "", "", f"{self.verdict.value}: {self.why}")
+
+
+Line = Row | NotRun
+
+
+def figure(value: float, unit: str) -> str:
+    """Three significant digits, or whole numbers from 100."""
+    digits = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{digits} {unit}".rstrip()
+
+
+def failed(lines: Sequence[Line]) -> bool:
+    """Whether a limit is passed; what was not run fails nothing."""
+    return any(line.verdict is Verdict.OVER for line in lines)
+
+
+def render(lines: Sequence[Line]) -> str:
+    """The table in Markdown, its columns as wide as their widest cell."""
+    rows = [COLUMNS, *(line.cells() for line in lines)]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(COLUMNS))]
+    text = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    text.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(text)
+
+
+def record(lines: Sequence[Line]) -> list[dict[str, object]]:
+    """The rows for JSON."""
+    return [
+        asdict(line) | {"verdict": line.verdict.value} | ({"ratio": line.ratio} if isinstance(line, Row) else {})
+        for line in lines
+    ]
