@@ -1,6 +1,8 @@
 """What a user waits for, and how it compares with others: one table on stdout, what is being done on stderr.
 
-Parts: building (evaluation, no-op build, one changed file) and size. Ends with 1 where a limit is passed.
+Parts: building (evaluation, no-op build, one changed file), size, push (beside skopeo), moe (CPU experts beside
+-march=native and kt-kernel), phases (the image's last steps built again; with --phases every step), and with --nvcc
+also nvcc. Ends with 1 where a limit is passed.
 """
 
 import argparse
@@ -9,13 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from . import building, machine, size
+from . import building, kt_wheel, machine, moe, nvcc, phases, push, size
 from .errors import BenchError, Missing
 from .table import Line, NotRun, failed, record, render
 
 Measure = Callable[[], list[Line]]
-PARTS = ("building", "size")
+PARTS = ("building", "size", "push", "moe", "phases")
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,9 @@ class Options:
     """What was asked for; parts in the order in which they run."""
 
     parts: tuple[str, ...]
+    everything: bool
+    toolkit: Path | None
+    kt_kernel: Path | None
     json: bool
 
 
@@ -30,12 +36,20 @@ def options(argv: Sequence[str]) -> Options:
     """The command line; without parts all of them."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--phases", action="store_true", help="build every derivation again: 20 minutes on 2 cores")
+    parser.add_argument("--nvcc", type=Path, metavar="DIR", help="also compile beside this CUDA toolkit's nvcc")
+    kt_kernel = (
+        f"where kt-kernel's wheel is, packed or unpacked; default: one in .leviathan/bench, from {kt_wheel.COMMAND}"
+    )
+    parser.add_argument("--kt-kernel", type=Path, metavar="PATH", help=kt_kernel)
     parser.add_argument("--json", action="store_true", help="JSON on stdout, the table on stderr")
     given = parser.parse_args(argv)
     unknown = [part for part in given.parts if part not in PARTS]
     if unknown:
         parser.error(f"no part {', '.join(unknown)}: choose from {', '.join(PARTS)}")
-    return Options(tuple(part for part in PARTS if part in (given.parts or PARTS)), given.json)
+    wanted = {*(given.parts or PARTS), *(["phases"] if given.phases else [])}
+    chosen = [part for part in PARTS if part in wanted] + (["nvcc"] if given.nvcc else [])
+    return Options(tuple(chosen), given.phases, given.nvcc, given.kt_kernel, given.json)
 
 
 def measurements(asked: Options) -> dict[str, Measure]:
@@ -43,6 +57,10 @@ def measurements(asked: Options) -> dict[str, Measure]:
     every: dict[str, Measure] = {
         "building": building.measure,
         "size": size.measure,
+        "push": push.measure,
+        "moe": lambda: moe.measure(asked.kt_kernel),
+        "phases": lambda: phases.measure(asked.everything),
+        "nvcc": lambda: nvcc.measure(asked.toolkit or Path()),
     }
     return {part: every[part] for part in asked.parts}
 

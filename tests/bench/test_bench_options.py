@@ -15,12 +15,20 @@ from bench.table import Line, Row
         ([], bench.PARTS),
         (["size", "building"], ("building", "size")),
         (["size", "size"], ("size",)),
+        (["size", "--phases"], ("size", "phases")),
+        (["--nvcc", "cuda"], (*bench.PARTS, "nvcc")),
+        (["size", "--nvcc", "cuda"], ("size", "nvcc")),
     ],
 )
 def test_parts(argv: list[str], parts: tuple[str, ...]) -> None:
     asked = bench.options(argv)
     assert asked.parts == parts
     assert tuple(bench.measurements(asked)) == parts
+
+
+def test_every_derivation_only_when_asked() -> None:
+    assert not bench.options([]).everything
+    assert bench.options(["--phases"]).everything
 
 
 def test_an_unknown_part_is_a_usage_error_that_names_the_known(capsys: pytest.CaptureFixture[str]) -> None:

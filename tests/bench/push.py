@@ -1,0 +1,76 @@
+"""Push of the built image to docker-registry on loopback, in turns with skopeo, each time into an empty registry."""
+
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from push_support import REPOSITORY, TAG, real_registry, start_cli
+
+from . import nix
+from .errors import BenchError, Missing
+from .table import Line, Row
+
+PROGRAMS = ("docker-registry", "skopeo")
+Push = Callable[[str, Path, Path], None]
+
+
+def with_leviathan(host: str, layout: Path, home: Path) -> None:
+    """`leviathan push`, its state below `home`."""
+    process = start_cli(home, "push", "--registry", host, "--layout", str(layout))
+    _, err = process.communicate(timeout=600)
+    if process.returncode:
+        raise BenchError(f"leviathan push ended with {process.returncode}:\n{err}")
+
+
+def with_skopeo(host: str, layout: Path, home: Path) -> None:
+    """`skopeo copy` with the digests kept, as ours keeps them."""
+    policy = home / "policy.json"
+    policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    argv = ["skopeo", "--policy", str(policy), "copy", "-q", "--preserve-digests", "--dest-tls-verify=false"]
+    argv += [f"oci:{layout}", f"docker://{host}/{REPOSITORY}:{TAG}"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode:
+        raise BenchError(f"skopeo ended with {done.returncode}:\n{done.stderr}")
+
+
+def timed(push: Push, host: str, layout: Path, home: Path) -> float:
+    """Seconds of one push; what was written before it is on the disk first."""
+    os.sync()
+    began = time.monotonic()
+    push(host, layout, home)
+    return time.monotonic() - began
+
+
+def rounds(layout: Path, count: int, folder: Path) -> dict[str, list[float]]:
+    """Seconds of each round: first push and unchanged push, of both; who begins changes from round to round."""
+    pushers: dict[str, Push] = {"leviathan": with_leviathan, "skopeo": with_skopeo}
+    found: dict[str, list[float]] = {f"{name}{kind}": [] for name in pushers for kind in ("", " again")}
+    for turn in range(count):
+        for name in list(pushers)[:: 1 if turn % 2 == 0 else -1]:
+            place = folder / f"{name}{turn}"
+            place.mkdir()
+            with real_registry(place) as registry:
+                found[name].append(timed(pushers[name], registry.host, layout, place))
+                found[f"{name} again"].append(timed(pushers[name], registry.host, layout, place))
+            shutil.rmtree(place)
+    return found
+
+
+def measure(count: int = 3) -> list[Line]:
+    """The rows of this part."""
+    lacking = [program for program in PROGRAMS if shutil.which(program) is None]
+    if lacking:
+        raise Missing(f"no {' and no '.join(lacking)}: run apt-get install {' '.join(lacking)}")
+    with tempfile.TemporaryDirectory(prefix="bench-push-") as folder:
+        found = rounds(nix.image(), count, Path(folder))
+    medians = {name: statistics.median(times) for name, times in found.items()}
+    detail = "; ".join(f"{name}: {', '.join(f'{each:.2f}' for each in times)}" for name, times in found.items())
+    return [
+        Row("push", medians["leviathan"], "s", medians["skopeo"], "skopeo", most_ratio=1, detail=detail),
+        Row("push again, unchanged", medians["leviathan again"], "s", medians["skopeo again"], "skopeo", most=2),
+    ]
