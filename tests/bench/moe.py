@@ -1,8 +1,8 @@
 """CPU MoE steps of the image's builds beside `-march=native` and kt-kernel's kernels, on the same weights and inputs.
 
-Every build runs in a process of its own, in turns. Its figure is the median of its rounds, and a round's is the quickest
-of its steps, which other work on the machine can only raise. The layer has DeepSeek-V3's expert (7168 x 2048, Q4_K and
-Q6_K), 8 of 16 experts a token: those 8 are 228 MB, far more than a cache holds.
+Every build runs in a process of its own, in turns. Its figure is the median of its rounds, and a round's is the
+quickest of its steps, which other work on the machine can only raise. The layer has DeepSeek-V3's expert (7168 x 2048,
+Q4_K and Q6_K), 8 of 16 experts a token: those 8 are 228 MB, far more than a cache holds.
 """
 
 import json
