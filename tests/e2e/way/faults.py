@@ -7,7 +7,7 @@ from typing import Any
 from e2e.control_plane.api import wait
 from leviathan.errors import ExitCode
 
-from .happy import generation, need
+from .happy import ask, generation, need
 from .report import Report
 from .stage import Outcome, Stage
 
@@ -32,9 +32,18 @@ def not_ready(stage: Stage) -> None:
 
 
 def ready_again(stage: Stage) -> None:
-    """The node says Ready, and the API has it."""
+    """The node says Ready, the API has it, and the pod is behind its Service again."""
     stage.node.ready()
     wait("the node Ready in the API", stage.node_is_ready, 90)
+    wait("the endpoint back behind the Service", answers, 90)
+
+
+def answers() -> bool:
+    """Whether the endpoint says that it is well."""
+    try:
+        return ask("/health", timeout=5)[0] == 200
+    except OSError:
+        return False
 
 
 PORT = 30001

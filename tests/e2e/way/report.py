@@ -93,5 +93,5 @@ class Report:
 def cell(value: object) -> str:
     """A value as a table takes it: one line, no bars, at most 160 characters."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    text = " ".join(text.split()).replace("|", "\\|")
+    text = "".join(each if each.isprintable() else "\ufffd" for each in " ".join(text.split())).replace("|", "\\|")
     return text if len(text) <= 160 else text[:157] + "…"
