@@ -1,5 +1,5 @@
 #!/bin/bash
-# On the machine with the GPU, after stage.sh: run.sh tiny|tiny_launcher|wide|wide_launcher|deep|bare|kernels. Results go to $OUT.
+# On the machine with the GPU, after stage.sh: run.sh tiny|tiny_launcher|wide|wide_launcher|deep|bare|cancel|kernels. Results go to $OUT.
 # Inside the image's tree the tests lie in /t/gpu, models in /models, results in /t/out.
 set -uo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -83,6 +83,12 @@ bare() { # the front's cost beside KTransformers' own server: same model, rules,
   done
   python3 "$HERE/front_cost.py" http://127.0.0.1:30000 http://127.0.0.1:30001 http://127.0.0.1:30002 --tokens 600 --rounds 12 ||
     tail -n 5 "$OUT"/bare-*.log
+}
+
+cancel() { # a client that leaves while its prompt is read
+  THREADS=15 CACHE=8192 launcher wide stay
+  python3 "$HERE/cancel.py" http://127.0.0.1:30000 --words "${WORDS:-1000}" || tail -n 5 "$OUT/launcher-wide.log"
+  kill -TERM "$(pgrep -f 'leviathan_engine --model_path' | head -n 1)"
 }
 
 kernels() {

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import signal
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,12 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name in ("DOCKER_CONFIG", "LEVIATHAN_SITE", "LEVIATHAN_MANIFESTS"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _hears_hangup() -> None:
+    """Under nohup SIGHUP is ignored, and by every process that a test starts too."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
