@@ -1,8 +1,9 @@
-"""The bench takes the loopback registry from the tool's tests."""
+"""The bench takes the loopback registry from the tool's tests, and the CPU experts' layer from the engine's."""
 
 import sys
 from pathlib import Path
 
-FOLDER = str(Path(__file__).resolve().parents[1] / "leviathan")
-if FOLDER not in sys.path:
-    sys.path.insert(0, FOLDER)
+TESTS = Path(__file__).resolve().parents[1]
+for folder in (TESTS / "leviathan", TESTS / "engine"):
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))

@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import moe_layer
 import numpy as np
 
-from . import kt_wheel, machine, moe_layer, nix
+from . import kt_wheel, machine, nix
 from .errors import BenchError, Missing
 from .moe_worker import Spec, inputs
 from .table import Line, NotRun, Row

@@ -4,10 +4,11 @@ import hashlib
 import zipfile
 from pathlib import Path
 
+import moe_layer
 import numpy as np
 import pytest
 
-from bench import kt_wheel, moe, moe_layer
+from bench import kt_wheel, moe
 from bench.errors import Missing
 from bench.moe_worker import Spec, inputs
 from bench.table import Row, Verdict

@@ -1,4 +1,4 @@
-"""The CPU experts of every build that this CPU can run against torch, with the types of a Q4_K_M file."""
+"""The CPU experts of every build that this CPU can run against float64, with the types of a Q4_K_M file."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ TOLERANCE_EXACT = 0.035
 
 @pytest.mark.parametrize("march", engine_process.runnable_marches())
 @pytest.mark.parametrize("tokens", [1, 7, 40])
-def test_layer_matches_torch(home: Path, march: str, tokens: int) -> None:
+def test_layer_matches_float64(home: Path, march: str, tokens: int) -> None:
     """1 token takes the decode path, 40 the one for prompts (more than ten tokens an expert)."""
     argv = [sys.executable, str(SCRIPT), "512", "256", "8", "2", str(tokens), "3"]
     env = engine_process.environment(home) | {"LEVIATHAN_MARCH": march}
