@@ -41,13 +41,15 @@ deep() { answers deep deep --cache_lens 8192 --prompt 200 --steps 40 --drop-logi
 tiny_launcher() { launcher tiny; }
 wide_launcher() { launcher wide; }
 
+stop() { kill -TERM "$(pgrep -f 'leviathan_engine --model_path' | head -n 1)"; }
+
 launcher() { # MODEL: the image's entry point, with the runbook's flags
   inside LEVIATHAN_STATE=/t/out/state python3 -m leviathan_engine --model_path "/models/$1" --port 30000 \
     --gpu_split 70000 --cpu_offload_max_threads "${THREADS:-96}" --cache_lens "${CACHE:-2048}" > "$OUT/launcher-$1.log" 2>&1 &
   local pid=$!
   python3 "$HERE/client.py" http://127.0.0.1:30000 || tail -n 25 "$OUT/launcher-$1.log"
   [ "${2:-}" = stay ] && return
-  kill -TERM "$(pgrep -f 'leviathan_engine --model_path' | head -n 1)"
+  stop
   wait $pid
   echo "launcher $1 ended with $?"
 }
@@ -88,7 +90,7 @@ bare() { # the front's cost beside KTransformers' own server: same model, rules,
 cancel() { # a client that leaves while its prompt is read
   THREADS=15 CACHE=8192 launcher wide stay
   python3 "$HERE/cancel.py" http://127.0.0.1:30000 --words "${WORDS:-1000}" || tail -n 5 "$OUT/launcher-wide.log"
-  kill -TERM "$(pgrep -f 'leviathan_engine --model_path' | head -n 1)"
+  stop
 }
 
 kernels() {
