@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from .api import wait
 from .errors import ControlPlaneError
 
 
@@ -105,6 +106,16 @@ class Part:
     def resume(self) -> None:
         """Let it run on."""
         os.kill(self.pid, signal.SIGCONT)
+
+    def wait_for(self, what: str, true: Callable[[], bool], seconds: float = 90.0) -> None:
+        """Wait until `true()`. Errors: ControlPlaneError with its last words, when it ends or is not in time."""
+
+        def still() -> bool:
+            if not self.alive:
+                raise ControlPlaneError(f"{self.name} has ended: {self.last_words()}", f"read {self.log}")
+            return true()
+
+        wait(f"{what} ({self.log})", still, seconds)
 
     def last_words(self, lines: int = 3) -> str:
         """The last lines of its log, for an error."""

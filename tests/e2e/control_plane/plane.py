@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import argv, kubeconfig, objects
-from .api import Api, healthy, wait
+from .api import Api, healthy
 from .certificates import Authority, Pair
 from .errors import ControlPlaneError
 from .part import Part
@@ -93,6 +93,11 @@ class ControlPlane:
         """Whether the API server says so itself."""
         return self.api.call("GET", "/readyz", timeout=5).status == 200
 
+    def node_is_ready(self) -> bool:
+        """Whether the API has the node, as Ready."""
+        node = self.api.get(f"/api/v1/nodes/{objects.NODE}") or {"status": {}}
+        return any(one["type"] == "Ready" and one["status"] == "True" for one in node["status"].get("conditions", ()))
+
     def restart_api_server(self, *, kill: bool = False, away: float = 0.0) -> float:
         """End the API server (with `kill`, without a good-bye), start it `away` seconds later, wait until it is ready.
 
@@ -133,10 +138,4 @@ class ControlPlane:
 
     def _wait(self, part: Part, ready: Callable[[], bool]) -> None:
         """Wait for `ready`. Errors: ControlPlaneError with the part's last words when it ends or is not in time."""
-
-        def still() -> bool:
-            if not part.alive:
-                raise ControlPlaneError(f"{part.name} has ended: {part.last_words()}", f"read {part.log}")
-            return ready()
-
-        wait(f"{part.name} ({part.log}) ready", still, self.patience)
+        part.wait_for(f"{part.name} ready", ready, self.patience)

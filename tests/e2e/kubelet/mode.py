@@ -1,19 +1,17 @@
 """The kubelet as a mode of the whole way."""
 
-from e2e.way.mode import Mode
+from e2e.way.mode import ENGINE, Mode
 
 from .node import join
 
 FACTS = {
     "node": "kubelet, kube-proxy and a device plugin of the Kubernetes programs, containerd, runc and CNI plugins of "
     "the machine, in mount, network and process namespaces of their own",
-    "what is not real": "no GPU: the device plugin announces 2 nvidia.com/gpu without cards, the engine runs on the "
-    "CPU, with the replacements of tests/engine in one layer on top of the built image; the weights are random; the "
-    "pod's requests are smaller than the runbook's, since a kubelet announces what the machine has",
+    "what is not real": f"no GPU: the device plugin announces 2 nvidia.com/gpu without cards, {ENGINE}; the pod's "
+    "requests are smaller than the runbook's, since a kubelet announces what the machine has",
 }
 KUBELET = Mode(
     join=join,
-    partition=lambda disk: disk.partition,  # containerd leaves the links of /dev/disk out of a container
     facts=FACTS,
     site={
         "resources": {

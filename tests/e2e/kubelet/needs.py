@@ -31,13 +31,11 @@ def path() -> str:
 
 
 def missing(kubernetes: Path, plugins: Path = PLUGINS, cgroups: Path = CGROUPS) -> str:
-    """What this machine lacks and the remedy, in one line; "" where a kubelet can run.
+    """What root on this machine lacks and the remedy, in one line; "" where a kubelet can run.
 
     Arguments: `kubernetes`, the folder of the Kubernetes programs; `plugins`, that of the CNI plugins; `cgroups`, where
     the controllers are mounted.
     """
-    if os.geteuid() != 0:
-        return "a kubelet needs root; run it as root"
     programs = [name for name in PROGRAMS if shutil.which(name, path=path()) is None]
     if programs:
         return f"a kubelet needs {', '.join(programs)} (Debian: {', '.join(packages(programs))}); {SETUP}"
@@ -53,7 +51,7 @@ def missing(kubernetes: Path, plugins: Path = PLUGINS, cgroups: Path = CGROUPS) 
             f"the node is made for control groups of version 1, and {cgroups} has no {', '.join(absent)}; "
             "run it where the kernel was started with systemd.unified_cgroup_hierarchy=0"
         )
-    return namespaces()
+    return ""
 
 
 def packages(programs: list[str]) -> list[str]:

@@ -2,13 +2,11 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from e2e.control_plane import objects
-from e2e.control_plane.api import wait
-from e2e.control_plane.errors import ControlPlaneError
 from e2e.control_plane.part import Part
 from e2e.control_plane.plane import ControlPlane
 from e2e.control_plane.settings import find_programs
@@ -61,20 +59,20 @@ def join(plane: ControlPlane, registry: RealRegistry, folder: Path) -> Iterator[
 
         config = containerd_files(folder / "containerd", registry)
         runtime = begin("containerd", "containerd", "--config", str(config))
-        wait_for(runtime, "containerd's socket", settings.SOCKET.exists)
+        runtime.wait_for("containerd's socket", settings.SOCKET.exists)
         user = f"system:node:{objects.NODE}"
         pair = plane.authority.issue("kubelet", user, ["system:nodes"], [f"IP:{network.ADDRESS}"])
         text = settings.kubelet(folder, os.environ[GROUP], pair, plane.authority.pair.certificate)
         own = ("--config", str(write(folder / "kubelet.json", text)), "--kubeconfig")
         name = ("--hostname-override", objects.NODE, "--node-ip", network.ADDRESS)
         kubelet = begin("kubelet", str(programs.part("kubelet")), *own, str(plane.kubeconfig("kubelet", pair)), *name)
-        wait_for(kubelet, "the kubelet's socket for devices", DEVICE_SOCKET.exists)
+        kubelet.wait_for("the kubelet's socket for devices", DEVICE_SOCKET.exists)
         devices = begin("device-plugin", str(programs.part("device-plugin")), "--count", str(GPUS))
         client = plane.kubeconfig("proxy", plane.authority.issue("proxy", "system:kube-proxy"))
         text = settings.proxy(client)
         begin("kube-proxy", str(programs.part("kube-proxy")), "--config", str(write(folder / "proxy.json", text)))
-        wait_for(kubelet, "the node Ready", lambda: ready(plane))
-        wait_for(devices, f"{GPUS} GPUs on the node", lambda: gpus(plane) == str(GPUS))
+        kubelet.wait_for("the node Ready", plane.node_is_ready)
+        devices.wait_for(f"{GPUS} GPUs on the node", lambda: gpus(plane) == str(GPUS))
         yield Kubelet(runtime)
 
 
@@ -96,24 +94,7 @@ def write(file: Path, value: dict[str, object]) -> Path:
     return file
 
 
-def ready(plane: ControlPlane) -> bool:
-    """Whether the API has the node as Ready."""
-    node = plane.api.get(f"/api/v1/nodes/{objects.NODE}") or {"status": {}}
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in node["status"].get("conditions", ()))
-
-
 def gpus(plane: ControlPlane) -> str:
     """How many GPUs pods may have of the node; "" before the device plugin has said it."""
     node = plane.api.get(f"/api/v1/nodes/{objects.NODE}") or {"status": {}}
     return str(node["status"].get("allocatable", {}).get("nvidia.com/gpu", ""))
-
-
-def wait_for(part: Part, what: str, true: Callable[[], bool], seconds: float = 90.0) -> None:
-    """Wait until `true()`. Errors: ControlPlaneError with the part's last words, when it ends or is not in time."""
-
-    def still() -> bool:
-        if not part.alive:
-            raise ControlPlaneError(f"{part.name} has ended: {part.last_words()}", f"read {part.log}")
-        return true()
-
-    wait(f"{what} ({part.log})", still, seconds)

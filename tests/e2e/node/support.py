@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,38 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from e2e.control_plane.part import Part
+
 Found = TypeVar("Found")
 
 
-@dataclass
+@dataclass(frozen=True)
 class RealRegistry:
-    """docker-registry on loopback: HOST:PORT, and the folder that it stores in."""
+    """docker-registry on loopback: HOST:PORT, the folder that it stores in, and its process."""
 
     host: str
     storage: Path
-    argv: list[str]
-    server: subprocess.Popen[bytes] | None = None
+    process: Part
 
     def start(self) -> None:
-        """Start it, and wait until it listens. Errors: AssertionError with its log when it ends instead."""
-        log = self.storage.parent / "registry.log"
-        with log.open("ab") as out:
-            self.server = server = subprocess.Popen(self.argv, stdout=out, stderr=out)
+        """Start it, and wait until it listens. Errors: ControlPlaneError with its last words when it does not."""
+        self.process.start()
         port = int(self.host.rpartition(":")[2])
-        until(lambda: answers(port) or server.poll() is not None, "the registry to listen")
-        assert server.poll() is None, log.read_text()
-
-    def stop(self) -> None:
-        """End it."""
-        if self.server is not None:
-            self.server.terminate()
-            self.server.wait(10)
-
-    def kill(self) -> None:
-        """End it at once, as a power cut does."""
-        if self.server is not None:
-            self.server.kill()
-            self.server.wait(10)
+        self.process.wait_for("the registry to listen", lambda: answers(port))
 
     def blob_file(self, digest: str) -> Path:
         """Where a blob lies on the registry's disk."""
@@ -80,13 +65,13 @@ def real_registry(folder: Path, port: int = 0) -> Iterator[RealRegistry]:
         "http": {"addr": f"127.0.0.1:{port}"},
     }
     (folder / "registry.yml").write_text(json.dumps(config))  # JSON is YAML
-    argv = [program, "serve", str(folder / "registry.yml")]
-    registry = RealRegistry(f"127.0.0.1:{port}", folder / "storage", argv)
+    process = Part("registry", [program, "serve", str(folder / "registry.yml")], folder)
+    registry = RealRegistry(f"127.0.0.1:{port}", folder / "storage", process)
     try:
         registry.start()
         yield registry
     finally:
-        registry.stop()
+        process.stop()
 
 
 def answers(port: int) -> bool:

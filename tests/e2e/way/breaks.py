@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from e2e.control_plane import objects
-from e2e.control_plane.api import wait
+from e2e.control_plane.api import MERGE, wait
 from e2e.node.tiny_image import busybox_layer, push
 from leviathan.errors import ExitCode
+from leviathan.policy import ENFORCE
 
 from .engine_processes import engine_processes
 from .faults import ended
-from .happy import PODS, need, running_image
+from .happy import PODS, need, our_pods, running_image
 from .image import derive
 from .report import Report
 from .stage import MODEL, Stage
@@ -25,7 +27,6 @@ from .stage import MODEL, Stage
 DEPLOY = ("deploy", "--skip", "push", "--until", "rollout", "--set", "rollout.patience_s=3")
 HASTY = (*DEPLOY, "--set", "rollout.restarts=1")
 NEVER_PUSHED = "layout-never-pushed"
-OURS = f"{PODS}?labelSelector=app%3Dleviathan-671b"
 Words = tuple[str, ...]
 
 
@@ -46,32 +47,31 @@ class Break:
 
 
 def break_all(stage: Stage, report: Report) -> None:
-    """Every break as a check; those after one that fails are still shown."""
+    """Every break as a check."""
     for one in BREAKS:
-        if not report.wants(one.name):
-            continue
-        try:
-            with report.check(f"fault: {one.name}") as seen:
-                if one.fresh:
-                    clear(stage)
-                with one.broken(stage):
-                    outcome = stage.tool(*one.words, timeout=240)
-                    ended(outcome, one.status, seen)
-                    for piece in one.says:
-                        need(piece.lower() in outcome.talk.strip().splitlines()[-1].lower(), f"nothing about {piece}")
-                    if one.fresh and one.status == ExitCode.ROLLOUT:
-                        clear(stage)
-                after = stage.must(*one.words, timeout=240)
-                seen["put right, the same command"] = after.out.strip().splitlines()[-1]
-                running_image(stage)
-        except Exception:  # noted in the report; the next one is another check
-            continue
+        report.fault(one.name, partial(show, stage, one))
+
+
+def show(stage: Stage, one: Break, seen: dict[str, Any]) -> None:
+    """It ends as it should, and the same command succeeds once it is put right. Errors: WayError."""
+    if one.fresh:
+        clear(stage)
+    with one.broken(stage):
+        outcome = stage.tool(*one.words, timeout=240)
+        ended(outcome, one.status, seen)
+        for piece in one.says:
+            need(piece.lower() in outcome.talk.strip().splitlines()[-1].lower(), f"nothing about {piece}")
+        if one.fresh and one.status == ExitCode.ROLLOUT:
+            clear(stage)
+    after = stage.must(*one.words, timeout=240)
+    seen["put right, the same command"] = after.out.strip().splitlines()[-1]
+    running_image(stage)
 
 
 def clear(stage: Stage) -> None:
     """No deployment of ours and no pod of it, so that nobody has the GPUs or the disk."""
     stage.must("delete")
-    wait("the pod gone", lambda: not stage.plane.api.send("GET", OURS)["items"], 60)
+    wait("the pod gone", lambda: not our_pods(stage), 60)
 
 
 @contextmanager
@@ -134,16 +134,19 @@ def no_partition(stage: Stage) -> Iterator[None]:
 @contextmanager
 def pod_refused(stage: Stage) -> Iterator[None]:
     """The namespace refuses privileged pods, and the one that ran is gone."""
-    space = f"/api/v1/namespaces/{objects.NAMESPACE}"
-    enforce = "pod-security.kubernetes.io/enforce"
-    merge = "application/merge-patch+json"
-    stage.plane.api.send("PATCH", space, {"metadata": {"labels": {enforce: "baseline"}}}, merge)
-    for item in stage.plane.api.send("GET", OURS)["items"]:
+    enforce(stage, "baseline")
+    for item in our_pods(stage):
         stage.plane.api.send("DELETE", f"{PODS}/{item['metadata']['name']}")
     try:
         yield
     finally:
-        stage.plane.api.send("PATCH", space, {"metadata": {"labels": {enforce: "privileged"}}}, merge)
+        enforce(stage, "privileged")
+
+
+def enforce(stage: Stage, level: str) -> None:
+    """The Pod Security standard that the engine's namespace holds its pods to."""
+    labels = {"metadata": {"labels": {ENFORCE: level}}}
+    stage.plane.api.send("PATCH", f"/api/v1/namespaces/{objects.NAMESPACE}", labels, MERGE)
 
 
 @contextmanager

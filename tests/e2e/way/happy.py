@@ -39,9 +39,9 @@ def walk(stage: Stage, report: Report) -> None:
     with report.check("2 manifest has the right node and partition") as seen:
         text = stage.must("render").out
         seen["node"] = objects.NODE
-        seen["partition"] = stage.partition
+        seen["partition"] = str(stage.disk.name)
         need(f"kubernetes.io/hostname: {objects.NODE}" in text, "render does not name the node")
-        need(f"value: {stage.partition}\n" in text, "render does not name the partition")
+        need(f"value: {stage.disk.name}\n" in text, "render does not name the partition")
         need("talos-node-0" not in text, "render names the wrong node")
     with report.check("3 deploy: preflight, push, model, apply, rollout, smoke") as seen:
         data = stage.must("deploy", "--json").data
@@ -55,7 +55,7 @@ def walk(stage: Stage, report: Report) -> None:
         seen["log"] = answer.body.decode()
         need("DOWNLOAD COMPLETE" in seen["log"], "the gate's log does not say so")
     with report.check("6 pod Running with 2 GPUs") as seen:
-        items = stage.plane.api.send("GET", f"{PODS}?labelSelector=app%3Dleviathan-671b")["items"]
+        items = our_pods(stage)
         need(len(items) == 1, f"{len(items)} pods")
         seen["phase"] = items[0]["status"]["phase"]
         seen["node"] = items[0]["spec"]["nodeName"]
@@ -84,9 +84,15 @@ def phases(data: dict[str, Any]) -> dict[str, str]:
     return {one["phase"]: f"{one['state']} in {one['seconds']:.1f} s: {one['summary']}" for one in data["phases"]}
 
 
+def our_pods(stage: Stage) -> list[dict[str, Any]]:
+    """The pods of the deployment, those that are ending too."""
+    items: list[dict[str, Any]] = stage.plane.api.send("GET", f"{PODS}?labelSelector=app%3Dleviathan-671b")["items"]
+    return items
+
+
 def running_image(stage: Stage) -> str:
     """The digest of the image that the one running pod has. Errors: WayError unless there is one."""
-    items = stage.plane.api.send("GET", f"{PODS}?labelSelector=app%3Dleviathan-671b")["items"]
+    items = our_pods(stage)
     need(len(items) == 1 and items[0]["status"]["phase"] == "Running", "there is not one running pod")
     return str(items[0]["spec"]["containers"][0]["image"]).rpartition("@")[2]
 

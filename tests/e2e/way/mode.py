@@ -10,8 +10,6 @@ from e2e.control_plane.plane import ControlPlane
 from e2e.node.handle import join
 from e2e.node.support import RealRegistry
 
-from .disk import LoopDisk
-
 
 class Node(Protocol):
     """A node that runs pods."""
@@ -34,21 +32,20 @@ Join = Callable[[ControlPlane, RealRegistry, Path], AbstractContextManager[Node]
 class Mode:
     """One way to have a node.
 
-    Arguments: `join`, which makes a node of the control plane, in a folder; `partition`, the name that the site gives
-    the disk's partition; `site`, more keys of the site's sections; `facts`, for the report.
+    Arguments: `join`, which makes a node of the control plane, in a folder; `site`, more keys of the site's sections;
+    `facts`, for the report.
     """
 
     join: Join
-    partition: Callable[[LoopDisk], Path]
     facts: dict[str, str]
     site: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
+ENGINE = (
+    "the engine runs on the CPU, with the replacements of tests/engine in one layer on top of the built image; the "
+    "weights are random"
+)
 AGENT = Mode(
     join=lambda plane, _registry, folder: join(plane, folder, "--quick"),
-    partition=lambda disk: disk.name,
-    facts={
-        "what is not real": "no GPU: the node announces 2 nvidia.com/gpu without cards, the engine runs on the CPU, "
-        "with the replacements of tests/engine in one layer on top of the built image; the weights are random"
-    },
+    facts={"what is not real": f"no GPU: the node announces 2 nvidia.com/gpu without cards, {ENGINE}"},
 )

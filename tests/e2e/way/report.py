@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
@@ -50,6 +50,15 @@ class Report:
             raise
         finally:
             one.seconds = time.monotonic() - self.began - one.begin
+
+    def fault(self, name: str, shown: Callable[[dict[str, Any]], None]) -> None:
+        """A check of a fault, where one of this name is wanted; `shown` gets the evidence to fill in.
+
+        One that fails is noted, and what comes after it is still shown.
+        """
+        if self.wants(name):
+            with suppress(Exception), self.check(f"fault: {name}") as seen:
+                shown(seen)
 
     @property
     def passed(self) -> bool:

@@ -87,16 +87,6 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         self.stack.close()
 
-    @property
-    def partition(self) -> str:
-        """The name that the site gives the disk's partition."""
-        return str(self.mode.partition(self.disk))
-
-    def node_is_ready(self) -> bool:
-        """Whether the API has the node as Ready."""
-        node = self.plane.api.send("GET", f"/api/v1/nodes/{objects.NODE}")
-        return any(one["type"] == "Ready" and one["status"] == "True" for one in node["status"].get("conditions", ()))
-
     def write_site(self) -> None:
         """The site file: the runbook's values but for addresses, the disk's name, and what a small machine can do."""
         lines: dict[str, dict[str, Any]] = {
@@ -104,7 +94,7 @@ class Stage:
             "image": {"layout": str(self.layout)},
             "cluster": {"context": "leviathan-e2e", "address": "127.0.0.1"},
             "engine": {"cpu_threads": 2},
-            "nvme": {"partition": self.partition},
+            "nvme": {"partition": str(self.disk.name)},
             "smoke": {"max_tokens": 8, "min_tokens_per_s": 0.05, "max_ttft_s": 240.0, "reach_s": 120},
             "push": {"heartbeat_s": 5},
             **self.mode.site,
