@@ -1,6 +1,7 @@
 """What was seen, as JSON, as Markdown, and as a picture of the time it took."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -47,6 +48,7 @@ class Report:
             one.passed = True
         except Exception as error:
             one.evidence["error"] = f"{type(error).__name__}: {error}"[:2000]
+            print(f"e2e: failed: {name}: {cell(one.evidence['error'], 600)}", file=sys.stderr, flush=True)  # noqa: T201
             raise
         finally:
             one.seconds = time.monotonic() - self.began - one.begin
@@ -99,8 +101,8 @@ class Report:
         return "\n".join([*lines, "</svg>"]) + "\n"
 
 
-def cell(value: object) -> str:
-    """A value as a table takes it: one line, no bars, at most 160 characters."""
+def cell(value: object, width: int = 160) -> str:
+    """A value as a table takes it: one line, no bars, at most `width` characters."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     text = "".join(each if each.isprintable() else "\ufffd" for each in " ".join(text.split())).replace("|", "\\|")
-    return text if len(text) <= 160 else text[:157] + "…"
+    return text if len(text) <= width else text[: width - 1] + "…"
