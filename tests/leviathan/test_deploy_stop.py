@@ -128,15 +128,31 @@ def test_other_signals_are_as_ctrl_c(number: signal.Signals, tmp_path: Path) -> 
         stopped(process, number)
 
 
-@pytest.mark.parametrize("entry", [("-m", "leviathan"), ("-c", SCRIPT)], ids=["the module", "the script"])
-def test_ctrl_c_while_it_is_imported(entry: tuple[str, ...], tmp_path: Path) -> None:
+ENTRIES = pytest.mark.parametrize("entry", [("-m", "leviathan"), ("-c", SCRIPT)], ids=["the module", "the script"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@ENTRIES
+def test_a_signal_while_it_is_imported(entry: tuple[str, ...], number: signal.Signals, tmp_path: Path) -> None:
     """On a cold disk that takes seconds: here a module of it does."""
     (tmp_path / "click.py").write_text(f"import pathlib, time\npathlib.Path({str(tmp_path)!r}, 'here').touch()\n")
     with (tmp_path / "click.py").open("a") as module:
         module.write("time.sleep(60)\n")
     process = start(tmp_path, "site", before=str(tmp_path), entry=entry)
     assert until((tmp_path / "here").exists, 60)
-    assert stopped(process) == "stopped\n"
+    assert stopped(process, number) == "stopped\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@ENTRIES
+def test_a_signal_inside_an_executed_text(entry: tuple[str, ...], number: signal.Signals, tmp_path: Path) -> None:
+    """As dataclasses execute one for each class. The interpreter would remember it, and kill itself by SIGINT at its
+    own end, whatever status it was given."""
+    text = f"import os, time; os.kill(os.getpid(), {int(number)}); time.sleep(60)"
+    (tmp_path / "click.py").write_text(f"exec({text!r})\n")
+    process = start(tmp_path, "site", before=str(tmp_path), entry=entry)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "stopped\n")
 
 
 def test_a_signal_that_is_ignored_stays_so() -> None:

@@ -1,23 +1,40 @@
 """The entry of the program `leviathan`, which `python -m leviathan` and the script of `nix run` share.
 
-The imports stand where Ctrl-C is answered, as they take a while on a cold disk.
+The imports stand where signals are answered, as they take a while on a cold disk; above are only modules that the
+interpreter has at its start.
 """
 
-import signal
+import os
 import sys
-from typing import NoReturn
+
+#: leviathan.errors.ExitCode.INTERRUPTED, which may not be imported yet.
+STOPPED = 130
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run the process's command line, and end with its exit status."""
     try:
-        from leviathan.program import run  # noqa: PLC0415 - see above
-        from leviathan.signals import as_ctrl_c  # noqa: PLC0415
+        from leviathan.signals import as_ctrl_c, deaf  # noqa: PLC0415 - see above
 
         with as_ctrl_c():
+            from leviathan.program import run  # noqa: PLC0415
+
             status = run(sys.argv[1:])
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rest is only the interpreter's own end
+        deaf()  # the rest is only the interpreter's own end
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
-        status = 130
+        status = STOPPED
+    if status == STOPPED:
+        end(status)
     sys.exit(status)
+
+
+def end(status: int) -> None:
+    """End the process at once. An interpreter that ends by itself would kill itself by SIGINT where Ctrl-C has met a
+    text that was being executed, as dataclasses and named tuples do when they are imported (CPython's Py_RunMain)."""
+    from contextlib import suppress  # noqa: PLC0415 - see above
+
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    os._exit(status)

@@ -25,6 +25,12 @@ def as_ctrl_c() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def deaf() -> None:
+    """Have Ctrl-C, SIGTERM and SIGHUP do nothing from now on."""
+    for number in (signal.SIGINT, *STOPPING):
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def once() -> Iterator[None]:
     """Have the first Ctrl-C, SIGTERM or SIGHUP raise KeyboardInterrupt, and those after it do nothing in the block.
