@@ -30,7 +30,7 @@ class Fault:
     One of: `cut_at`, the connection is reset as soon as the upload has that many bytes (with `keep` false it then
     forgets those of this request), -1: after the blob was stored, instead of the answer; `status` with `headers` and
     `code`, answered instead of doing the work; `digest`, named in Docker-Content-Digest; `delay_s`, before each 16 KiB
-    of the body.
+    of the body; `short`, only the first half of the chunk is kept, and the answer does not say how far the upload is.
     """
 
     method: str
@@ -43,6 +43,7 @@ class Fault:
     code: str = "FAULT"
     digest: str = ""
     delay_s: float = 0.0
+    short: bool = False
 
 
 @dataclass
@@ -69,6 +70,8 @@ class FaultRegistry:
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.uploads: dict[str, bytearray] = {}
         self.taken = 0  # bytes of all bodies, also of uploads that were given up or cut
+        self.sending = 0  # bodies of blobs that are under way now
+        self.most_sending = 0
         self.requests: list[tuple[str, str]] = []
         self.tokens: set[str] = set()
         self.refresh_token = ""
@@ -289,9 +292,24 @@ class _Handler(BaseHTTPRequestHandler):
         if start != len(held) or end - start + 1 != self.left:
             return self.answer(416, self.where(repository, name), code="RANGE_INVALID")
         self.take(held)
-        return self.answer(202, self.where(repository, name))
+        headers = self.where(repository, name)
+        if self.fault is not None and self.fault.short:
+            del held[(start + len(held)) // 2 :]
+            del headers["Range"]
+        return self.answer(202, headers)
 
     def take(self, held: bytearray) -> None:
+        """Read the body into the upload."""
+        with self.state.lock:
+            self.state.sending += 1
+            self.state.most_sending = max(self.state.most_sending, self.state.sending)
+        try:
+            self.read(held)
+        finally:
+            with self.state.lock:
+                self.state.sending -= 1
+
+    def read(self, held: bytearray) -> None:
         began, fault = len(held), self.fault
         while self.left > 0:
             want = min(PIECE, self.left)

@@ -156,11 +156,46 @@ def test_lasting_500_is_given_up(layout: Layout, tmp_path: Path) -> None:
         assert (REPOSITORY, TAG) not in registry.manifests
 
 
-def test_416_goes_on_where_the_registry_is(layout: Layout, tmp_path: Path) -> None:
-    """A registry that took less than it was sent, and one that answers 416 to a good range once."""
-    with FaultRegistry(Fault("PATCH", status=416)).serve() as registry:
+def test_416_goes_on_at_the_byte_where_the_registry_is(layout: Layout, tmp_path: Path) -> None:
+    """It kept half of a chunk and did not say so: the next range does not fit, and the blob goes on from there."""
+    fault = Fault("PATCH", short=True)
+    with FaultRegistry(fault).serve() as registry:
         run(registry, layout, tmp_path, push_parallel="1")
+        assert fault.times == 0
         assert holds(registry, layout)
+        assert registry.taken == sum(layout.blobs.values()) + MIB // 2  # what it threw away, once more
+        assert registry.methods().count("POST") == len(layout.blobs), "no upload was begun again"
+
+
+def test_416_at_the_close_sends_what_is_missing(tmp_path: Path) -> None:
+    """Of the last chunk, too, half was thrown away: the close is refused, and then goes through."""
+    layout = make_layout(tmp_path, (3 * MIB,))
+    last = Fault("PATCH", short=True, times=0)
+    faults = (last, Fault("PUT", "/blobs/uploads/", status=416, times=0))
+
+    class AtTheEnd(FaultRegistry):
+        def fault(self, method: str, path: str) -> Fault | None:
+            if method == "PATCH" and self.methods().count("PATCH") == 3 and last.times == 0:
+                for each in faults:
+                    each.times = 1
+            return super().fault(method, path)
+
+    with AtTheEnd(*faults).serve() as registry:
+        _, talk = run(registry, layout, tmp_path, push_parallel="1")
+        assert holds(registry, layout)
+        assert registry.taken == sum(layout.blobs.values()) + MIB // 2
+        assert registry.methods().count("PATCH") == 4
+        assert "the registry misses bytes" in talk
+
+
+def test_416_to_a_good_range_begins_the_blob_again(layout: Layout, tmp_path: Path) -> None:
+    """It refuses the very byte that it says it is at: that upload is given up, and another one begun."""
+    with FaultRegistry(Fault("PATCH", status=416)).serve() as registry:
+        _, talk = run(registry, layout, tmp_path, push_parallel="1")
+        assert holds(registry, layout)
+        assert registry.methods().count("DELETE") == 1
+        assert registry.methods().count("POST") == len(layout.blobs) + 1
+        assert "refuses the range from byte 0 and names no other" in talk
 
 
 def test_416_forever_is_given_up(layout: Layout, tmp_path: Path) -> None:
