@@ -155,6 +155,14 @@ def test_seeds(client: openai.OpenAI) -> None:
     assert text(1) == text(1) != text(2)
 
 
+def test_a_temperature_next_to_0_is_greedy_and_harms_nothing(client: openai.OpenAI) -> None:
+    """As a 32-bit float 1e-50 is 0: a sampler that divides by it would end the engine for everybody."""
+    greedy = client.completions.create(model="tiny", prompt="ab", max_tokens=5, temperature=0)
+    for little in ({"temperature": 1e-50, "top_p": 1}, {"temperature": 1.5, "top_p": 1e-50}):
+        answer = client.completions.create(model="tiny", prompt="ab", max_tokens=5, **little)  # type: ignore[call-overload]
+        assert answer.choices[0].text == greedy.choices[0].text
+
+
 def test_limits(client: openai.OpenAI) -> None:
     """The engine would die of a prompt past its cache; here it is a 400, and the next request is answered."""
     with pytest.raises(openai.BadRequestError, match="tokens"):

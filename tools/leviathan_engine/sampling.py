@@ -5,12 +5,16 @@ from typing import Any
 
 from .errors import EngineError
 
+# Less than this is taken as 0: 1e-50 *is* 0 as a 32-bit float, and dividing by it, or keeping only what is below it,
+# would leave nothing to draw from. A top_p of 1e-6 keeps one token of 129,280 in any case.
+LEAST = 1e-6
+
 
 class Sampler:
     """The choice for one answer. The same seed and logits give the same tokens on the same device."""
 
     def __init__(self, temperature: float, top_p: float, seed: int | None) -> None:
-        """`temperature` 0 is greedy; `top_p` 0 keeps the likeliest token alone; `seed` None takes a new one."""
+        """`temperature` and `top_p` below LEAST take the likeliest token; `seed` None takes a new one."""
         self._torch = import_module("torch")
         self._temperature = temperature
         self._top_p = top_p
@@ -24,7 +28,7 @@ class Sampler:
         best = int(logits.argmax())
         if not bool(torch.isfinite(logits[best])):
             raise EngineError("the engine computed no numbers (NaN)", "check the model's files and the GPUs")
-        if self._temperature == 0 or self._top_p == 0:
+        if self._temperature < LEAST or self._top_p < LEAST:
             return best
         chances = torch.softmax((logits - logits[best]) / self._temperature, dim=-1)
         if self._top_p < 1:
