@@ -8,7 +8,7 @@ DIGEST = f"sha256:{'1' * 64}"
 DIFFERENCES: dict[str, dict[str, str]] = {
     "fine": {"cluster.namespace": "lab-fine"},
     "unprivileged": {"cluster.namespace": "lab-unprivileged", "workload.variant": "unprivileged"},
-    "taken": {"cluster.namespace": "lab-taken"},
+    "taken": {"cluster.namespace": "lab-taken", "resources.cpu_request": "95"},
     "ours": {"cluster.namespace": "lab-ours"},
     "bad-node": {
         "cluster.namespace": "lab-bad",

@@ -1,13 +1,14 @@
 """preflight against recorded answers of a real API server: what it finds, that it only reads, each check for itself."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
-from preflight_site import DIFFERENCES, scene_site
+from apply_scenes import SCENES
+from preflight_site import DIFFERENCES, DIGEST, scene_site
 from push_support import Talk
 from replay_api import ANSWERS, Answer, Asked, ReplayApi, read_recording
 
@@ -22,9 +23,12 @@ from leviathan.preflight.run import CHECKS, ask, run
 from leviathan.render import render
 from leviathan.rollout.reader import collections
 from leviathan.site import Site
+from leviathan.site_load import load
 
 #: Checks that ask the cluster and need no image.
 ASKING = [name for name in CHECKS if name not in ("image", "registry", "march")]
+#: Verb, resource and namespace.
+Right3 = tuple[str, str, str]
 HASTY = Patience(first_s=0.2, again_s=0.2, request_s=5, connect_s=2, pause_s=0.05)
 
 
@@ -221,9 +225,9 @@ def test_the_rights_cover_what_the_rollout_asks() -> None:
     site = scene_site("fine")
     rights = {(each.verb, each.resource, each.namespace) for each in wanted(site, (), namespace_is_there=True)}
     pod = "/api/v1/namespaces/lab-fine/pods/x"
-    asked = {right_of(path, {}) for path in (f"{pod}/log", f"{pod}/proxy/health")}
+    asked = {right_of("GET", path, {}) for path in (f"{pod}/log", f"{pod}/proxy/health")}
     for path, _ in collections(site).values():
-        asked |= {right_of(path, {}), right_of(path, {"watch": "true"})}
+        asked |= {right_of("GET", path, {}), right_of("GET", path, {"watch": "true"})}
     assert len(asked) == 14
     assert asked <= rights
 
@@ -237,20 +241,61 @@ def test_the_rights_cover_what_apply_sends(scene: str) -> None:
             (each.verb, each.resource, each.namespace) for each in wanted(site, objects, namespace_is_there=there)
         }
         for each in objects:
-            _, resource, space = right_of(path_of(each), {})
+            _, resource, space = right_of("GET", path_of(each), {})
             verbs = {verb for verb, of, where in rights if (of, where) == (resource, space)}
             assert {"get", "patch"} <= verbs
             assert ("create" in verbs) == (each["kind"] != "Namespace" or not there)
 
 
-def right_of(path: str, query: dict[str, str]) -> tuple[str, str, str]:
-    """The verb, resource and namespace that the API server makes of a GET. Source: Kubernetes, "Request verbs"."""
+#: What only preflight itself reads; where it may not, it says that it does not know.
+OWN_READS = {("get", "nodes", ""), ("list", "pods", ""), ("list", "services", ""), ("get", "runtimeclasses", "")}
+
+
+def rights_sent(recording: str) -> set[Right3]:
+    """The rights that the requests of a recording want, but for those that everybody has."""
+    exchanges = read_recording(ANSWERS / f"{recording}.json")
+    free = ("/version", REVIEWS, WHO)
+    return {right_of(each.method, each.path, each.query) for each in exchanges if each.path not in free}
+
+
+@pytest.mark.parametrize("name", ["first", "again", "taken-back"])
+def test_the_rights_cover_a_recorded_deployment(name: str) -> None:
+    """All that the six phases, a rollback among them, have sent to a real API server."""
+    site = load(named={"image.digest": DIGEST, "model.pod_namespace": "default"}).site
+    rights = rights_of(site, namespace_is_there=name != "first")
+    sent = rights_sent(f"deploy/{name}") - OWN_READS
+    assert len(sent) >= 20
+    assert {("get", "pods/log", "default"), ("patch", "deployments", "ai-workloads")} <= sent  # model, smoke
+    assert sent <= rights
+
+
+@pytest.mark.parametrize("scene", [name for name in SCENES if not name.startswith("delete")])
+def test_the_rights_cover_each_recorded_apply_and_rollback(scene: str) -> None:
+    """Pruning as well: of volumes and claims, too, which the privileged variant's own objects are not."""
+    variant = "unprivileged" if scene == "created-unprivileged" else "privileged"
+    named = {"image.digest": DIGEST, "cluster.namespace": f"lab-{scene}", "workload.variant": variant}
+    sent = rights_sent(f"apply/{scene}") - {("watch", "namespaces", "")}  # of the scene `expired` alone
+    assert sent <= rights_of(load(named=named).site, namespace_is_there=scene not in CREATES)
+
+
+#: Scenes whose namespace is not there yet.
+CREATES = ("created", "created-dry", "created-unprivileged", "diff-new", "runtime-class")
+
+
+def rights_of(site: Site, *, namespace_is_there: bool) -> set[Right3]:
+    """What preflight asks for, as verb, resource and namespace."""
+    found = wanted(site, render(site, {}).objects, namespace_is_there=namespace_is_there)
+    return {(each.verb, each.resource, each.namespace) for each in found}
+
+
+def right_of(method: str, path: str, query: Mapping[str, str]) -> Right3:
+    """The verb, resource and namespace that the API server makes of a request. Source: Kubernetes, "Request verbs"."""
     steps = path.split("/")[3 if path.startswith("/api/") else 4 :]
     space = steps[1] if steps[0] == "namespaces" and len(steps) > 2 else ""
     steps = steps[2:] if space else steps
     resource = steps[0] + (f"/{steps[2]}" if len(steps) > 2 else "")
-    verb = "watch" if query.get("watch") else "get" if len(steps) > 1 else "list"
-    return verb, resource, space
+    reading = "watch" if query.get("watch") else "get" if len(steps) > 1 else "list"
+    return {"GET": reading, "POST": "create", "PATCH": "patch", "DELETE": "delete"}[method], resource, space
 
 
 def test_a_failing_check_is_a_finding_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leviathan.cluster.client import ClusterError
-from leviathan.cluster.kinds import KINDS, kind_of
+from leviathan.cluster.kinds import KINDS, Kind, kind_of
 from leviathan.manifest_files import Object
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, ok, problem, warning
@@ -77,16 +77,16 @@ def wanted(site: Site, objects: Iterable[Object], *, namespace_is_there: bool) -
     found: list[Right] = []
     for each in objects:
         kind = kind_of(each)
-        group = kind.prefix.split("/")[2] if kind.prefix.startswith("/apis/") else ""
-        where = space if kind.namespaced else ""
+        group, where = _group(kind), space if kind.namespaced else ""
         verbs = ["get", "patch", "create"]
         if kind.name == "Namespace" and namespace_is_there:
             verbs.remove("create")
         found += [Right(verb, group, kind.plural, where, "apply") for verb in verbs]
+    for kind in KINDS:  # what is rendered no more may be of any of them, as after a change of workload.variant
         if kind.name != "Namespace":
+            group, where = _group(kind), space if kind.namespaced else ""
             found.append(Right("list", group, kind.plural, where, "apply", needed=kind.namespaced))
-            found.append(Right("delete", group, kind.plural, where, "delete", needed=False))
-    found += [Right("list", "", kind.plural, space, "apply") for kind in KINDS if kind.name == "PersistentVolumeClaim"]
+            found.append(Right("delete", group, kind.plural, where, "pruning and delete", needed=False))
     found += [Right(verb, "apps", "deployments", space, "rollout") for verb in ("list", "watch")]
     found += [Right(verb, "", "pods", space, "rollout") for verb in ("get", "list", "watch")]
     found.append(Right("get", "", "pods/log", space, "rollout"))
@@ -104,6 +104,11 @@ def wanted(site: Site, objects: Iterable[Object], *, namespace_is_there: bool) -
     for right in sorted(found, key=lambda each: not each.needed):  # what one phase needs, another may only like
         once.setdefault((right.verb, right.group, right.resource, right.namespace), right)
     return list(once.values())
+
+
+def _group(kind: Kind) -> str:
+    """The API group of a kind, empty for the core."""
+    return kind.prefix.split("/")[2] if kind.prefix.startswith("/apis/") else ""
 
 
 def grouped(rights: Sequence[Right]) -> list[list[Right]]:
