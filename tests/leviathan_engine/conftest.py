@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from front_process import FrontProcess
 
+from leviathan_engine.gguf import ValueType
+from leviathan_engine.gguf.write import Typed, write_gguf
+from leviathan_engine.reference import TINY, q4_k_m
+
 MakeGguf = Callable[..., Path]
 
 
@@ -19,6 +23,18 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
     process.serve()
     yield process
     process.close()
+
+
+@pytest.fixture
+def tiny_gguf(tmp_path: Path) -> Path:
+    """A file with all that the launcher reads before it looks for a tokenizer; its weights are zeros."""
+    model = q4_k_m(TINY)
+    kinds = {str: ValueType.STRING, bool: ValueType.BOOL, int: ValueType.UINT32, float: ValueType.FLOAT32}
+    keys: dict[str, Typed] = {key: (kinds[type(value)], value) for key, value in model.metadata.items()}
+    path = tmp_path / "tiny.gguf"
+    tensors = model.tensors.values()
+    write_gguf(path, keys, [(t.name, t.shape, t.type) for t in tensors], (bytes(t.nbytes) for t in tensors))
+    return path
 
 
 @pytest.fixture

@@ -94,6 +94,19 @@ def test_an_engine_that_goes_away(front: FrontProcess) -> None:
     assert (code, report["status"], report["detail"]) == (503, "failed", "the engine has gone")
 
 
+def test_a_model_that_cannot_be_asked_is_not_healthy(front: FrontProcess) -> None:
+    """Its tokenizer cannot be read; that the engine answers all the same changes nothing."""
+    (front.folder / "tokenizer.json").write_text("{}")
+    front.link.send(wire.model_message(SERVED) | {"folder": str(front.folder)})
+    front.wait(lambda: health(front)[1]["status"] == "failed")
+    front.link.send({"kind": "ready"})
+    front.link.send({"kind": "phase", "phase": "afterwards"})
+    front.wait(lambda: health(front)[1]["phase"] == "afterwards")
+    assert health(front)[0] == 503
+    assert httpx.get(front.url + "/ready").status_code == 503
+    assert front.post(CHAT, BODY, headers={"authorization": "Bearer secret"}).status_code == 503
+
+
 @pytest.mark.skipif(importlib.util.find_spec("ktransformers") is not None, reason="it would load")
 def test_an_engine_that_cannot_load_says_why(front: FrontProcess, tmp_path: Path) -> None:
     """Where KTransformers is not installed: one line, the same in the file for the launcher and in /health."""

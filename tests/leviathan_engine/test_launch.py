@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from front_process import write_folder
 
 from leviathan_engine.errors import EngineError
 from leviathan_engine.folders import last_words, state
@@ -71,6 +72,43 @@ def test_the_reason_is_the_last_line_and_the_termination_log(
     assert says in last
     assert "Traceback" not in err
     assert (tmp_path / "log").read_text() == last.removeprefix("error: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("tokenizer.json", None, "tokenizer.json: "),
+        ("tokenizer.json", "{}", "tokenizer.json: "),
+        ("tokenizer_config.json", '{"chat_template": "{% if %}"}', "tokenizer_config.json: chat_template: "),
+        ("generation_config.json", '{"temperature": "hot"}', "generation_config.json: temperature is 'hot'"),
+        ("config.json", "{", "config.json: cannot be read"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_read_ends_the_start(
+    tmp_path: Path, tiny_gguf: Path, name: str, text: str | None, says: str
+) -> None:
+    """Before the model is loaded: afterwards it would be healthy, and could be asked nothing."""
+    folder = write_folder(tmp_path / "hf")
+    if text is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text(text)
+    flags = ("--gguf_path", str(tiny_gguf), "--config_path", str(folder), "--port", str(free_port()))
+    process = start(tmp_path, *flags)
+    _out, err = process.communicate(timeout=PATIENCE)
+    last = err.splitlines()[-1]
+    assert process.returncode == 1
+    assert last.startswith(f"error: {folder}/{says}")
+    assert "Traceback" not in err
+    assert (tmp_path / "log").read_text() == last.removeprefix("error: ")
+
+
+def test_a_tokenizer_that_can_be_read_does_not(tmp_path: Path, tiny_gguf: Path) -> None:
+    """The control of the test above: the start goes on to what comes next, and stops for want of a rule file."""
+    flags = ("--gguf_path", str(tiny_gguf), "--config_path", str(write_folder(tmp_path / "hf")))
+    process = start(tmp_path, *flags, "--port", str(free_port()), "--", "--device", "cpu")
+    _out, err = process.communicate(timeout=PATIENCE)
+    assert "error: --device cpu has no rule file of its own" in err.splitlines()[-1]
 
 
 def test_a_signal_while_it_prepares_ends_it_with_0(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tokenizers import Tokenizer  # type: ignore[import-untyped]
 
 from leviathan_engine.errors import EngineError
+from leviathan_engine.front.prompt import load
 from leviathan_engine.gguf import Model
 from leviathan_engine.model_config import build
 from leviathan_engine.reference import DEEPSEEK_V3, TINY, q4_k_m
@@ -129,6 +130,14 @@ def test_the_chat_template_is_the_headers() -> None:
     folder = build(with_tokens(tokenizer__chat_template="T{{ messages|length }}"))
     assert folder.tokenizer_config["chat_template"] == "T{{ messages|length }}"
     assert folder.notes == ()
+
+
+def test_a_template_of_the_header_that_is_none(tmp_path: Path) -> None:
+    build(with_tokens(tokenizer__chat_template="{% if x %}")).write(tmp_path)
+    with pytest.raises(EngineError, match=r"tokenizer_config\.json: chat_template: .*--config_path"):
+        load(tmp_path)
+    build(with_tokens()).write(tmp_path)
+    assert load(tmp_path).template is not None
 
 
 def test_a_header_without_template_gets_deepseek_v3s_form() -> None:

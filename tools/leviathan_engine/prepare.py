@@ -9,6 +9,7 @@ from . import cgroup, cpu, disk, disk_rate
 from .errors import EngineError, PlanError
 from .flags import Settings
 from .folders import State
+from .front import prompt
 from .gguf import Model, read_model
 from .gpus import gpus
 from .kv_b import engine_folder
@@ -50,6 +51,7 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
         folder.write(hf)
         for text in folder.notes:
             note(text)
+    prompt.load(hf)  # the front would find only when the model is loaded that nobody can ask it anything
     files = engine_folder(model, shape, state.gguf)
     phase("plan")
     device, flags = split_device(settings.engine_args)

@@ -64,14 +64,15 @@ def load(folder: Path) -> Prompts:
     generation = _read(folder / "generation_config.json")
     config = _read(folder / "config.json")
     eos = generation.get("eos_token_id", config.get("eos_token_id"))
+    rows, defaults = config.get("vocab_size"), folder / "generation_config.json"
     return Prompts(
         tokenizer=tokenizer,
         template=_template(settings.get("chat_template"), folder),
         special={k: _token(v) for k, v in settings.items() if k.endswith("_token") and isinstance(v, str | dict)},
         eos=tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,),
-        vocabulary=int(config.get("vocab_size") or tokenizer.get_vocab_size()),
-        temperature=float(generation.get("temperature", 1.0)),
-        top_p=float(generation.get("top_p", 1.0)),
+        vocabulary=rows if isinstance(rows, int) and rows > 0 else tokenizer.get_vocab_size(),
+        temperature=_number(generation, "temperature", defaults),
+        top_p=_number(generation, "top_p", defaults),
     )
 
 
@@ -86,7 +87,8 @@ def _template(source: Any, folder: Path) -> Template | None:
     try:
         return environment.from_string(source)
     except TemplateError as err:
-        raise EngineError(f"{folder / 'tokenizer_config.json'}: chat_template: {err}", "correct the template") from err
+        remedy = "correct the template, or give another folder as --config_path"
+        raise EngineError(f"{folder / 'tokenizer_config.json'}: chat_template: {err}", remedy) from err
 
 
 def _raise(message: str) -> NoReturn:
@@ -95,6 +97,16 @@ def _raise(message: str) -> NoReturn:
 
 def _tojson(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _number(settings: dict[str, Any], name: str, path: Path) -> float:
+    """1 where it is missing or null."""
+    value = settings.get(name)
+    if value is None:
+        return 1.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise EngineError(f"{path}: {name} is {str(value)[:40]!r}, not a number", "correct it, or take it out")
+    return float(value)
 
 
 def _token(value: str | dict[str, Any]) -> str:

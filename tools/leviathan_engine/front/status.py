@@ -39,7 +39,9 @@ class Status:
         self.layers, self.loaded = layers, loaded
 
     def answer(self) -> None:
-        """The model has answered: it is ready."""
+        """The model has answered: it is ready, unless the front has failed meanwhile."""
+        if self.failed:
+            return
         self.ready = True
         self._ready_after = self._clock() - self._started
         self.enter("ready")
