@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leviathan_engine.errors import UsageError
-from leviathan_engine.flags import gpu_split, parse
+from leviathan_engine.flags import check_split, gpu_split, parse
 
 # The runbook's deployment, word for word.
 RUNBOOK = [
@@ -18,7 +18,7 @@ GGUF = ["--gguf_path", "/g"]
 
 
 def test_the_runbooks_flags() -> None:
-    settings = parse(RUNBOOK, gpus=2)
+    settings = parse(RUNBOOK)
     assert settings.gguf_path == Path("/models/models/deepseek-v3-gguf")
     assert settings.config_path is None
     assert (settings.model_name, settings.host, settings.port) == ("deepseek-v3", "0.0.0.0", 30000)
@@ -64,7 +64,6 @@ WRONG: list[tuple[list[str], str]] = [
     ([*GGUF, "--gpu_split", "1.5"], "'1.5' is no whole number"),
     ([*GGUF, "--gpu_split", "\u0661\u0662"], "is no whole number"),
     ([*GGUF, "--gpu_split", "0,0"], "gives no GPU any memory"),
-    ([*GGUF, "--gpu_split", "1,2,3"], "'1,2,3' is for 3 GPUs and 2 are there"),
     ([*GGUF, "--gpu_split"], "expected one argument"),
     ([*GGUF, "--port", "http"], "'http' is no whole number"),
     ([*GGUF, "--port", "70000"], "70000 is not from 1 to 65535"),
@@ -83,7 +82,7 @@ WRONG: list[tuple[list[str], str]] = [
 @pytest.mark.parametrize(("argv", "text"), WRONG)
 def test_a_wrong_command_line_is_one_line(argv: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError) as caught:
-        parse(argv, gpus=2)
+        parse(argv)
     assert text in caught.value.line()
     assert "\n" not in caught.value.line()
     assert caught.value.remedy
@@ -92,9 +91,14 @@ def test_a_wrong_command_line_is_one_line(argv: list[str], text: str, capsys: py
     assert (out.out, out.err) == ("", "")
 
 
-def test_as_many_shares_as_gpus_are_right() -> None:
-    assert parse([*GGUF, "--gpu_split", "1,2,3"], gpus=3).split == (10**6, 2 * 10**6, 3 * 10**6)
-    assert parse([*GGUF, "--gpu_split", "1,2,3"]).split is not None
+def test_more_shares_than_gpus() -> None:
+    split = parse([*GGUF, "--gpu_split", "1,2,3"]).split
+    assert split == (10**6, 2 * 10**6, 3 * 10**6)
+    for gpus, says in ((0, "0 are there"), (1, "1 is there"), (2, "2 are there")):
+        with pytest.raises(UsageError, match=f"--gpu_split '1,2,3' is for 3 GPUs and {says}: one number for each GPU"):
+            check_split(split, gpus)
+    check_split(split, 3)
+    check_split(split, 4)
 
 
 def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +113,7 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
 @given(st.lists(st.text(max_size=12), max_size=6))
 def test_any_words_give_settings_or_one_line(words: list[str]) -> None:
     try:
-        parse([*GGUF, *(w for w in words if not w.startswith(("-h", "--h")))], gpus=2)
+        parse([*GGUF, *(w for w in words if not w.startswith(("-h", "--h")))])
     except UsageError as err:
         assert "\n" not in err.line()  # noqa: PT017
 

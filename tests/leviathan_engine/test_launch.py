@@ -40,7 +40,7 @@ sys.meta_path.insert(0, AtImport())
 
 def start(work: Path, *flags: str) -> subprocess.Popen[str]:
     env = {
-        "PATH": os.environ["PATH"],
+        "PATH": f"{work / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": f"{work}{os.pathsep}{TOOLS}",
         "LEVIATHAN_STATE": str(work / "s"),
         "LEVIATHAN_TERMINATION_LOG": str(work / "log"),
@@ -109,6 +109,31 @@ def test_a_tokenizer_that_can_be_read_does_not(tmp_path: Path, tiny_gguf: Path) 
     process = start(tmp_path, *flags, "--port", str(free_port()), "--", "--device", "cpu")
     _out, err = process.communicate(timeout=PATIENCE)
     assert "error: --device cpu has no rule file of its own" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("rules", [False, True])
+@pytest.mark.parametrize(("split", "code"), [("9000,8000,7000", 2), ("9000,8000", 1)])
+def test_more_shares_than_gpus_end_the_start_first(
+    tmp_path: Path, tiny_gguf: Path, split: str, code: int, rules: bool
+) -> None:
+    """Also beside a rule file of the user's. As many as GPUs go on, until the file turns out to have no words."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\ncat <<.\n{SMI}.\n")
+    program.chmod(0o755)
+    (tmp_path / "rules.yaml").touch()
+    own = ("--optimize_config_path", str(tmp_path / "rules.yaml")) if rules else ()
+    flags = ("--model_path", str(tiny_gguf), "--gpu_split", split, *own)
+    process = start(tmp_path, *flags, "--port", str(free_port()))
+    _out, err = process.communicate(timeout=PATIENCE)
+    last = err.splitlines()[-1]
+    assert process.returncode == code
+    if code == 2:
+        assert last.startswith("error: --gpu_split '9000,8000,7000' is for 3 GPUs and 2 are there: one number for each")
+        assert not (tmp_path / "s" / "hf").exists()
+    else:
+        assert "tokenizer 'None'" in last
+    assert (tmp_path / "log").read_text() == last.removeprefix("error: ")
 
 
 def test_a_signal_while_it_prepares_ends_it_with_0(tmp_path: Path) -> None:

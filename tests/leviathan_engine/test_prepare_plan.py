@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from leviathan_engine import prepare
+from leviathan_engine.cgroup import Limits
+from leviathan_engine.errors import PlanError
 from leviathan_engine.flags import parse
 from leviathan_engine.gguf import Model
-from leviathan_engine.plan import Plan
+from leviathan_engine.plan import Gpu, Plan
 from leviathan_engine.reference import q4_k_m
 
-SMI = "#!/bin/sh\necho '0, GPU-aaaa-1, 97887, NVIDIA RTX PRO 6000'\n"
+CARD = Gpu(0, 97887 << 20, "NVIDIA RTX PRO 6000")
 
 
 @pytest.fixture
@@ -26,19 +28,17 @@ def model(tmp_path: Path) -> Model:
     return replace(table, parts=tuple(replace(part, path=path, file_size=size) for part in table.parts))
 
 
-def plan(model: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Plan | None, str]:
-    program = folder / "nvidia-smi"
-    program.write_text(SMI)
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+def plan(model: Model, monkeypatch: pytest.MonkeyPatch, limit: int | None = None) -> tuple[Plan | None, str]:
+    """The launcher's plan and what it says, in a container with `limit` bytes of memory on a machine of 512 GiB."""
     said: list[str] = []
     monkeypatch.setattr(prepare, "total_ram", lambda: 512 << 30)
+    monkeypatch.setattr(prepare.cgroup, "limits", lambda: Limits(None, limit))
     settings = parse(["--model_path", str(model.parts[0].path)])
-    return prepare._plan(settings, model, {}, said.append), "\n".join(said)
+    return prepare._plan(settings, model, (CARD,), said.append), "\n".join(said)
 
 
-def test_the_start_is_estimated_from_the_disk(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, said = plan(model, tmp_path, monkeypatch)
+def test_the_start_is_estimated_from_the_disk(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, said = plan(model, monkeypatch)
     assert made is not None
     assert made.start_seconds is not None
     assert made.start_seconds > 0
@@ -46,12 +46,25 @@ def test_the_start_is_estimated_from_the_disk(model: Model, tmp_path: Path, monk
     assert "the disk gives " in said
 
 
-def test_a_sample_that_is_too_small_leaves_it_unknown(
-    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sample_that_is_too_small_leaves_it_unknown(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     small = replace(model, parts=tuple(replace(part, file_size=1 << 20) for part in model.parts))
-    made, said = plan(small, tmp_path, monkeypatch)
+    made, said = plan(small, monkeypatch)
     assert made is not None
     assert made.start_seconds is None
     assert "start: unknown without the disk's rate" in said
     assert "the disk gives" not in said
+
+
+def test_the_control_groups_memory_limit_is_checked_before_the_load(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runbook's 360Gi: a warning. Too little for the process: the end. No limit: nothing is said."""
+    made, said = plan(model, monkeypatch, 360 << 30)
+    assert made is not None
+    assert made.cpu.limit == 360 << 30
+    assert "warning: the pod's memory limit of 360.0 GiB is 13.3 GiB too small: the experts' 366.9 GiB of page" in said
+    assert "set resources.limits.memory to 374Gi or more" in said
+    with pytest.raises(PlanError, match=r"loading takes .* the pod's memory limit is 16\.0 GiB"):
+        plan(model, monkeypatch, 16 << 30)
+    _made, said = plan(model, monkeypatch)
+    assert "warning" not in said

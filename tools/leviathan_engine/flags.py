@@ -46,19 +46,15 @@ class Settings:
     engine_args: tuple[str, ...]
 
 
-def parse(argv: Sequence[str], gpus: int | None = None) -> Settings:
-    """The settings of a command line without the program's name; `gpus` is how many cards are there, None if unknown.
+def parse(argv: Sequence[str]) -> Settings:
+    """The settings of a command line without the program's name.
 
-    Errors: UsageError in one line for an unknown flag, a value that is no number or out of range, a split for more
-    GPUs than there are, a missing path. `--help` prints the help and ends the program, as argparse does.
+    Errors: UsageError in one line for an unknown flag, a value that is no number or out of range, a missing path.
+    `--help` prints the help and ends the program, as argparse does.
     """
     own, theirs = _divide(argv)
     args = _parser().parse_args(own)
     split = None if args.gpu_split is None else gpu_split(args.gpu_split)
-    if split is not None and gpus is not None and len(split) > gpus:
-        raise UsageError(
-            f"--gpu_split {args.gpu_split!r} is for {len(split)} GPUs and {gpus} are there", "one number a GPU"
-        )
     if split is not None and not any(split):
         raise UsageError(f"--gpu_split {args.gpu_split!r} gives no GPU any memory", "give at least one GPU memory")
     gguf = args.gguf_path or args.model_path
@@ -95,6 +91,16 @@ def gpu_split(text: str, flag: str = "--gpu_split") -> tuple[int, ...]:
             raise UsageError(f"{flag} {text!r}: {number!r} {why}", f'give MB for each GPU, as in {flag} "90000,30000"')
         out.append(int(number) * MB)
     return tuple(out)
+
+
+def check_split(split: Sequence[int], gpus: int) -> None:
+    """Errors: UsageError when `split`, bytes a GPU, is for more cards than the `gpus` that are there."""
+    if len(split) > gpus:
+        text = ",".join(str(size // MB) for size in split)
+        raise UsageError(
+            f"--gpu_split {text!r} is for {len(split)} GPUs and {gpus} {'is' if gpus == 1 else 'are'} there",
+            "one number for each GPU, or give the container more (nvidia.com/gpu, CUDA_VISIBLE_DEVICES)",
+        )
 
 
 def _divide(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from . import cgroup, cpu, disk, disk_rate
 from .errors import EngineError, PlanError
-from .flags import Settings
+from .flags import Settings, check_split
 from .folders import State
 from .front import prompt
 from .gguf import Model, read_model
 from .gpus import gpus
 from .kv_b import engine_folder
 from .model_config import build
-from .plan import Machine, Plan, Request, make_plan
+from .plan import Gpu, Machine, Plan, Request, make_plan
 from .plan.rules import rules_yaml
 from .plan.table import render
 from .shape import ModelShape, read_shape
@@ -38,6 +38,12 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
 
     `phase` hears what is being done, `note` what the user should read. Errors: EngineError in one line.
     """
+    device, flags = split_device(settings.engine_args)
+    cards: tuple[Gpu, ...] = ()
+    if device != "cpu":
+        phase("GPUs")
+        cards = gpus(environ.get("CUDA_VISIBLE_DEVICES"))
+        check_split(settings.split or (), len(cards))
     phase("disk")
     find_disk(settings.gguf_path, environ, note)
     phase("reading the header")
@@ -54,8 +60,7 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
     prompt.load(hf)  # the front would find only when the model is loaded that nobody can ask it anything
     files = engine_folder(model, shape, state.gguf)
     phase("plan")
-    device, flags = split_device(settings.engine_args)
-    plan = None if device == "cpu" else _plan(settings, model, environ, note)
+    plan = None if device == "cpu" else _plan(settings, model, cards, note)
     rules = _rules(settings, plan, model, shape, state)
     threads = cpu.threads(shape, settings.threads, cpu.available(cgroup.limits().cpus), cpu.physical_cores())
     numa = cpu.interleave(cpu.numa_nodes())
@@ -128,12 +133,12 @@ def total_ram(meminfo: Path = MEMINFO) -> int:
         raise EngineError(f"{meminfo}: MemTotal cannot be read", "mount /proc") from err
 
 
-def _plan(settings: Settings, model: Model, environ: Mapping[str, str], note: Say) -> Plan | None:
+def _plan(settings: Settings, model: Model, cards: tuple[Gpu, ...], note: Say) -> Plan | None:
     rate = disk_rate.measure([(part.path, part.file_size) for part in model.parts])
     if rate is not None:
         note(f"the disk gives {rate / 1e6:.0f} MB/s, by a sample of the model's files")
     machine = Machine(
-        gpus=gpus(environ.get("CUDA_VISIBLE_DEVICES")),
+        gpus=cards,
         ram=total_ram(),
         memory_limit=cgroup.limits().memory,
         numa_nodes=max(1, cpu.numa_nodes()),
