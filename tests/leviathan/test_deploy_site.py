@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from leviathan.commands.site import toml
 from leviathan.errors import UsageError
 from leviathan.quantity import parse_quantity
 from leviathan.site import Site, Variant
@@ -79,31 +80,70 @@ def test_site_is_frozen() -> None:
         load().site.registry.host = "x"  # type: ignore[misc]
 
 
+#: Keys for which "the default with a number" is no value, or does not fit the others → another value, number by number.
+OTHERWISE: dict[str, Callable[[int], Any]] = {
+    "image.digest": lambda n: f"sha256:{str(n) * 64}",
+    "model.folder": lambda n: f"/other{n}",
+    "nvme.mount_point": lambda n: ("/", "/models/models")[n % 2],
+    "push.mount_from": lambda n: [f"other/{n}", "second"],
+    "resources.cpu_request": lambda n: f"{n}500m",
+    "resources.memory_request": lambda n: f"{n}Gi",
+    "workload.variant": lambda n: ("privileged", "unprivileged")[n % 2],
+}
+
+
+def another(path: str, default: Any, n: int) -> Any:
+    """Another value than the default for a key, and a different one for each of 1, 2, 3, 4, or in turns."""
+    if path in OTHERWISE:
+        return OTHERWISE[path](n)
+    if isinstance(default, bool):
+        return default is (n % 2 == 0)
+    if isinstance(default, list):
+        return [default[0] + n, *default[1:]]
+    if isinstance(default, str):
+        spec = next(spec for spec in SPECS if spec.path == path)
+        return f"{n}{default}" if "quantity" in spec.key.wants else f"{default}{n}"
+    return default + n
+
+
+def text_of(value: Any) -> str:
+    """A value as the environment and flags have it."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 @ALL
 def test_every_key_can_be_set_everywhere(path: str, tmp_path: Path) -> None:
-    """By file, environment and flag, in this precedence; the origin is told."""
+    """By file, environment, --set and a flag of its own: each value arrives, over that of the layer before; the origin
+    is told."""
     spec = next(spec for spec in SPECS if spec.path == path)
     default = load().values()[spec.section][spec.name]
-    text = (
-        ",".join(map(str, default))
-        if isinstance(default, list)
-        else str(default).lower()
-        if isinstance(default, bool)
-        else str(default)
-    )
-    toml = str(default).lower() if isinstance(default, bool) else repr(default).replace("'", '"')
-    file = write(tmp_path, f"[{spec.section}]\n{spec.name} = {toml}\n")
-    steps: list[tuple[dict[str, Any], str]] = [
-        ({}, "default"),
-        ({"path": file}, str(file)),
-        ({"path": file, "environ": {spec.variable: text}}, f"${spec.variable}"),
-        ({"path": file, "environ": {spec.variable: text}, "settings": [f"{path}={text}"]}, "--set"),
-        ({"environ": {spec.variable: text}, "settings": [f"{path}={text}"], "named": {path: text}}, "flag"),
+    by_file, by_environment, by_set, by_flag = (another(path, default, n) for n in (1, 2, 3, 4))
+    how: dict[str, Any] = {}
+    steps: list[tuple[str, Any, Any, str]] = [
+        ("environ", {}, default, "default"),
+        (
+            "path",
+            write(tmp_path, f"[{spec.section}]\n{spec.name} = {toml(by_file)}\n"),
+            by_file,
+            f"{tmp_path}/site.toml",
+        ),
+        ("environ", {spec.variable: text_of(by_environment)}, by_environment, f"${spec.variable}"),
+        ("settings", [f"{path}={text_of(by_set)}"], by_set, "--set"),
+        ("named", {path: text_of(by_flag)}, by_flag, "flag"),
     ]
-    for how, origin in steps:
-        loaded = load(**how)
-        assert loaded.values()[spec.section][spec.name] == default
+    before = None
+    for layer, content, value, origin in steps:
+        how[layer] = content
+        together = dict(how)
+        if path == "resources.gpus":  # as many numbers as cards
+            split = f"engine.gpu_split={text_of([1] * value)}"
+            together["settings"] = [*how.get("settings", []), split]
+        loaded = load(**together)
+        assert loaded.values()[spec.section][spec.name] == value != before
         assert loaded.origins[path] == origin
+        before = value
 
 
 def test_later_wins(tmp_path: Path) -> None:
