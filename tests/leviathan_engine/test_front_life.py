@@ -130,6 +130,21 @@ def test_an_engine_that_cannot_load_says_why(front: FrontProcess, tmp_path: Path
     assert (code, report["detail"]) == (503, reason)
 
 
+def test_a_key_from_a_file(tmp_path: Path) -> None:
+    """As a Secret is mounted, with the line break that editors leave."""
+    (tmp_path / "key").write_text("from a file\n")
+    front = FrontProcess(tmp_path, LEVIATHAN_API_KEY_FILE=str(tmp_path / "key"), LEVIATHAN_API_KEY="not this one")
+    try:
+        front.serve()
+        codes = [
+            httpx.get(front.url + "/v1/models", headers={"authorization": f"Bearer {key}"}).status_code
+            for key in ("from a file", "not this one", "from a fil")
+        ]
+    finally:
+        front.close()
+    assert codes == [200, 401, 401]
+
+
 def test_wrong_settings_end_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="error: LEVIATHAN_QUEUE is 'many', a whole number above 0 is wanted"):
         FrontProcess(tmp_path, LEVIATHAN_QUEUE="many")

@@ -38,8 +38,8 @@ sys.meta_path.insert(0, AtImport())
 """
 
 
-def start(work: Path, *flags: str) -> subprocess.Popen[str]:
-    env = {
+def start(work: Path, *flags: str, **environ: str) -> subprocess.Popen[str]:
+    env = environ | {
         "PATH": f"{work / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": f"{work}{os.pathsep}{TOOLS}",
         "LEVIATHAN_STATE": str(work / "s"),
@@ -72,6 +72,24 @@ def test_the_reason_is_the_last_line_and_the_termination_log(
     assert says in last
     assert "Traceback" not in err
     assert (tmp_path / "log").read_text() == last.removeprefix("error: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("LEVIATHAN_QUEUE", "many", "LEVIATHAN_QUEUE is 'many', a whole number above 0 is wanted"),
+        ("LEVIATHAN_MAX_BODY", "0", "LEVIATHAN_MAX_BODY is '0', a whole number above 0 is wanted"),
+        ("LEVIATHAN_API_KEY_FILE", "{work}/absent", "LEVIATHAN_API_KEY_FILE: {work}/absent cannot be read"),
+        ("LEVIATHAN_API_KEY_FILE", "{work}/empty", "LEVIATHAN_API_KEY_FILE: {work}/empty is empty"),
+    ],
+)
+def test_a_wrong_setting_of_the_front_ends_the_start(tmp_path: Path, name: str, value: str, says: str) -> None:
+    (tmp_path / "empty").write_text("\n")
+    process = start(tmp_path, "--model_path", "none", **{name: value.format(work=tmp_path)})
+    _out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err.count("\n")) == (2, 1)
+    assert err.startswith(f"error: {says.format(work=tmp_path)}: ")
+    assert (tmp_path / "log").read_text() == err.removeprefix("error: ").rstrip("\n")
 
 
 @pytest.mark.parametrize(

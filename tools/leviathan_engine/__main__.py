@@ -19,11 +19,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from .errors import EngineError  # noqa: PLC0415
     from .flags import parse  # noqa: PLC0415
     from .folders import last_words, state  # noqa: PLC0415
+    from .front.limits import limits  # noqa: PLC0415
     from .launch import Launcher, environment, listen  # noqa: PLC0415
 
     environ = environment()
     try:
         settings = parse(sys.argv[1:] if argv is None else argv)
+        limits(environ)  # the front would say it too, but it has no termination log
         folder = state(environ)
         listener = listen(settings.host, settings.port)
         return Launcher(settings, folder, environ).run(listener)

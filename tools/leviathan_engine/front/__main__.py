@@ -1,7 +1,6 @@
 """Runs the front: `python3 -m leviathan_engine.front --fd N --socket PATH`, on a listening socket that it inherits.
 
-LEVIATHAN_QUEUE (requests that may wait), LEVIATHAN_MAX_BODY (bytes) and LEVIATHAN_API_KEY or LEVIATHAN_API_KEY_FILE
-come from the environment.
+Its settings come from the environment: see limits.py.
 """
 
 import argparse
@@ -10,15 +9,15 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
-from leviathan_engine.errors import EngineError, UsageError
+from leviathan_engine.errors import EngineError
 
-from .app import Front, Limits
+from .app import Front
+from .limits import Limits, limits
 
 # Of the 30 s that a stop may take; the rest is for the engine's end.
 DRAIN_SECONDS = 24
@@ -35,23 +34,6 @@ class Server(uvicorn.Server):
         """A signal has come."""
         self._front.stop()
         super().handle_exit(sig, frame)
-
-
-def limits(environ: Mapping[str, str]) -> Limits:
-    """The limits from the environment. Errors: UsageError that names the variable."""
-    path = environ.get("LEVIATHAN_API_KEY_FILE", "")
-    try:
-        key = Path(path).read_text(encoding="utf-8").strip() if path else environ.get("LEVIATHAN_API_KEY", "")
-    except (OSError, ValueError) as err:
-        raise UsageError(f"LEVIATHAN_API_KEY_FILE: {path} cannot be read", "mount the secret, or unset it") from err
-    if path and not key:
-        raise UsageError(f"LEVIATHAN_API_KEY_FILE: {path} is empty", "put the key in it, or unset the variable")
-    default = Limits()
-    return Limits(
-        waiting=_whole(environ, "LEVIATHAN_QUEUE", default.waiting),
-        body=_whole(environ, "LEVIATHAN_MAX_BODY", default.body),
-        api_key=key,
-    )
 
 
 async def serve(listener: socket.socket, path: Path, limit: Limits) -> None:
@@ -88,13 +70,6 @@ def main() -> int:
         sys.stderr.write(f"error: {err.line()}\n")
         return err.exit_code
     return 0
-
-
-def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
-    text = environ.get(name, "")
-    if text and not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) > 0):
-        raise UsageError(f"{name} is {text[:40]!r}, a whole number above 0 is wanted", f"correct or unset {name}")
-    return int(text) if text else default
 
 
 if __name__ == "__main__":

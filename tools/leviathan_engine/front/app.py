@@ -3,7 +3,6 @@
 import asyncio
 import hmac
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -23,19 +22,11 @@ from .engine import Engine
 from .fairqueue import FairQueue, stopping
 from .generation import Generation, Service
 from .jsonresponse import json_response
+from .limits import Limits
 from .memory import gauges
 from .metrics import CONTENT_TYPE, Metrics
 from .prompt import Prompts, load
 from .status import Status
-
-
-@dataclass(frozen=True)
-class Limits:
-    """`waiting` requests in the queue, `body` in bytes; `api_key` "" asks for none."""
-
-    waiting: int = 64
-    body: int = 8 << 20
-    api_key: str = ""
 
 
 class Front:
