@@ -1,28 +1,16 @@
 """Every `leviathan ...` that the tool tells its user to run: the command, its options and the site's keys exist."""
 
-import ast
 import importlib
 import re
-from collections.abc import Iterator
 
 import pytest
-from push_support import TOOLS
+from source_texts import texts
 
 from leviathan.program import COMMANDS
 from leviathan.site_load import SPECS
 
 HINT = re.compile(r"leviathan ([a-z]+)((?: +--?[a-z][\w-]*(?:[ =][^ -][^ ;,)]*)?)*)")
 KEYS = {spec.path for spec in SPECS} | {"section.key"}
-
-
-def texts() -> Iterator[str]:
-    """All texts of the tool's source; X stands for what an f-string puts in."""
-    for path in (TOOLS / "leviathan").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield node.value
-            elif isinstance(node, ast.JoinedStr):
-                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values)
 
 
 def wrong(text: str) -> list[str]:
@@ -40,9 +28,9 @@ def wrong(text: str) -> list[str]:
 
 
 def test_every_hint_can_be_run() -> None:
-    hints = [hint[1] for text in texts() for hint in HINT.finditer(text) if hint[1] in COMMANDS]
+    hints = [hint[1] for each in texts() for hint in HINT.finditer(each.text) if hint[1] in COMMANDS]
     assert len(hints) > 100
-    assert [each for text in texts() for each in wrong(text)] == []
+    assert [found for each in texts() for found in wrong(each.text)] == []
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,10 @@
-"""Every `kubectl ...` that the tool tells its user to run: verb, kinds and flags exist, and the context is in it."""
+"""Every `kubectl ...` that the tool tells its user to run: verb, kinds, flags exist, context and namespace are in it."""
 
-import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from push_support import TOOLS
+from source_texts import texts
 
 #: Source: the kubectl reference (kubernetes.io, Reference, kubectl): verb → the flags of it that the tool names.
 VERBS: dict[str, set[str]] = {
@@ -27,42 +25,22 @@ VERBS: dict[str, set[str]] = {
     "wait": {"--for", "--timeout"},
 }
 EVERYWHERE = {"-n", "--context"}
-#: Kinds as `kubectl api-resources` names them: plural, singular or short.
-KINDS = {
-    "configmaps", "deployment", "limitrange", "namespace", "node", "nodes", "pod", "pods", "pv", "pvc", "replicasets",
-    "resourcequota", "runtimeclass", "secrets", "service", "serviceaccounts", "services",
+#: Kinds as `kubectl api-resources` names them: plural, singular or short. The first live in a namespace.
+NAMESPACED = {
+    "configmaps", "deployment", "deployments", "limitrange", "pod", "pods", "persistentvolumeclaim", "pvc",
+    "replicaset", "replicasets", "resourcequota", "secrets", "service", "serviceaccounts", "services",
+}  # fmt: skip
+KINDS = NAMESPACED | {
+    "namespace", "node", "nodes", "persistentvolume", "pv", "runtimeclass",
     "mutatingwebhookconfigurations", "validatingwebhookconfigurations",
 }  # fmt: skip
 #: Verbs whose first argument is a kind.
 OF_KINDS = {"delete", "describe", "get", "label", "taint"}
+#: Verbs that act on what lives in a namespace, whatever follows.
+IN_A_NAMESPACE = {"logs", "rollout", "scale"}
 #: Where `kubectl` stands without a context: preflight/run.py puts it into all findings; none is chosen yet; help.
 BARE = ("preflight/", "cluster/kubeconfig.py", "commands/render.py")
 HINT = re.compile(r"(KUBECTL|(?<![\w`\"])kubectl)((?: (?:--context|-n) [^ ;,]+)*) ([a-z][a-z-]*)((?: [^;|&\n]*)?)")
-
-
-def texts() -> Iterator[tuple[str, str]]:
-    """The tool's texts, each with its file: KUBECTL where the command with the site's context is put in, else X."""
-    for path in sorted((TOOLS / "leviathan").rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
-        inner |= {id(each) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for each in node.values}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.JoinedStr):
-                yield _name(path), "".join(_part(each) for each in node.values)
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
-                yield _name(path), re.sub(r"{(kubectl|cluster)}", "KUBECTL", node.value)
-
-
-def _name(path: Path) -> str:
-    return str(path.relative_to(TOOLS / "leviathan"))
-
-
-def _part(each: ast.expr) -> str:
-    if isinstance(each, ast.Constant):
-        return str(each.value)
-    assert isinstance(each, ast.FormattedValue)
-    name = ast.unparse(each.value)
-    return "KUBECTL" if name.split(".")[-1] == "kubectl" or name == "commands.cluster" else "X"
 
 
 def wrong(file: str, text: str) -> list[str]:
@@ -79,27 +57,69 @@ def wrong(file: str, text: str) -> list[str]:
         if verb in OF_KINDS and kind:
             kinds = set(kind[1].strip(",").split(","))
             found += [f"{file}: kind {each}: {hint[0]}" for each in kinds - KINDS]
+        if not has_place(hint):
+            found.append(f"{file}: no namespace: {hint[0]}")
         if command == "kubectl" and "--context" not in hint[2] and not file.startswith(BARE):
             found.append(f"{file}: no context: {hint[0]}")
     return found
 
 
+def has_place(hint: re.Match[str]) -> bool:
+    """Whether a hint names the namespace of what it is about, or need not."""
+    verb, rest = hint[3], hint[4]
+    if " -n " in hint[2] + rest or re.search(r" (-A|--all-namespaces|--raw)\b", rest):
+        return True
+    if verb not in OF_KINDS | {"wait", "auth", *IN_A_NAMESPACE}:
+        return True
+    about = rest.removeprefix(" can-i X") if verb == "auth" else re.sub(r" --?[a-z][\w-]*(=\S+)?", "", rest)
+    kinds = re.match(r" ([a-z][a-z,]*)\b", about)
+    # What is put in only when it runs (X, {where}) may live in a namespace.
+    return kinds is not None and verb not in IN_A_NAMESPACE and not set(kinds[1].split(",")) & NAMESPACED
+
+
 def test_every_kubectl_hint_can_be_run() -> None:
-    hints = [hint[0] for _, text in texts() for hint in HINT.finditer(text)]
+    sources = [each for each in texts() if not each.doc]
+    hints = [hint[0] for each in sources for hint in HINT.finditer(each.text)]
     assert len(hints) > 50
-    assert [each for file, text in texts() for each in wrong(file, text)] == []
+    assert [found for each in sources for found in wrong(each.file, each.text)] == []
+
+
+def test_every_kubectl_hint_of_the_goldens_can_be_run() -> None:
+    """As the user reads them, with the names of real objects; preflight's get their context in its run."""
+    folder = Path(__file__).with_name("goldens")
+    lines = [
+        line
+        for path in sorted(folder.rglob("*.txt"))
+        if not path.name.startswith("help-")
+        for line in path.read_text().splitlines()
+    ]
+    hints = [hint for line in lines for hint in HINT.finditer(line)]
+    assert sum(" -n " in hint[0] for hint in hints) > 30
+    assert [found for line in lines for found in wrong("preflight/", line)] == []
 
 
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("KUBECTL descripe pods", "verb descripe"),
-        ("KUBECTL delete pod x --forse", "flag --forse"),
+        ("KUBECTL -n X descripe pods", "verb descripe"),
+        ("KUBECTL delete pod x -n X --forse", "flag --forse"),
         ("KUBECTL get podz", "kind podz"),
-        ("kubectl get pods", "no context"),
+        ("kubectl get nodes", "no context"),
+        ("KUBECTL get pods", "no namespace"),
+        ("KUBECTL describe {where}", "no namespace"),
+        ("KUBECTL get nodes,pods -o wide", "no namespace"),
+        ("KUBECTL wait --for=delete pod/x", "no namespace"),
+        ("KUBECTL logs x", "no namespace"),
     ],
 )
 def test_what_is_wrong_is_found(text: str, what: str) -> None:
     """The positive control."""
     (found,) = wrong("x.py", text)
     assert what in found
+
+
+@pytest.mark.parametrize(
+    "text", ["KUBECTL get pods -A", "KUBECTL describe node x", "KUBECTL wait --for=delete namespace/x"]
+)
+def test_what_needs_no_namespace(text: str) -> None:
+    assert wrong("x.py", text) == []
