@@ -1,4 +1,4 @@
-"""Every `kubectl ...` that the tool tells its user to run: verb, kinds, flags exist, context and namespace are in it."""
+"""Every `kubectl ...` that the tool tells its user to run: its verb, kinds and flags exist; it says where it acts."""
 
 import re
 from pathlib import Path

@@ -1,6 +1,7 @@
 """preflight against recorded answers of a real API server: what it finds, that it only reads, each check for itself."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,15 +93,22 @@ def test_nothing_is_changed_and_nothing_asked_twice(scene: str, tmp_path: Path) 
     assert len(gets) == len(set(gets))
 
 
-def test_every_problem_has_a_fix() -> None:
-    count = 0
+#: A command that can be run, or a flag of one.
+COMMAND = re.compile(r"\b(leviathan|kubectl|talosctl|nix|curl|docker) [a-z-]|--set \w+\.\w+=")
+
+
+def test_every_problem_names_the_command_that_fixes_it() -> None:
+    """And every warning that has a way out a command or the key of the site."""
+    count = {"problem": 0, "warning": 0}
     for scene in DIFFERENCES:
         lines = (Path(__file__).with_name("goldens") / f"preflight-{scene}.txt").read_text().splitlines()
         for line, after in zip(lines, [*lines[1:], ""], strict=True):
-            if line.startswith("problem"):
+            level = line.split()[0]
+            if level == "problem" or (level == "warning" and after.startswith("    fix: ")):
                 assert after.startswith("    fix: "), line
-                count += 1
-    assert count > 15
+                assert COMMAND.search(after) or (level == "warning" and re.search(r"\b[a-z]+\.[a-z_]+\b", after)), after
+                count[level] += 1
+    assert min(count.values()) > 15
 
 
 @pytest.mark.parametrize(("scene", "status"), [("taken", 500), ("fine", 403), ("fine", 404)])

@@ -112,7 +112,7 @@ def march(facts: Facts) -> Iterator[Finding]:
     else:
         yield problem(
             f"{facts.site.cluster.node} can run none of the image's builds: {why}",
-            "add a march that fits to nix/settings.nix (x86-64-v3 or x86-64-v2) and build the image again",
+            "add a march that fits to nix/settings.nix (x86-64-v3 or x86-64-v2), then nix build .#leviathan-image",
         )
 
 

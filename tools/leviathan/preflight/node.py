@@ -45,7 +45,8 @@ def node(facts: Facts) -> Iterator[Finding]:
         )
     machine = status.get("nodeInfo", {}).get("architecture", "amd64")
     if machine != "amd64":
-        findings.append(problem(f"{name} is {machine}, the image is amd64", "choose an amd64 node with cluster.node"))
+        fix = "kubectl get nodes -l kubernetes.io/arch=amd64, then leviathan preflight --set cluster.node=NAME"
+        findings.append(problem(f"{name} is {machine}, the image is amd64", fix))
     info = status.get("nodeInfo", {})
     what = ", ".join(
         filter(None, (info.get("osImage"), info.get("kubeletVersion"), info.get("containerRuntimeVersion")))
