@@ -17,7 +17,7 @@ PLAIN, SPACED = "KUBECTL", "KUBECTL -n X"
 #: What is put in → how it reads, where it is not the same in every file. The goldens show that it is so.
 PUT_IN: dict[tuple[str, str], str] = {
     ("cluster/delete.py", "shown"): "X -n X",
-    ("cluster/errors.py", "_space(asked)"): " -n X",
+    ("cluster/refusals.py", "_space(asked)"): " -n X",
     ("model/gate.py", "self.kubectl"): SPACED,
     ("preflight/access.py", "space"): " -n X",
     ("preflight/space.py", "kubectl"): SPACED,

@@ -7,8 +7,9 @@ import pytest
 from cluster_support import DEPLOYMENT, POD, QUICK, status
 from replay_api import Answer, ReplayApi
 
+from leviathan.cluster.asked import Asked
 from leviathan.cluster.client import Cluster, ClusterError, exits
-from leviathan.cluster.errors import Asked, refused
+from leviathan.cluster.refusals import refused
 from leviathan.errors import ExitCode
 
 

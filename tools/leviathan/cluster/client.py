@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from leviathan.cluster.errors import Cause, ClusterError, exits, refused
+from leviathan.cluster.errors import Cause, ClusterError, exits
 from leviathan.cluster.kubeconfig import open_client
 from leviathan.cluster.lines import lines
+from leviathan.cluster.refusals import refused
 from leviathan.cluster.transport import APPLY, LOG_PATIENCE, Patience, Transport
 from leviathan.site import Site
 

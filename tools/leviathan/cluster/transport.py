@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from leviathan.cluster.errors import Asked, ClusterError, refused, unreachable
+from leviathan.cluster.asked import Asked
+from leviathan.cluster.errors import ClusterError
+from leviathan.cluster.refusals import refused, unreachable
 
 #: The content type of server-side apply; the body may be JSON.
 APPLY = "application/apply-patch+yaml"
