@@ -1,6 +1,6 @@
 """The launcher, the front and KTransformers itself: from a GGUF file alone to the `openai` package, on the CPU.
 
-The engine's process gets the shims of cpu_shims.py through a `sitecustomize` on its path: there is no GPU here.
+They run where nothing but the state folder can be written to (launcher_process.py).
 """
 
 import os
@@ -21,73 +21,15 @@ if os.environ.get("LEVIATHAN_ENGINE") != "required":
 
 import httpx
 import openai
+from launcher_process import CACHE, LONGEST, Running
 
 HERE = Path(__file__).resolve().parent
-START_SECONDS = 240
-CACHE, LONGEST = 256, 48
-SHIMS = """\
-import sys
-if "leviathan_engine.worker" in sys.orig_argv:
-    import cpu_shims
-    cpu_shims.apply()
-"""
 HELLO: list[Any] = [{"role": "user", "content": "hello, 12345"}]
-
-
-class Running:
-    """The launcher's process, its address and its log."""
-
-    def __init__(self, work: Path, port: int) -> None:
-        self.work, self.url, self.log = work, f"http://127.0.0.1:{port}", work / "log"
-        (work / "shims").mkdir()
-        (work / "shims" / "sitecustomize.py").write_text(SHIMS)
-        flags = {
-            "--model_path": work / "models",
-            "--model_name": "tiny",
-            "--host": "127.0.0.1",
-            "--port": port,
-            "--cpu_offload_max_threads": 2,
-            "--cache_lens": CACHE,
-            "--max_new_tokens": LONGEST,
-            "--optimize_config_path": HERE / "cpu-rules.yaml",
-        }
-        words = [word for pair in flags.items() for word in map(str, pair)]
-        path = os.pathsep.join([str(work / "shims"), str(HERE), *sys.path])
-        env = dict(os.environ) | {"PYTHONPATH": path, "LEVIATHAN_STATE": str(work / "s")}
-        with self.log.open("wb") as sink:
-            argv = [sys.executable, "-m", "leviathan_engine", *words, "--", "--device", "cpu"]
-            self.process = subprocess.Popen(argv, env=env, cwd=work, stdout=sink, stderr=subprocess.STDOUT)
-        self.phases: list[dict[str, Any]] = []
-
-    def wait(self) -> None:
-        """Until the model answers; what /health says on the way is kept."""
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            said = self.log.read_text(errors="replace")[-3000:]
-            assert self.process.poll() is None, said
-            assert time.monotonic() < deadline, said
-            try:
-                answer = httpx.get(self.url + "/health", timeout=30)
-                self.phases.append(answer.json() | {"code": answer.status_code})
-                if answer.status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.1)
-
-    def end(self) -> None:
-        """Ends what still runs, children included, as a pod's end does."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(60)
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    work = tmp_path_factory.mktemp("front")
-    (work / "models").mkdir()
-    import_module("test_gguf_alone").write_model(work / "models" / "tiny.gguf", split_kv_b=True)
-    stack = Running(work, import_module("test_server").free_port())
+    stack = Running(tmp_path_factory.mktemp("front"))
     try:
         stack.wait()
         yield stack
@@ -175,23 +117,76 @@ def test_limits(client: openai.OpenAI) -> None:
 
 
 def test_health_answers_during_a_generation(running: Running, client: openai.OpenAI) -> None:
-    with client.completions.create(model="tiny", prompt="x", max_tokens=LONGEST, temperature=1, stream=True) as stream:
-        next(iter(stream))
-        assert httpx.get(running.url + "/health", timeout=30).status_code == 200
-    # The client is gone with that; its generation ends before its 48 tokens.
+    """The engine's process is held, so the generation cannot end: had /health to wait for it, it would wait for ever."""
+
+    def metrics() -> list[str]:
+        return httpx.get(running.url + "/metrics", timeout=30).text.splitlines()
+
+    worker = running.worker()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        with client.completions.create(model="tiny", prompt="x", max_tokens=LONGEST, stream=True):
+            for _ in range(3):
+                assert httpx.get(running.url + "/health", timeout=5).status_code == 200
+            assert "leviathan_running 1" in metrics()
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    # The client is gone with that, and its generation with it.
     deadline = time.monotonic() + 60
-    while "leviathan_cancelled_total 1" not in httpx.get(running.url + "/metrics", timeout=30).text:
+    while not {"leviathan_cancelled_total 1", "leviathan_running 0"} <= set(metrics()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    assert client.completions.create(model="tiny", prompt="x", max_tokens=2).usage.completion_tokens <= 2
+
+
+def test_the_engine_has_the_flags_threads_and_the_memory_policy(running: Running) -> None:
+    """numactl is in the image; where the kernel has nodes and grants the right, the engine's memory is interleaved."""
+    cpu = import_module("leviathan_engine.cpu")
+    words = Path(f"/proc/{running.worker()}/cmdline").read_text().split("\0")
+    assert words[words.index("--cpu_infer") + 1] == "2"
+    policies = Path(f"/proc/{running.worker()}/numa_maps")
+    if cpu.numa_nodes() and cpu.policy_error() == 0:
+        assert " interleave:" in policies.read_text()
+        assert " interleave:" not in Path("/proc/self/numa_maps").read_text()
+    elif cpu.numa_nodes():
+        assert "no right to set a NUMA policy" in running.log.read_text(errors="replace")
+
+
+def test_the_cache_is_used_to_its_last_token(client: openai.OpenAI) -> None:
+    """Prompt and answer fill it; a token more is refused by the front, since the engine would not survive it."""
+    asked: dict[str, Any] = {"model": "tiny", "temperature": 0, "max_tokens": LONGEST}
+    for first in range(4, 40):
+        prompt = [first + i % 200 for i in range(CACHE - LONGEST)]
+        answer = client.completions.create(prompt=prompt, **asked)
+        if answer.choices[0].finish_reason == "length":
+            assert answer.usage.total_tokens == CACHE
+            break
+    else:
+        pytest.fail("every greedy answer ends early")
+    with pytest.raises(openai.BadRequestError, match="256 tokens"):
+        client.completions.create(prompt=[*prompt, 5], **asked)
+    assert client.completions.create(model="tiny", prompt="x", max_tokens=2).usage.completion_tokens <= 2
 
 
 def test_the_end(running: Running, client: openai.OpenAI) -> None:
-    """SIGTERM is the last test's: exit 0 within 30 s, and everything written is below the state folder."""
+    """SIGTERM is the last test's: exit 0 within 30 s."""
     before = time.monotonic()
     running.process.send_signal(signal.SIGTERM)
     assert running.process.wait(60) == 0
     assert time.monotonic() - before < 30
-    written = {path.name for path in running.work.iterdir()}
-    assert written == {"models", "shims", "log", "s"}
     with pytest.raises(openai.APIConnectionError):
         client.models.list()
+
+
+def test_nothing_else_could_be_written_to(tmp_path: Path) -> None:
+    """So that the tests above ran on a read-only root, and what they wrote is below the state folder."""
+    (tmp_path / "s").mkdir()
+    (tmp_path / "other").mkdir()
+    places = [str(tmp_path / "s"), str(tmp_path / "other"), "/", "/tmp", "/dev/shm", "/usr", os.environ["HOME"]]
+    tries = "for folder; do touch $folder/x 2>/dev/null && echo $folder; done; true"
+    argv = [sys.executable, str(HERE / "read_only.py"), places[0], "sh", "-c", tries, "sh", *places]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == places[:1]
+    assert (tmp_path / "s" / "x").exists()
+    free = subprocess.run(["sh", "-c", tries, "sh", *places[:2]], capture_output=True, text=True, check=True)
+    assert free.stdout.split() == places[:2]
