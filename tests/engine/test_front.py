@@ -117,7 +117,7 @@ def test_limits(client: openai.OpenAI) -> None:
 
 
 def test_health_answers_during_a_generation(running: Running, client: openai.OpenAI) -> None:
-    """The engine's process is held, so the generation cannot end: had /health to wait for it, it would wait for ever."""
+    """The engine's process is held, so the generation cannot end: if /health had to wait for it, it would for ever."""
 
     def metrics() -> list[str]:
         return httpx.get(running.url + "/metrics", timeout=30).text.splitlines()
