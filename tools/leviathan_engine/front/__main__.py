@@ -19,8 +19,10 @@ from leviathan_engine.errors import EngineError
 from .app import Front
 from .limits import Limits, limits
 
-# Of the 30 s that a stop may take; the rest is for the engine's end.
+# Of the 30 s that a stop may take: then what still runs is cut off. The rest is for the engine's end.
 DRAIN_SECONDS = 24
+# In which those who are cut off get their last word.
+LAST_SECONDS = 1
 
 
 class Server(uvicorn.Server):
@@ -35,6 +37,12 @@ class Server(uvicorn.Server):
         self._front.stop()
         super().handle_exit(sig, frame)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Waits for what runs, but not for ever."""
+        cut = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._front.cut)
+        await super().shutdown(sockets)
+        cut.cancel()
+
 
 async def serve(listener: socket.socket, path: Path, limit: Limits) -> None:
     """Serves on `listener` until a signal comes; `path` is where the engine's socket is made."""
@@ -44,7 +52,7 @@ async def serve(listener: socket.socket, path: Path, limit: Limits) -> None:
         log_level="warning",
         access_log=False,
         lifespan="off",
-        timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS + LAST_SECONDS,
         timeout_keep_alive=75,
         server_header=False,
     )

@@ -1,8 +1,10 @@
 """The routes: /health, /ready, /metrics for the cluster, /v1/... for OpenAI's clients."""
 
 import asyncio
+import contextlib
 import hmac
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -20,13 +22,16 @@ from .apierror import ApiError, unavailable
 from .asgi import ClientGone, or_gone, read_json
 from .engine import Engine
 from .fairqueue import FairQueue, stopping
-from .generation import Generation, Service
+from .generation import Generation, Service, break_off
 from .jsonresponse import json_response
 from .limits import Limits
 from .memory import gauges
 from .metrics import CONTENT_TYPE, Metrics
 from .prompt import Prompts, load
 from .status import Status
+
+# nginx's number for a client that left, and so what is counted as long as no answer has begun.
+BEFORE_ANSWER = 499
 
 
 class Front:
@@ -40,6 +45,7 @@ class Front:
         self.queue = FairQueue(limits.waiting)
         self._created = int(time.time())
         self._prompts: asyncio.Future[Prompts] | None = None
+        self._generations: set[asyncio.Task[None]] = set()
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -60,6 +66,22 @@ class Front:
         """Takes no more requests; those that wait are sent away."""
         self.status.stopping = True
         self.queue.close()
+
+    def cut(self) -> None:
+        """Ends what still runs; its clients hear that the server is stopping."""
+        for task in self._generations:
+            task.cancel()
+
+    @contextlib.contextmanager
+    def generation(self) -> Iterator[None]:
+        """Around a request that `cut` may end."""
+        task: asyncio.Task[None] | None = asyncio.current_task()
+        assert task is not None
+        self._generations.add(task)
+        try:
+            yield
+        finally:
+            self._generations.discard(task)
 
     async def health(self, _request: Request) -> Response:
         """200 once the model answers, 503 with the progress before."""
@@ -139,7 +161,7 @@ class _Generate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         front = self._front
-        status = 499  # nginx's number for a client that left
+        status = BEFORE_ANSWER
 
         async def counted(message: Message) -> None:
             nonlocal status
@@ -148,14 +170,22 @@ class _Generate:
             await send(message)
 
         try:
-            front.authorize(scope)
-            body = await read_json(receive, front.limits.body)
-            service = await front.service()
-            checked = (request.chat if self._chat else request.completion)(body, service.model)
-            client = (scope.get("client") or ("",))[0]
-            await or_gone(receive, Generation(service, checked, client).run(scope, receive, counted))
+            with front.generation():
+                front.authorize(scope)
+                body = await read_json(receive, front.limits.body)
+                service = await front.service()
+                checked = (request.chat if self._chat else request.completion)(body, service.model)
+                client = (scope.get("client") or ("",))[0]
+                await or_gone(receive, Generation(service, checked, client).run(scope, receive, counted))
         except ApiError as err:
             await err.response()(scope, receive, counted)
+        except asyncio.CancelledError:
+            if not front.status.stopping:
+                raise
+            if status == BEFORE_ANSWER:
+                await stopping().response()(scope, receive, counted)
+            else:
+                await break_off(send, stopping())
         except ClientGone:
             front.metrics.cancelled.add()
         finally:

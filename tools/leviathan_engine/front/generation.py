@@ -159,7 +159,8 @@ class Generation:
                 await event(self._answer.usage(self._usage(job)))
             await _write(send, "data: [DONE]\n\n")
         except ApiError as err:
-            await _write(send, f"data: {dumps(err.body())}\n\n")
+            await break_off(send, err)
+            return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _echo(self, job: Job) -> str:
@@ -170,6 +171,12 @@ class Generation:
 
     def _usage(self, job: Job) -> Usage:
         return Usage(len(job.ids), self._tokens)
+
+
+async def break_off(send: Send, err: ApiError) -> None:
+    """Ends a stream that has begun with an error in place of [DONE]."""
+    await _write(send, f"data: {dumps(err.body())}\n\n")
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _too_long(message: str, param: str) -> ApiError:
