@@ -14,9 +14,10 @@ from push_support import MIB, REPOSITORY, TAG, Layout, kill_group, make_around, 
 
 from leviathan.errors import LayoutError, RegistryError
 from leviathan.progress import Meter
-from leviathan.push import Pushed, push
+from leviathan.push import push
+from leviathan.pushed import Pushed
 from leviathan.registry.attempts import Stopped
-from leviathan.registry.upload import How
+from leviathan.registry.outcome import How
 
 SIZES = (10 * MIB // 4 + 7, 3 * MIB, 1000)
 

@@ -27,7 +27,7 @@ from push_support import (
 
 from leviathan.errors import RegistryError
 from leviathan.push import connect, push
-from leviathan.registry.upload import How
+from leviathan.registry.outcome import How
 
 #: `secret`, as htpasswd -B has it.
 HTPASSWD = "ann:$2b$04$CjLSKosAXXl4KVJORzsqZe9CfUk3JH4.H/N2UbeoHb/EaGvENqXV6\n"

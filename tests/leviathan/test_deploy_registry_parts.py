@@ -10,8 +10,8 @@ from push_support import Talk
 from leviathan.errors import LayoutError, LeviathanError, RegistryError
 from leviathan.oci.layout import Blob
 from leviathan.output import Console
+from leviathan.registry.answers import Session, received, with_digest
 from leviathan.registry.attempts import Attempts, Stopped
-from leviathan.registry.client import Session, received, with_digest
 from leviathan.registry.reader import PIECE, BlobReader
 from leviathan.registry.retry import Backoff, parse_retry_after
 from leviathan.registry.sessions import Sessions, state_home

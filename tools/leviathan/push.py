@@ -1,99 +1,30 @@
 """Brings an image from its OCI layout into the registry: looks first, sends what is missing, sets the tag last."""
 
-import json
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from leviathan.errors import RegistryError
 from leviathan.oci.layout import Blob, Image, Manifest, load_image
 from leviathan.output import Console
-from leviathan.progress import Meter, size_text, time_text
+from leviathan.progress import Meter, size_text
+from leviathan.pushed import Pushed
 from leviathan.registry.attempts import Stopped
 from leviathan.registry.client import Client
 from leviathan.registry.credentials import config_path, find_credentials
+from leviathan.registry.outcome import How, Outcome
 from leviathan.registry.retry import Backoff
 from leviathan.registry.sessions import Sessions, state_home
 from leviathan.registry.transport import Transport
-from leviathan.registry.upload import How, Outcome, Uploader
+from leviathan.registry.upload import Uploader
 from leviathan.site import Site
 
 T = TypeVar("T")
 U = TypeVar("U")
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """What a push did: `outcomes` has one entry a blob; `tags` is None when nothing had to be changed."""
-
-    reference: str
-    digest: str
-    image: Image
-    outcomes: tuple[Outcome, ...]
-    manifests_sent: int
-    tag_moved: bool
-    seconds: float
-    dry_run: bool = False
-    tags: tuple[str, ...] | None = None
-
-    @property
-    def changed(self) -> bool:
-        """Whether the registry is (in a dry run: would be) different from before."""
-        return self.tag_moved or self.manifests_sent > 0 or any(each.how is not How.PRESENT for each in self.outcomes)
-
-    def count(self, how: How) -> int:
-        """How many blobs came to be there in this way."""
-        return sum(each.how is how for each in self.outcomes)
-
-    @property
-    def sent(self) -> int:
-        """Bytes of blobs that went out, those sent again included."""
-        return sum(each.sent for each in self.outcomes)
-
-    def text(self) -> str:
-        """The result for people; its last line is what `curl REGISTRY/v2/NAME/tags/list` prints."""
-        head = f"{self.reference}@{self.digest}"
-        if not self.changed:
-            return f"{head}\nnothing to do: {len(self.outcomes)} blobs, {size_text(self.image.size)}, all there already"
-        if self.dry_run:
-            size = sum(each.blob.size for each in self.outcomes if each.how is How.MISSING)
-            return f"{head}\nwould send {self.count(How.MISSING)} of {len(self.outcomes)} blobs, {size_text(size)}"
-        speed = f" at {size_text(self.sent / self.seconds)}/s" if self.sent and self.seconds > 0 else ""
-        parts = [
-            f"{self.count(How.SENT)} blobs sent ({size_text(self.sent)} in {time_text(self.seconds)}{speed})",
-            *([f"{self.count(How.MOUNTED)} mounted"] if self.count(How.MOUNTED) else []),
-            f"{self.count(How.PRESENT)} there already",
-        ]
-        name = self.reference.split("/", 1)[1].rsplit(":", 1)[0]
-        return f"{head}\n{', '.join(parts)}\n{tags_json(name, self.tags or ())}"
-
-    def data(self) -> dict[str, Any]:
-        """The result for programs."""
-        return {
-            "reference": self.reference,
-            "digest": self.digest,
-            "changed": self.changed,
-            "dry_run": self.dry_run,
-            "bytes": self.image.size,
-            "bytes_sent": self.sent,
-            "seconds": round(self.seconds, 3),
-            "tag_moved": self.tag_moved,
-            "tags": list(self.tags) if self.tags is not None else None,
-            "blobs": [
-                {
-                    "digest": each.blob.digest,
-                    "bytes": each.blob.size,
-                    "how": each.how.value,
-                    "bytes_sent": each.sent,
-                    "resumed_at": each.resumed_at,
-                }
-                for each in self.outcomes
-            ],
-        }
 
 
 @dataclass(frozen=True)
@@ -104,11 +35,6 @@ class Around:
     console: Console
     stop: threading.Event = field(default_factory=threading.Event)
     backoff: Backoff = field(default_factory=Backoff)
-
-
-def tags_json(name: str, tags: tuple[str, ...]) -> str:
-    """A tag list as the registry prints it."""
-    return json.dumps({"name": name, "tags": list(tags)}, separators=(",", ":"))
 
 
 def connect(site: Site, around: Around) -> Client:

@@ -23,7 +23,8 @@ def tags_command(invocation: Invocation) -> int:
     """Ask the registry for its tags."""
 
     def listed() -> Report:
-        from leviathan.push import Around, connect, tags_json  # noqa: PLC0415 - the HTTP client is slow to import
+        from leviathan.push import Around, connect  # noqa: PLC0415 - the HTTP client is slow to import
+        from leviathan.pushed import tags_json  # noqa: PLC0415
 
         site = invocation.load_site().site
         client = connect(site, Around(os.environ, invocation.console))

@@ -4,17 +4,16 @@ Source: OCI distribution specification 1.1, "Push". Requests without a body are 
 carry blob bytes are not, because the caller must first learn where the registry stands.
 """
 
-import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
-from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode
 
 import httpx
 
 from leviathan.errors import RegistryError
 from leviathan.oci.layout import Manifest
 from leviathan.output import Console
+from leviathan.registry.answers import Present, Session, present, received, with_digest
 from leviathan.registry.attempts import Attempts, Trouble
 from leviathan.registry.auth import scope
 from leviathan.registry.retry import PASSING, Backoff
@@ -29,23 +28,6 @@ ACCEPT = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     )
 )
-
-
-@dataclass(frozen=True)
-class Session:
-    """An upload under way: where to send, how many bytes the registry has, the smallest chunk it takes."""
-
-    location: str
-    offset: int
-    min_chunk: int = 0
-
-
-@dataclass(frozen=True)
-class Present:
-    """A blob or manifest that the registry has: its size in bytes and digest, as far as it says."""
-
-    size: int | None
-    digest: str
 
 
 class Client:
@@ -84,7 +66,7 @@ class Client:
         other = (scope(repository, push=False),) if repository else ()
         url = f"{self.transport.base}/v2/{repository or self.repository}/blobs/{digest}"
         response = self._steady("look for a blob", "HEAD", url, {200, 404}, scopes=(*self._scopes, *other))
-        return _present(response) if response.status_code == 200 else None
+        return present(response) if response.status_code == 200 else None
 
     def head_manifest(self, reference: str) -> Present | None:
         """The manifest that a tag or digest names, if the registry has it."""
@@ -95,7 +77,7 @@ class Client:
             {200, 404},
             headers={"Accept": ACCEPT},
         )
-        return _present(response) if response.status_code == 200 else None
+        return present(response) if response.status_code == 200 else None
 
     def put_manifest(self, reference: str, manifest: Manifest) -> None:
         """Store a manifest under a tag or its digest.
@@ -252,26 +234,3 @@ class Client:
             if response.status_code not in good:
                 raise self.refused(what, response)
             return response
-
-
-def received(headers: Mapping[str, str]) -> int | None:
-    """Bytes that the registry has by its Range header (`0-1023`, also `bytes=0-1023`); None when it does not say.
-
-    `0-0` is what registries send for none as well as for one byte; it is read as none.
-    """
-    match = re.fullmatch(r"(?:bytes=)?\s*0-(\d+)", headers.get("range", ""))
-    if match is None:
-        return None
-    return int(match[1]) + 1 if int(match[1]) > 0 else 0
-
-
-def with_digest(location: str, digest: str) -> str:
-    """An upload's URL with the digest added to whatever query it has."""
-    parts = urlsplit(location)
-    query = f"{parts.query}&" if parts.query else ""
-    return urlunsplit(parts._replace(query=f"{query}digest={quote(digest, safe=':')}"))
-
-
-def _present(response: httpx.Response) -> Present:
-    length = response.headers.get("content-length", "")
-    return Present(int(length) if length.isdigit() else None, response.headers.get("docker-content-digest", ""))

@@ -16,8 +16,8 @@ from urllib.parse import quote
 from leviathan.errors import LeviathanError
 from leviathan.oci.layout import Blob
 from leviathan.output import Console, write_atomically
+from leviathan.registry.answers import Session
 from leviathan.registry.attempts import Attempts
-from leviathan.registry.client import Session
 
 
 def state_home(environ: Mapping[str, str]) -> Path:

@@ -4,43 +4,26 @@ Each failure leads back to one question, "how far is it?" (GET on the upload), a
 byte, or start again when the registry has forgotten the upload.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Sequence
+from dataclasses import replace
 
 import httpx
 
-from leviathan.errors import RegistryError
 from leviathan.oci.layout import Blob
 from leviathan.progress import Meter, size_text
+from leviathan.registry.account import Account
+from leviathan.registry.answers import Session
 from leviathan.registry.attempts import Attempts, Trouble
-from leviathan.registry.client import Client, Present, Session
+from leviathan.registry.client import Client
+from leviathan.registry.outcome import How, Outcome
 from leviathan.registry.reader import BlobReader
 from leviathan.registry.sessions import Sessions
-from leviathan.registry.transport import Body, error_text
+from leviathan.registry.stored import mounted, there, verify
+from leviathan.registry.transport import error_text
 
 SMALLEST_CHUNK = 1 << 20
 #: What a registry without chunk support answers to a PATCH.
 NO_CHUNKS = frozenset({405, 415, 501})
-
-
-class How(Enum):
-    """How a blob came to be in the registry; MISSING only where nothing was to be changed (a dry run)."""
-
-    PRESENT = "present"
-    MOUNTED = "mounted"
-    SENT = "sent"
-    MISSING = "missing"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was done for one blob: `sent` bytes went out, from byte `resumed_at`, which an earlier run had reached."""
-
-    blob: Blob
-    how: How
-    sent: int = 0
-    resumed_at: int = 0
 
 
 class Lost(Exception):
@@ -82,16 +65,14 @@ class _Upload:
         self.blob = blob
         self.reader = reader
         self.attempts: Attempts = self.client.attempts(f"upload {blob.digest[7:19]} ({size_text(blob.size)})")
-        self.shown = 0  # bytes of this blob that the meter counts as done
-        self.sent = 0
+        self.account = Account(uploader.meter, reader, self.attempts)
         self.resumed_at = 0
-        self.best = 0  # the furthest the registry has come
         self.rejected = False
 
     def run(self) -> Outcome:
         session = self._resume()
         if session is None:
-            if self._mounted():
+            if mounted(self.client, self.blob, self.up.mount_from):
                 self.up.meter.found(self.blob.size)
                 return Outcome(self.blob, How.MOUNTED)
         else:
@@ -106,16 +87,16 @@ class _Upload:
                 self.attempts.failed(trouble.reason, trouble.retry_after)
                 session = self._where(session)
             except Lost as lost:
-                if self._there():
+                if there(self.client, self.blob):
                     break
                 self.attempts.failed(str(lost))
                 session = None
-            if session is None and self._there():
+            if session is None and there(self.client, self.blob):
                 break
-        self._verify()
+        verify(self.client, self.blob, self.attempts)
         self.up.sessions.drop(self.blob)
-        self._show(self.blob.size)
-        return Outcome(self.blob, How.SENT, self.sent, self.resumed_at)
+        self.account.show(self.blob.size)
+        return Outcome(self.blob, How.SENT, self.account.sent, self.resumed_at)
 
     def _resume(self) -> Session | None:
         saved = self.up.sessions.load(self.blob)
@@ -135,27 +116,13 @@ class _Upload:
         if found is None or found.offset > self.blob.size:
             self.up.sessions.drop(self.blob)
             return None
-        return self._advanced(replace(found, min_chunk=max(found.min_chunk, session.min_chunk)))
-
-    def _mounted(self) -> bool:
-        for source in self.up.mount_from:
-            try:
-                if self.client.head_blob(self.blob.digest, source) is None:
-                    continue
-                session = self.client.mount(self.blob.digest, source)
-            except RegistryError as error:
-                self.client.console.debug(f"cannot mount from {source}: {error}")
-                continue
-            if session is None:
-                return True
-            self.client.cancel(session.location)
-        return False
+        return self.account.advanced(replace(found, min_chunk=max(found.min_chunk, session.min_chunk)))
 
     def _start(self) -> Session:
         session = self.client.start()
         if self.blob.size > self.up.chunk:
             self.up.sessions.save(self.blob, session)
-        self._show(0)
+        self.account.show(0)
         return session
 
     def _send(self, session: Session) -> Session:
@@ -183,13 +150,13 @@ class _Upload:
 
     def _chunk(self, session: Session, length: int) -> Session:
         self.attempts.check()
-        response = self.client.patch(session, length, self._body(session.offset, length))
+        response = self.client.patch(session, length, self.account.body(session.offset, length))
         status = response.status_code
         if status in (201, 202, 204):
             after = self.client.after(response, session, session.offset + length)
             if after.offset > session.offset + length or after.offset <= session.offset:
                 raise Lost(f"the registry counts {after.offset} bytes after {session.offset} + {length} were sent")
-            after = self._advanced(after)
+            after = self.account.advanced(after)
             self.up.sessions.save(self.blob, after)
             return after
         if status == 416:
@@ -212,7 +179,7 @@ class _Upload:
         """Close the upload, sending the blob with it when `whole`."""
         self.attempts.check()
         if whole:
-            body = self._body(0, self.blob.size)
+            body = self.account.body(0, self.blob.size)
             response = self.client.finish(session, self.blob.digest, length=self.blob.size, body=body)
         else:
             self._sound(session)
@@ -248,48 +215,3 @@ class _Upload:
             self.client.cancel(session.location)
             self.up.sessions.drop(self.blob)
             raise
-
-    def _there(self) -> bool:
-        """Whether the blob has arrived after all, as when only the last answer was lost."""
-        return self.client.head_blob(self.blob.digest) is not None
-
-    def _verify(self) -> None:
-        """Ask for the blob and compare digest and size."""
-        present: Present | None = self.client.head_blob(self.blob.digest)
-        while present is None:
-            self.attempts.failed("the blob is not there yet")
-            present = self.client.head_blob(self.blob.digest)
-        wrong_size = present.size is not None and present.size != self.blob.size
-        if wrong_size or (present.digest and present.digest != self.blob.digest):
-            raise RegistryError(
-                "the registry has another blob than was sent",
-                where=self.client.base,
-                why=f"{present.digest}, {present.size} bytes instead of {self.blob.digest}, {self.blob.size} bytes",
-                remedy="check the registry's storage, and what stands between here and it",
-            )
-
-    def _body(self, start: int, length: int) -> Body:
-        def moved(count: int) -> None:
-            self.sent += count
-            self.shown += count
-            self.up.meter.add(count)
-
-        def pieces() -> Iterable[bytes]:
-            self._show(start)
-            return self.reader.pieces(start, length, moved)
-
-        return pieces
-
-    def _advanced(self, session: Session) -> Session:
-        """Note where the registry stands; new bytes there forgive earlier failures."""
-        if session.offset > self.best:
-            self.best = session.offset
-            self.attempts.progress()
-        self._show(session.offset)
-        return session
-
-    def _show(self, offset: int) -> None:
-        """Have the meter count `offset` bytes of this blob as done."""
-        if offset != self.shown:
-            difference, self.shown = offset - self.shown, offset
-            self.up.meter.found(difference)
