@@ -61,6 +61,8 @@ class Letters:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.ids = [tokenizer.token_to_id(letter) for letter in ALPHABET]
         self.delay = 0.0
+        self.go = threading.Event()  # cleared, it holds every generation before its next letter
+        self.go.set()
         self.layers, self.layer_delay = 0, 0.0
         self.jobs: list[wire.Job] = []
         self.ended: list[str] = []
@@ -78,6 +80,7 @@ class Letters:
                 time.sleep(self.layer_delay)
             for letter in self.ids if job.temperature == 0 else chance.choices(self.ids, k=200):
                 time.sleep(self.delay)
+                self.go.wait()
                 yield letter
         finally:
             self.ended.append(job.id)
@@ -138,10 +141,11 @@ class FrontProcess:
             assert time.monotonic() < deadline, "waited in vain"
             time.sleep(0.02)
 
-    def post(self, path: str, body: Any, **kwargs: Any) -> httpx.Response:
-        """Sends JSON, or bytes as they are."""
+    def post(self, path: str, body: Any, address: str = "127.0.0.1", **kwargs: Any) -> httpx.Response:
+        """Sends JSON, or bytes as they are, from a loopback address."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return httpx.post(self.url + path, content=raw, timeout=PATIENCE, **kwargs)
+        with httpx.Client(transport=httpx.HTTPTransport(local_address=address), timeout=PATIENCE) as client:
+            return client.post(self.url + path, content=raw, **kwargs)
 
     def metric(self, line: str) -> float:
         """The value of a line of /metrics, by its name and labels."""

@@ -1,6 +1,7 @@
 """The front as OpenAI's clients see it: a real front process, the real `openai` package, letters for a model."""
 
 import json
+import re
 import socket
 import threading
 import time
@@ -214,17 +215,76 @@ def test_a_client_that_goes_away_stops_the_reading_of_its_prompt(front: FrontPro
     assert front.post(CHAT, chat()).json()["choices"][0]["message"]["content"] == ALPHABET
 
 
-def test_the_queue_has_a_bound_and_health_does_not_wait(slow: FrontProcess) -> None:
+@pytest.fixture
+def held(front: FrontProcess) -> Iterator[FrontProcess]:
+    """No generation ends, or goes on, until `letters.go` is set."""
+    front.letters.go.clear()
+    yield front
+    front.letters.go.set()
+    front.wait(lambda: front.metric("leviathan_running") == 0)
+
+
+def ask(front: FrontProcess, address: str, seed: int, codes: list[int]) -> threading.Thread:
+    """A request from `address` in a thread, sent so far that it runs or waits; its status goes to `codes`."""
+    names = ("leviathan_running", "leviathan_queue_waiting")
+    there = sum(front.metric(name) for name in names)
+    body = chat(seed=seed, max_tokens=2)
+    thread = threading.Thread(target=lambda: codes.append(front.post(CHAT, body, address).status_code))
+    thread.start()
+    front.wait(lambda: codes or sum(front.metric(name) for name in names) > there)
+    return thread
+
+
+def test_health_does_not_wait_for_a_generation(held: FrontProcess) -> None:
     codes: list[int] = []
-    body = chat(temperature=1, max_tokens=20)
-    threads = [threading.Thread(target=lambda: codes.append(slow.post(CHAT, body).status_code)) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    slow.wait(lambda: slow.metric("leviathan_queue_waiting") == 3)
-    assert httpx.get(slow.url + "/health").status_code == 200
+    thread = ask(held, "127.0.0.1", 1, codes)
+    for path in ("/health", "/ready", "/metrics", "/v1/models"):
+        assert httpx.get(held.url + path, timeout=5).status_code == 200
+    assert codes == []
+    held.letters.go.set()
+    thread.join()
+    assert codes == [200]
+
+
+def test_the_queue_has_a_bound(held: FrontProcess) -> None:
+    """One runs and three wait: the fifth is refused at once, and the four are answered."""
+    codes: list[int] = []
+    threads = [ask(held, "127.0.0.1", seed, codes) for seed in range(4)]
+    assert held.metric("leviathan_queue_waiting") == 3
+    refused = held.post(CHAT, chat())
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "queue_full")
+    assert int(refused.headers["retry-after"]) > 0
+    held.letters.go.set()
     for thread in threads:
         thread.join()
-    assert sorted(codes) == [200] * 4 + [429] * 2
+    assert codes == [200] * 4
+
+
+def test_clients_take_turns(held: FrontProcess) -> None:
+    """One has two requests in the queue; another, who comes last, is served after the first of them."""
+    before, codes = len(held.letters.jobs), list[int]()
+    order = [("127.0.0.1", 0), ("127.0.0.2", 1), ("127.0.0.2", 2), ("127.0.0.3", 3)]
+    threads = [ask(held, address, seed, codes) for address, seed in order]
+    held.letters.go.set()
+    for thread in threads:
+        thread.join()
+    assert codes == [200] * 4
+    assert [job.seed for job in held.letters.jobs[before:]] == [0, 1, 3, 2]
+
+
+def test_who_leaves_the_queue_is_not_served(held: FrontProcess) -> None:
+    before, codes = len(held.letters.jobs), list[int]()
+    first = ask(held, "127.0.0.1", 1, codes)
+    raw = json.dumps(chat(seed=2)).encode()
+    with socket.create_connection(("127.0.0.1", int(held.url.rsplit(":", 1)[1]))) as connection:
+        connection.sendall(f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(raw)}\r\n\r\n".encode() + raw)
+        held.wait(lambda: held.metric("leviathan_queue_waiting") == 1)
+    held.wait(lambda: held.metric("leviathan_queue_waiting") == 0)
+    last = ask(held, "127.0.0.1", 3, codes)
+    held.letters.go.set()
+    for thread in (first, last):
+        thread.join()
+    assert [job.seed for job in held.letters.jobs[before:]] == [1, 3]
 
 
 def test_an_engine_without_memory_answers_500_and_goes_on(front: FrontProcess) -> None:
@@ -242,11 +302,60 @@ def test_an_engine_without_memory_answers_500_and_goes_on(front: FrontProcess) -
 
 
 def test_metrics_show_what_was_done(front: FrontProcess) -> None:
-    tokens, label = front.metric("leviathan_generated_tokens_total"), f'{{path="{CHAT}",status="200"}}'
-    requests = front.metric("leviathan_requests_total" + label)
-    front.post(CHAT, chat(max_tokens=7))
-    assert front.metric("leviathan_generated_tokens_total") == tokens + 7
-    assert front.metric("leviathan_requests_total" + label) == requests + 1
-    assert front.metric('leviathan_vram_total_bytes{gpu="0"}') == 7
-    assert front.metric("leviathan_load_total_bytes") == SERVED.total_bytes
+    label = f'{{path="{CHAT}",status="200"}}'
+    grow = {
+        "leviathan_generated_tokens_total": 7,
+        "leviathan_prompt_tokens_total": 8,
+        "leviathan_requests_total" + label: 1,
+        "leviathan_time_to_first_token_seconds_count": 1,
+        "leviathan_queue_wait_seconds_count": 1,
+        'leviathan_queue_wait_seconds_bucket{le="+Inf"}': 1,
+    }
+    before = {name: front.metric(name) for name in grow}
+    front.letters.delay = 0.02
+    try:
+        front.post(CHAT, chat(max_tokens=7))
+    finally:
+        front.letters.delay = 0.0
+    assert {name: front.metric(name) - before[name] for name in grow} == grow
+    # 20 ms a token at the least, so 50 a second at the most.
+    assert 1 < front.metric("leviathan_tokens_per_second") <= 50
+    now = {
+        "leviathan_ready": 1,
+        "leviathan_load_ratio": 1,
+        "leviathan_load_layers": SERVED.layers,
+        "leviathan_load_bytes": SERVED.total_bytes,
+        "leviathan_load_total_bytes": SERVED.total_bytes,
+        "leviathan_queue_waiting": 0,
+        "leviathan_running": 0,
+        'leviathan_vram_used_bytes{gpu="0"}': 5,
+        'leviathan_vram_total_bytes{gpu="0"}': 7,
+    }
+    assert {name: front.metric(name) for name in now} == now
     assert front.metric("leviathan_engine_resident_bytes") > 1 << 20
+
+
+SAMPLE = re.compile(r"([a-z_]+)(\{[a-z]+=\"[^\"\\\n]*\"(,[a-z]+=\"[^\"\\\n]*\")*\})? ([0-9.e+-]+)")
+
+
+def test_metrics_are_prometheus_text(front: FrontProcess) -> None:
+    """HELP and TYPE once, before the samples of that name; every sample a number; a counter's name ends in _total."""
+    answer = httpx.get(front.url + "/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    kinds: dict[str, str] = {}
+    current = ""
+    for line in answer.text.splitlines():
+        if line.startswith("# HELP "):
+            current = line.split(" ")[2]
+            assert current not in kinds
+        elif line.startswith("# TYPE "):
+            assert line.split(" ")[2] == current
+            kinds[current] = line.split(" ")[3]
+        else:
+            found = SAMPLE.fullmatch(line)
+            assert found is not None, line
+            float(found[4])
+            assert re.fullmatch(current + ("(_bucket|_sum|_count)" if kinds[current] == "histogram" else ""), found[1])
+    assert all(name.endswith("_total") == (kind == "counter") for name, kind in kinds.items())
+    assert len(kinds) >= 18
+    assert answer.text.endswith("\n")

@@ -1,12 +1,15 @@
 """The queue, the text, the progress and the metrics of the front, each by itself."""
 
 import asyncio
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leviathan_engine.front import memory
 from leviathan_engine.front.apierror import ApiError
 from leviathan_engine.front.fairqueue import FairQueue
 from leviathan_engine.front.metrics import Histogram, Metric
@@ -169,3 +172,23 @@ def test_metrics_text() -> None:
         "b_sum 4",
         "b_count 3",
     ]
+
+
+def test_the_memory_of_container_and_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the kernel's files say; without them the lines are left out, and a process that has gone is none."""
+
+    def named() -> dict[str, float]:
+        return {metric.name: metric.values[()] for metric in memory.gauges(status, FairQueue(1)) if () in metric.values}
+
+    status = Status()
+    status.memory = {"pid": os.getpid()}
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    assert "leviathan_memory_bytes" not in named()
+    (tmp_path / "memory.current").write_text("386547056640\n")
+    assert named()["leviathan_memory_bytes"] == 360 << 30
+    assert named()["leviathan_engine_resident_bytes"] > 1 << 20
+    status.memory = {"pid": 1 << 30}
+    assert "leviathan_engine_resident_bytes" not in named()
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "status").write_text("Name:\tx\nVmRSS:\t    1024 kB\n")
+    assert memory.resident(7, tmp_path) == 1 << 20
