@@ -13,9 +13,10 @@ from model_support import DONE, joined, recorded, site
 from push_support import Talk
 
 from leviathan.cluster.client import ClusterError, Patience
+from leviathan.model.downloaded import How
 from leviathan.model.errors import ModelError
 from leviathan.model.follow import Heard, Log, Silence
-from leviathan.model.gate import How, wait_for_download
+from leviathan.model.gate import wait_for_download
 from leviathan.output import Console
 
 

@@ -1,70 +1,18 @@
 """Waits until the download's pod has said that it is done, and says why when it never will."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any
+from contextlib import contextmanager
 
 from leviathan.cluster.client import Cluster, ClusterError
+from leviathan.model.downloaded import Downloaded, How
 from leviathan.model.errors import ModelError
 from leviathan.model.follow import PAUSE_S, Heard, Log, Silence, not_started, passing
 from leviathan.model.pod import Seen, State, see
-from leviathan.model.progress import Progress, find_progress
+from leviathan.model.talk import Talk
 from leviathan.output import Console
 from leviathan.progress import time_text
 from leviathan.site import Site
-
-#: Lines of the log that a failure shows.
-TAIL = 15
-#: Seconds between two rewritings of the status line: a log can be faster than a terminal.
-SHOW_S = 0.2
-
-
-class How(Enum):
-    """How the gate came to be open."""
-
-    ALREADY = "already done"
-    WAITED = "done"
-    ENDED = "pod succeeded"
-
-
-@dataclass(frozen=True)
-class Downloaded:
-    """The download is done: `where` its pod is, seconds waited, lines read, how often the stream was opened again.
-
-    `unread`: why nothing is known of the log of a pod that has succeeded, where the node did not give it.
-    """
-
-    how: How
-    where: str
-    marker: str
-    seconds: float
-    lines: int
-    reopened: int
-    unread: str = ""
-
-    def text(self) -> str:
-        """The result in one line."""
-        if self.how is How.ENDED:
-            left = f'"{self.marker}" is not in what is left of its log'
-            return f"the pod {self.where} has succeeded ({self.unread or left})"
-        said = f'"{self.marker}" is in the log of {self.where}'
-        return f"already downloaded: {said}" if self.how is How.ALREADY else f"downloaded: {said}"
-
-    def data(self) -> dict[str, Any]:
-        """The result for programs."""
-        return {
-            "how": self.how.value,
-            "pod": self.where,
-            "marker": self.marker,
-            "seconds": round(self.seconds, 3),
-            "lines": self.lines,
-            "reopened": self.reopened,
-            "log_unread": self.unread,
-        }
 
 
 def wait_for_download(
@@ -87,15 +35,10 @@ class _Gate:
         self.namespace = site.model.pod_namespace or site.cluster.namespace
         self.where = f"{self.namespace}/{site.model.pod}"
         self.kubectl = f"{cluster.kubectl} -n {self.namespace}"
-        self.heartbeat_s = site.rollout.heartbeat_s
-        quiet_s = float(min(self.heartbeat_s, site.model.idle_s))
+        quiet_s = float(min(site.rollout.heartbeat_s, site.model.idle_s))
         self.log = Log(cluster, self.namespace, site.model.pod, quiet_s=quiet_s)
-        self.began = self.heard_at = self.beat_at = console.clock()
-        self.shown_at = self.began - SHOW_S
-        self.last = ""
-        self.progress: Progress | None = None
-        self.tail: deque[str] = deque(maxlen=TAIL)
-        self.told = ""
+        self.talk = Talk(console, site.rollout.heartbeat_s)
+        self.began = console.clock()
         self.followed = False
         self.unread = ""
 
@@ -108,27 +51,27 @@ class _Gate:
                 if done is not None:
                     self.console.clear()
                     return done
-            self._beat()
-            if self.console.clock() - self.heard_at > self.model.idle_s:
+            self.talk.beat()
+            if self.talk.silent_s() > self.model.idle_s:
                 raise self._hangs(seen)
 
     def _step(self, seen: Seen, before: Seen | None) -> Downloaded | None:
         """One look at the pod and at what is new in its log; the result when the download is done."""
         if before is not None and before.uid and seen.uid and before.uid != seen.uid:
-            self._tell(f"{self.where} is another pod now: its log begins anew")
+            self.talk.tell(f"{self.where} is another pod now: its log begins anew")
             self.log.restart()
             before = None
         if seen.state is State.MISSING:
             raise self._missing(gone=before is not None)
         if seen.state is State.PENDING:
-            self._tell(f"{self.where} has not started: {seen.why}")
+            self.talk.tell(f"{self.where} has not started: {seen.why}")
             self.pause(PAUSE_S)
             return None
         if seen.state is State.STUCK:
             raise self._failed("the download's pod cannot start", seen)
         restarted = seen.restarts > (before.restarts if before is not None else 0)
         if restarted:
-            self._tell(f"the container {seen.container} of {self.where} has restarted ({seen.restarts} times)")
+            self.talk.tell(f"the container {seen.container} of {self.where} has restarted ({seen.restarts} times)")
         follow = self.followed and seen.state is State.RUNNING
         if (restarted and self._marked(seen, previous=True, follow=False)) or self._marked(seen, follow=follow):
             return self._done(How.WAITED if self.followed else How.ALREADY)
@@ -150,7 +93,7 @@ class _Gate:
             for each in self.log.read(seen.container, follow=follow, ended=ended, previous=previous):
                 if isinstance(each, Silence):
                     if each.broken:
-                        self._tell(f"the log's stream broke ({each.broken}); going on where it was")
+                        self.talk.tell(f"the log's stream broke ({each.broken}); going on where it was")
                         self.pause(PAUSE_S)
                 elif self._hear(each):
                     return True
@@ -164,14 +107,8 @@ class _Gate:
         return False
 
     def _hear(self, each: Heard) -> bool:
-        self.heard_at = self.console.clock()
-        text = each.text.rstrip()
-        self.last = text.rsplit("\r", 1)[-1].strip() or self.last
-        self.progress = find_progress(text) or self.progress
-        self._beat()
-        if each.whole:
-            self.tail.append(self.last)
-        return self.model.done_marker in text
+        self.talk.hear(each)
+        return self.model.done_marker in each.text.rstrip()
 
     @contextmanager
     def _outlived(self) -> Iterator[None]:
@@ -182,27 +119,8 @@ class _Gate:
             answered = self.log.opened > 0
             if not answered or not passing(error):
                 raise
-            self._tell(f"{error.what} ({error.why or error.reason}); trying again")
+            self.talk.tell(f"{error.what} ({error.why or error.reason}); trying again")
             self.pause(PAUSE_S)
-
-    def _beat(self) -> None:
-        now = self.console.clock()
-        parts = [self.progress.text()] if self.progress else []
-        parts.append(self.last[:120] if self.last else "no word yet")
-        still = now - self.heard_at
-        parts += [f"nothing new for {time_text(still)}"] if still >= 5 else []
-        line = f"model: {', '.join(parts)}"
-        if now - self.shown_at >= SHOW_S:
-            self.shown_at = now
-            self.console.status(line)
-        if not self.console.tty and now - self.beat_at >= self.heartbeat_s:
-            self.beat_at = now
-            self.console.say(line)
-
-    def _tell(self, text: str) -> None:
-        if text != self.told:
-            self.told = text
-            self.console.say(f"model: {text}")
 
     def _done(self, how: How) -> Downloaded:
         seconds = self.console.clock() - self.began
@@ -220,8 +138,8 @@ class _Gate:
         )
 
     def _failed(self, what: str, seen: Seen) -> ModelError:
-        self._show_tail()
-        last = f"; its last line: {self.last[:200]}" if self.last else ""
+        self.talk.show_tail()
+        last = f"; its last line: {self.talk.last[:200]}" if self.talk.last else ""
         return ModelError(
             what,
             where=self.where,
@@ -231,9 +149,9 @@ class _Gate:
         )
 
     def _hangs(self, seen: Seen | None) -> ModelError:
-        self._show_tail()
+        self.talk.show_tail()
         state = f", the pod is {seen.state.value}" if seen is not None and seen.state is not State.RUNNING else ""
-        last = f"; its last line: {self.last[:200]}" if self.last else ""
+        last = f"; its last line: {self.talk.last[:200]}" if self.talk.last else ""
         why = seen.why if seen is not None and seen.why else ""
         return ModelError(
             "the download hangs",
@@ -242,9 +160,3 @@ class _Gate:
             remedy=f"{self.kubectl} logs {self.model.pod} --tail=50; if it works in silence, wait longer: "
             "--set model.idle_s=SECONDS",
         )
-
-    def _show_tail(self) -> None:
-        with suppress(IndexError):
-            self.console.clear()
-            for line in self.tail:
-                self.console.say(f"  | {line[:300]}")

@@ -8,9 +8,10 @@ from typing import Any
 
 from leviathan.cluster.client import Cluster, exits
 from leviathan.errors import ExitCode
+from leviathan.model.downloaded import Downloaded
 from leviathan.model.errors import ModelError
 from leviathan.model.files import local_hashes, local_sizes
-from leviathan.model.gate import Downloaded, wait_for_download
+from leviathan.model.gate import wait_for_download
 from leviathan.model.manifest import Manifest, read_manifest
 from leviathan.model.verify import Verified, verify
 from leviathan.output import Console
