@@ -154,6 +154,17 @@ def test_more_shares_than_gpus_end_the_start_first(
     assert (tmp_path / "log").read_text() == last.removeprefix("error: ")
 
 
+def test_a_fault_of_the_image_has_its_reason_too(tmp_path: Path, tiny_gguf: Path) -> None:
+    """numpy cannot be imported: a traceback for who mends it, and then the line."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['numpy'] = None\n")
+    process = start(tmp_path, "--model_path", str(tiny_gguf), "--port", str(free_port()))
+    _out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("error: the launcher failed: ModuleNotFoundError: import of numpy halted")
+    assert (tmp_path / "log").read_text() == err.splitlines()[-1].removeprefix("error: ")
+
+
 def test_a_signal_while_it_prepares_ends_it_with_0(tmp_path: Path) -> None:
     """The model is a pipe that nobody writes into, so reading its header lasts."""
     model = tmp_path / "model.gguf"
@@ -264,6 +275,8 @@ def test_cards_of_nvidia_smi(tmp_path: Path) -> None:
     program.chmod(0o755)
     with pytest.raises(EngineError, match="nvidia-smi fails: NVIDIA-SMI has failed"):
         gpus(None, str(program))
+    program.write_text("#!/bin/sh\nprintf '0, GPU-a, 1000, X \\377\\n'\n")
+    assert gpus(None, str(program)) == (Gpu(0, 1000 << 20, "X \ufffd"),)
     assert gpus(None, str(tmp_path / "absent")) == ()
 
 

@@ -21,6 +21,10 @@ def without(name: str) -> Model:
     return replace(MODEL, tensors={k: v for k, v in MODEL.tensors.items() if k != name})
 
 
+def reshaped(name: str, *dims: int) -> Model:
+    return replace(MODEL, tensors={**MODEL.tensors, name: replace(MODEL.tensors[name], shape=dims)})
+
+
 def test_a_moe_layer_is_195_mb() -> None:
     # Attention: 7168*1536 + 1536*24576 + 7168*576 + 16384*7168 = 170,328,064 weights; 4 bits: 85,164,032; a 32-bit
     # scale for 64: 10,645,504; workspace 1 B an output: 1536 + 24576 + 576 + 7168 = 33,856.       Together 95,843,392.
@@ -141,6 +145,9 @@ BAD = [
     (without("blk.7.attn_output.weight"), r"the tensor blk\.7\.attn_output\.weight is missing"),
     (without("blk.7.attn_kv_b.weight"), "layer 7 has neither attn_kv_b nor attn_k_b and attn_v_b"),
     (without("blk.7.ffn_up_exps.weight"), r"the tensor blk\.7\.ffn_up_exps\.weight is missing"),
+    (reshaped("blk.7.attn_q_a.weight", 7168, 1536, 2), r"attn_q_a\.weight has 3 dimensions, not 2"),
+    (reshaped("blk.7.ffn_norm.weight", 7168, 1), r"ffn_norm\.weight has 2 dimensions, not 1"),
+    (reshaped("output.weight", 7168), r"output\.weight has 1 dimensions, not 2"),
     (without("output.weight"), r"the tensor output\.weight is missing"),
     (without("blk.9.exp_probs_b.bias"), r"exp_probs_b\.bias is missing"),
 ]

@@ -63,6 +63,7 @@ BAD: list[tuple[Model, str]] = [
     (without(q4_k_m(TINY), block_count="four"), "deepseek2.block_count is 'four', not a whole number"),
     (without(q4_k_m(TINY), block_count=-1), "not a whole number"),
     (without(q4_k_m(TINY), block_count=9), "no tensors for layer 4 of 9"),
+    (without(q4_k_m(TINY), block_count=(1 << 31) - 1), "no tensors for layer 4 of 2147483647"),
     (without(q4_k_m(TINY), expert_used_count=99), "contradict each other"),
     (without(q4_k_m(TINY), rope__scaling__type="longrope"), "rope scaling 'longrope', only 'yarn'"),
     (without(q4_k_m(TINY), expert_weights_norm=3), "not true or false"),

@@ -7,6 +7,7 @@ comes meanwhile, and be killed when the grace period is over; elsewhere it would
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from types import FrameType
 
@@ -30,9 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         listener = listen(settings.host, settings.port)
         return Launcher(settings, folder, environ).run(listener)
     except EngineError as err:
-        last_words(err.line(), environ)
-        sys.stderr.write(f"error: {err.line()}\n")
-        return err.exit_code
+        reason, code = err.line(), err.exit_code
+    except Exception as err:  # a fault of ours, or of the image; its reason must not be lost either
+        traceback.print_exc()
+        first = (str(err).strip().splitlines() or ["no message"])[0]
+        reason, code = f"the launcher failed: {type(err).__name__}: {first}", 1
+    last_words(reason, environ)
+    sys.stderr.write(f"error: {reason}\n")
+    return code
 
 
 def leave(_number: int, _frame: FrameType | None) -> None:

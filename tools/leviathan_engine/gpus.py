@@ -19,7 +19,9 @@ def gpus(visible: str | None, program: str = "nvidia-smi") -> tuple[Gpu, ...]:
     if path is None:
         return ()
     try:
-        done = subprocess.run([path, *QUERY], capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            [path, *QUERY], capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as err:
         raise EngineError(f"nvidia-smi does not answer: {err}", "look at the driver: dmesg, nvidia-smi") from err
     if done.returncode:

@@ -163,15 +163,18 @@ def _check(keys: Keys, shape: ModelShape) -> None:
             raise GgufError(f"{keys.where}: {name} comes out as {getattr(shape, name)}", CONVERT)
     if shape.experts_used > shape.experts or shape.experts % shape.groups or shape.dense_layers > shape.layers:
         raise GgufError(f"{keys.where}: the counts of experts, groups and layers contradict each other", CONVERT)
-    missing = missing_layers(range(shape.layers), keys.model.tensors)
-    if missing:
-        raise GgufError(f"{keys.where}: no tensors for layer {missing[0]} of {shape.layers}", CONVERT)
+    missing = missing_layer(shape.layers, keys.model.tensors)
+    if missing is not None:
+        raise GgufError(f"{keys.where}: no tensors for layer {missing} of {shape.layers}", CONVERT)
 
 
-def missing_layers(layers: Iterable[int], names: Iterable[str]) -> list[int]:
-    """Layers of `layers` without an attention norm in `names`."""
+def missing_layer(layers: int, names: Iterable[str]) -> int | None:
+    """The first of so many layers without an attention norm in `names`, None if there is none.
+
+    A damaged header may claim two thousand million layers: no more of them are looked at than `names` has.
+    """
     there = {_layer(n) for n in names if n.endswith(".attn_norm.weight")}
-    return [n for n in layers if n not in there]
+    return next((n for n in range(layers) if n not in there), None)
 
 
 def _layer(name: str) -> int:

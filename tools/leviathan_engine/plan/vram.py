@@ -108,8 +108,8 @@ def layer_vram(model: Model, shape: ModelShape, layer: int) -> LayerVram:
         )
     router = 0
     if layer >= shape.dense_layers:
-        for name in ("ffn_gate_inp.weight", "exp_probs_b.bias"):
-            tensor = gpu_tensor(model, f"blk.{layer}.{name}", 1)
+        for name, dims in (("ffn_gate_inp.weight", 2), ("exp_probs_b.bias", 1)):
+            tensor = gpu_tensor(model, f"blk.{layer}.{name}", dims)
             router += tensor.elements * (2 if tensor.type in (GgmlType.F16, GgmlType.BF16) else 4)
     return LayerVram(marlin, bf16 + 2 * kv_b, 2 * kv_b, router, max(transient, 4 * kv_b))
 
@@ -151,15 +151,19 @@ def logits_prefill(shape: ModelShape, prompt: int) -> int:
     return prompt * (6 * shape.vocab + 4 * shape.hidden)
 
 
-def gpu_tensor(model: Model, name: str, least_dims: int) -> Tensor:
-    """The tensor called `name`, of a type that the engine can put on a GPU. Errors: GgufError."""
+def gpu_tensor(model: Model, name: str, dims: int) -> Tensor:
+    """The tensor `name`, of `dims` dimensions and a type that the engine can put on a GPU. Errors: GgufError."""
     tensor = model.tensors.get(name)
-    where = model.parts[0].path
-    if tensor is None or len(tensor.shape) < least_dims:
-        raise GgufError(f"{where}: the tensor {name} is missing", "give a complete conversion of DeepSeek-V3")
+    if tensor is None:
+        raise GgufError(
+            f"{model.parts[0].path}: the tensor {name} is missing", "give a complete conversion of DeepSeek-V3"
+        )
+    where = model.parts[tensor.part].path
+    if len(tensor.shape) != dims:
+        raise GgufError(f"{where}: {name} has {len(tensor.shape)} dimensions, not {dims}", "convert the model again")
     if tensor.type not in GPU_TYPES:
         raise GgufError(
-            f"{model.parts[tensor.part].path}: {name} is {tensor.type.name}, which the engine cannot load on a GPU",
+            f"{where}: {name} is {tensor.type.name}, which the engine cannot load on a GPU",
             f"quantise it as one of {', '.join(sorted(k.name for k in GPU_TYPES))}",
         )
     return tensor
