@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -30,16 +32,26 @@ if "leviathan_engine.worker" in sys.orig_argv:
 class Running:
     """The launcher's process, its address, its log and its termination log."""
 
-    def __init__(self, work: Path, rules: Path = RULES, engine: tuple[str, ...] = CPU) -> None:
-        """Writes the model and starts; `engine` is what stands after `--`. Only `work`/s can be written to."""
+    def __init__(
+        self,
+        work: Path,
+        rules: Path = RULES,
+        engine: tuple[str, ...] = CPU,
+        flags: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
+        """Starts, with a small model unless `flags` name one; `engine` is what stands after `--`.
+
+        Only `work`/s can be written to.
+        """
         port = import_module("test_server").free_port()
         self.work, self.url, self.log = work, f"http://127.0.0.1:{port}", work / "log"
         self.state, self.last_words = work / "s", work / "s" / "termination-log"
         for folder in ("models", "shims", "s"):
             (work / folder).mkdir()
-        import_module("test_gguf_alone").write_model(work / "models" / "tiny.gguf", split_kv_b=True)
+        if "--gguf_path" not in flags:
+            import_module("test_gguf_alone").write_model(work / "models" / "tiny.gguf", split_kv_b=True)
         (work / "shims" / "sitecustomize.py").write_text(SHIMS)
-        flags = {
+        own: dict[str, object] = {
             "--model_path": work / "models",
             "--model_name": "tiny",
             "--host": "127.0.0.1",
@@ -49,7 +61,7 @@ class Running:
             "--max_new_tokens": LONGEST,
             "--optimize_config_path": rules,
         }
-        words = [word for pair in flags.items() for word in map(str, pair)]
+        words = [word for pair in (own | dict(flags)).items() for word in map(str, pair)]
         path = os.pathsep.join([str(work / "shims"), str(HERE), *sys.path])
         env = dict(os.environ) | {"PYTHONPATH": path, "LEVIATHAN_STATE": str(self.state)}
         env["LEVIATHAN_TERMINATION_LOG"] = str(self.last_words)

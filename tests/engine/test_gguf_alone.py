@@ -69,8 +69,11 @@ def vocabulary() -> dict[str, Typed]:
     }
 
 
-def write_model(path: Path, *, split_kv_b: bool) -> None:
-    """The same random weights in either generation; kv_b is bfloat16 in both, so nothing is lost between them."""
+def write_model(path: Path, *, split_kv_b: bool, parts: int = 1) -> None:
+    """The same random weights in either generation; kv_b is bfloat16 in both, so nothing is lost between them.
+
+    In several `parts` it is written as llama.cpp's gguf-split does it: the metadata in the first alone.
+    """
     kinds = {str: ValueType.STRING, bool: ValueType.BOOL, int: ValueType.UINT32, float: ValueType.FLOAT32}
     table: Model = q4_k_m(TINY, split_kv_b=split_kv_b)
     keys: dict[str, Typed] = {k: (kinds[type(v)], v) for k, v in table.metadata.items()}
@@ -82,7 +85,19 @@ def write_model(path: Path, *, split_kv_b: bool) -> None:
         data.append(
             _kv_b_part(tensor.name, part) if kind is GgmlType.BF16 else _weights(tensor.name, kind, tensor.elements)
         )
-    write_gguf(path, keys | vocabulary(), rows, data)
+    keys |= vocabulary()
+    if parts == 1:
+        write_gguf(path, keys, rows, data)
+        return
+    for number in range(parts):
+        mine = slice(len(rows) * number // parts, len(rows) * (number + 1) // parts)
+        split: dict[str, Typed] = {
+            "split.no": (ValueType.UINT16, number),
+            "split.count": (ValueType.UINT16, parts),
+            "split.tensors.count": (ValueType.INT32, len(rows)),
+        }
+        name = f"{path.stem}-{number + 1:05d}-of-{parts:05d}.gguf"
+        write_gguf(path.with_name(name), split | (keys if number == 0 else {}), rows[mine], data[mine])
 
 
 def _weights(name: str, kind: GgmlType, elements: int) -> bytes:
