@@ -147,9 +147,15 @@ def whole_disk(machine: Machine) -> Path:
     return machine.dev / "nvme0n1"
 
 
+def unknown(machine: Machine) -> Path:
+    (machine.dev / "nvme0n1p1").write_bytes(b"\x7fjunk" * 1000)
+    return machine.dev / "nvme0n1p1"
+
+
 REFUSED: list[tuple[Callable[[Machine], Path | None], str, str]] = [
     (whole_disk, r"nvme0n1 is a whole disk \(nvme0n1 4\.0 TB whole disk with a GPT", "configure .*/nvme0n1p1"),
     (lambda m: m.dev / "sda1", r"sda1 has ext4, not XFS; found: nvme0n1 4\.0 TB", "configure the XFS partition"),
+    (unknown, r"nvme0n1p1 has an unknown file system, not XFS; found: nvme0n1 4\.0 TB", "configure the XFS partition"),
     (lambda m: m.dev / "nvme9n1p1", r"nvme9n1p1 is no block device of this node; found: nvme0n1", "look into"),
     (lambda m: m.dev / "sda", r"sda is a whole disk .* with partitions: sda1 499 GB ext4", "make a partition"),
 ]
@@ -217,6 +223,12 @@ def test_a_mount_that_fails_says_why(machine: Machine, tmp_path: Path, number: i
         provide(tmp_path / "models", system=machine.system)
     caught.match(remedy)
     assert len(machine.steps) == 1
+
+
+def test_without_the_kernels_list(machine: Machine, tmp_path: Path) -> None:
+    blind = System(tmp_path / "no-sys", machine.dev, machine.info, machine.run)
+    with pytest.raises(DiskError, match=r"no-sys: cannot be read: No such file or directory: mount /sys"):
+        provide(tmp_path / "models", system=blind)
 
 
 def test_busy_twice_is_an_error(machine: Machine, tmp_path: Path) -> None:

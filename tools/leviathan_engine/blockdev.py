@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .errors import DiskError
 from .superblock import Content, probe
 
 SYSFS = Path("/sys/class/block")
@@ -44,9 +45,16 @@ class Mount:
 
 
 def devices(sysfs: Path = SYSFS, dev: Path = DEV) -> list[BlockDevice]:
-    """Every disk and partition that has a size, by name. A device that is gone meanwhile is left out."""
+    """Every disk and partition that has a size, by name. A device that is gone meanwhile is left out.
+
+    Errors: DiskError when the kernel's list cannot be read.
+    """
+    try:
+        entries = sorted(sysfs.iterdir())
+    except OSError as err:
+        raise DiskError(f"{sysfs}: cannot be read: {err.strerror}", "mount /sys in the container") from err
     found: list[BlockDevice] = []
-    for entry in sorted(sysfs.iterdir()):
+    for entry in entries:
         try:
             size = int((entry / "size").read_text()) * SECTOR
             number = (entry / "dev").read_text().strip()
