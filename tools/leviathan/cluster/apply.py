@@ -64,9 +64,7 @@ class Applied:
             "namespace": self.namespace,
             "changed": self.changed,
             "dry_run": self.dry_run,
-            "objects": [
-                {"object": each.title, "change": each.change.value, "note": each.note} for each in self.outcomes
-            ],
+            "objects": [each.data() for each in self.outcomes],
             "overruled": [each.data() for each in self.overruled],
             "warnings": list(self.warnings),
         }

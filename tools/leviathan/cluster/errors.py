@@ -29,10 +29,6 @@ class Cause:
         found = MANAGER.search(self.message)
         return found["manager"] if found else ""
 
-    def text(self) -> str:
-        """The cause in one line."""
-        return f"{self.field}: {self.message}" if self.field else self.message
-
 
 class ClusterError(LeviathanError):
     """The Kubernetes API is not reached, refuses, or answers what is no answer.
