@@ -16,7 +16,7 @@ from fault_registry import Fault, FaultRegistry
 from push_support import MIB, TOOLS, make_layout
 from replay_api import ReplayApi, until
 
-from leviathan.signals import as_ctrl_c
+from leviathan.signals import as_ctrl_c, nothing, once
 from leviathan.together import together
 
 #: Seconds in which a command has to be gone, on a machine with nothing else to do.
@@ -167,6 +167,17 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
     finally:
         signal.signal(signal.SIGHUP, before)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_only_the_first_counts_while_something_is_put_back() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    with once():
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        for number in before:
+            assert signal.getsignal(number) is nothing
+            os.kill(os.getpid(), number)
+    assert {number: signal.getsignal(number) for number in before} == before
 
 
 def test_a_push_under_nohup_outlives_its_terminal(tmp_path: Path) -> None:

@@ -153,15 +153,16 @@ def test_a_container_that_was_done_before_it_restarted(tmp_path: Path) -> None:
 def test_a_container_between_two_runs_is_waited_for(tmp_path: Path) -> None:
     api = LogApi(json.loads(json.dumps(recorded("running"))))
     assert api.pod is not None
-    running = dict(api.pod["status"]["containerStatuses"][0])
+    status = api.pod["status"]
+    running = dict(status["containerStatuses"][0])
     ended = running | {"state": {"terminated": {"exitCode": 1, "reason": "Error"}}}
-    api.pod["status"]["containerStatuses"] = [ended]
+    status["containerStatuses"] = [ended]
     api.write("connection lost")
 
     def starts() -> None:
         while len(api.asked) < 2:
             time.sleep(0.02)
-        api.pod["status"]["containerStatuses"] = [running | {"restartCount": 1}]
+        status["containerStatuses"] = [running | {"restartCount": 1}]
         api.write(DONE)
 
     threading.Thread(target=starts, daemon=True).start()
@@ -194,6 +195,26 @@ def test_a_pod_that_is_deleted_meanwhile(tmp_path: Path) -> None:
 
     meanwhile(api, take_away)
     assert failure(api, tmp_path).what == "the download's pod was deleted before it was done"
+
+
+def test_another_pod_of_the_same_name_is_read_from_its_beginning(tmp_path: Path) -> None:
+    """It was deleted and made anew: its log is another one, also where its node's clock is behind."""
+    api, talk = LogApi(json.loads(json.dumps(recorded("running")))), Talk()
+    api.write("1%")
+
+    def replace() -> None:
+        time.sleep(0.3)
+        assert api.pod is not None
+        api.lines = [f"2020-01-01T00:00:00.5Z {DONE}"]
+        api.pod = api.pod | {"metadata": api.pod["metadata"] | {"uid": "another"}}
+        api.cuts = [0]
+
+    meanwhile(api, replace)
+    with api.serve():
+        done = wait(api, tmp_path, talk)
+    assert done.how is How.WAITED
+    assert done.lines == 1
+    assert f"model: {SPACE}/{NAME} is another pod now: its log begins anew" in talk.getvalue()
 
 
 # --- following
