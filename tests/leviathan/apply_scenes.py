@@ -15,6 +15,7 @@ from leviathan.cluster import apply, delete, diff, rollback
 from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.cluster.podcheck import check_pod
 from leviathan.output import Console
+from leviathan.policy import ENFORCE
 from leviathan.render import render
 from leviathan.site import Site, Variant
 from leviathan.site_load import load
@@ -125,6 +126,11 @@ def space(p: Play, **labels: str) -> None:
     p.cluster.create("/api/v1/namespaces", {"metadata": meta}, fieldManager="somebody")
 
 
+def in_anothers_namespace(p: Play) -> None:
+    space(p)
+    p.apply()
+
+
 def edited(p: Play) -> None:
     """Somebody has set another image and two replicas by hand."""
     p.apply()
@@ -137,7 +143,7 @@ def edited(p: Play) -> None:
 
 def by_kubectl(p: Play) -> None:
     """The runbook's own manifest is there, with nodeName and bash."""
-    space(p, **{"pod-security.kubernetes.io/enforce": "privileged"})
+    space(p, **{ENFORCE: "privileged"})
     app = {"app": "leviathan-671b"}
     container = {"name": "engine", "image": "engine:old", "command": ["/bin/bash", "-c"], "args": ["sleep 1"]}
     template = {"metadata": {"labels": app}, "spec": {"nodeName": "node-of-nobody", "containers": [container]}}
@@ -290,7 +296,7 @@ SCENES: dict[str, Scene] = {
     "diff-adopted": Scene(equal_by_hand, Play.diff),
     "kubectls": Scene(by_kubectl, force),
     "kubectls-rolling": Scene(rolling, force),
-    "namespace-conflict": Scene(partial(space, **{"pod-security.kubernetes.io/enforce": "restricted"}), Play.apply),
+    "namespace-conflict": Scene(lambda p: space(p, **{ENFORCE: "restricted"}), Play.apply),
     "namespace-of-others": Scene(space, Play.apply),
     "terminating": Scene(terminating, Play.apply),
     "forbidden": Scene(nothing, Play.apply, user="restricted"),
@@ -313,7 +319,7 @@ SCENES: dict[str, Scene] = {
     "delete-dry": Scene(applied, partial(Play.delete, dry_run=True)),
     "delete-nothing": Scene(nothing, Play.delete),
     "delete-stranger": Scene(with_stranger, Play.delete),
-    "delete-others-namespace": Scene(lambda p: (space(p), p.apply()), Play.delete),
+    "delete-others-namespace": Scene(in_anothers_namespace, Play.delete),
     "delete-stale": Scene(with_stale, Play.delete),
     "delete-held": Scene(held, partial(Play.delete, timeout_s=4)),
     "rollback-passed": Scene(partial(passed, digest=ONE), Play.rollback),

@@ -280,7 +280,7 @@ def test_the_pod_check_takes_only_refusals_of_the_pod_for_one(
 
 def test_a_deployment_that_we_never_applied_gets_the_image_alone() -> None:
     containers = [{"name": "sidecar", "image": "s"}, {"name": "engine", "image": "old"}]
-    live = {
+    live: dict[str, Any] = {
         "metadata": {"name": "x", "namespace": "ai", "labels": {"a": "b"}},
         "spec": {"replicas": 1, "template": {"spec": {"containers": containers}}},
     }

@@ -30,10 +30,8 @@ class Deviation:
 
 def documents(text: str) -> dict[str, yaml.MappingNode]:
     """The objects of a manifest by their kind, as nodes that know their lines."""
-    found = {}
-    for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
-        found[value(node)["kind"]] = node
-    return found
+    nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+    return {value(node)["kind"]: node for node in nodes if isinstance(node, yaml.MappingNode)}
 
 
 def value(node: yaml.Node) -> Any:

@@ -68,7 +68,7 @@ def test_the_files_in_the_pod_are_compared(hashed: bool, folder: Path, manifest:
 
 
 def test_a_changed_file_in_the_pod_is_found(folder: Path, manifest: Path, tmp_path: Path) -> None:
-    named = {"model__manifest": str(manifest), "model__folder": str(folder)}
+    named: dict[str, Any] = {"model__manifest": str(manifest), "model__folder": str(folder)}
     (folder / "sub folder" / "part-2.gguf").write_bytes(b"c" * 2000)
     api = finished()
     with api.serve():

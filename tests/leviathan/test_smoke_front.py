@@ -118,7 +118,7 @@ def test_front_whose_engine_is_not_greedy(front: FrontProcess) -> None:
         for place, letter in enumerate(right(job, cancelled)):
             yield front.letters.ids[next(turn) % 26] if place == 1 else letter
 
-    front.letters.tokens = tokens  # type: ignore[method-assign]
+    front.letters.tokens = tokens
     front.serve()
     error = failure(front)
     assert bad(error) == ["completion", "stream"]

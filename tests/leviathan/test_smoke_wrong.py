@@ -147,7 +147,7 @@ WRONG: list[tuple[str, str, Route, str]] = [
 @pytest.mark.parametrize(("route", "check", "wrong", "words"), WRONG)
 def test_wrong_answer(route: str, check: str, wrong: Route, words: str) -> None:
     """That check fails, no other, and the error has what was received."""
-    with endpoint(**{route: wrong}) as url:
+    with endpoint(0, **{route: wrong}) as url:
         error, talk = failure(url)
     assert bad(error) == [check]
     assert words in error.line()
@@ -185,7 +185,7 @@ def test_all_failed_checks_are_reported() -> None:
 
 def test_html_on_the_port() -> None:
     """Another service has the port: every check that asks says so."""
-    with endpoint(**dict.fromkeys(("health", "models", "completion", "chat", "stream", "refusal"), page)) as url:
+    with endpoint(0, **dict.fromkeys(("health", "models", "completion", "chat", "stream", "refusal"), page)) as url:
         error, _ = failure(url)
     assert bad(error) == ["health", "models", "completion", "stream", "refusal"]
     assert "200 text/html: <!doctype html>" in error.line()

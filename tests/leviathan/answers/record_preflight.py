@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,10 @@ def without_fields(value: Any) -> Any:
     return [without_fields(each) for each in value] if isinstance(value, list) else value
 
 
+def given(cluster: Cluster) -> Cluster:
+    return cluster
+
+
 def main(folder: Path, wanted: list[str]) -> None:
     """Record the scenes `wanted`, or all."""
     admin = connect(load().site, {"KUBECONFIG": str(folder / "admin.kubeconfig")})
@@ -176,7 +181,7 @@ def main(folder: Path, wanted: list[str]) -> None:
         with played(admin, scene):
             asking = connect(site, {"KUBECONFIG": str(folder / f"{who}.kubeconfig")})
             asking, recording = recorded(asking)
-            facts = Facts(site, {}, Console(), connect=lambda cluster=asking: cluster)
+            facts = Facts(site, {}, Console(), connect=partial(given, asking))
             for check in ASKING:
                 for found in ask(CHECKS[check], facts):
                     sys.stderr.write(f"{name}: {check}: {found.level.value}: {found.text}\n")
