@@ -2,7 +2,8 @@
 
 Configuration, rule file and placement come from leviathan_engine, as at a start in the pod. Prompts are fixed token
 ids; the answer is greedy, and the logits of every step are kept for `compare.py`; `--routes` keeps what every router
-was given and chose too (without a CUDA graph, in which nothing can be kept). VRAM is measured before CUDA starts,
+was given and chose too (without a CUDA graph, in which nothing can be kept). `--cards 60000,20000` splits over real
+cards, in MB each; `--split 2` puts the parts of a split on one card. VRAM is measured on each card before CUDA starts,
 after loading and at its highest, and printed beside the plan. One JSON object on stdout.
 """
 
@@ -23,6 +24,7 @@ from leviathan_engine.gpus import gpus
 from leviathan_engine.kv_b import engine_folder
 from leviathan_engine.model_config import build
 from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
+from leviathan_engine.plan.machine import MB
 from leviathan_engine.plan.place import Costs, Placement
 from leviathan_engine.plan.rules import rules_yaml
 from leviathan_engine.prepare import total_ram
@@ -35,23 +37,79 @@ def prompt(length: int, seed: int) -> list[int]:
     return [0, *(int(i) for i in random.integers(4, 260, length - 1))]
 
 
-def used_bytes() -> int:
-    """The card's memory in use by all processes, as nvidia-smi has it."""
+def used_bytes() -> list[int]:
+    """Each card's memory in use by all processes, as nvidia-smi has it."""
     argv = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
-    return int(subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout.split()[0]) << 20
+    done = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60)
+    return [int(word) << 20 for word in done.stdout.split()]
 
 
-def predicted(plan: Plan, costs: Costs, longest: int) -> dict[str, int]:
-    """Bytes by purpose, over the plan's parts, for prompts of so many tokens."""
+def predicted(plan: Plan, costs: Costs, longest: int, *, one_card: bool) -> list[dict[str, int]]:
+    """Bytes by purpose for prompts of so many tokens, for each card; `one_card`: all parts share it."""
     head = next(g for g, gpu in enumerate(plan.gpus) if gpu.head)
     layers = tuple((gpu.first_layer, gpu.last_layer + 1) for gpu in plan.gpus)
     needs = costs.needs(Placement(layers, head), longest)
+    return [
+        {
+            "weights": sum(n.weights for n in part),
+            "kv_cache": sum(n.kv_cache for n in part),
+            "prefill": max(n.prefill for n in part),
+            "loading": max(n.loading for n in part),
+            "context": part[0].context,
+        }
+        for part in ([needs] if one_card else [[need] for need in needs])
+    ]
+
+
+def cards_and_split(args: argparse.Namespace) -> tuple[tuple[Gpu, ...], tuple[int, ...] | None]:
+    """The cards that the planner hears of, and the split in bytes."""
+    cards = gpus(None)
+    if args.split > 1:
+        parts = tuple(Gpu(i, cards[0].memory // args.split, cards[0].name) for i in range(args.split))
+        return parts, tuple(int(part.memory * 0.9) for part in parts)
+    if args.cards:
+        return cards, tuple(int(word) * MB for word in args.cards.split(","))
+    return cards[:1], None
+
+
+class Measured:
+    """What torch and the driver say of each card; `idle` is what was in use before CUDA started."""
+
+    def __init__(self, torch: Any, idle: list[int]) -> None:
+        self._torch, self._idle, self._cards = torch, idle, range(len(idle))
+        self._loaded = [torch.cuda.memory_allocated(card) for card in self._cards]
+        self._loading_peak = [torch.cuda.max_memory_allocated(card) for card in self._cards]
+        torch.cuda.empty_cache()
+        for card in self._cards:
+            torch.cuda.reset_peak_memory_stats(card)
+
+    def cards(self) -> list[dict[str, int]]:
+        """Bytes, for each card, at the end of the run."""
+        out = []
+        for card in self._cards:
+            free, total = self._torch.cuda.mem_get_info(card)
+            used, reserved = total - free - self._idle[card], self._torch.cuda.memory_reserved(card)
+            peak = self._torch.cuda.max_memory_allocated(card)
+            out.append(
+                {
+                    "weights+kv_cache": self._loaded[card],
+                    "loading_peak": self._loading_peak[card],
+                    "peak": peak,
+                    "reserved": reserved,
+                    "context": used - reserved,
+                    "card": used,
+                }
+            )
+        return out
+
+
+def ratios(forecast: dict[str, int], measured: dict[str, int]) -> dict[str, float]:
+    """Predicted over measured, of one card."""
+    total = sum(forecast[key] for key in ("weights", "kv_cache", "prefill", "context"))
     return {
-        "weights": sum(n.weights for n in needs),
-        "kv_cache": sum(n.kv_cache for n in needs),
-        "prefill": max(n.prefill for n in needs),
-        "loading": max(n.loading for n in needs),
-        "context": needs[0].context,
+        "weights+kv_cache": (forecast["weights"] + forecast["kv_cache"]) / measured["weights+kv_cache"],
+        "loading": (forecast["weights"] + forecast["loading"]) / measured["loading_peak"],
+        "total": total / (measured["peak"] + measured["context"]),
     }
 
 
@@ -79,11 +137,8 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
     shape = read_shape(model)
     build(model).write(args.work / "hf")
     files = engine_folder(model, shape, args.work / "engine")
-    cards = gpus(None)
-    if args.split > 1:
-        cards = tuple(Gpu(i, cards[0].memory // args.split, cards[0].name) for i in range(args.split))
+    cards, split = cards_and_split(args)
     machine = Machine(gpus=cards, ram=total_ram())
-    split = tuple(int(card.memory * 0.9) for card in cards) if args.split > 1 else None
     plan = make_plan(model, machine, Request(args.cache_lens, split))
     rules = rules_yaml(plan, model, shape)
     if args.linear == "torch":
@@ -91,7 +146,8 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
     for gpu in range(1, args.split):  # the parts of the split share the one card that is there
         rules = rules.replace(f"cuda:{gpu}", "cuda:0")
     (args.work / "rules.yaml").write_text(rules, encoding="utf-8")
-    os.environ["HOME"] = str(args.work / "home")
+    visible = plan.visible if args.split == 1 else (0,)
+    os.environ |= {"HOME": str(args.work / "home"), "CUDA_VISIBLE_DEVICES": ",".join(map(str, visible))}
 
     import torch  # noqa: PLC0415  (HOME first: upstream reads its configuration there when it is imported)
 
@@ -111,10 +167,7 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
     engine: Any = KTransformers(options, lambda _layers, _bytes: None)
     load_seconds = time.monotonic() - begun
     engine._interface.args.use_cuda_graph = args.graph and not args.routes
-    allocated = torch.cuda.memory_allocated()
-    loading_peak = torch.cuda.max_memory_allocated()
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
+    measured = Measured(torch, [idle[card] for card in visible])
 
     steps: list[Any] = []
     original = type(engine._interface).logits_to_token
@@ -150,33 +203,21 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
             arrays[f"experts{number}.{layer}"] = np.concatenate([chosen for _given, chosen in calls])
         gaps = np.diff(times[4:])  # the first two decode steps run without the graph, the third captures it
         rates.append({"prompt": length, "first_s": times[1] - times[0], "ms_a_token": float(np.median(gaps)) * 1e3})
-    free, total = torch.cuda.mem_get_info()
     np.savez(args.out, **arrays)
-    forecast = predicted(plan, Costs(model, shape, args.cache_lens), max(args.prompt))
-    peak = torch.cuda.max_memory_allocated()
-    outside = total - free - idle - torch.cuda.memory_reserved()
+    forecast = predicted(plan, Costs(model, shape, args.cache_lens), max(args.prompt), one_card=args.split > 1)
+    found = measured.cards()
     report = {
         "linear": args.linear,
         "graph": hasattr(engine._interface, "cuda_graph_runner"),
-        "split": [[g.device, g.first_layer, g.last_layer] for g in plan.gpus],
+        "peer": [torch.cuda.can_device_access_peer(0, card) for card in range(1, len(found))],
+        "split": [[g.device, g.first_layer, g.last_layer, g.head] for g in plan.gpus],
         "layers": shape.layers,
         "experts": shape.experts,
         "load_s": load_seconds,
         "rates": rates,
         "predicted": forecast,
-        "measured": {
-            "weights+kv_cache": allocated,
-            "loading_peak": loading_peak,
-            "peak": peak,
-            "reserved": torch.cuda.memory_reserved(),
-            "context": outside,
-            "card": total - free - idle,
-        },
-        "ratio": {
-            "weights+kv_cache": (forecast["weights"] + forecast["kv_cache"]) / allocated,
-            "loading": (forecast["weights"] + forecast["loading"]) / loading_peak,
-            "total": sum(forecast[k] for k in ("weights", "kv_cache", "prefill", "context")) / (peak + outside),
-        },
+        "measured": found,
+        "ratio": [ratios(*pair) for pair in zip(forecast, found, strict=True)],
     }
     sys.stdout.write("\nRESULT " + json.dumps(report) + "\n")
     return 0
@@ -189,6 +230,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--linear", choices=("marlin", "torch"), default="marlin")
     parser.add_argument("--no-graph", dest="graph", action="store_false")
     parser.add_argument("--split", type=int, default=1, help="parts, on the one card")
+    parser.add_argument("--cards", default="", help="MB on each of several real cards, like 60000,20000")
     parser.add_argument("--cache_lens", type=int, default=2048)
     parser.add_argument("--prompt", type=int, nargs="+", default=[24, 300])
     parser.add_argument("--steps", type=int, default=24)

@@ -1,5 +1,5 @@
 #!/bin/bash
-# On the machine with the GPU, after stage.sh: run.sh tiny|tiny_launcher|wide|wide_launcher|deep|bare|cancel|kernels. Results go to $OUT.
+# On the machine with the GPU, after stage.sh: run.sh tiny|tiny_launcher|wide|wide_launcher|deep|two|two_deep|two_launcher|bare|cancel|kernels. Results go to $OUT.
 # Inside the image's tree the tests lie in /t/gpu, models in /models, results in /t/out.
 set -uo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -38,14 +38,29 @@ wide() {
 
 deep() { answers deep deep --cache_lens 8192 --prompt 200 --steps 40 --drop-logits; }
 
+two() { # two real cards, with a small share on the second, like the runbook's; then as cards without peer access
+  local kind
+  for kind in torch marlin; do
+    ROUTES=two-$kind answers two-$kind tiny --linear $kind --routes --cards 20000,10000
+    ROUTES=two-$kind answers two-$kind-graph tiny --linear $kind --cards 20000,10000
+  done
+  answers two-wide wide --cards 6000,4500 --cache_lens 8192 --prompt 100 700
+  cc -shared -fPIC -O1 -o "$TREE/t/no_peer.so" "$HERE/no_peer.c"
+  ROUTES=two-marlin EXTRA=LD_PRELOAD=/t/no_peer.so answers two-no-peer-graph tiny --cards 20000,10000
+  EXTRA=LD_PRELOAD=/t/no_peer.so answers two-no-peer-wide wide --cards 6000,4500 --cache_lens 8192 --prompt 100 700
+}
+
+two_deep() { answers two-deep deep --cards 24000,10000 --cache_lens 8192 --prompt 200 --steps 40 --drop-logits; }
+
 tiny_launcher() { launcher tiny; }
 wide_launcher() { launcher wide; }
+two_launcher() { SPLIT=6000,4500 THREADS=15 launcher wide; }
 
 stop() { kill -TERM "$(pgrep -f 'leviathan_engine --model_path' | head -n 1)"; }
 
 launcher() { # MODEL: the image's entry point, with the runbook's flags
   inside LEVIATHAN_STATE=/t/out/state python3 -m leviathan_engine --model_path "/models/$1" --port 30000 \
-    --gpu_split 70000 --cpu_offload_max_threads "${THREADS:-96}" --cache_lens "${CACHE:-2048}" > "$OUT/launcher-$1.log" 2>&1 &
+    --gpu_split "${SPLIT:-70000}" --cpu_offload_max_threads "${THREADS:-96}" --cache_lens "${CACHE:-2048}" > "$OUT/launcher-$1.log" 2>&1 &
   local pid=$!
   python3 "$HERE/client.py" http://127.0.0.1:30000 || tail -n 25 "$OUT/launcher-$1.log"
   [ "${2:-}" = stay ] && return
