@@ -25,7 +25,7 @@ PIECE = 16 << 10
 
 @dataclass
 class Fault:
-    """What goes wrong with the next `times` requests of `method` whose path has `where` in it.
+    """What goes wrong with the next `times` requests of `method` whose path has `where` in it, but for `after` of them.
 
     One of: `cut_at`, the connection is reset as soon as the upload has that many bytes (with `keep` false it then
     forgets those of this request), -1: after the blob was stored, instead of the answer; `status` with `headers` and
@@ -36,6 +36,7 @@ class Fault:
     method: str
     where: str = ""
     times: int = 1
+    after: int = 0
     cut_at: int | None = None
     keep: bool = True
     status: int = 0
@@ -93,6 +94,9 @@ class FaultRegistry:
         with self.lock:
             for fault in self.faults:
                 if fault.times > 0 and fault.method == method and fault.where in path:
+                    if fault.after > 0:
+                        fault.after -= 1
+                        continue
                     if fault.cut_at is None:
                         fault.times -= 1
                     return fault

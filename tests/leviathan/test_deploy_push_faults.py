@@ -117,13 +117,54 @@ def test_cut_of_each_chunk_still_arrives(layout: Layout, tmp_path: Path) -> None
         assert registry.taken == sum(layout.blobs.values())
 
 
-def test_registry_that_cannot_resume_in_a_chunk(layout: Layout, tmp_path: Path) -> None:
-    """As distribution 2.x: after a cut the upload's address is no longer good; the blob starts again, and says so."""
-    fault = Fault("PATCH", cut_at=MIB + 5)
+@pytest.mark.parametrize("at", [5, MIB + 5, 2 * MIB + 5])
+def test_registry_that_cannot_resume_in_a_chunk(at: int, layout: Layout, tmp_path: Path) -> None:
+    """As distribution 2.x: after a cut the upload's address is no longer good; the blob starts again, and says so.
+
+    What is sent again is what the registry had of the blob, to the byte.
+    """
+    fault = Fault("PATCH", cut_at=at)
     with FaultRegistry(fault, rules=Rules(offset_in_location=True)).serve() as registry:
-        run(registry, layout, tmp_path, push_parallel="1")
+        _, talk = run(registry, layout, tmp_path, push_parallel="1")
         assert holds(registry, layout)
         assert fault.times == 0
+        assert registry.taken == sum(layout.blobs.values()) + at
+        assert "connection lost" in talk
+
+
+#: What may happen before chunk `k` of a blob, as what a fault has: nothing of the chunk has arrived then.
+BEFORE_A_CHUNK = {
+    "429": lambda k: Fault("PATCH", after=k, times=2, status=429),
+    "503": lambda k: Fault("PATCH", after=k, times=2, status=503),
+    "cut": lambda k: Fault("PATCH", cut_at=k * MIB),
+}
+
+
+@pytest.mark.parametrize("offset_in_location", [True, False], ids=["an address for each offset", "one address"])
+@pytest.mark.parametrize("chunk", range(5))
+@pytest.mark.parametrize("what", BEFORE_A_CHUNK)
+def test_trouble_before_a_chunk_sends_no_byte_twice(
+    what: str, chunk: int, offset_in_location: bool, tmp_path: Path
+) -> None:
+    """The status is asked at the latest address: the one before is good for nothing where it carries the offset."""
+    layout, fault = make_layout(tmp_path, (5 * MIB,)), BEFORE_A_CHUNK[what](chunk)
+    with FaultRegistry(fault, rules=Rules(offset_in_location=offset_in_location)).serve() as registry:
+        run(registry, layout, tmp_path, push_parallel="1")
+        assert fault.times == 0, "the fault never happened"
+        assert holds(registry, layout)
+        assert registry.taken == sum(layout.blobs.values())
+        assert registry.methods().count("POST") == len(layout.blobs), "no upload was begun again"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_trouble_at_the_close_sends_no_byte_twice(status: int, tmp_path: Path) -> None:
+    layout, fault = make_layout(tmp_path, (3 * MIB,)), Fault("PUT", "/blobs/uploads/", times=2, status=status)
+    with FaultRegistry(fault, rules=Rules(offset_in_location=True)).serve() as registry:
+        run(registry, layout, tmp_path, push_parallel="1")
+        assert fault.times == 0
+        assert holds(registry, layout)
+        assert registry.taken == sum(layout.blobs.values())
+        assert registry.methods().count("POST") == len(layout.blobs)
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])

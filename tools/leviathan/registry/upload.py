@@ -57,7 +57,7 @@ class Uploader:
 
 
 class _Upload:
-    """One blob on its way."""
+    """One blob on its way; `session` is its upload as the registry's latest answer has it, None before it is begun."""
 
     def __init__(self, uploader: Uploader, blob: Blob, reader: BlobReader) -> None:
         self.up = uploader
@@ -66,32 +66,33 @@ class _Upload:
         self.reader = reader
         self.attempts: Attempts = self.client.attempts(f"upload {blob.digest[7:19]} ({size_text(blob.size)})")
         self.account = Account(uploader.meter, reader, self.attempts)
+        self.session: Session | None = None
         self.resumed_at = 0
         self.rejected = False
 
     def run(self) -> Outcome:
-        session = self._resume()
-        if session is None:
+        self.session = self._resume()
+        if self.session is None:
             if mounted(self.client, self.blob, self.up.mount_from):
                 self.up.meter.found(self.blob.size)
                 return Outcome(self.blob, How.MOUNTED)
         else:
-            self.resumed_at = session.offset
+            self.resumed_at = self.session.offset
         while True:
             try:
-                if session is None:
-                    session = self._start()
-                session = self._send(session)
+                if self.session is None:
+                    self.session = self._start()
+                self._send(self.session)
                 break
             except Trouble as trouble:
                 self.attempts.failed(trouble.reason, trouble.retry_after)
-                session = self._where(session)
+                self.session = self._where(self.session)
             except Lost as lost:
                 if there(self.client, self.blob):
                     break
                 self.attempts.failed(str(lost))
-                session = None
-            if session is None and there(self.client, self.blob):
+                self.session = None
+            if self.session is None and there(self.client, self.blob):
                 break
         verify(self.client, self.blob, self.attempts)
         self.up.sessions.drop(self.blob)
@@ -125,28 +126,28 @@ class _Upload:
         self.account.show(0)
         return session
 
-    def _send(self, session: Session) -> Session:
-        """Send what is missing and close the upload.
+    def _send(self, session: Session) -> None:
+        """Send what is missing and close the upload, noting after each chunk where the next one goes.
 
         Errors: Trouble and Lost lead to another round.
         """
         if session.offset == 0 and self.blob.size <= max(self.up.chunk, session.min_chunk):
             self._close(session, whole=True)
-            return session
+            return
         self.reader.catch_up(session.offset)
         while session.offset < self.blob.size:
             if not self.up.chunks_work:
-                return self._without_chunks(session)
+                self._without_chunks(session)
+                return
             session = self._chunk(session, min(max(self.up.chunk, session.min_chunk), self.blob.size - session.offset))
+            self.session = session  # the address may be good for this offset only, and the last one for none
         self._close(session)
-        return session
 
-    def _without_chunks(self, session: Session) -> Session:
+    def _without_chunks(self, session: Session) -> None:
         if session.offset > 0:
             self.client.cancel(session.location)
             raise Lost("the registry takes no chunks, the blob goes in one piece")
         self._close(session, whole=True)
-        return session
 
     def _chunk(self, session: Session, length: int) -> Session:
         self.attempts.check()
