@@ -44,6 +44,11 @@ class Layout:
         """The digest of the biggest blob."""
         return max(self.blobs, key=lambda digest: self.blobs[digest])
 
+    @property
+    def manifest_bytes(self) -> int:
+        """What a push sends besides the blobs: the manifest, once under its digest and once under the tag."""
+        return 2 * len(self.bytes_of(self.digest))
+
     def bytes_of(self, digest: str) -> bytes:
         """A blob's bytes."""
         return (self.path / "blobs/sha256" / digest.removeprefix("sha256:")).read_bytes()
@@ -123,20 +128,49 @@ def find_program(name: str, variable: str, *waivers: str) -> str:
 
 @dataclass(frozen=True)
 class RealRegistry:
-    """docker-registry on loopback, its storage folder and its process."""
+    """docker-registry on loopback, its storage folder, and its processes so far, of which the last one runs."""
 
     host: str
     storage: Path
+    argv: tuple[str, ...]
+    processes: list[subprocess.Popen[bytes]]
+
+    def start(self) -> None:
+        """Run it, and wait until it listens."""
+        with (self.storage.parent / "registry.log").open("ab") as log:
+            server = subprocess.Popen(self.argv, stdout=log, stderr=log)
+        self.processes.append(server)
+        name, _, port = self.host.rpartition(":")
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex((name, int(port))) == 0:
+                    return
+            assert server.poll() is None, (self.storage.parent / "registry.log").read_text()
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """SIGKILL it; what it has written stays."""
+        self.processes[-1].kill()
+        self.processes[-1].wait(10)
+
+    def stop(self) -> None:
+        """End it."""
+        self.processes[-1].terminate()
+        self.processes[-1].wait(10)
 
     def partial(self) -> int:
         """Bytes of the biggest upload under way, as they are on the registry's disk."""
+        return max(self.uploads(), default=0)
+
+    def uploads(self) -> list[int]:
+        """Bytes of each upload under way, as they are on the registry's disk."""
         sizes = []
         for path in self.storage.glob("docker/registry/v2/repositories/**/_uploads/*/data"):
             try:
                 sizes.append(path.stat().st_size)
             except FileNotFoundError:
                 continue
-        return max(sizes, default=0)
+        return sizes
 
     def blob(self, digest: str) -> bytes:
         """A blob as it lies on the registry's disk."""
@@ -161,19 +195,12 @@ def real_registry(folder: Path, **http: object) -> Iterator[RealRegistry]:
         **({"auth": auth} if auth else {}),
     }
     (folder / "registry.yml").write_text(json.dumps(config))  # JSON is YAML
-    with (folder / "registry.log").open("wb") as log:
-        server = subprocess.Popen([program, "serve", str(folder / "registry.yml")], stdout=log, stderr=log)
+    registry = RealRegistry(f"127.0.0.1:{port}", storage, (program, "serve", str(folder / "registry.yml")), [])
+    registry.start()
     try:
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert server.poll() is None, (folder / "registry.log").read_text()
-            time.sleep(0.05)
-        yield RealRegistry(f"127.0.0.1:{port}", storage)
+        yield registry
     finally:
-        server.terminate()
-        server.wait(10)
+        registry.stop()
 
 
 def start_cli(home: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cutting_proxy import CuttingProxy
 from push_support import (
     MIB,
     REPOSITORY,
@@ -133,6 +134,58 @@ def test_killed_at_half_of_the_biggest_blob(registry: RealRegistry, tmp_path: Pa
     assert blob["resumed_at"] >= at_kill - chunk
     assert blob["resumed_at"] > 0
     assert holds(registry, layout)
+
+
+@pytest.mark.parametrize("chunk", range(5))
+def test_cut_before_a_chunk(chunk: int, registry: RealRegistry, tmp_path: Path) -> None:
+    """The connection is reset before a chunk, by what stands between: the upload goes on, and no byte arrives twice."""
+    layout = make_layout(tmp_path / "big", (5 * MIB,))
+    with CuttingProxy(registry.host, chunk=chunk).serve() as proxy:
+        around, talk = make_around(tmp_path)
+        push(make_site(proxy.host, layout, push_parallel="1"), around)
+        assert proxy.cuts == 1
+        assert "connection lost" in talk.getvalue()
+        assert holds(registry, layout)
+        assert proxy.methods.count("POST") == len(layout.blobs), "no upload was begun again"
+        assert proxy.methods.count("PATCH") == 5 + 1
+        assert proxy.forwarded == sum(layout.blobs.values()) + layout.manifest_bytes
+
+
+@pytest.mark.parametrize("chunk", [0, 3])
+def test_cut_inside_a_chunk(chunk: int, registry: RealRegistry, tmp_path: Path) -> None:
+    """A 2.x registry cannot go on inside a chunk: that blob starts again, and costs what was there, no more."""
+    layout, inside = make_layout(tmp_path / "big", (5 * MIB,)), MIB // 2
+    with CuttingProxy(registry.host, chunk=chunk, inside=inside).serve() as proxy:
+        around, talk = make_around(tmp_path)
+        push(make_site(proxy.host, layout, push_parallel="1"), around)
+        assert proxy.cuts == 1
+        assert "connection lost" in talk.getvalue()
+        assert holds(registry, layout)
+        again = proxy.forwarded - sum(layout.blobs.values()) - layout.manifest_bytes
+        assert again == chunk * MIB + inside
+
+
+def test_registry_killed_and_back(registry: RealRegistry, tmp_path: Path) -> None:
+    """It forgets the uploads under way: what goes again is at most what it had of them, and a chunk of each on its way.
+
+    The bound of tests/e2e/way/interruptions.py.
+    """
+    layout, parallel = make_layout(tmp_path / "big", (96 * MIB, 64 * MIB)), 2
+    options = ("push.chunk_mib=1", f"push.parallel={parallel}")
+    words = [word for option in options for word in ("--set", option)]
+    process = start_cli(tmp_path, "push", "--registry", registry.host, "--layout", str(layout.path), "--json", *words)
+    while registry.partial() < 24 * MIB:
+        assert process.poll() is None, "it ended before"
+        time.sleep(0.002)
+    registry.kill()
+    there = sum(registry.uploads())
+    time.sleep(1)
+    registry.start()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert holds(registry, layout)
+    again = json.loads(out)["bytes_sent"] - sum(layout.blobs.values())
+    assert there <= again <= there + parallel * MIB
 
 
 def test_killed_with_its_child(registry: RealRegistry, tmp_path: Path) -> None:
