@@ -14,15 +14,16 @@ HEAD = re.compile(rb"(GET|HEAD|POST|PATCH|PUT|DELETE) \S+ HTTP/1\.1\r\n.*?\r\n\r
 class CuttingProxy:
     """Forwards to `target`, HOST:PORT, one thread a direction.
 
-    It resets the client's connection in the PATCH number `chunk` (the first is 0) as soon as `inside` bytes of the
-    body went to the target; with 0 nothing of that request does. `methods` has what came, in order; `forwarded`, bytes
-    of bodies that went to the target.
+    It resets the client's connection in the request number `chunk` (the first is 0) of `method` as soon as `inside`
+    bytes of the body went to the target; with 0 nothing of that request does. `methods` has what came, in order;
+    `forwarded`, bytes of bodies that went to the target.
     """
 
-    def __init__(self, target: str, *, chunk: int, inside: int = 0) -> None:
+    def __init__(self, target: str, *, chunk: int, inside: int = 0, method: str = "PATCH") -> None:
         self.target = target
         self.chunk = chunk
         self.inside = inside
+        self.method = method
         self.cuts = 0
         self.forwarded = 0
         self.methods: list[str] = []
@@ -65,7 +66,8 @@ class CuttingProxy:
         with suppress(OSError), client, server:
             while True:
                 while (match := HEAD.match(waiting)) is None:
-                    if not (data := client.recv(PIECE)):
+                    data = client.recv(PIECE)
+                    if not data or not (waiting + data)[:1].isalpha():  # ended, or TLS
                         return
                     waiting += data
                 head, waiting = match[0], waiting[match.end() :]
@@ -93,7 +95,7 @@ class CuttingProxy:
         """How many bytes of a request's body may pass before the cut; a request without any is never cut."""
         with self._lock:
             self.methods.append(method)
-            hit = method == "PATCH" and self.methods.count("PATCH") == self.chunk + 1
+            hit = method == self.method and self.methods.count(method) == self.chunk + 1
             self.cuts += hit
         return self.inside if hit else length + 1
 

@@ -1,15 +1,18 @@
 """push against a registry that breaks: every fault ends in the same bytes there, none of them sent twice."""
 
 import re
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_registry import Fault, FaultRegistry, Rules
+from cutting_proxy import CuttingProxy
+from fault_registry import PIECE, Fault, FaultRegistry, Rules
 from push_support import MIB, REPOSITORY, TAG, Layout, kill_group, make_around, make_layout, make_site, start_cli
 
 from leviathan.errors import LayoutError, RegistryError
@@ -346,10 +349,36 @@ def test_plain_http_where_https_is_expected(layout: Layout, tmp_path: Path) -> N
         assert registry.requests == []
 
 
-def test_https_where_plain_http_is_expected(layout: Layout, tmp_path: Path, server_tls: ssl.SSLContext) -> None:
+def test_https_where_plain_http_is_expected(
+    layout: Layout, tmp_path: Path, server_tls: ssl.SSLContext, ca_file: Path
+) -> None:
+    """A TLS server that is not Go's: it says nothing to plain HTTP, and closes the connection."""
     with FaultRegistry().serve(server_tls) as registry:
-        with pytest.raises(RegistryError, match=r"cannot look for .* attempts in a row failed"):
+        with pytest.raises(RegistryError, match=r"speaks HTTPS where HTTP is configured .*registry.plain_http = false"):
             run(registry, layout, tmp_path, push_retries="1")
+        assert registry.requests == []
+        run(registry, layout, tmp_path, registry_plain_http="false", registry_ca_file=str(ca_file))  # the control
+        assert holds(registry, layout)
+
+
+def test_400_for_want_of_tls(layout: Layout, tmp_path: Path, server_tls: ssl.SSLContext) -> None:
+    """As nginx does: plain HTTP on its TLS port gets an answer, in words of its own."""
+    with as_nginx(server_tls) as host:
+        with pytest.raises(RegistryError, match=r"speaks HTTPS where HTTP is configured .*registry.plain_http = false"):
+            push(make_site(host, layout), make_around(tmp_path)[0])
+    with FaultRegistry(Fault("HEAD", status=400)).serve() as registry:  # the control: a 400, and no TLS
+        with pytest.raises(RegistryError, match="the registry refuses to look for") as caught:
+            run(registry, layout, tmp_path)
+        assert "HTTPS" not in str(caught.value)
+
+
+def test_cut_of_the_first_request_is_not_taken_for_tls(layout: Layout, tmp_path: Path) -> None:
+    with FaultRegistry().serve() as registry, CuttingProxy(registry.host, chunk=0, method="HEAD").serve() as proxy:
+        around, talk = make_around(tmp_path)
+        push(make_site(proxy.host, layout, push_parallel="1"), around)
+        assert proxy.cuts == 1
+        assert "connection lost" in talk.getvalue()
+        assert holds(registry, layout)
 
 
 def test_unknown_and_known_authority(layout: Layout, tmp_path: Path, server_tls: ssl.SSLContext, ca_file: Path) -> None:
@@ -402,6 +431,33 @@ def test_refused_connection_names_the_command(layout: Layout, tmp_path: Path) ->
     around, _ = make_around(tmp_path)
     with pytest.raises(RegistryError, match=rf"Connection refused.*fix: .*curl -i http://{host}/v2/"):
         push(make_site(host, layout, push_retries="1"), around)
+
+
+@contextmanager
+def as_nginx(tls: ssl.SSLContext) -> Iterator[str]:
+    """HOST:PORT of a server that speaks TLS, and answers 400 to who does not."""
+
+    def serve(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    if connection.recv(1, socket.MSG_PEEK) == b"\x16":
+                        tls.wrap_socket(connection, server_side=True).close()
+                    else:
+                        connection.recv(PIECE)
+                        connection.sendall(
+                            b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+                        )
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:

@@ -12,7 +12,10 @@ from leviathan.errors import RegistryError
 from leviathan.output import Console
 from leviathan.registry.auth import Authorizer, TokenRequest
 from leviathan.registry.credentials import Credentials
+from leviathan.registry.tls import speaks_tls
 
+#: How plain HTTP breaks at once where the other side speaks something else.
+NO_HTTP = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 #: Makes the body of a request, once for each time that it is sent.
 Body = Callable[[], Iterable[bytes]]
 
@@ -43,6 +46,7 @@ class Transport:
         self.plain_http = plain_http
         self.base = f"{'http' if plain_http else 'https'}://{host}"
         self.console = console if console is not None else Console()
+        self._answered = False  # whether the scheme is right, as an answer has shown
         self.authorizer = Authorizer(host, credentials, self._ask_token, plain_http=plain_http)
         self._client = httpx.Client(
             verify=False if plain_http else tls_context(ca_file),
@@ -91,21 +95,24 @@ class Transport:
                 raise self.authorizer.denied(error_text(response))
         if response.status_code == 403:
             raise self.authorizer.denied(error_text(response))
-        if response.status_code == 400 and self._has_tls(response):
-            raise RegistryError(
-                "the registry speaks HTTPS where HTTP is configured",
-                where=self.base,
-                remedy="set registry.plain_http = false in the site file",
-            )
+        if response.status_code == 400 and self._wants_tls():
+            raise self._speaks_https()
+        self._answered = True
         return response
 
-    def _has_tls(self, response: httpx.Response) -> bool:
-        """Whether a 400 means that the server wants TLS; the answer to a HEAD has no text, so it is asked for."""
-        if not self.plain_http:
+    def _wants_tls(self) -> bool:
+        """Whether what came first instead of a registry's answer, a 400 or a broken connection, is for want of TLS."""
+        if not self.plain_http or self._answered:
             return False
-        if response.request.method == "HEAD":
-            response = self._send("GET", f"{self.base}/v2/", None, None, None)
-        return "HTTP request to an HTTPS server" in response.text
+        parts = urlsplit(self.base)
+        return speaks_tls(parts.hostname or "", parts.port or 80)
+
+    def _speaks_https(self) -> RegistryError:
+        return RegistryError(
+            "the registry speaks HTTPS where HTTP is configured",
+            where=self.base,
+            remedy="set registry.plain_http = false in the site file, or --https",
+        )
 
     def _send(
         self,
@@ -149,6 +156,8 @@ class Transport:
                 why=text,
                 remedy="if it really has no TLS: registry.plain_http = true in the site file, or --plain-http",
             )
+        if isinstance(error, NO_HTTP) and self._wants_tls():
+            return self._speaks_https()
         if isinstance(error, httpx.UnsupportedProtocol | httpx.ProxyError):
             return RegistryError(
                 "the registry cannot be reached", where=self.base, why=text, remedy="check the proxy settings"
