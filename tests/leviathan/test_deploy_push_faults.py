@@ -16,11 +16,14 @@ from fault_registry import PIECE, Fault, FaultRegistry, Rules
 from push_support import MIB, REPOSITORY, TAG, Layout, kill_group, make_around, make_layout, make_site, start_cli
 
 from leviathan.errors import LayoutError, RegistryError
+from leviathan.oci.layout import Blob
 from leviathan.progress import Meter
 from leviathan.push import push
 from leviathan.pushed import Pushed
+from leviathan.registry.answers import Session
 from leviathan.registry.attempts import Stopped
 from leviathan.registry.outcome import How
+from leviathan.registry.sessions import Sessions
 
 SIZES = (10 * MIB // 4 + 7, 3 * MIB, 1000)
 
@@ -387,6 +390,46 @@ def test_unknown_and_known_authority(layout: Layout, tmp_path: Path, server_tls:
             run(registry, layout, tmp_path, registry_plain_http="false")
         run(registry, layout, tmp_path, registry_plain_http="false", registry_ca_file=str(ca_file))
         assert holds(registry, layout)
+
+
+#: How an HTTPS registry may lead away from TLS: the request that it answers so, and the answer's status.
+AWAY = {"upload": ("POST", 202), "look": ("HEAD", 307)}
+
+
+@pytest.mark.parametrize("way", AWAY)
+def test_no_byte_leaves_without_tls(
+    way: str, layout: Layout, tmp_path: Path, server_tls: ssl.SSLContext, ca_file: Path
+) -> None:
+    """A Location with http on another host, of an upload or a redirect: refused for HTTPS, as it is for a token."""
+    method, status = AWAY[way]
+    named = {"registry_ca_file": str(ca_file), "push_retries": "0", "push_parallel": "1"}
+    with FaultRegistry().serve() as other:
+        place = {"Location": f"http://localhost:{other.port}/v2/{REPOSITORY}/blobs/sha256:{'0' * 64}?secret"}
+        for tls in (server_tls, None):
+            with FaultRegistry(Fault(method, status=status, headers=place, code="")).serve(tls) as registry:
+                if tls is None:  # the control
+                    with suppress(RegistryError):
+                        run(registry, layout, tmp_path / "plain", **named)
+                    assert len(other.requests) > 0
+                else:
+                    with pytest.raises(
+                        RegistryError, match=r"address that is not safe \(http://localhost.*TLS; fix: "
+                    ) as caught:
+                        run(registry, layout, tmp_path / "tls", registry_plain_http="false", **named)
+                    assert other.requests == []
+                    assert "secret" not in str(caught.value)
+
+
+def test_upload_left_from_before_tls(layout: Layout, tmp_path: Path, server_tls: ssl.SSLContext, ca_file: Path) -> None:
+    """An address without TLS that an earlier run kept is not asked, and does not stand in the way."""
+    with FaultRegistry().serve() as other, FaultRegistry().serve(server_tls) as registry:
+        sessions = Sessions(tmp_path / "state", registry.host, REPOSITORY)
+        data = layout.bytes_of(layout.biggest)
+        blob = Blob(layout.biggest, len(data), layout.path / "blobs/sha256" / layout.biggest.removeprefix("sha256:"))
+        sessions.save(blob, Session(f"http://localhost:{other.port}/v2/{REPOSITORY}/blobs/uploads/x", MIB))
+        run(registry, layout, tmp_path, registry_plain_http="false", registry_ca_file=str(ca_file))
+        assert holds(registry, layout)
+        assert other.requests == []
 
 
 def test_killed_and_started_again(tmp_path: Path) -> None:

@@ -93,6 +93,11 @@ def test_location_keeps_to_https() -> None:
     assert secure.resolve("/v2/x?a=b") == "https://reg:5000/v2/x?a=b"
     assert secure.resolve("http://reg/v2/x?a=b") == "https://reg:5000/v2/x?a=b"
     assert secure.resolve("https://other/up") == "https://other/up"
+    for location in ("http://other/up?_state=secret", "//other/up", "ftp://other/up"):
+        assert secure.resolves(location) == (location == "//other/up")
+    with pytest.raises(RegistryError, match=r"not safe \(http://other/up\): bytes would travel without TLS; fix: "):
+        secure.resolve("http://other/up?_state=secret")
+    assert Transport("reg:5000", plain_http=True).resolve("http://other/up") == "http://other/up"
     assert Transport("reg:5000", plain_http=True).resolve("/v2/x") == "http://reg:5000/v2/x"
 
 

@@ -53,6 +53,7 @@ class Transport:
             timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 15.0), pool=None),
             limits=httpx.Limits(max_connections=connections + 2, max_keepalive_connections=connections + 2),
             headers={"User-Agent": f"leviathan/{__version__}"},
+            event_hooks={"request": [self._check_safe]},  # httpx calls it for each redirect, too
         )
 
     def close(self) -> None:
@@ -60,12 +61,40 @@ class Transport:
         self._client.close()
 
     def resolve(self, location: str) -> str:
-        """A Location header as a URL; an http one for this very host becomes https when the registry speaks HTTPS."""
+        """A Location header as a URL; an http one for this very host becomes https when the registry speaks HTTPS.
+
+        Errors: RegistryError when bytes would go there without TLS though the registry speaks HTTPS.
+        """
         url = urljoin(self.base, location)
         parts = urlsplit(url)
         if not self.plain_http and parts.scheme == "http" and parts.hostname == urlsplit(self.base).hostname:
             return urlunsplit(("https", self.host, *parts[2:]))
+        if not self._safe(url):
+            raise self._not_safe(url)
         return url
+
+    def resolves(self, location: str) -> bool:
+        """Whether `resolve` has no objection to an address, as one may be left from before the registry had TLS."""
+        try:
+            self.resolve(location)
+        except RegistryError:
+            return False
+        return True
+
+    def _safe(self, url: str) -> bool:
+        return self.plain_http or urlsplit(url).scheme == "https"
+
+    def _not_safe(self, url: str) -> RegistryError:
+        return RegistryError(
+            "the registry names an address that is not safe",
+            where=url.split("?")[0],
+            why="bytes would travel without TLS",
+            remedy="have it name https addresses: http.host in its configuration, X-Forwarded-Proto from its proxy",
+        )
+
+    def _check_safe(self, request: httpx.Request) -> None:
+        if not self._safe(str(request.url)):
+            raise self._not_safe(str(request.url))
 
     def request(
         self,

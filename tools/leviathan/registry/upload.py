@@ -101,6 +101,8 @@ class _Upload:
 
     def _resume(self) -> Session | None:
         saved = self.up.sessions.load(self.blob)
+        if saved is not None and not self.client.transport.resolves(saved.location):
+            saved = None
         session = self._where(saved)
         if saved is not None and session is None:
             self.client.console.say(f"{self.attempts.what}: the registry has forgotten the upload, it starts again")
