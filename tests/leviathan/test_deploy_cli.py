@@ -107,6 +107,54 @@ def test_usage_errors_are_one_line_and_2(arguments: list[str], words: str, tmp_p
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["pish"],
+        ["push", "--layuot", "x"],
+        ["push", "--parallel", "many"],
+        ["site", "--set", "push.paralel=1"],
+        ["diff", "x"],
+    ],
+    ids=" ".join,
+)
+def test_usage_errors_are_in_the_result(arguments: list[str], tmp_path: Path) -> None:
+    """An earlier run's success does not stay, wherever the option stands; a result file without a name is nowhere."""
+    (tmp_path / "r.json").write_text('{"ok": true}')
+    done = leviathan(tmp_path, *arguments, "--json", "--result-file", "r.json")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    report = json.loads(done.stdout)
+    assert report == json.loads((tmp_path / "r.json").read_text())
+    assert report["ok"] is False
+    assert report["error"]["exit_code"] == 2
+    assert done.stderr.startswith(f"error: {report['error']['what']}")
+    (tmp_path / "r.json").write_text('{"ok": true}')
+    assert leviathan(tmp_path, arguments[0], "--result-file=r.json", *arguments[1:]).returncode == 2
+    assert json.loads((tmp_path / "r.json").read_text())["ok"] is False
+    assert leviathan(tmp_path, *arguments, "--result-file").returncode == 2
+
+
+def test_help_leaves_the_result_file(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text('{"ok": true}')
+    assert leviathan(tmp_path, "push", "--result-file", "r.json", "--help").returncode == 0
+    assert (tmp_path / "r.json").read_text() == '{"ok": true}'
+
+
+@pytest.mark.parametrize("command", ["push", "tags"])
+def test_unwritable_result_file_is_found_before_the_work(command: str, tmp_path: Path) -> None:
+    layout = make_layout(tmp_path / "image", (1000,))
+    with FaultRegistry().serve() as registry:
+        words = ("--registry", registry.host, "--set", f"image.layout={layout.path}", "--json")
+        done = leviathan(tmp_path, command, *words, "--result-file", "none/r.json")
+        assert registry.requests == []
+        assert done.returncode == 1
+        [line] = done.stderr.splitlines()
+        assert line.startswith("error: cannot write the file (none/r.json): No such file or directory; fix: ")
+        assert json.loads(done.stdout)["error"]["what"] == "cannot write the file"
+        assert leviathan(tmp_path, command, *words, "--result-file", "r.json").returncode == 0  # the control
+
+
 def test_site_layers(tmp_path: Path) -> None:
     (tmp_path / "site.toml").write_text("[cluster]\nnode = 'here'\n")
     (tmp_path / "other.toml").write_text("[cluster]\nnode = 'there'\n")

@@ -2,13 +2,16 @@
 
 import io
 import json
+import shutil
 import stat
 import time
 from pathlib import Path
 
 import pytest
 
+from leviathan import given
 from leviathan.errors import LeviathanError
+from leviathan.options import Invocation
 from leviathan.output import Console, Report, emit, write_atomically
 from leviathan.progress import Meter, size_text, time_text
 
@@ -34,6 +37,89 @@ def test_emit_text_or_json(tmp_path: Path) -> None:
     out = io.StringIO()
     emit(report, as_json=True, stdout=out)
     assert json.loads(out.getvalue()) == {"ok": True, "n": 1}
+
+
+class Closed(io.StringIO):
+    """stdout whose reader has gone."""
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+def test_emit_writes_each_although_the_other_cannot_be(tmp_path: Path) -> None:
+    report, out = Report("done", {"n": 1}), io.StringIO()
+    with pytest.raises(LeviathanError, match="cannot write the file"):
+        emit(report, stdout=out, result_file=tmp_path / "none/r.json")
+    assert out.getvalue() == "done\n"
+    with pytest.raises(BrokenPipeError):
+        emit(report, stdout=Closed(), result_file=tmp_path / "r.json")
+    assert json.loads((tmp_path / "r.json").read_text()) == {"ok": True, "n": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "json_too"),
+    [
+        ("push", "", False),
+        ("push --result-file r --json", "r", True),
+        ("push --result-file=a=b --layout", "a=b", False),
+        ("push --result-file r --result-file s", "s", False),
+        ("push --result-file", "", False),
+        ("push --result-file --json", "--json", True),
+        ("push -- --result-file r --json", "", False),
+    ],
+)
+def test_given(words: str, path: str, json_too: bool) -> None:
+    assert (given.result_file(words.split()), given.as_json(words.split())) == (path, json_too)
+
+
+def invocation(result_file: Path | None, talk: io.StringIO) -> Invocation:
+    return Invocation(Console(talk), False, result_file, None, (), {})
+
+
+def test_result_file_says_not_ended_while_the_work_is_done(tmp_path: Path) -> None:
+    path, seen = tmp_path / "r.json", []
+
+    def work() -> Report:
+        seen.append(json.loads(path.read_text()))
+        return Report("")
+
+    path.write_text('{"ok": true}')
+    assert invocation(path, io.StringIO()).finish(work) == 0
+    assert seen[0]["ok"] is False
+    assert seen[0]["error"]["what"] == "not ended"
+    assert json.loads(path.read_text()) == {"ok": True}
+
+
+def test_unwritable_result_file_is_one_line_before_the_work(tmp_path: Path) -> None:
+    def work() -> Report:
+        raise AssertionError("it was done")
+
+    talk = io.StringIO()
+    assert invocation(tmp_path / "none/r.json", talk).finish(work) == 1
+    [line] = talk.getvalue().splitlines()
+    assert line.startswith("error: cannot write the file")
+
+
+def test_result_file_that_cannot_be_written_after_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was done is on stdout; the failure is one line, and the exit status has it."""
+    folder, talk = tmp_path / "folder", io.StringIO()
+    folder.mkdir()
+
+    def work() -> Report:
+        shutil.rmtree(folder)
+        return Report("done")
+
+    assert invocation(folder / "r.json", talk).finish(work) == 1
+    assert capsys.readouterr().out == "done\n"
+    [line] = talk.getvalue().splitlines()
+    assert line.startswith("error: cannot write the file")
+
+
+def test_a_report_that_is_no_json_is_an_internal_error(tmp_path: Path) -> None:
+    talk = io.StringIO()
+    assert invocation(tmp_path / "r.json", talk).finish(lambda: Report("", {"bad": object()})) == 1
+    assert talk.getvalue().startswith("error: internal error: TypeError")
+    assert json.loads((tmp_path / "r.json").read_text())["error"]["what"] == "internal error"
 
 
 def test_write_atomically(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Stopping: Ctrl-C, SIGTERM and SIGHUP end each command at once with a word and 130, whatever it waits for."""
 
+import json
 import os
 import signal
 import socket
@@ -128,6 +129,49 @@ def test_other_signals_are_as_ctrl_c(number: signal.Signals, tmp_path: Path) -> 
         stopped(process, number)
 
 
+def earlier(folder: Path) -> Path:
+    """A result file that an earlier run has left."""
+    path = folder / "r.json"
+    path.write_text('{"ok": true}')
+    return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["preflight", "tags", "push"])
+def test_a_stop_is_in_the_result(command: str, number: signal.Signals, tmp_path: Path) -> None:
+    layout, result = make_layout(tmp_path / "image", (1000,)), earlier(tmp_path)
+    with mute() as (address, taken):
+        words = (
+            "--set",
+            f"registry.host={address}",
+            "--set",
+            f"image.layout={layout.path}",
+            "--set",
+            "push.timeout_s=1",
+        )
+        process = start(tmp_path, command, "--json", "--result-file", "r.json", *words)
+        assert until(lambda: taken, 60)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    report = json.loads(out)
+    assert report == json.loads(result.read_text())
+    assert report["ok"] is False
+    assert (report["error"]["what"], report["error"]["exit_code"]) == ("stopped", 130)
+    assert "Traceback" not in err
+
+
+def test_a_kill_leaves_no_earlier_success(tmp_path: Path) -> None:
+    result = earlier(tmp_path)
+    with mute() as (address, taken):
+        process = start(tmp_path, "tags", "--result-file", "r.json", "--set", f"registry.host={address}")
+        assert until(lambda: taken, 60)
+        process.kill()
+        process.communicate(timeout=60)
+    report = json.loads(result.read_text())
+    assert (report["ok"], report["error"]["what"]) == (False, "not ended")
+
+
 ENTRIES = pytest.mark.parametrize("entry", [("-m", "leviathan"), ("-c", SCRIPT)], ids=["the module", "the script"])
 
 
@@ -138,9 +182,11 @@ def test_a_signal_while_it_is_imported(entry: tuple[str, ...], number: signal.Si
     (tmp_path / "click.py").write_text(f"import pathlib, time\npathlib.Path({str(tmp_path)!r}, 'here').touch()\n")
     with (tmp_path / "click.py").open("a") as module:
         module.write("time.sleep(60)\n")
-    process = start(tmp_path, "site", before=str(tmp_path), entry=entry)
+    result = earlier(tmp_path)
+    process = start(tmp_path, "site", "--result-file", "r.json", before=str(tmp_path), entry=entry)
     assert until((tmp_path / "here").exists, 60)
     assert stopped(process, number) == "stopped\n"
+    assert not result.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

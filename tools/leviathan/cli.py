@@ -22,11 +22,22 @@ def main() -> None:
             status = run(sys.argv[1:])
         deaf()  # the rest is only the interpreter's own end
     except KeyboardInterrupt:
+        forget(sys.argv[1:])
         sys.stderr.write("stopped\n")
         status = STOPPED
     if status == STOPPED:
         end(status)
     sys.exit(status)
+
+
+def forget(argv: list[str]) -> None:
+    """Remove the result file of an earlier run; for a stop before anything can write it anew."""
+    from contextlib import suppress  # noqa: PLC0415 - see above
+
+    from leviathan.given import result_file  # noqa: PLC0415
+
+    with suppress(OSError):  # there is none
+        os.unlink(result_file(argv))  # noqa: PTH108 - pathlib may be what was just being imported
 
 
 def end(status: int) -> None:

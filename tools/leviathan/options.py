@@ -4,17 +4,19 @@ import functools
 import os
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from leviathan.errors import ExitCode, LeviathanError
-from leviathan.output import Console, Report, emit
+from leviathan.output import Console, Report, emit, failed, interrupted, write_atomically
 from leviathan.site_load import Loaded, load
 
 INTERNAL = "run it again with --debug and report what it prints"
+#: Why a result file has no result, and what then to do.
+NOT_ENDED = {"why": "the command is at work, or was killed", "remedy": "wait for it, or run it again"}
 
 
 @dataclass(frozen=True)
@@ -41,27 +43,47 @@ class Invocation:
         return load(path, environ=os.environ, settings=self.settings, named=self.named)
 
     def finish(self, work: Callable[[], Report]) -> int:
-        """Do `work`, write its report, and return the exit status; an error becomes a report and one line."""
+        """Do `work`, write its report, and return the exit status; an error becomes a report and one line.
+
+        Before it, a report that the command has not ended goes to the result file: where that cannot be written no work
+        is done, and whatever ends the process, no earlier run's success stays there.
+        """
+        try:
+            if self.result_file is not None:
+                write_atomically(self.result_file, failed(LeviathanError("not ended", **NOT_ENDED)).json() + "\n")
+        except LeviathanError as error:
+            self.console.error(error)
+            return replace(self, result_file=None)._deliver(failed(error), error.exit_code)
         try:
             report = work()
-            emit(report, as_json=self.as_json, result_file=self.result_file)
-            return ExitCode.DONE if report.ok else ExitCode.FAILED
+            return self._deliver(report, ExitCode.DONE if report.ok else ExitCode.FAILED)
         except LeviathanError as error:
             failure = error
         except BrokenPipeError:
             return ExitCode.FAILED  # the reader of stdout has gone
+        except KeyboardInterrupt:
+            self.console.clear()
+            self.console.say("stopped")
+            return self._deliver(failed(interrupted()), ExitCode.INTERRUPTED)
         except Exception as error:
             failure = LeviathanError("internal error", why=f"{type(error).__name__}: {error}", remedy=INTERNAL)
             failure.__cause__ = error
         if self.console.debugging:
             self.console.say("".join(traceback.format_exception(failure)).rstrip())
         self.console.error(failure)
-        report = Report("", {"error": failure.report()}, ok=False)
+        return self._deliver(failed(failure), failure.exit_code)
+
+    def _deliver(self, report: Report, status: ExitCode) -> int:
+        """Write the report; the exit status is `status`, or FAILED where that says success and it cannot be written."""
         try:
             emit(report, as_json=self.as_json, result_file=self.result_file)
-        except (LeviathanError, BrokenPipeError) as error:
-            self.console.say(f"error: {error}")
-        return failure.exit_code
+        except LeviathanError as error:
+            self.console.error(error)
+        except BrokenPipeError:
+            pass  # the reader of stdout has gone
+        else:
+            return status
+        return status or ExitCode.FAILED
 
 
 def make_command(name: str, help_text: str, **flags: str) -> Callable[[Callable[..., int]], click.Command]:

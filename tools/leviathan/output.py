@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from leviathan.errors import LeviathanError
+from leviathan.errors import ExitCode, LeviathanError
 
 ERASE = "\r\x1b[2K"
 
@@ -96,15 +96,30 @@ def emit(
 ) -> None:
     """Write the result: text or, with `as_json`, JSON to stdout; JSON to `result_file` in any case, if one is given.
 
-    Errors: LeviathanError when `result_file` cannot be written.
+    Each is written although the other cannot be, stdout first: it is what a person waits for.
+    Errors: LeviathanError when `result_file` cannot be written; BrokenPipeError when nobody reads stdout.
     """
-    if result_file is not None:
-        write_atomically(result_file, report.json() + "\n")
     out = stdout if stdout is not None else sys.stdout
     body = report.json() if as_json else report.text
-    if body:
-        out.write(body if body.endswith("\n") else body + "\n")
-        out.flush()
+    try:
+        if body:
+            out.write(body if body.endswith("\n") else body + "\n")
+            out.flush()
+    finally:
+        if result_file is not None:
+            write_atomically(result_file, report.json() + "\n")
+
+
+def interrupted() -> LeviathanError:
+    """The error of a command that a signal has stopped."""
+    error = LeviathanError("stopped", why="by a signal", remedy="run the same command again")
+    error.exit_code = ExitCode.INTERRUPTED
+    return error
+
+
+def failed(error: LeviathanError) -> Report:
+    """The report of a failure: nothing for people, who have its line on stderr."""
+    return Report("", {"error": error.report()}, ok=False)
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:

@@ -2,12 +2,13 @@
 
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
-from leviathan import __version__
-from leviathan.errors import EXIT_CODES, ExitCode, UsageError
-from leviathan.output import Console
+from leviathan import __version__, given
+from leviathan.errors import EXIT_CODES, ExitCode, LeviathanError, UsageError
+from leviathan.output import Console, emit, failed, interrupted
 from leviathan.site_keys import nearest
 
 #: name → what it does; the module `leviathan.commands.NAME` has it as `command`.
@@ -83,7 +84,10 @@ def cli(ctx: click.Context) -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the command line `argv` (without the program's name) and return its exit status."""
+    """Run the command line `argv` (without the program's name) and return its exit status.
+
+    What ends before a command has begun, a wrong command line or a signal, is reported as its failure would be.
+    """
     console = Console()
     try:
         status = cli.main(list(argv), prog_name="leviathan", standalone_mode=False)
@@ -92,11 +96,24 @@ def run(argv: Sequence[str]) -> int:
         return leave.exit_code
     except click.ClickException as error:
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "leviathan"
-        console.error(UsageError(error.format_message().rstrip("."), remedy=f"{path} --help"))
-        return ExitCode.USAGE
+        usage = UsageError(error.format_message().rstrip("."), remedy=f"{path} --help")
+        console.error(usage)
+        return report(usage, argv, console)
     except (KeyboardInterrupt, click.Abort):
         console.clear()
         console.say("stopped")
-        return ExitCode.INTERRUPTED
+        return report(interrupted(), argv, console)
     except BrokenPipeError:
         return ExitCode.FAILED
+
+
+def report(error: LeviathanError, argv: Sequence[str], console: Console) -> int:
+    """Write an error where `argv` wants the result, and return its exit status."""
+    path = given.result_file(argv)
+    try:
+        emit(failed(error), as_json=given.as_json(argv), result_file=Path(path) if path else None)
+    except LeviathanError as unwritten:
+        console.error(unwritten)
+    except BrokenPipeError:
+        pass
+    return error.exit_code
