@@ -10,7 +10,7 @@ from fault_registry import Fault, FaultRegistry, Rules
 from push_support import MIB, Layout, make_around, make_layout, make_site
 
 from leviathan.errors import RegistryError
-from leviathan.push import push
+from leviathan.push import connect, push
 from leviathan.registry.auth import parse_challenge, token_request
 from leviathan.registry.credentials import Credentials, config_path, find_credentials
 
@@ -70,6 +70,24 @@ def test_helper_gets_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     helper(tmp_path, "test", 'read host; echo "{\\"Username\\":\\"$1-$host\\",\\"Secret\\":\\"p\\"}"', monkeypatch)
     path = docker_config(tmp_path, {"credHelpers": {"reg:5000": "test"}, "auths": {"reg:5000": entry(USER)}})
     assert find_credentials("reg:5000", path) == Credentials("get-reg:5000", "p")
+
+
+def test_helper_gets_the_whole_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from docker: what each helper needs is its own; `process.run` alone passes only a few variables on."""
+    names = ("AWS_PROFILE", "CLOUDSDK_CONFIG", "GOOGLE_APPLICATION_CREDENTIALS", "GNUPGHOME", "PASSWORD_STORE_DIR")
+    script = " ".join(f"${name}" for name in (*names, "GPG_TTY", "HOME", "LC_ALL"))
+    helper(tmp_path, "test", f'echo "{{\\"Username\\":\\"u\\",\\"Secret\\":\\"{script}\\"}}"', monkeypatch)
+    path = docker_config(tmp_path, {"credsStore": "test"})
+    environ = {**{name: name.lower() for name in (*names, "GPG_TTY")}, "HOME": "/h", "LC_ALL": "C"}
+    expected = Credentials("u", " ".join(environ.values()))
+    assert find_credentials("reg", path, environ=environ) == expected
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert find_credentials("reg", path) == expected
+    with FaultRegistry(rules=Rules(basic="u:here")).serve() as registry:  # as a push has it
+        helper(tmp_path, "test", 'echo "{\\"Username\\":\\"u\\",\\"Secret\\":\\"$AWS_PROFILE\\"}"', monkeypatch)
+        around, _ = make_around(tmp_path, DOCKER_CONFIG=str(tmp_path), AWS_PROFILE="here")
+        connect(make_site(registry.host), around).tags()
 
 
 def test_helper_with_identity_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

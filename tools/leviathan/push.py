@@ -47,7 +47,7 @@ def connect(site: Site, around: Around) -> Client:
         host,
         plain_http=site.registry.plain_http,
         ca_file=site.registry.ca_file,
-        credentials=find_credentials(host, config_path(around.environ)),
+        credentials=find_credentials(host, config_path(around.environ), environ=around.environ),
         timeout_s=site.push.timeout_s,
         connections=site.push.parallel,
         console=around.console,

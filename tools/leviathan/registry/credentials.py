@@ -7,6 +7,7 @@ Source of the format: docker-cli's config file reference and the docker-credenti
 import base64
 import binascii
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,9 +41,12 @@ def config_path(environ: Mapping[str, str]) -> Path:
     return (Path(folder) if folder else Path(environ.get("HOME", "/")) / ".docker") / "config.json"
 
 
-def find_credentials(host: str, path: Path, *, runner: Callable[..., Done] = run) -> Credentials | None:
+def find_credentials(
+    host: str, path: Path, *, environ: Mapping[str, str] | None = None, runner: Callable[..., Done] = run
+) -> Credentials | None:
     """The credentials for the registry `host` (with port) in the config file `path`; None when there are none.
 
+    Arguments: `environ`, what a credential helper gets, by default all that this process has; `runner` for tests.
     Errors: RegistryError when the file cannot be read as Docker's config, or a helper fails.
     """
     try:
@@ -57,7 +61,7 @@ def find_credentials(host: str, path: Path, *, runner: Callable[..., Done] = run
         raise RegistryError("Docker's config is no JSON object", where=str(path), remedy=f"docker login {host}")
     helper = _for_host(content.get("credHelpers"), host) or content.get("credsStore")
     if helper:
-        found = _ask(str(helper), host, runner)
+        found = _ask(str(helper), host, os.environ if environ is None else environ, runner)
         if found is not None:
             return found
     entry = _for_host(content.get("auths"), host)
@@ -93,10 +97,12 @@ def _decode(entry: Mapping[str, Any], host: str, path: Path) -> Credentials | No
     return None
 
 
-def _ask(helper: str, host: str, runner: Callable[..., Done]) -> Credentials | None:
+def _ask(helper: str, host: str, environ: Mapping[str, str], runner: Callable[..., Done]) -> Credentials | None:
     program = f"docker-credential-{helper}"
     try:
-        done = runner([program, "get"], stdin=host, timeout_s=60.0, check=False)
+        # The whole environment, as docker gives it: where a helper has its own secrets from is its own business
+        # (AWS_*, CLOUDSDK_*, GNUPGHOME, PASSWORD_STORE_DIR, GPG_TTY, ...).
+        done = runner([program, "get"], env=environ, stdin=host, timeout_s=60.0, check=False)
     except ProcessError as error:
         raise RegistryError(
             "the credential helper cannot be run",
