@@ -2,9 +2,11 @@
 
 import io
 import json
+import re
 import shutil
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,11 @@ from leviathan import given
 from leviathan.errors import LeviathanError
 from leviathan.options import Invocation
 from leviathan.output import Console, Report, emit, write_atomically
+from leviathan.preflight.facts import Facts
+from leviathan.preflight.finding import Finding
+from leviathan.preflight.run import run
 from leviathan.progress import Meter, size_text, time_text
+from leviathan.site import Site
 
 
 class Terminal(io.StringIO):
@@ -217,6 +223,27 @@ def test_heartbeat_without_a_terminal() -> None:
     lines = stream.getvalue().splitlines()
     assert len(lines) >= 2
     assert all(line.startswith("push: 50 B of 100 B, 50 %") for line in lines)
+
+
+def test_preflight_has_a_heartbeat(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it still waits for, with and without a terminal; silence would be a minute of time-outs."""
+    monkeypatch.setattr("leviathan.progress.HEARTBEAT_S", 0.1)
+    monkeypatch.setenv("TERM", "xterm")
+
+    def slow(facts: Facts) -> Iterator[Finding]:
+        time.sleep(1.0)
+        yield from ()
+
+    monkeypatch.setattr("leviathan.preflight.run.CHECKS", {"quick": lambda facts: (), "slow": slow})
+    plain, terminal = io.StringIO(), Terminal()
+    for stream in (plain, terminal):
+        run(site, {}, Console(stream))
+    lines = plain.getvalue().splitlines()
+    assert len(lines) >= 2
+    assert re.fullmatch(r"preflight: 1 of 2, waiting for slow, \d s", lines[-1])
+    assert "preflight: 1 of 2, waiting for slow" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\x1b[2K")
+    assert "\n" not in terminal.getvalue()
 
 
 def test_no_heartbeat_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,33 @@ def test_state_that_cannot_be_kept(tmp_path: Path) -> None:
     (tmp_path / "leviathan").write_text("a file")
     with pytest.raises(LeviathanError, match=r"cannot keep the state of uploads .*fix: set XDG_STATE_HOME"):
         Sessions(tmp_path, "r", "a")
+
+
+def test_waiting_for_the_lock_has_a_heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leviathan.progress.HEARTBEAT_S", 0.05)
+    sessions, talk = Sessions(tmp_path, "r", "a"), Talk()
+
+    def second() -> None:
+        with sessions.locked(attempts(0)[0], Console(talk), poll_s=0.01):
+            pass
+
+    with sessions.locked(attempts(0)[0], Console(Talk())):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.5)
+    thread.join(10)
+    first, *beats = talk.getvalue().splitlines()
+    assert first == f"waiting for another push to this repository (lock: {sessions.folder / 'lock'})"
+    assert len(beats) >= 2
+    assert set(beats) <= {f"waiting for another push to this repository, {n} s" for n in range(3)}
+
+
+def test_waiting_for_the_lock_ends_when_asked(tmp_path: Path) -> None:
+    sessions, stop = Sessions(tmp_path, "r", "a"), threading.Event()
+    with sessions.locked(attempts(0)[0], Console(Talk())):
+        threading.Timer(0.1, stop.set).start()
+        with pytest.raises(Stopped), sessions.locked(attempts(0, stop)[0], Console(Talk()), poll_s=0.01):
+            pytest.fail("two have the lock")
 
 
 def test_lock_lets_one_in(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Background(ABC):
 class Waiting(Background):
     """Says what is waited for, and every 15 s how long already.
 
-    Arguments: `label` starts each line.
+    Arguments: `label` starts each line; it may be set anew as what is waited for changes.
     """
 
     def __init__(self, console: Console, label: str) -> None:

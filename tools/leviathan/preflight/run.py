@@ -15,6 +15,7 @@ from leviathan.output import Console
 from leviathan.preflight import access, api, fits, image, node, space
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, Level, Named, NotAsked, PreflightError, problem, warning
+from leviathan.progress import Waiting
 from leviathan.site import Site
 from leviathan.together import together
 
@@ -113,18 +114,20 @@ def run(
     )
     done: list[str] = []
     lock = threading.Lock()
+    waiting = Waiting(console, f"preflight: 0 of {len(CHECKS)}")
 
     def one(name: str) -> tuple[Named, ...]:
         found = tuple(Named(name, with_context(each, facts)) for each in ask(CHECKS[name], facts))
         with lock:
             done.append(name)
             left = [each for each in CHECKS if each not in done]
-            console.status(f"preflight: {len(done)} of {len(CHECKS)}{f', waiting for {left[0]}' if left else ''}")
+            waiting.label = f"preflight: {len(done)} of {len(CHECKS)}{f', waiting for {left[0]}' if left else ''}"
+            console.status(waiting.label)
         return found
 
-    found = tuple(each for named in together(one, tuple(CHECKS), at_once=AT_ONCE) for each in named)
-    console.clear()
-    return Preflight(found)
+    with waiting:
+        found = together(one, tuple(CHECKS), at_once=AT_ONCE)
+    return Preflight(tuple(each for named in found for each in named))
 
 
 def with_context(found: Finding, facts: Facts) -> Finding:

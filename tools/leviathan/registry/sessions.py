@@ -16,6 +16,7 @@ from urllib.parse import quote
 from leviathan.errors import LeviathanError
 from leviathan.oci.layout import Blob
 from leviathan.output import Console, write_atomically
+from leviathan.progress import Waiting
 from leviathan.registry.answers import Session
 from leviathan.registry.attempts import Attempts
 
@@ -68,26 +69,32 @@ class Sessions:
 
     @contextmanager
     def locked(self, attempts: Attempts, console: Console, poll_s: float = 0.1) -> Iterator[None]:
-        """Hold the repository's lock; while another push has it, wait, and say so once.
+        """Hold the repository's lock; while another push has it, wait, and say so, again and again.
 
         Errors: Stopped when the user asks to stop meanwhile.
         """
         handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            said = False
-            while True:
-                attempts.check()
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if not said:
-                        console.say(f"waiting for another push to this repository (lock: {self.folder / 'lock'})")
-                        said = True
-                    time.sleep(poll_s)
+            attempts.check()
+            if not _taken(handle):
+                what = "waiting for another push to this repository"
+                console.say(f"{what} (lock: {self.folder / 'lock'})")
+                with Waiting(console, what):
+                    while not _taken(handle):
+                        time.sleep(poll_s)
+                        attempts.check()
             yield
         finally:
             os.close(handle)
 
     def _file(self, blob: Blob) -> Path:
         return self.folder / f"{blob.digest.removeprefix('sha256:')}.json"
+
+
+def _taken(handle: int) -> bool:
+    """Take the lock, if nobody has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
