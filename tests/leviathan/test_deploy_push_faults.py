@@ -15,10 +15,10 @@ from cutting_proxy import CuttingProxy
 from fault_registry import PIECE, Fault, FaultRegistry, Rules
 from push_support import MIB, REPOSITORY, TAG, Layout, kill_group, make_around, make_layout, make_site, start_cli
 
-from leviathan.errors import LayoutError, RegistryError
+from leviathan.errors import LayoutError, LeviathanError, RegistryError
 from leviathan.oci.layout import Blob
 from leviathan.progress import Meter
-from leviathan.push import push
+from leviathan.push import connect, push
 from leviathan.pushed import Pushed
 from leviathan.registry.answers import Session
 from leviathan.registry.attempts import Stopped
@@ -95,6 +95,25 @@ def test_dry_run_changes_nothing(layout: Layout, tmp_path: Path) -> None:
         assert set(registry.methods()) == {"HEAD"}
         assert done.count(How.MISSING) == len(layout.blobs)
         assert not registry.blobs
+        assert not (tmp_path / "state").exists()
+
+
+def test_dry_run_does_not_wait_for_a_push(layout: Layout, tmp_path: Path) -> None:
+    """Nor needs it a place for state."""
+    with FaultRegistry().serve() as registry:
+        around, talk = make_around(tmp_path)
+        sessions = Sessions(tmp_path / "state", registry.host, REPOSITORY)
+        with sessions.locked(connect(make_site(registry.host), around).attempts("push"), around.console):
+            timer = threading.Timer(5, around.stop.set)
+            timer.start()
+            assert push(make_site(registry.host, layout), around, dry_run=True).count(How.MISSING) == len(layout.blobs)
+            timer.cancel()
+        assert talk.getvalue() == ""
+        (tmp_path / "file").touch()
+        around, _ = make_around(tmp_path, XDG_STATE_HOME=str(tmp_path / "file"))
+        with pytest.raises(LeviathanError, match="cannot keep the state of uploads"):  # the control
+            push(make_site(registry.host, layout), around)
+        assert push(make_site(registry.host, layout), around, dry_run=True).dry_run
 
 
 @pytest.mark.parametrize("percent", range(0, 100, 10))

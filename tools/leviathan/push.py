@@ -65,29 +65,33 @@ def connect(site: Site, around: Around) -> Client:
 def push(site: Site, around: Around, *, dry_run: bool = False) -> Pushed:
     """Push the image of `site.image.layout` to `site.registry.host`/`site.image.repository`:`site.image.tag`.
 
-    With `dry_run` it only looks; what it would send has the outcome MISSING.
+    With `dry_run` it only looks, beside a push that is under way too, and keeps no state; what it would send has the
+    outcome MISSING.
 
     Errors: LayoutError, RegistryError; Stopped when `around.stop` was set, after the chunks under way have arrived.
     """
     image = load_image(Path(site.image.layout), site.image.tag)
     client = connect(site, around)
-    sessions = Sessions(state_home(around.environ), site.registry.host, site.image.repository)
+    work = _Push(site, image, client, around)
     try:
+        if dry_run:
+            return work.run(None)
+        sessions = Sessions(state_home(around.environ), site.registry.host, site.image.repository)
         with sessions.locked(client.attempts("push"), around.console):
-            return _Push(site, image, client, sessions, around).run(dry_run=dry_run)
+            return work.run(sessions)
     finally:
         client.transport.close()
 
 
 class _Push:
-    def __init__(self, site: Site, image: Image, client: Client, sessions: Sessions, around: Around) -> None:
+    def __init__(self, site: Site, image: Image, client: Client, around: Around) -> None:
         self.site = site
         self.image = image
         self.client = client
-        self.sessions = sessions
         self.around = around
 
-    def run(self, *, dry_run: bool) -> Pushed:
+    def run(self, sessions: Sessions | None) -> Pushed:
+        """Look, and send what is missing; without `sessions` only look."""
         began = self.around.console.clock()
         tag, top = self.site.image.tag, self.image.top
         looks: list[Callable[[], bool]] = [partial(self._has, blob) for blob in self.image.blobs]
@@ -97,10 +101,11 @@ class _Push:
         blobs_found, manifests_found = found[: len(self.image.blobs)], found[len(self.image.blobs) : -1]
         missing = [blob for blob, there in zip(self.image.blobs, blobs_found, strict=True) if not there]
         unsent = [each for each, there in zip(self.image.manifests, manifests_found, strict=True) if not there]
-        if dry_run:
+        dry_run = sessions is None
+        if sessions is None:
             outcomes = {blob.digest: Outcome(blob, How.MISSING) for blob in missing}
         else:
-            outcomes = self._upload(missing)
+            outcomes = self._upload(missing, sessions)
             for manifest in unsent:
                 self._store(manifest.digest, manifest)
             if not found[-1]:
@@ -117,7 +122,7 @@ class _Push:
         )
         return replace(done, tags=tuple(self.client.tags())) if done.changed and not dry_run else done
 
-    def _upload(self, missing: list[Blob]) -> dict[str, Outcome]:
+    def _upload(self, missing: list[Blob], sessions: Sessions) -> dict[str, Outcome]:
         if not missing:
             return {}
         total = sum(blob.size for blob in missing)
@@ -128,7 +133,7 @@ class _Push:
         with Meter(self.around.console, "push", total, heartbeat_s=self.site.push.heartbeat_s) as meter:
             uploader = Uploader(
                 self.client,
-                self.sessions,
+                sessions,
                 meter,
                 chunk=self.site.push.chunk_mib << 20,
                 mount_from=self.site.push.mount_from,
