@@ -35,6 +35,11 @@ class ServedModel:
     total_bytes: int
     start_seconds: float | None = None
 
+    @property
+    def longest_prompt(self) -> int:
+        """Tokens that a prompt may have: one is left in the cache for the answer."""
+        return min(self.max_prompt, self.cache_lens - 1)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -77,7 +82,7 @@ def served_model(message: Message) -> ServedModel:
 
 def generate_message(job: Job) -> Message:
     """`generate`, to the engine."""
-    return {"kind": "generate", **asdict(job)}
+    return {"kind": "generate", **vars(job)}  # asdict would copy every token id, 100 ms for 160 k of them
 
 
 def job(message: Message) -> Job:

@@ -41,6 +41,11 @@ def bad(message: str, param: str | None = None, code: str | None = None) -> ApiE
     return ApiError(400, message, param=param, code=code)
 
 
+def too_long(message: str, param: str) -> ApiError:
+    """400: the prompt does not fit into the model's context."""
+    return bad(message, param, "context_length_exceeded")
+
+
 def unavailable(message: str, code: str = "engine_unavailable") -> ApiError:
     """503: the engine does not answer now; the client may try again."""
     return ApiError(503, message, kind="server_error", code=code, headers={"retry-after": "5"})

@@ -19,7 +19,8 @@ from leviathan_engine.wire import ServedModel
 
 from . import answers, openapi, request
 from .apierror import ApiError, unavailable
-from .asgi import ClientGone, or_gone, read_json
+from .asgi import ClientGone, or_gone, parse_json, read_body
+from .body import BodyLimit, body_limit
 from .engine import Engine
 from .fairqueue import FairQueue, stopping
 from .generation import Generation, Service, break_off
@@ -28,10 +29,13 @@ from .limits import Limits
 from .memory import gauges
 from .metrics import CONTENT_TYPE, Metrics
 from .prompt import Prompts, load
+from .request import Chat, Completion
 from .status import Status
 
 # nginx's number for a client that left, and so what is counted as long as no answer has begun.
 BEFORE_ANSWER = 499
+# Bytes of a body from which on the way to a thread is worth it: some 100 microseconds, as checking these takes.
+LARGE = 16 << 10
 
 
 class Front:
@@ -127,6 +131,13 @@ class Front:
                 headers={"www-authenticate": "Bearer"},
             )
 
+    def body_limit(self) -> BodyLimit:
+        """How large a request may be, by what is known of the model so far."""
+        model, prompts = self.status.model, self._prompts
+        if model is None or prompts is None or not prompts.done() or prompts.cancelled() or prompts.exception():
+            return body_limit(self.limits.body)
+        return body_limit(self.limits.body, model.cache_lens, prompts.result().longest_token)
+
     async def service(self) -> Service:
         """What a generation needs. Errors: ApiError 503 while the model does not answer."""
         status = self.status
@@ -172,9 +183,9 @@ class _Generate:
         try:
             with front.generation():
                 front.authorize(scope)
-                body = await read_json(receive, front.limits.body)
+                raw = await read_body(receive, front.body_limit())
                 service = await front.service()
-                checked = (request.chat if self._chat else request.completion)(body, service.model)
+                checked = await self._check(raw, service.model)
                 client = (scope.get("client") or ("",))[0]
                 await or_gone(receive, Generation(service, checked, client).run(scope, receive, counted))
         except ApiError as err:
@@ -190,6 +201,14 @@ class _Generate:
             front.metrics.cancelled.add()
         finally:
             front.metrics.requests.add(path=scope["path"], status=str(status))
+
+    async def _check(self, raw: bytes, model: ServedModel) -> Chat | Completion:
+        """The checked request; a large one beside the loop. Errors: ApiError 4xx."""
+
+        def check() -> Chat | Completion:
+            return (request.chat if self._chat else request.completion)(parse_json(raw), model)
+
+        return check() if len(raw) < LARGE else await asyncio.to_thread(check)
 
 
 async def _api_error(_request: Request, err: ApiError) -> Response:

@@ -1,4 +1,4 @@
-"""Small pieces below Starlette: reading a bounded body, and noticing that the client has gone."""
+"""Small pieces below Starlette: reading a bounded body and its JSON, and noticing that the client has gone."""
 
 import asyncio
 import json
@@ -8,6 +8,7 @@ from typing import Any
 from starlette.types import Receive
 
 from .apierror import ApiError, bad
+from .body import BodyLimit, Outline, too_large
 
 BODY_SECONDS = 60.0
 
@@ -16,13 +17,17 @@ class ClientGone(Exception):
     """The client closed its connection before its answer was complete."""
 
 
-async def read_json(receive: Receive, limit: int) -> Any:
-    """The body as JSON. Errors: ApiError 400, 408, 413; ClientGone."""
+async def read_body(receive: Receive, limit: BodyLimit) -> bytes:
+    """The body's bytes. Errors: ApiError 408, 413; ClientGone."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            raw = await _read(receive, limit)
+            return await _read(receive, limit)
     except TimeoutError as err:
         raise ApiError(408, f"the body did not come within {BODY_SECONDS:g} s", code="request_timeout") from err
+
+
+def parse_json(raw: bytes) -> Any:
+    """The body as JSON. Errors: ApiError 400."""
     try:
         return json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as err:
@@ -45,22 +50,21 @@ async def or_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
         await asyncio.gather(doing, watching, return_exceptions=True)
 
 
-async def _read(receive: Receive, limit: int) -> bytes:
+async def _read(receive: Receive, limit: BodyLimit) -> bytes:
     pieces: list[bytes] = []
     size = 0
+    outline = Outline()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
-        if size > limit:
-            raise ApiError(
-                413,
-                f"the body is larger than {limit} bytes",
-                code="body_too_large",
-                headers={"connection": "close"},
-            )
+        if size > limit.whole:
+            raise too_large(f"the body is larger than {limit.whole} bytes")
+        outline.feed(pieces[-1])
+        if outline.size > limit.outline:
+            raise too_large(f"the body has more than {limit.outline} bytes outside of strings")
         if not message.get("more_body", False):
             return b"".join(pieces)
 

@@ -32,10 +32,16 @@ class FairQueue:
         """Whether it is somebody's turn."""
         return self._busy
 
-    async def acquire(self, client: str) -> None:
-        """Waits for a turn; `release` must follow. Errors: ApiError 429 when too many wait, 503 when it is closed."""
+    def check(self, client: str) -> None:
+        """Whether `acquire` would let `client` wait now. Errors: ApiError 429 when too many wait, 503 when closed."""
         if self._closed:
             raise stopping()
+        if self._busy and self.waiting >= self._limit:
+            self._longest(client)
+
+    async def acquire(self, client: str) -> None:
+        """Waits for a turn; `release` must follow. Errors: ApiError 429 when too many wait, 503 when it is closed."""
+        self.check(client)
         if not self._busy:
             self._busy = True
             return
@@ -74,12 +80,16 @@ class FairQueue:
         self._lines.clear()
 
     def _make_room(self, client: str) -> None:
-        longest = max(self._lines, key=lambda name: len(self._lines[name]), default=None)
-        if longest is None or client in self._lines or len(self._lines[longest]) < 2:
-            raise self._full()
-        turn = self._lines[longest].pop()
+        turn = self._longest(client).pop()
         if not turn.done():
             turn.set_exception(self._full())
+
+    def _longest(self, client: str) -> Line:
+        """The line of which a newcomer takes the last place. Errors: ApiError 429 when there is none for `client`."""
+        longest = max(self._lines.values(), key=len, default=None)
+        if longest is None or client in self._lines or len(longest) < 2:
+            raise self._full()
+        return longest
 
     def _remove(self, client: str, turn: "asyncio.Future[None]") -> None:
         line = self._lines.get(client)

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from leviathan_engine.wire import Job, ServedModel
 
 from .answers import Answer, Usage
-from .apierror import ApiError, bad
+from .apierror import ApiError, bad, too_long
 from .engine import Engine
 from .fairqueue import FairQueue
 from .jsonresponse import dumps, json_response
@@ -53,6 +53,7 @@ class Generation:
 
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers. Errors: ApiError, before anything was sent."""
+        self._service.queue.check(self._client)  # who is to be refused for it need not be tokenised first
         ids = await asyncio.to_thread(self._ids)
         job = self._job(ids)
         came = time.monotonic()
@@ -71,23 +72,20 @@ class Generation:
             self._service.metrics.tokens.add(self._tokens)
 
     def _ids(self) -> list[int]:
-        request = self._request
+        request, most = self._request, self._service.model.longest_prompt
         if isinstance(request, Chat):
-            return self._service.prompts.chat_ids(request.messages)
-        return self._service.prompts.text_ids(request.prompt)
+            return self._service.prompts.chat_ids(request.messages, most)
+        return self._service.prompts.text_ids(request.prompt, most)
 
     def _job(self, ids: list[int]) -> Job:
         model, prompts, sampling = self._service.model, self._service.prompts, self._request.sampling
         where = "messages" if self._answer.chat else "prompt"
-        longest = min(model.max_prompt, model.cache_lens - 1)
         if not ids:
             raise bad("the prompt has no tokens", where)
-        if len(ids) > longest:
-            raise _too_long(f"the prompt has {len(ids)} tokens, at most {longest} are taken", where)
         room = model.cache_lens - len(ids)
         wanted = sampling.max_tokens
         if wanted is not None and wanted > room:
-            raise _too_long(
+            raise too_long(
                 f"the prompt's {len(ids)} tokens and max_tokens {wanted} are more than the {model.cache_lens} tokens"
                 " of this server's context",
                 where,
@@ -177,10 +175,6 @@ async def break_off(send: Send, err: ApiError) -> None:
     """Ends a stream that has begun with an error in place of [DONE]."""
     await _write(send, f"data: {dumps(err.body())}\n\n")
     await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _too_long(message: str, param: str) -> ApiError:
-    return bad(message, param, "context_length_exceeded")
 
 
 async def _write(send: Send, text: str) -> None:

@@ -12,10 +12,10 @@ from leviathan_engine.errors import UsageError
 
 @dataclass(frozen=True)
 class Limits:
-    """`waiting` requests in the queue, `body` in bytes; `api_key` "" asks for none."""
+    """`waiting` requests in the queue; `body` in bytes, None: what the context needs; `api_key` "" asks for none."""
 
     waiting: int = 64
-    body: int = 8 << 20
+    body: int | None = None
     api_key: str = ""
 
 
@@ -28,16 +28,15 @@ def limits(environ: Mapping[str, str]) -> Limits:
         raise UsageError(f"LEVIATHAN_API_KEY_FILE: {path} cannot be read", "mount the secret, or unset it") from err
     if path and not key:
         raise UsageError(f"LEVIATHAN_API_KEY_FILE: {path} is empty", "put the key in it, or unset the variable")
-    default = Limits()
     return Limits(
-        waiting=_whole(environ, "LEVIATHAN_QUEUE", default.waiting),
-        body=_whole(environ, "LEVIATHAN_MAX_BODY", default.body),
+        waiting=_whole(environ, "LEVIATHAN_QUEUE") or Limits().waiting,
+        body=_whole(environ, "LEVIATHAN_MAX_BODY"),
         api_key=key,
     )
 
 
-def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
+def _whole(environ: Mapping[str, str], name: str) -> int | None:
     text = environ.get(name, "")
     if text and not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) > 0):
         raise UsageError(f"{name} is {text[:40]!r}, a whole number above 0 is wanted", f"correct or unset {name}")
-    return int(text) if text else default
+    return int(text) if text else None

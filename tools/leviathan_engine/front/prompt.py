@@ -16,12 +16,16 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from leviathan_engine.errors import EngineError
 
-from .apierror import bad
+from .apierror import bad, too_long
+from .tokenbytes import longest_token
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Makes token ids from requests and text from token ids. `temperature` and `top_p` are the model's own defaults."""
+    """Makes token ids from requests and text from token ids. `temperature` and `top_p` are the model's own defaults.
+
+    `longest_token` is how many bytes of text a token stands for at most, None where that is not sure.
+    """
 
     tokenizer: Any
     template: Template | None
@@ -30,21 +34,30 @@ class Prompts:
     vocabulary: int
     temperature: float
     top_p: float
+    longest_token: int | None = None
 
-    def chat_ids(self, messages: Sequence[dict[str, str]]) -> list[int]:
-        """The prompt of a chat. Errors: ApiError 400 when the template refuses the messages."""
+    def chat_ids(self, messages: Sequence[dict[str, str]], most: int) -> list[int]:
+        """The prompt of a chat, which may have `most` tokens.
+
+        Errors: ApiError 400 when the template refuses the messages, or there are more.
+        """
         if self.template is None:
             raise bad("this model has no chat template: use /v1/completions", code="no_chat_template")
         try:
             text = self.template.render(messages=list(messages), add_generation_prompt=True, **self.special)
         except (TemplateError, TypeError, ValueError) as err:
             raise bad(f"the model's chat template refuses these messages: {err}", "messages") from err
-        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        return self._encode(text, most, "messages", special=False)
 
-    def text_ids(self, prompt: str | Sequence[int]) -> list[int]:
-        """The prompt of a completion. Errors: ApiError 400 for ids that the model does not have."""
+    def text_ids(self, prompt: str | Sequence[int], most: int) -> list[int]:
+        """The prompt of a completion, which may have `most` tokens.
+
+        Errors: ApiError 400 for ids that the model does not have, or more of them.
+        """
         if isinstance(prompt, str):
-            return list(self.tokenizer.encode(prompt).ids)
+            return self._encode(prompt, most, "prompt", special=True)
+        if len(prompt) > most:
+            raise too_long(f"the prompt has {len(prompt)} tokens, at most {most} are taken", "prompt")
         if any(i >= self.vocabulary for i in prompt):
             raise bad(f"prompt has a token id that is not below {self.vocabulary}", "prompt")
         return list(prompt)
@@ -53,11 +66,23 @@ class Prompts:
         """The text of token ids, without special tokens."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
+    def _encode(self, text: str, most: int, where: str, *, special: bool) -> list[int]:
+        size = len(text.encode())
+        if self.longest_token is not None and size > most * self.longest_token:
+            raise too_long(f"the prompt's {size} bytes are more than the {most} tokens that are taken can be", where)
+        # `encode` would hold the interpreter's lock meanwhile, and /health would wait for it; a batch does not.
+        encoding = self.tokenizer.encode_batch([text], add_special_tokens=special)[0]
+        if len(encoding) > most:
+            raise too_long(f"the prompt has {len(encoding)} tokens, at most {most} are taken", where)
+        ids: list[int] = encoding.ids
+        return ids
+
 
 def load(folder: Path) -> Prompts:
     """Reads the folder's files. Errors: EngineError that names the file."""
+    tokenizers = import_module("tokenizers")
     try:
-        tokenizer = import_module("tokenizers").Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as err:  # tokenizers raises Exception itself
         raise EngineError(f"{folder / 'tokenizer.json'}: {err}", "give a folder with a fast tokenizer") from err
     settings = _read(folder / "tokenizer_config.json")
@@ -73,6 +98,7 @@ def load(folder: Path) -> Prompts:
         vocabulary=rows if isinstance(rows, int) and rows > 0 else tokenizer.get_vocab_size(),
         temperature=_number(generation, "temperature", defaults),
         top_p=_number(generation, "top_p", defaults),
+        longest_token=longest_token(_read(folder / "tokenizer.json"), tokenizers.pre_tokenizers.ByteLevel.alphabet()),
     )
 
 

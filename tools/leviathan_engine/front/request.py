@@ -10,7 +10,7 @@ from typing import Any
 from leviathan_engine.wire import ServedModel
 
 from . import fields
-from .apierror import ApiError, bad
+from .apierror import ApiError, bad, too_long
 
 ROLES = {"system", "developer", "user", "assistant"}
 MAX_MESSAGES = 4096
@@ -91,6 +91,8 @@ def completion(body: Any, model: ServedModel) -> Completion:
         prompt = prompt[0]
     sampling = _sampling(body, model, 16)
     echo = fields.truth(body, "echo")
+    if isinstance(prompt, list) and len(prompt) > model.longest_prompt:
+        raise too_long(f"prompt has {len(prompt)} items, at most {model.longest_prompt} tokens are taken", "prompt")
     if isinstance(prompt, list) and prompt and all(type(i) is int for i in prompt):
         if any(i < 0 for i in prompt):
             raise bad("prompt has a negative token id", "prompt")
