@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import cgroup, cpu, disk, disk_rate
-from .errors import EngineError, PlanError
+from .errors import EngineError
 from .flags import Settings, check_split
 from .folders import State
 from .front import prompt
@@ -15,6 +15,8 @@ from .gpus import gpus
 from .kv_b import engine_folder
 from .model_config import build
 from .plan import Gpu, Machine, Plan, Request, make_plan
+from .plan.plan import visible_environment
+from .plan.planner import check_context
 from .plan.rules import rules_yaml
 from .plan.table import render
 from .shape import ModelShape, read_shape
@@ -84,7 +86,7 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
         environment={k: v for k, v in environ.items() if k != "LEVIATHAN_API_KEY"}
         | state.environment()
         | {"LEVIATHAN_MARCH": march}
-        | _cards(plan),
+        | _cards(settings, plan, cards),
         model=ServedModel(
             name=settings.model_name,
             folder=str(hf),
@@ -134,6 +136,11 @@ def total_ram(meminfo: Path = MEMINFO) -> int:
 
 
 def _plan(settings: Settings, model: Model, cards: tuple[Gpu, ...], note: Say) -> Plan | None:
+    """The plan; None beside a rule file of the user's, of which no plan knows where it puts what."""
+    if settings.optimize_config_path is not None:
+        check_context(settings.cache_lens, read_shape(model))
+        note("no plan is made: the rule file decides what is where, and nothing says whether it fits the memory")
+        return None
     rate = disk_rate.measure([(part.path, part.file_size) for part in model.parts])
     if rate is not None:
         note(f"the disk gives {rate / 1e6:.0f} MB/s, by a sample of the model's files")
@@ -144,13 +151,7 @@ def _plan(settings: Settings, model: Model, cards: tuple[Gpu, ...], note: Say) -
         numa_nodes=max(1, cpu.numa_nodes()),
         disk_rate=rate,
     )
-    try:
-        plan = make_plan(model, machine, Request(settings.cache_lens, settings.split))
-    except PlanError as err:
-        if settings.optimize_config_path is None:
-            raise
-        note(f"no plan, the rule file decides: {err.line()}")
-        return None
+    plan = make_plan(model, machine, Request(settings.cache_lens, settings.split))
     note(render(plan).rstrip())
     return plan
 
@@ -169,5 +170,10 @@ def _rules(settings: Settings, plan: Plan | None, model: Model, shape: ModelShap
     return state.rules
 
 
-def _cards(plan: Plan | None) -> dict[str, str]:
-    return plan.environment() if plan else {}
+def _cards(settings: Settings, plan: Plan | None, cards: tuple[Gpu, ...]) -> dict[str, str]:
+    """The engine's cards: the plan's, or beside a rule file all that are there or that --gpu_split gives memory."""
+    if plan is not None:
+        return plan.environment()
+    shares = settings.split or (1,) * len(cards)
+    used = [gpu.index for gpu, share in zip(cards, shares, strict=False) if share]
+    return visible_environment(used) if used else {}

@@ -1,5 +1,6 @@
 """The plan as data: everything that the launcher, the rule file, the table and `--json` need."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -65,7 +66,7 @@ class Plan:
 
     def environment(self) -> dict[str, str]:
         """Variables that make the engine see the cards in the plan's order."""
-        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, self.visible))}
+        return visible_environment(self.visible)
 
     def to_dict(self) -> dict[str, Any]:
         """For `--json`: the fields, with each card's totals."""
@@ -73,3 +74,8 @@ class Plan:
         for card, gpu in zip(document["gpus"], self.gpus, strict=True):
             card["need"] |= {"weights": gpu.need.weights, "total": gpu.need.total}
         return document | {"visible": list(self.visible), "environment": self.environment()}
+
+
+def visible_environment(indices: Sequence[int]) -> dict[str, str]:
+    """Variables that make the engine see these cards, by their numbers in PCI bus order: the first is cuda:0."""
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, indices))}

@@ -24,11 +24,7 @@ def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
     is one that the engine cannot load.
     """
     shape = read_shape(model)
-    if not 1 <= request.cache_lens <= shape.context:
-        raise PlanError(
-            f"--cache_lens {request.cache_lens}: this model reads 1 to {shape.context} tokens",
-            f"set --cache_lens to at most {shape.context}",
-        )
+    check_context(request.cache_lens, shape)
     memory = ram.cpu_memory(model, shape)
     costs = Costs(model, shape, request.cache_lens)
     warnings: list[str] = []
@@ -59,6 +55,15 @@ def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
         warnings=tuple(warnings),
         notes=shape.notes,
     )
+
+
+def check_context(cache_lens: int, shape: ModelShape) -> None:
+    """Errors: PlanError when a cache of `cache_lens` tokens is longer than what the model can read."""
+    if not 1 <= cache_lens <= shape.context:
+        raise PlanError(
+            f"--cache_lens {cache_lens}: this model reads 1 to {shape.context} tokens",
+            f"set --cache_lens to at most {shape.context}",
+        )
 
 
 def _cards(machine: Machine, request: Request, warnings: list[str]) -> tuple[list[Gpu], list[int]]:

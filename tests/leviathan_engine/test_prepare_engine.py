@@ -1,0 +1,81 @@
+"""What the engine is started with: its cards, its threads, and what the front is told, with and without own rules."""
+
+from pathlib import Path
+
+import pytest
+from front_process import write_folder
+
+from leviathan_engine import prepare
+from leviathan_engine.cgroup import Limits
+from leviathan_engine.errors import PlanError
+from leviathan_engine.flags import Settings, parse
+from leviathan_engine.folders import state
+from leviathan_engine.plan import Gpu
+from leviathan_engine.prepare import Prepared
+
+# In the order of CUDA_VISIBLE_DEVICES=2,0,1; the planner would take the largest alone.
+CARDS = (Gpu(2, 8 << 30), Gpu(0, 24 << 30), Gpu(1, 16 << 30))
+
+
+class Start:
+    """A launcher's preparation on three cards, for the tiny model; `said` are its notes."""
+
+    def __init__(self, work: Path, model: Path) -> None:
+        self.work, self.said = work, list[str]()
+        self.flags = ["--gguf_path", str(model), "--config_path", str(write_folder(work / "hf")), "--cache_lens", "512"]
+
+    def settings(self, *flags: str) -> Settings:
+        return parse([*self.flags, *flags])
+
+    def rules(self) -> tuple[str, str]:
+        (self.work / "rules.yaml").touch()
+        return "--optimize_config_path", str(self.work / "rules.yaml")
+
+    def prepare(self, *flags: str, **environ: str) -> Prepared:
+        folder = state({"LEVIATHAN_STATE": str(self.work / "s")})
+        return prepare.prepare(self.settings(*flags), folder, environ, lambda _phase: None, self.said.append)
+
+
+@pytest.fixture
+def start(tmp_path: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
+    monkeypatch.setattr(prepare, "gpus", lambda _visible: CARDS)
+    monkeypatch.setattr(prepare, "total_ram", lambda: 64 << 30)
+    monkeypatch.setattr(prepare.cgroup, "limits", lambda: Limits(3.0, None))
+    monkeypatch.setattr(prepare.cpu, "march", lambda _forced: "x86-64-v3")
+    monkeypatch.setattr(prepare.cpu, "available", lambda quota: int(quota))
+    monkeypatch.setattr(prepare.cpu, "physical_cores", lambda: 8)
+    return Start(tmp_path, tiny_gguf)
+
+
+def test_the_plan_chooses_the_cards(start: Start) -> None:
+    """The control: without a rule file the fewest and largest, and a table says so."""
+    prepared = start.prepare()
+    assert prepared.environment["CUDA_VISIBLE_DEVICES"] == "0"
+    assert any("at its fullest" in text for text in start.said)
+
+
+def test_with_rules_of_the_users_every_card_stays(start: Start) -> None:
+    """A rule that names cuda:1 must find it; and nothing that is said or told the front comes from a plan."""
+    prepared = start.prepare(*start.rules())
+    assert prepared.environment["CUDA_VISIBLE_DEVICES"] == "2,0,1"
+    assert prepared.environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert (prepared.model.max_prompt, prepared.model.start_seconds) == (511, None)
+    assert any(text.startswith("no plan is made: the rule file decides") for text in start.said)
+    assert not any("at its fullest" in text for text in start.said)
+
+
+@pytest.mark.parametrize(("split", "visible"), [("8000,20000", "2,0"), ("0,20000,1", "0,1"), ("1", "2")])
+def test_with_rules_the_split_still_leaves_cards_out(start: Start, split: str, visible: str) -> None:
+    prepared = start.prepare(*start.rules(), "--gpu_split", split)
+    assert prepared.environment["CUDA_VISIBLE_DEVICES"] == visible
+
+
+def test_rules_on_the_cpu_alone_hide_no_card(start: Start) -> None:
+    prepared = start.prepare(*start.rules(), "--", "--device", "cpu")
+    assert "CUDA_VISIBLE_DEVICES" not in prepared.environment
+
+
+def test_a_cache_longer_than_the_model_reads_is_refused_all_the_same(start: Start) -> None:
+    with pytest.raises(PlanError, match=r"--cache_lens 4097: this model reads 1 to 4096 tokens: set --cache_lens to"):
+        start.prepare(*start.rules(), "--cache_lens", "4097")
+    start.prepare(*start.rules(), "--cache_lens", "4096")
