@@ -79,3 +79,10 @@ def test_a_cache_longer_than_the_model_reads_is_refused_all_the_same(start: Star
     with pytest.raises(PlanError, match=r"--cache_lens 4097: this model reads 1 to 4096 tokens: set --cache_lens to"):
         start.prepare(*start.rules(), "--cache_lens", "4097")
     start.prepare(*start.rules(), "--cache_lens", "4096")
+
+
+def test_torchs_own_threads_are_held_to_the_quota(start: Start) -> None:
+    """torch counts cores and not the control group's quota, here 3 CPUs of 8 cores; a number of the user's stands."""
+    assert start.prepare().environment["OMP_NUM_THREADS"] == "3"
+    assert start.prepare(OMP_NUM_THREADS="2").environment["OMP_NUM_THREADS"] == "2"
+    assert start.prepare(OMP_NUM_THREADS="").environment["OMP_NUM_THREADS"] == "3"

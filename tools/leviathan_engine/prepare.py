@@ -64,7 +64,8 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
     phase("plan")
     plan = None if device == "cpu" else _plan(settings, model, cards, note)
     rules = _rules(settings, plan, model, shape, state)
-    threads = cpu.threads(shape, settings.threads, cpu.available(cgroup.limits().cpus), cpu.physical_cores())
+    cpus, cores = cpu.available(cgroup.limits().cpus), cpu.physical_cores()
+    threads = cpu.threads(shape, settings.threads, cpus, cores)
     numa = cpu.interleave(cpu.numa_nodes())
     march = cpu.march(environ.get("LEVIATHAN_MARCH", ""))
     for text in filter(None, (threads.note, numa.warning, f"the CPU experts are those for {march}")):
@@ -85,7 +86,7 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
         argv=(*numa.prefix, sys.executable, "-m", "leviathan_engine.worker", *words, "--", *flags),
         environment={k: v for k, v in environ.items() if k != "LEVIATHAN_API_KEY"}
         | state.environment()
-        | {"LEVIATHAN_MARCH": march}
+        | {"LEVIATHAN_MARCH": march, "OMP_NUM_THREADS": environ.get("OMP_NUM_THREADS") or str(min(cpus, cores))}
         | _cards(settings, plan, cards),
         model=ServedModel(
             name=settings.model_name,
