@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from leviathan_engine.cgroup import Limits, limits
+from leviathan_engine.cgroup import Limits, limits, memory_used
 from leviathan_engine.cpu import (
     available,
     decode_cost,
@@ -157,6 +157,26 @@ GROUPS: list[tuple[dict[str, str], str, Limits]] = [
 def test_control_groups(tmp_path: Path, files: dict[str, str], own: str, want: Limits) -> None:
     write(tmp_path, {"self": own})
     assert limits(write(tmp_path / "cgroup", files), tmp_path / "self") == want
+
+
+USED: list[tuple[dict[str, str], str, int | None]] = [
+    ({"memory.current": "7"}, "0::/", 7),
+    # Privileged: the host's root, which has no such file, or has that of another hierarchy.
+    ({"kubepods/x/memory.current": "7", "cpu.max": "max 100000"}, "0::/kubepods/x", 7),
+    ({"kubepods/x/memory.current": "7", "kubepods/memory.current": "9"}, "0::/kubepods/x", 7),
+    # The path is the host's, the folder the container's own.
+    ({"memory.current": "7"}, "0::/kubepods/x", 7),
+    ({"memory/kubepods/x/memory.usage_in_bytes": "7"}, "4:memory:/kubepods/x\n0::/kubepods/x", 7),
+    ({"memory/memory.usage_in_bytes": "7"}, "4:hugetlb,memory:/kubepods/x", 7),
+    ({"memory.current": "junk"}, "0::/", None),
+    ({}, "0::/kubepods/x", None),
+]
+
+
+@pytest.mark.parametrize(("files", "own", "want"), USED)
+def test_the_memory_that_the_own_group_uses(tmp_path: Path, files: dict[str, str], own: str, want: int | None) -> None:
+    write(tmp_path, {"self": own})
+    assert memory_used(write(tmp_path / "cgroup", files), tmp_path / "self") == want
 
 
 def test_no_control_groups_at_all(tmp_path: Path) -> None:

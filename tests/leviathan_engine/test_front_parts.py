@@ -182,9 +182,11 @@ def test_the_memory_of_container_and_engine(tmp_path: Path, monkeypatch: pytest.
 
     status = Status()
     status.memory = {"pid": os.getpid()}
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    (tmp_path / "own").write_text("0::/kubepods/x\n")
+    monkeypatch.setattr(memory.cgroup.memory_used, "__defaults__", (tmp_path, tmp_path / "own"))
     assert "leviathan_memory_bytes" not in named()
-    (tmp_path / "memory.current").write_text("386547056640\n")
+    (tmp_path / "kubepods" / "x").mkdir(parents=True)
+    (tmp_path / "kubepods" / "x" / "memory.current").write_text("386547056640\n")
     assert named()["leviathan_memory_bytes"] == 360 << 30
     assert named()["leviathan_engine_resident_bytes"] > 1 << 20
     status.memory = {"pid": 1 << 30}

@@ -1,7 +1,8 @@
-"""What the container may use: CPU quota and memory limit of its control group, version 1 or 2.
+"""What the container may use, and uses: CPU quota and memory of its control group, version 1 or 2.
 
 Sources: the kernel's `cgroup-v2.rst` (cpu.max, memory.max, memory.high) and `cgroup-v1` (cpu.cfs_quota_us,
-memory.limit_in_bytes). A limit of a parent group holds for its children, so every group up to the root is read.
+memory.limit_in_bytes); for what is used memory.current, in version 1 memory.usage_in_bytes. A limit of a parent group
+holds for its children, so every group up to the root is read.
 """
 
 from collections.abc import Iterator
@@ -36,6 +37,18 @@ def limits(root: Path = ROOT, own: Path = SELF) -> Limits:
     for folder in _upwards(root / "memory", groups.get("memory")):
         memory += _numbers(folder / "memory.limit_in_bytes")
     return Limits(min(cpus, default=None), min((n for n in memory if 0 < n < NO_LIMIT), default=None))
+
+
+def memory_used(root: Path = ROOT, own: Path = SELF) -> int | None:
+    """Bytes that this process's group uses, page cache included; None where the kernel does not say.
+
+    A privileged container may have no namespace of its own for control groups: then /sys/fs/cgroup is the host's root,
+    which has no such file, and the group's path leads to the container's.
+    """
+    groups = _groups(own)
+    places = [folder / "memory.current" for folder in _upwards(root, groups.get(""))]
+    places += [folder / "memory.usage_in_bytes" for folder in _upwards(root / "memory", groups.get("memory"))]
+    return next((number for place in places for number in _numbers(place)), None)
 
 
 def _groups(own: Path) -> dict[str, str]:

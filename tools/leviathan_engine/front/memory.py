@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from leviathan_engine import cgroup
+
 from .fairqueue import FairQueue
 from .metrics import Metric, gauge
 from .status import Status
 
 PROC = Path("/proc")
-CGROUP = Path("/sys/fs/cgroup")
 
 
 def gauges(status: Status, queue: FairQueue) -> list[Metric]:
@@ -36,7 +37,7 @@ def gauges(status: Status, queue: FairQueue) -> list[Metric]:
     rss = resident(status.memory.get("pid"))
     if rss is not None:
         out.append(gauge("leviathan_engine_resident_bytes", "RAM of the engine, mapped pages included.", rss))
-    group = _number(CGROUP / "memory.current")
+    group = cgroup.memory_used()
     if group is not None:
         out.append(gauge("leviathan_memory_bytes", "Memory of the container, page cache included.", group))
     return out
@@ -49,10 +50,3 @@ def resident(pid: object, proc: Path = PROC) -> int | None:
     except (OSError, ValueError):
         return None
     return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS:")), None)
-
-
-def _number(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None
