@@ -224,12 +224,19 @@ def held(front: FrontProcess) -> Iterator[FrontProcess]:
     front.wait(lambda: front.metric("leviathan_running") == 0)
 
 
-def ask(front: FrontProcess, address: str, seed: int, codes: list[int]) -> threading.Thread:
+def ask(
+    front: FrontProcess,
+    address: str,
+    seed: int,
+    codes: list[int],
+    headers: dict[str, str] | None = None,
+    **fields: Any,
+) -> threading.Thread:
     """A request from `address` in a thread, sent so far that it runs or waits; its status goes to `codes`."""
     names = ("leviathan_running", "leviathan_queue_waiting")
     there = sum(front.metric(name) for name in names)
-    body = chat(seed=seed, max_tokens=2)
-    thread = threading.Thread(target=lambda: codes.append(front.post(CHAT, body, address).status_code))
+    body = chat(seed=seed, max_tokens=2, **fields)
+    thread = threading.Thread(target=lambda: codes.append(front.post(CHAT, body, address, headers=headers).status_code))
     thread.start()
     front.wait(lambda: codes or sum(front.metric(name) for name in names) > there)
     return thread
@@ -270,6 +277,40 @@ def test_clients_take_turns(held: FrontProcess) -> None:
         thread.join()
     assert codes == [200] * 4
     assert [job.seed for job in held.letters.jobs[before:]] == [0, 1, 3, 2]
+
+
+OTHERS: list[tuple[dict[str, Any], dict[str, str]]] = [
+    ({"user": "b"}, {}),
+    ({"safety_identifier": "b"}, {}),
+    ({}, {"authorization": "Bearer b"}),
+]
+
+
+@pytest.mark.parametrize(("fields", "headers"), OTHERS)
+def test_users_behind_one_address_take_turns(
+    held: FrontProcess, fields: dict[str, Any], headers: dict[str, str]
+) -> None:
+    """As behind a NodePort, where every client has a node's address: by `user`, `safety_identifier` or API key."""
+    before, codes = len(held.letters.jobs), list[int]()
+    threads = [ask(held, "127.0.0.1", seed, codes, user="a") for seed in range(3)]
+    threads.append(ask(held, "127.0.0.1", 3, codes, headers, **({"user": "a"} | fields)))
+    held.letters.go.set()
+    for thread in threads:
+        thread.join()
+    assert codes == [200] * 4
+    assert [job.seed for job in held.letters.jobs[before:]] == [0, 1, 3, 2]
+
+
+@pytest.mark.parametrize("fields", [{"user": "a"}, {"user": "a", "safety_identifier": 7}])
+def test_one_user_has_one_line(held: FrontProcess, fields: dict[str, Any]) -> None:
+    """The control: what does not tell clients apart changes nothing, and a field that is no text is not looked at."""
+    before, codes = len(held.letters.jobs), list[int]()
+    threads = [ask(held, "127.0.0.1", seed, codes, user="a") for seed in range(3)]
+    threads.append(ask(held, "127.0.0.1", 3, codes, **fields))
+    held.letters.go.set()
+    for thread in threads:
+        thread.join()
+    assert [job.seed for job in held.letters.jobs[before:]] == [0, 1, 2, 3]
 
 
 def test_who_leaves_the_queue_is_not_served(held: FrontProcess) -> None:

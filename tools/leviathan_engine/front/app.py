@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from leviathan_engine.errors import EngineError
 from leviathan_engine.wire import ServedModel
 
-from . import answers, openapi, request
+from . import answers, lines, openapi, request
 from .apierror import ApiError, unavailable
 from .asgi import ClientGone, or_gone, parse_json, read_body
 from .body import BodyLimit, body_limit
@@ -185,9 +185,8 @@ class _Generate:
                 front.authorize(scope)
                 raw = await read_body(receive, front.body_limit())
                 service = await front.service()
-                checked = await self._check(raw, service.model)
-                client = (scope.get("client") or ("",))[0]
-                await or_gone(receive, Generation(service, checked, client).run(scope, receive, counted))
+                checked, line = await self._check(raw, service.model, scope)
+                await or_gone(receive, Generation(service, checked, line).run(scope, receive, counted))
         except ApiError as err:
             await err.response()(scope, receive, counted)
         except asyncio.CancelledError:
@@ -202,11 +201,13 @@ class _Generate:
         finally:
             front.metrics.requests.add(path=scope["path"], status=str(status))
 
-    async def _check(self, raw: bytes, model: ServedModel) -> Chat | Completion:
-        """The checked request; a large one beside the loop. Errors: ApiError 4xx."""
+    async def _check(self, raw: bytes, model: ServedModel, scope: Scope) -> tuple[Chat | Completion, str]:
+        """The checked request, and whose line it waits in; a large one beside the loop. Errors: ApiError 4xx."""
 
-        def check() -> Chat | Completion:
-            return (request.chat if self._chat else request.completion)(parse_json(raw), model)
+        def check() -> tuple[Chat | Completion, str]:
+            body = parse_json(raw)
+            checked = (request.chat if self._chat else request.completion)(body, model)
+            return checked, lines.line(scope, body)
 
         return check() if len(raw) < LARGE else await asyncio.to_thread(check)
 

@@ -51,6 +51,10 @@ READY: Schema = {
     "required": ["ready", "phase"],
     "properties": {"ready": {"type": "boolean"}, "phase": TEXT},
 }
+QUEUE = (
+    "One answer is generated at a time; who waits does so in a line of the client's own, and the lines take turns. A"
+    " client is told by its address, the bearer token, `user` and `safety_identifier` together."
+)
 
 
 def document(model: ServedModel | None) -> Schema:
@@ -59,7 +63,7 @@ def document(model: ServedModel | None) -> Schema:
     one = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     return {
         "openapi": "3.0.3",
-        "info": {"title": "leviathan", "version": "1"},
+        "info": {"title": "leviathan", "version": "1", "description": QUEUE},
         "paths": {
             "/health": {"get": _get({"200": HEALTH, "503": HEALTH})},
             "/ready": {"get": _get({"200": READY, "503": READY})},
@@ -156,5 +160,7 @@ def _body(model: ServedModel | None, own: Schema) -> Schema:
             "seed": _ranged("integer", request.SEED),
             "stop": {"oneOf": [stop, {"type": "array", "maxItems": request.MAX_STOPS, "items": stop}]},
             "stream": {"type": "boolean"},
+            "user": TEXT | {"description": "whose line in the queue, beside the address and the bearer token"},
+            "safety_identifier": TEXT | {"description": "as user"},
         },
     }

@@ -1,7 +1,7 @@
 """Reads the bodies of /v1/chat/completions and /v1/completions into checked requests.
 
 Fields and ranges are those of OpenAI's API. What would change the answer and is not done here (tools, several choices,
-log probabilities, penalties) is refused by name; fields that change nothing (user, metadata) are let through.
+log probabilities, penalties) is refused by name; fields that change no answer (user, metadata) are let through.
 """
 
 from dataclasses import dataclass
