@@ -8,6 +8,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ from leviathan_engine.gguf import GgmlType, Model, Tensor
 from leviathan_engine.kv_b import needs_kv_b
 from leviathan_engine.model_config import build
 from leviathan_engine.plan import Gpu, Machine, Request, make_plan
-from leviathan_engine.plan.rules import rules_yaml
+from leviathan_engine.plan.rules import rules, rules_yaml
 from leviathan_engine.plan.table import render
 from leviathan_engine.reference import TINY, q4_k_m
 from leviathan_engine.shape import read_shape
@@ -55,8 +57,9 @@ def steps(model: Model, request: Request) -> bool:
         needs_kv_b(model, shape)
         plan = make_plan(model, MACHINE, request)
         json.dumps(plan.to_dict())
-        render(plan)
-        rules_yaml(plan, model, shape)
+        assert render(plan).startswith(f"{plan.model}: {plan.layers} layers, ")
+        assert len(plan.model.splitlines()) == 1
+        assert yaml.safe_load(rules_yaml(plan, model, shape)) == rules(plan, model, shape)
     except EngineError as err:
         assert "\n" not in err.line()  # noqa: PT017
         return False
@@ -77,6 +80,22 @@ def test_any_value_of_any_key(data: st.DataObject) -> None:
         if data.draw(st.integers(0, 5)) == 0:
             del metadata[key]
     steps(replace(model, metadata=metadata), data.draw(REQUESTS))
+
+
+@pytest.mark.parametrize(
+    "end", ["\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\n---\n", "\0", "\x1b", "\ud800"]
+)
+def test_a_name_cannot_write_rules(end: str) -> None:
+    """A name with a line break would go on outside of its comment, and a rule's class is imported."""
+    rule = "- match: {name: x}\n  replace: {class: os.system}"
+    for name in (f"tiny{end}{rule}", f"tiny{end}", end, ""):
+        model = replace(MODELS[0], metadata={**MODELS[0].metadata, "general.name": name})
+        plan = make_plan(model, MACHINE, Request(1024))
+        assert plan.model.isprintable()
+        assert plan.model
+        text = rules_yaml(plan, model, read_shape(model))
+        assert yaml.safe_load(text) == rules(plan, model, read_shape(model))
+        assert len(render(plan).splitlines()) == len(render(replace(plan, model="tiny")).splitlines())
 
 
 @SOON
