@@ -42,8 +42,15 @@ def test_model_path_beside_gguf_path_is_upstreams() -> None:
 
 
 def test_the_engines_own_flags_after_the_dashes() -> None:
-    settings = parse([*GGUF, "--", "--type", "transformers", "--device", "cpu", "--", "x"])
-    assert settings.engine_args == ("--type", "transformers", "--device", "cpu", "--", "x")
+    """As they are; what upstream does not know, or could be several, is for upstream to refuse."""
+    for words in (
+        ("--device", "cpu", "--log_level=debug", "--", "x"),
+        ("--no_such_flag", "1"),
+        ("--cache_", "9"),  # cache_8bit, cache_lens and cache_q4
+        ("--log_file", "cache_lens"),
+        ("-cache_lens", "9"),
+    ):
+        assert parse([*GGUF, "--", *words]).engine_args == words
 
 
 def test_numbers_with_an_equals_sign_and_blanks() -> None:
@@ -75,6 +82,20 @@ WRONG: list[tuple[list[str], str]] = [
     ([*GGUF, "--model_name", "a\nb"], "is no name"),
     ([*GGUF, "--", "--gpu_split", "1"], "--gpu_split stands after --"),
     ([*GGUF, "--", "--cpu_infer=9"], "--cpu_infer stands after --"),
+    ([*GGUF, "--", "--cache_len", "4096"], "--cache_lens stands after -- as --cache_len: put --cache_lens before --"),
+    ([*GGUF, "--", "--gpu=1"], "--gpu_split stands after -- as --gpu"),
+    ([*GGUF, "--", "--dev", "cpu"], "--dev after -- is short for --device: write --device"),
+    ([*GGUF, "--", "--type", "transformers"], "--type after -- does nothing here: drop it"),
+    ([*GGUF, "--", "--top_k=5"], "--top_k after -- does nothing here"),
+    ([*GGUF, "--", "--repet", "1.1"], "--repetition_penalty after -- does nothing here"),
+    ([*GGUF, "--", "--total_context", "4096"], "--total_context after -- does nothing here"),
+    ([*GGUF, "--", "--temperature", "1"], "--temperature after -- changes no answer: give it in the request"),
+    ([*GGUF, "--", "--device", "cpu", "--top_p", "1"], "--top_p after -- changes no answer"),
+    (["--model_path="], "argument --model_path: '' is no path"),
+    ([*GGUF, "--config_path", ""], "argument --config_path: '' is no path"),
+    ([*GGUF, "--optimize_config_path="], "argument --optimize_config_path: '' is no path"),
+    (["--gguf_path="], "argument --gguf_path: '' is no path"),
+    (["--gguf_path=a\0b"], "is no path"),
     (["--port", "1"], "neither --model_path nor --gguf_path is given"),
 ]
 

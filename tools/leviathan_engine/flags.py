@@ -3,7 +3,8 @@
     leviathan_engine --model_path DIR --gpu_split "90000,30000" --cpu_offload_max_threads 96 [-- KTRANSFORMERS FLAGS]
 
 `--model_path` alone is the folder of the GGUF files, as the runbook has it. With `--gguf_path` beside it, it is what it
-is upstream: the Hugging Face folder. What stands after `--` goes to `ktransformers.server.main` as it is.
+is upstream: the Hugging Face folder. What stands after `--` goes to KTransformers' own parser as it is; flags of its
+that would do nothing here are refused.
 """
 
 import argparse
@@ -13,16 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from . import upstream_flags
 from .errors import UsageError
 from .plan.machine import MB
 
-# Flags of the engine that this command line sets itself: after `--` they would contradict it.
-OWN = frozenset(
-    (
-        *("--model_path", "--model_dir", "--gguf_path", "--model_name", "--optimize_config_path"),
-        *("--host", "--port", "--cpu_infer", "--gpu_split", "--cache_lens", "--max_new_tokens"),
-    )
-)
 MAX_THREADS = 1024
 
 
@@ -107,10 +102,7 @@ def _divide(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     """Our part and, after the first `--`, the engine's."""
     cut = list(argv).index("--") if "--" in argv else len(argv)
     theirs = tuple(argv[cut + 1 :])
-    for word in theirs:
-        name = word.partition("=")[0]
-        if name in OWN:
-            raise UsageError(f"{name} stands after --", f"put {name} before --: it is set from there")
+    upstream_flags.check(theirs)
     own: list[str] = []
     for word in argv[:cut]:
         # argparse would take "-90000,30000" for a flag; it is a value, and a wrong one.
@@ -132,10 +124,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="leviathan_engine", description=__doc__, allow_abbrev=False, add_help=True)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     path = parser.add_argument
-    path("--model_path", type=Path, help="folder of the GGUF files (the runbook's use) or a Hugging Face folder")
-    path("--gguf_path", type=Path, help="folder or file of the GGUF files, where it is not --model_path")
-    path("--config_path", type=Path, help="Hugging Face folder to use; without it one is made from the GGUF header")
-    path("--optimize_config_path", type=Path, help="rule file to use; without it one is written from the plan")
+    path("--model_path", type=_path, help="folder of the GGUF files (the runbook's use) or a Hugging Face folder")
+    path("--gguf_path", type=_path, help="folder or file of the GGUF files, where it is not --model_path")
+    path("--config_path", type=_path, help="Hugging Face folder to use; without it one is made from the GGUF header")
+    path("--optimize_config_path", type=_path, help="rule file to use; without it one is written from the plan")
     path("--model_name", type=_name, default="deepseek-v3", help="the model's name in the API")
     path("--host", default="0.0.0.0", help="address to listen on")
     path("--port", type=_whole(1, 65535), default=30000)
@@ -156,6 +148,12 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
         return value
 
     return whole
+
+
+def _path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no path")
+    return Path(text)
 
 
 def _name(text: str) -> str:
