@@ -40,6 +40,21 @@ def test_parts_are_joined_from_folder_file_or_any_part(parts: Parts) -> None:
         assert model.tensor_bytes == 6 * 4 * 8 * 4
 
 
+def test_a_part_leads_to_its_own_model_alone(parts: Parts) -> None:
+    """Beside it lie a download's notes and other models; as a folder the latter are two models, and stay an error."""
+    strangers = ("M-00002-of-00003.gguf.aria2", "M-notes.txt", "M-00001-of-00003.gguf.part")
+    for name in strangers:
+        (parts[0].parent / name).write_bytes(b"x")
+    assert model_files(parts[0].parent) == parts
+    for part in parts:
+        assert model_files(part) == parts
+    for name in ("M-other.gguf", "M-large-00001-of-00002.gguf", "M-00001-of-00004.gguf"):
+        shutil.copy(parts[0], parts[0].parent / name)
+        assert model_files(parts[1]) == parts
+        with pytest.raises(GgufError, match="models in one folder"):
+            model_files(parts[0].parent)
+
+
 def test_one_file_needs_no_split_keys(make_gguf: MakeGguf) -> None:
     path = make_gguf("one/model.gguf")
     assert model_files(path) == model_files(path.parent) == [path]

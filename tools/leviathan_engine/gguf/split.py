@@ -40,8 +40,11 @@ def model_files(path: Path) -> list[Path]:
     match = PART_NAME.match(path.name)
     if match is None:
         return [path]
-    siblings = [p for p in path.parent.iterdir() if p.name.startswith(f"{match['stem']}-")]
-    return _one_group(path.parent, siblings)
+    stem, count = match["stem"], match["count"]
+    found = [
+        p for p in path.parent.iterdir() if (m := PART_NAME.match(p.name)) and (m["stem"], m["count"]) == (stem, count)
+    ]
+    return _one_group(path.parent, found)
 
 
 def join(headers: Sequence[Header]) -> Model:
