@@ -1,7 +1,7 @@
 """Finding and mounting the model's partition: over image files in a made-up sysfs, and on real loop devices.
 
 The second part partitions, formats and mounts; it needs root, losetup, mkfs.xfs and loop devices, and says why when it
-is skipped.
+is skipped. With LEVIATHAN_DISK=required, which `make check-host` sets, root with loop devices gets a failure instead.
 """
 
 import errno
@@ -11,6 +11,7 @@ import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
@@ -278,6 +279,35 @@ def test_sizes_for_people() -> None:
 
 # Real loop devices from here on.
 
+LOOP_CONTROL = Path("/dev/loop-control")
+
+
+def cannot(why: str) -> NoReturn:
+    """The real tests cannot run: they are skipped, or fail where they are wanted and the host could have them."""
+    text = f"no real disk test: {why}"
+    if os.environ.get("LEVIATHAN_DISK") == "required" and os.geteuid() == 0 and LOOP_CONTROL.exists():
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "user", "loops", "ends"),
+    [
+        ("required", 0, True, pytest.fail.Exception),
+        ("required", 0, False, pytest.skip.Exception),
+        ("required", 1000, True, pytest.skip.Exception),
+        ("", 0, True, pytest.skip.Exception),
+    ],
+)
+def test_where_a_skip_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, user: int, loops: bool, ends: type[BaseException]
+) -> None:
+    monkeypatch.setenv("LEVIATHAN_DISK", wanted)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(f"{__name__}.LOOP_CONTROL", tmp_path if loops else tmp_path / "absent")
+    with pytest.raises(ends, match="no real disk test: losetup is not installed"):
+        cannot("losetup is not installed")
+
 
 def run(*argv: str) -> str:
     return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
@@ -288,9 +318,9 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A loop device with an MBR and two partitions: 512 MiB of XFS labelled "models", 64 MiB of ext4."""
     for tool in ("losetup", "partx", "mkfs.xfs", "mkfs.ext4", "umount"):
         if shutil.which(tool) is None:
-            pytest.skip(f"no real disk test: {tool} is not installed")
+            cannot(f"{tool} is not installed")
     if os.geteuid() != 0:
-        pytest.skip("no real disk test: not root")
+        cannot("not root")
     image = tmp_path_factory.mktemp("loop") / "disk.img"
     mib = 2048  # sectors
     entries = [(2048, 512 * mib), (2048 + 512 * mib, 64 * mib)]
@@ -300,13 +330,13 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     try:
         device = Path(run("losetup", "--find", "--show", "--partscan", str(image)))
     except subprocess.CalledProcessError as err:
-        pytest.skip(f"no real disk test: losetup failed: {err.stderr.strip()}")
+        cannot(f"losetup failed: {err.stderr.strip()}")
     try:
         if not Path(f"{device}p2").exists():
             # A kernel without partition table parsers: partx reads the table and tells the kernel.
             subprocess.run(["partx", "--add", str(device)], check=False, timeout=60)
         if not Path(f"{device}p2").exists():
-            pytest.skip("no real disk test: the kernel did not show the loop device's partitions")
+            cannot("the kernel did not show the loop device's partitions")
         run("mkfs.xfs", "-q", "-L", "models", f"{device}p1")
         run("mkfs.ext4", "-q", f"{device}p2")
         yield device
