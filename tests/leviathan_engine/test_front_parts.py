@@ -50,6 +50,61 @@ def test_nothing_from_the_first_stop_on_is_given_out(text: str, stop: list[str])
         assert whole == text
 
 
+def streamed(tokens: Sequence[bytes], stop: Sequence[str]) -> tuple[str, list[str], bool]:
+    """The text that tokens of these bytes give out, in all and in pieces, and whether a stop string has ended it."""
+    stream = TextStream(lambda ids: b"".join(tokens[i] for i in ids).decode("utf-8", "replace"), stop)
+    pieces = [stream.push(i) for i in range(len(tokens))]
+    pieces.append(stream.finish())
+    return "".join(pieces), pieces, stream.stopped
+
+
+STOPPED: list[tuple[str, list[str], list[str], str]] = [
+    ("inside of one token", ["one ", "two STOP three"], ["STOP"], "one two "),
+    ("a token of its own", ["one", "STOP", "two"], ["STOP"], "one"),
+    ("at the beginning", ["STOPone"], ["STOP"], ""),
+    ("across two tokens", ["one S", "TOP two"], ["STOP"], "one "),
+    ("a character a token", [*"one STOP two"], ["STOP"], "one "),
+    ("begun twice", ["one STO", "STO", "P"], ["STOP"], "one STO"),
+    ("the earliest of two in one token", ["a END b STOP c"], ["STOP", "END"], "a "),
+    ("the earliest in any order", ["a END b STOP c"], ["END", "STOP"], "a "),
+    ("with what was held for another", ["aaEN", "STOP"], ["STOP", "END"], "aaEN"),
+    ("one that is the beginning of another", ["a EN", "D"], ["ENDS", "EN"], "a "),
+    ("of more than ASCII", ["\u00e9\u20ac", "\U0001f600\u00e9x"], ["\U0001f600\u00e9"], "\u00e9\u20ac"),
+    ("with the last token", ["one ", "STOP"], ["STOP"], "one "),
+]
+
+
+@pytest.mark.parametrize(("tokens", "stop", "text"), [case[1:] for case in STOPPED], ids=[case[0] for case in STOPPED])
+def test_the_text_before_a_stop_string_is_given_out_to_the_last_character(
+    tokens: list[str], stop: list[str], text: str
+) -> None:
+    whole, pieces, stopped = streamed([token.encode() for token in tokens], stop)
+    assert (whole, stopped, pieces[-1]) == (text, True, "")
+
+
+def test_a_character_in_several_tokens_before_a_stop_string() -> None:
+    """The bytes of a character, and those of the stop string's own, come in tokens of one to three bytes."""
+    raw = "a\U0001f600\u20ac.b".encode()
+    for size in (1, 2, 3):
+        tokens = [raw[i : i + size] for i in range(0, len(raw), size)]
+        assert streamed(tokens, ["\u20ac."])[::2] == ("a\U0001f600", True)
+        assert streamed(tokens, ["\u20acb"])[::2] == (raw.decode(), False)
+
+
+@given(st.lists(st.text("ab\u00e9\u20ac", min_size=1, max_size=4), max_size=8), st.data())
+@settings(max_examples=200, deadline=None)
+def test_exactly_the_text_before_the_earliest_stop_string(tokens: list[str], data: st.DataObject) -> None:
+    """The other way to find it: after each token, the whole text so far is searched."""
+    stop = data.draw(st.lists(st.text("ab\u00e9\u20ac", min_size=1, max_size=3), max_size=3))
+    want, ends = "".join(tokens), False
+    for count in range(1, len(tokens) + 1):
+        seen = "".join(tokens[:count])
+        if places := [seen.find(one) for one in stop if one in seen]:
+            want, ends = seen[: min(places)], True
+            break
+    assert streamed([token.encode() for token in tokens], stop)[::2] == (want, ends)
+
+
 def test_broken_bytes_are_not_held_for_ever() -> None:
     stream = TextStream(utf8)
     assert any(stream.push(0xFF) for _ in range(20))
