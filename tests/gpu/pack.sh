@@ -17,7 +17,7 @@ manifest = json.loads((blobs / index["manifests"][0]["digest"].removeprefix("sha
 print(*(layer["digest"].removeprefix("sha256:") for layer in manifest["layers"]))
 PY
 ); do
-  zstd -dcq "$layout/blobs/sha256/$digest" | tar -x -p -C "$tree"
+  zstd -dcq <"$layout/blobs/sha256/$digest" | tar -x -p -C "$tree"
 done
 
 # --empty: linked by torch and never called by this engine. --drop: opened by name only, and never here.
