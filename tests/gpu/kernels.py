@@ -1,8 +1,10 @@
 """Marlin and dequantisation kernels: right against float64, and how fast: `kernels.py OUT.npz [--module FOLDER]`.
 
-Takes KTransformersOps from the environment, or from FOLDER (another compiler's build, any torch): same inputs from the
-same seed, so two runs' outputs and times can be held side by side with `side_by_side.py`. Shapes are all linear layers
-of DeepSeek-V3 that the engine packs for Marlin (4 bits, groups of 64, bfloat16).
+All that the library exports. Exit code 1 when an error is over its limit, when a scale that is wrong on purpose is not
+seen, or when a function was not run; the JSON's "violations" and stderr say which. Takes KTransformersOps from the
+environment, or from FOLDER (another compiler's build, any torch): same inputs from the same seed, so two runs' outputs
+and times can be held side by side with `side_by_side.py`. Shapes are all linear layers of DeepSeek-V3 that the engine
+packs for Marlin (4 bits, groups of 64, bfloat16).
 
 A time is that of one call in a CUDA graph of many, over so many copies of the weights that they do not stay in the L2
 cache. "of memory" is the bytes that must move once (weights, scales, input, output) over that time, as a share of what
@@ -17,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dequant_blocks
+import kernel_limits
 import numpy as np
 import torch
 
@@ -33,8 +37,6 @@ SHAPES = {
 ROWS = (1, 16, 512)
 GROUP = 64
 COLD_BYTES = 200 << 20
-# Block layouts of ggml: bytes of a block of 256, where its float16 scales lie.
-BLOCKS = {"q4_k": (144, (0, 2)), "q6_k": (210, (208,))}
 
 
 def tables() -> tuple[torch.Tensor, torch.Tensor]:
@@ -51,15 +53,41 @@ def tables() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(interleaved), torch.tensor(scales)
 
 
-def packed(q: torch.Tensor, scales: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """4-bit weights (k, n) as int32 0..15 and scales (k/64, n) in the layout that the kernel reads."""
+def packed(q: torch.Tensor) -> torch.Tensor:
+    """4-bit weights (k, n) as int32 0..15 in the layout that the kernel reads."""
     k, n = q.shape
-    order, scale_order = (table.to(q.device) for table in tables())
+    order = tables()[0].to(q.device)
     tiles = q.reshape(k // 16, 16, n // 16, 16).permute(0, 2, 1, 3).reshape(-1, order.numel())[:, order]
     words = tiles.reshape(k // 16, n * 2, 8).to(torch.int64)
     out = sum(words[..., i] << (4 * i) for i in range(8))
-    out = torch.where(out >= 1 << 31, out - (1 << 32), out).to(torch.int32)
-    return out.contiguous(), scales.reshape(-1, 64)[:, scale_order].reshape(-1, n).contiguous()
+    return torch.where(out >= 1 << 31, out - (1 << 32), out).to(torch.int32).contiguous()
+
+
+def packed_scales(scales: torch.Tensor) -> torch.Tensor:
+    """Scales (k/64, n) in the layout that the kernel reads."""
+    order = tables()[1].to(scales.device)
+    return scales.reshape(-1, 64)[:, order].reshape(scales.shape).contiguous()
+
+
+def errors(got: torch.Tensor, wanted: torch.Tensor) -> dict[str, float]:
+    """Relative L2 over the whole answer, and the widest deviation as a share of the largest element."""
+    apart = got.double() - wanted
+    return {
+        "error": float(apart.norm() / wanted.norm()),
+        "worst": float(apart.abs().max() / wanted.abs().max()),
+    }
+
+
+def wrong_scales(scales: torch.Tensor, given: torch.Tensor, exact: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Scales wrong on purpose, for each figure of `errors`: the first group's doubled; and just one of them times 4.
+
+    The one is of the column in whose answer the first group counts most. `given` are the inputs in the weights' order.
+    """
+    row, one = scales.clone(), scales.clone()
+    row[0] *= 2
+    part = given[:, :GROUP].double() @ exact[:GROUP]
+    one[0, part.abs().amax(0).argmax()] *= 4
+    return {"error": row, "worst": one}
 
 
 def timed(calls: list[Callable[[], Any]], rounds: int = 20) -> float:
@@ -101,7 +129,7 @@ def marlin(ops: Any, rate: float, *, act_order: bool) -> tuple[list[dict[str, An
         q = torch.randint(0, 16, (k, n), generator=random, dtype=torch.int32).cuda()
         scales = (torch.rand(k // GROUP, n, generator=random) * 0.02 + 0.005).bfloat16().cuda()
         exact = (q - 8).double() * scales.double().repeat_interleave(GROUP, 0)
-        weights, order = packed(q, scales)
+        weights, order = packed(q), packed_scales(scales)
         none = torch.empty(0, dtype=torch.int32, device="cuda")
         g_idx, perm = none, none
         if act_order:  # the rows of the weight are in the groups' order, perm says which input each belongs to
@@ -119,13 +147,14 @@ def marlin(ops: Any, rate: float, *, act_order: bool) -> tuple[list[dict[str, An
             got = call(*sets[0])
             given = x[:, perm.long()] if act_order else x
             wanted = given.double() @ exact
-            error = float((got.double() - wanted).norm() / wanted.norm())
-            worst = float((got.double() - wanted).abs().max() / wanted.abs().max())
+            wrong = wrong_scales(scales, given, exact).items()
+            control = {at: errors(call(weights, packed_scales(s)), wanted)[at] for at, s in wrong}
             seconds = timed([lambda w=w, s=s: call(w, s) for w, s in sets])
             moved = k * n // 2 + scales.numel() * 2 + 2 * m * (k + n)
             outputs[f"{'act ' if act_order else ''}{name} {m}"] = got.view(torch.int16).cpu().numpy()
             table.append(
-                {"what": name, "k": k, "n": n, "m": m, "act_order": act_order, "error": error, "worst": worst}
+                {"what": name, "k": k, "n": n, "m": m, "act_order": act_order, "control": control}
+                | errors(got, wanted)
                 | {"us": seconds * 1e6, "of_memory": moved / seconds / rate, "tflops": 2 * m * n * k / seconds / 1e12}
             )
         del q, exact, sets
@@ -133,49 +162,46 @@ def marlin(ops: Any, rate: float, *, act_order: bool) -> tuple[list[dict[str, An
     return table, outputs
 
 
-def dequant_reference(kind: str, blocks: np.ndarray) -> np.ndarray:
-    """Q4_K and Q6_K blocks in float64, by ggml's definition, element by element of a block."""
-    half = {at: blocks[:, at : at + 2].copy().view(np.float16).astype(np.float64) for at in BLOCKS[kind][1]}
-    i = np.arange(256)
-    if kind == "q4_k":
-        q = blocks[:, 16 + i // 64 * 32 + i % 32].astype(np.int64) >> (i // 32 % 2 * 4) & 15
-        j, s = i // 32, blocks[:, 4:16].astype(np.int64)
-        low, rest = s[:, np.minimum(j, 3)] & 63, np.maximum(j, 4) - 4
-        scale = np.where(j < 4, low, (s[:, rest + 8] & 15) | (s[:, rest] >> 6 << 4))
-        least = np.where(j < 4, s[:, np.minimum(j, 3) + 4] & 63, (s[:, rest + 8] >> 4) | (s[:, rest + 4] >> 6 << 4))
-        return half[0] * scale * q - half[2] * least
-    n, r = i // 128, i % 128
-    low = blocks[:, n * 64 + r % 64].astype(np.int64) >> (r // 64 * 4) & 15
-    high = blocks[:, 128 + n * 32 + r % 32].astype(np.int64) >> (r // 32 * 2) & 3
-    scale = blocks[:, 192 + i // 16].view(np.int8).astype(np.float64)
-    return half[208] * scale * ((low | high << 4) - 32)
-
-
 def dequant(ops: Any, rate: float) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The weight of o_proj (16384 x 7168): error on a part, time of the whole call less its copy and its zeroing."""
+    """The weight of o_proj (16384 x 7168) in each type: error on a sample, and with one scale a bit wrong; times."""
     table, outputs = [], {}
-    count = 16384 * 7168 // 256
-    for kind, (size, scales) in BLOCKS.items():
-        random = np.random.default_rng(size)
-        blocks = random.integers(0, 256, (count, size), dtype=np.uint8)
-        for at in scales:
-            blocks[:, at : at + 2] = (random.random((count, 1)) * 0.01).astype(np.float16).view(np.uint8)
-        data = torch.from_numpy(blocks.reshape(-1).view(np.int8)).cuda()
-        function = getattr(ops, f"dequantize_{kind}")
-        got = function(data, size, torch.device("cuda:0"))
-        part = got[:4096].double().cpu().numpy().reshape(-1, 256)
-        wanted = dequant_reference(kind, blocks[:4096])
-        error = float(np.abs(part - wanted).max() / np.abs(wanted).max())
-        whole = waited(lambda: function(data, size, torch.device("cuda:0")))  # noqa: B023
-        other = waited(lambda: (torch.empty_like(data).copy_(data), torch.zeros_like(got)))  # noqa: B023
-        seconds = whole - other
-        outputs[f"dequant {kind}"] = got[:65536].cpu().numpy()
-        moved = data.numel() + 4 * got.numel()
+    for name, kind in dequant_blocks.KINDS.items():
+        blocks = dequant_blocks.random_blocks(kind, 16384 * 7168 // kind.elements)
+        function = getattr(ops, f"dequantize_{name}")
+
+        def call(data: torch.Tensor, size: int = kind.size, function: Any = function) -> torch.Tensor:
+            return function(data, size, torch.device("cuda:0"))
+
+        data = torch.from_numpy(blocks.reshape(-1).view(np.int8))
+        data = data if name == "q8_0" else data.cuda()  # q8_0 reads its scales on the CPU
+        got = call(data)
+        at = dequant_blocks.sample(len(blocks))
+        wanted = kind.reference(blocks[at])
+        seen = got.reshape(len(blocks), -1)[torch.from_numpy(at).cuda()].double().cpu().numpy()
+        wrong = torch.from_numpy(dequant_blocks.corrupted(kind, blocks[at]).reshape(-1).view(np.int8))
+        control = call(wrong).double().cpu().numpy().reshape(len(at), -1)
+        outputs[f"dequant {name}"] = got.reshape(-1)[: 1 << 24].cpu().numpy()
         table.append(
-            {"what": f"dequantize_{kind}", "error": error, "us": seconds * 1e6, "call_us": whole * 1e6}
-            | {"of_memory": moved / seconds / rate}
+            {"what": f"dequantize_{name}", "error": dequant_blocks.error(seen, wanted)}
+            | {"control": {"error": dequant_blocks.error(control, wanted)}}
+            | dequant_times(lambda: call(data), data, got, rate)  # noqa: B023
         )
     return table, outputs
+
+
+def dequant_times(
+    call: Callable[[], Any], data: torch.Tensor, got: torch.Tensor, rate: float
+) -> dict[str, float | None]:
+    """Microseconds of the whole call and of the kernel in it: the call less its copy and its zeroing.
+
+    The kernel's are None where the data come from the CPU: that copy takes far longer than the kernel.
+    """
+    whole = waited(call)
+    if not data.is_cuda:
+        return {"us": None, "call_us": whole * 1e6, "of_memory": None}
+    seconds = whole - waited(lambda: (torch.empty_like(data).copy_(data), torch.zeros_like(got)))
+    moved = data.numel() + 4 * got.numel()
+    return {"us": seconds * 1e6, "call_us": whole * 1e6, "of_memory": moved / seconds / rate}
 
 
 def waited(call: Callable[[], Any]) -> float:
@@ -193,7 +219,7 @@ def waited(call: Callable[[], Any]) -> float:
 
 
 def main() -> int:
-    """Writes the outputs, prints the table as JSON."""
+    """Writes the outputs, prints the table as JSON; 1 where it violates `kernel_limits`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--module", type=Path, help="folder with another KTransformersOps")
@@ -208,9 +234,12 @@ def main() -> int:
     more, act = marlin(ops, rate, act_order=True)
     last, dequantised = dequant(ops, rate)
     np.savez(args.out, **{name.replace("/", "_"): value for name, value in (outputs | act | dequantised).items()})
+    rows += more + last
+    said = kernel_limits.violations(rows) + kernel_limits.untested(dir(ops), rows)
     where = {"module": ops.__file__, "torch": torch.__version__, "gpu": torch.cuda.get_device_name()}
-    sys.stdout.write(json.dumps(where | {"copy_rate": rate, "rows": rows + more + last}) + "\n")
-    return 0
+    sys.stdout.write(json.dumps(where | {"copy_rate": rate, "violations": said, "rows": rows}) + "\n")
+    sys.stderr.write("".join(f"kernels.py: {each}\n" for each in said))
+    return 1 if said else 0
 
 
 if __name__ == "__main__":
