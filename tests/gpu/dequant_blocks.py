@@ -60,7 +60,8 @@ def q2_k(blocks: Bytes) -> Floats:
     """2 bits an element; 4 bits of scale and 4 of minimum for each 16."""
     q = whole(blocks, 16 + INDEX // 128 * 32 + INDEX % 32) >> (INDEX % 128 // 32 * 2) & 3
     scales = whole(blocks, INDEX // 16)
-    return half(blocks, 80) * (scales & 15) * q - half(blocks, 82) * (scales >> 4)
+    out: Floats = half(blocks, 80) * (scales & 15) * q - half(blocks, 82) * (scales >> 4)
+    return out
 
 
 def q3_k(blocks: Bytes) -> Floats:
@@ -111,7 +112,8 @@ def iq4_xs(blocks: Bytes) -> Floats:
     j = INDEX // 32
     high = whole(blocks, 2 + j // 4) >> (j % 4 * 2) & 3
     scale = (whole(blocks, 4 + j // 2) >> (j % 2 * 4) & 15) | high << 4
-    return half(blocks, 0) * (scale - 32) * IQ4[q]
+    out: Floats = half(blocks, 0) * (scale - 32) * IQ4[q]
+    return out
 
 
 KINDS = {
