@@ -140,6 +140,7 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
     cards, split = cards_and_split(args)
     machine = Machine(gpus=cards, ram=total_ram())
     plan = make_plan(model, machine, Request(args.cache_lens, split))
+    args.prompt = [length or plan.max_prompt for length in args.prompt]
     rules = rules_yaml(plan, model, shape)
     if args.linear == "torch":
         rules = rules.replace("KLinearMarlin", "KLinearTorch")
@@ -210,7 +211,7 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
         "linear": args.linear,
         "graph": hasattr(engine._interface, "cuda_graph_runner"),
         "peer": [torch.cuda.can_device_access_peer(0, card) for card in range(1, len(found))],
-        "split": [[g.device, g.first_layer, g.last_layer, g.head] for g in plan.gpus],
+        "split": [[g.device, g.first_layer, g.last_layer, g.head, g.budget] for g in plan.gpus],
         "layers": shape.layers,
         "experts": shape.experts,
         "load_s": load_seconds,
@@ -232,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", type=int, default=1, help="parts, on the one card")
     parser.add_argument("--cards", default="", help="MB on each of several real cards, like 60000,20000")
     parser.add_argument("--cache_lens", type=int, default=2048)
-    parser.add_argument("--prompt", type=int, nargs="+", default=[24, 300])
+    parser.add_argument("--prompt", type=int, nargs="+", default=[24, 300], help="tokens; 0: as many as the plan takes")
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--cpu_infer", type=int, default=15)
     parser.add_argument("--routes", action="store_true")

@@ -1,5 +1,5 @@
 #!/bin/bash
-# On the machine with the GPU, after stage.sh: run.sh tiny|tiny_launcher|wide|wide_launcher|deep|two|two_deep|two_launcher|bare|cancel|kernels. Results go to $OUT.
+# On the machine with the GPU, after stage.sh: run.sh tiny|tiny_launcher|wide|wide_launcher|deep|two|two_limit|two_deep|two_launcher|bare|cancel|full_card|kernels. Results go to $OUT.
 # Inside the image's tree the tests lie in /t/gpu, models in /models, results in /t/out.
 set -uo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -44,17 +44,19 @@ two() { # two real cards, with a small share on the second, like the runbook's; 
     ROUTES=two-$kind answers two-$kind tiny --linear $kind --routes --cards 20000,10000
     ROUTES=two-$kind answers two-$kind-graph tiny --linear $kind --cards 20000,10000
   done
-  answers two-wide wide --cards 6000,4500 --cache_lens 8192 --prompt 100 700
+  answers two-wide wide --cards 7500,6500 --cache_lens 8192 --prompt 100 700
   cc -shared -fPIC -O1 -o "$TREE/t/no_peer.so" "$HERE/no_peer.c"
   ROUTES=two-marlin EXTRA=LD_PRELOAD=/t/no_peer.so answers two-no-peer-graph tiny --cards 20000,10000
-  EXTRA=LD_PRELOAD=/t/no_peer.so answers two-no-peer-wide wide --cards 6000,4500 --cache_lens 8192 --prompt 100 700
+  EXTRA=LD_PRELOAD=/t/no_peer.so answers two-no-peer-wide wide --cards 7500,6500 --cache_lens 8192 --prompt 100 700
 }
+
+two_limit() { answers two-limit wide --cards 6900,6200 --cache_lens 8192 --prompt 0 --steps 8 --drop-logits; }
 
 two_deep() { answers two-deep deep --cards 24000,10000 --cache_lens 8192 --prompt 200 --steps 40 --drop-logits; }
 
 tiny_launcher() { launcher tiny; }
 wide_launcher() { launcher wide; }
-two_launcher() { SPLIT=6000,4500 THREADS=15 launcher wide; }
+two_launcher() { SPLIT=7500,6500 THREADS=15 launcher wide; }
 
 stop() { kill -TERM "$(pgrep -f 'leviathan_engine --model_path' | head -n 1)"; }
 
@@ -100,6 +102,12 @@ bare() { # the front's cost beside KTransformers' own server: same model, rules,
   done
   python3 "$HERE/front_cost.py" http://127.0.0.1:30000 http://127.0.0.1:30001 http://127.0.0.1:30002 --tokens 600 --rounds 12 ||
     tail -n 5 "$OUT"/bare-*.log
+}
+
+full_card() { # a prompt for which there is no memory left
+  THREADS=15 CACHE=8192 launcher wide stay
+  python3 "$HERE/full_card.py" http://127.0.0.1:30000 || tail -n 5 "$OUT/launcher-wide.log"
+  stop
 }
 
 cancel() { # a client that leaves while its prompt is read
