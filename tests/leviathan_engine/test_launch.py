@@ -165,20 +165,33 @@ def test_a_fault_of_the_image_has_its_reason_too(tmp_path: Path, tiny_gguf: Path
     assert (tmp_path / "log").read_text() == err.splitlines()[-1].removeprefix("error: ")
 
 
-def test_a_signal_while_it_prepares_ends_it_with_0(tmp_path: Path) -> None:
-    """The model is a pipe that nobody writes into, so reading its header lasts."""
-    model = tmp_path / "model.gguf"
-    os.mkfifo(model)
+@pytest.fixture
+def slow_driver(tmp_path: Path) -> Path:
+    """A driver that does not answer as long as the launcher lives; the file that shows that it has been asked."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "nvidia-smi"
+    asked = tmp_path / "asked"
+    program.write_text(f"#!/bin/sh\necho x >>{asked}\nwhile kill -0 $PPID 2>/dev/null; do sleep 0.1; done\n")
+    program.chmod(0o755)
+    return asked
+
+
+def until_asked(process: subprocess.Popen[str], asked: Path) -> None:
+    """Until the launcher waits for the driver."""
+    deadline = time.monotonic() + PATIENCE
+    while not asked.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_signal_while_it_prepares_ends_it_with_0(tmp_path: Path, slow_driver: Path) -> None:
+    """The driver does not answer: the preparation has begun and lasts, and the front says where it is."""
     port = free_port()
-    process = start(tmp_path, "--model_path", str(model), "--port", str(port))
+    process = start(tmp_path, "--model_path", str(tmp_path / "model.gguf"), "--port", str(port))
     try:
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            try:
-                answer = httpx.get(f"http://127.0.0.1:{port}/health", timeout=PATIENCE)
-                break
-            except httpx.ConnectError:
-                time.sleep(0.05)
+        until_asked(process, slow_driver)
+        answer = httpx.get(f"http://127.0.0.1:{port}/health", timeout=PATIENCE)
         assert (answer.status_code, answer.json()["status"]) == (503, "loading")
         process.send_signal(signal.SIGTERM)
         _out, err = process.communicate(timeout=PATIENCE)
@@ -188,8 +201,9 @@ def test_a_signal_while_it_prepares_ends_it_with_0(tmp_path: Path) -> None:
         process.communicate()
 
 
-def seconds_to_listen(work: Path) -> tuple[float, float]:
-    """From the launcher's start to the first connection, and to the first answer, a 503."""
+def seconds_to_listen(work: Path, asked: Path) -> tuple[float, float]:
+    """From the launcher's start to the first connection, and to the first answer, a 503; then it still prepares."""
+    asked.unlink(missing_ok=True)
     port = free_port()
     began = time.monotonic()
     process = start(work, "--model_path", str(work / "model.gguf"), "--port", str(port))
@@ -204,16 +218,17 @@ def seconds_to_listen(work: Path) -> tuple[float, float]:
         listens = time.monotonic() - began
         connection.close()
         assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=PATIENCE).status_code == 503
-        return listens, time.monotonic() - began
+        answers = time.monotonic() - began
+        until_asked(process, asked)
+        return listens, answers
     finally:
         process.terminate()
         process.communicate()
 
 
-def test_the_port_listens_and_health_answers_within_two_seconds(tmp_path: Path) -> None:
-    """The best of three starts: what else the machine does is not the launcher's. The model's header never comes."""
-    os.mkfifo(tmp_path / "model.gguf")
-    times = [seconds_to_listen(tmp_path) for _ in range(3)]
+def test_the_port_listens_and_health_answers_within_two_seconds(tmp_path: Path, slow_driver: Path) -> None:
+    """The best of three starts: what else the machine does is not the launcher's. The driver never answers."""
+    times = [seconds_to_listen(tmp_path, slow_driver) for _ in range(3)]
     assert min(listens for listens, _answers in times) < LISTEN_SECONDS, times
     assert min(answers for _listens, answers in times) < LISTEN_SECONDS, times
 
