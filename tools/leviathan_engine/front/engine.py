@@ -29,7 +29,7 @@ class Engine:
         """`on_model` hears which model it will be; after `heartbeat` seconds without a token comes an empty tick."""
         self._status = status
         self._on_model = on_model
-        self._heartbeat = heartbeat
+        self.heartbeat = heartbeat
         self._writer: asyncio.StreamWriter | None = None
         self._running: dict[str, Events] = {}
         self._server: asyncio.Server | None = None
@@ -65,7 +65,7 @@ class Engine:
             writer.write(wire.encode(wire.generate_message(job)))
             while not ended:
                 try:
-                    event = await asyncio.wait_for(events.get(), self._heartbeat)
+                    event = await asyncio.wait_for(events.get(), self.heartbeat)
                 except TimeoutError:
                     yield Tick()
                     continue

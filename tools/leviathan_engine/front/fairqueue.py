@@ -2,10 +2,12 @@
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
 
 from .apierror import ApiError, unavailable
 
 Line = deque["asyncio.Future[None]"]
+Waits = Callable[[], Awaitable[None]]
 
 
 class FairQueue:
@@ -39,8 +41,11 @@ class FairQueue:
         if self._busy and self.waiting >= self._limit:
             self._longest(client)
 
-    async def acquire(self, client: str) -> None:
-        """Waits for a turn; `release` must follow. Errors: ApiError 429 when too many wait, 503 when it is closed."""
+    async def acquire(self, client: str, waits: Waits | None = None, every: float | None = None) -> None:
+        """Waits for a turn; `release` must follow. `waits` is called every `every` seconds meanwhile.
+
+        Errors: ApiError 429 when too many wait, 503 when it is closed; what `waits` raises, and the place is given up.
+        """
         self.check(client)
         if not self._busy:
             self._busy = True
@@ -50,13 +55,16 @@ class FairQueue:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lines.setdefault(client, deque()).append(turn)
         try:
-            await turn
-        except asyncio.CancelledError:
+            while not (await asyncio.wait({turn}, timeout=every))[0]:
+                if waits is not None:
+                    await waits()
+        except BaseException:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.release()  # the turn came in the moment in which the client left
             else:
                 self._remove(client, turn)
             raise
+        turn.result()
 
     def release(self) -> None:
         """Ends the turn; the next client's begins."""

@@ -50,14 +50,25 @@ class Generation:
         self._text = TextStream(service.prompts.text, request.sampling.stop)
         self._tokens = 0
         self._finish = ""
+        self._begun = False
 
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers. Errors: ApiError, before anything was sent."""
+        """Answers. Errors: ApiError, before anything was sent.
+
+        A stream that waits for its turn longer than the engine's heartbeat begins while it waits: a proxy would take
+        the silence for the end. From then on an error is an event of the stream.
+        """
         self._service.queue.check(self._client)  # who is to be refused for it need not be tokenised first
         ids = await asyncio.to_thread(self._ids)
         job = self._job(ids)
         came = time.monotonic()
-        await self._service.queue.acquire(self._client)
+        try:
+            await self._turn(send)
+        except ApiError as err:
+            if not self._begun:
+                raise
+            await break_off(send, err)
+            return
         self._service.metrics.waited.observe(time.monotonic() - came)
         try:
             if self._request.sampling.stream:
@@ -70,6 +81,22 @@ class Generation:
             self._service.queue.release()
             self._service.metrics.prompt_tokens.add(len(ids))
             self._service.metrics.tokens.add(self._tokens)
+
+    async def _turn(self, send: Send) -> None:
+        """Waits for the turn; a stream says so meanwhile."""
+
+        async def waits() -> None:
+            await self._begin(send)
+            await _write(send, ": waiting\n\n")
+
+        beat = waits if self._request.sampling.stream else None
+        await self._service.queue.acquire(self._client, beat, self._service.engine.heartbeat)
+
+    async def _begin(self, send: Send) -> None:
+        """The head of a stream, once."""
+        if not self._begun:
+            self._begun = True
+            await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
 
     def _ids(self) -> list[int]:
         request, most = self._request, self._service.model.longest_prompt
@@ -134,7 +161,7 @@ class Generation:
                 metrics.rate.set((self._tokens - 1) / seconds)
 
     async def _stream(self, job: Job, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+        await self._begin(send)
         usage = self._request.sampling.include_usage
 
         async def event(body: dict[str, Any]) -> None:

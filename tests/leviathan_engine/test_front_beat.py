@@ -1,0 +1,179 @@
+"""A stream is never silent for long: it says that it waits for its turn, and that the engine works, in comments."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from front_process import SERVED, write_folder
+
+from leviathan_engine import wire
+from leviathan_engine.front import prompt, request
+from leviathan_engine.front.apierror import ApiError
+from leviathan_engine.front.engine import Engine, Tick
+from leviathan_engine.front.fairqueue import FairQueue
+from leviathan_engine.front.generation import Generation, Service
+from leviathan_engine.front.metrics import Metrics
+from leviathan_engine.front.status import Status
+
+BEAT = 0.05
+
+
+class Slow(Engine):
+    """An engine whose one token is far off: it gives the ticks that the real one gives when nothing comes."""
+
+    def __init__(self) -> None:
+        super().__init__(Status(), lambda _model: None, BEAT)
+
+    async def generate(self, job: wire.Job) -> AsyncGenerator[Tick, None]:
+        yield Tick()
+        yield Tick(job.ids[2])  # the "x" of the prompt: <bos> <user> x <assistant>
+        yield Tick()
+        yield Tick(done="length")
+
+
+class Sent:
+    """What the front sends, and the queue before it."""
+
+    def __init__(self, folder: Path, waiting: int = 4) -> None:
+        self.queue = FairQueue(waiting)
+        self.messages: list[dict[str, Any]] = []
+        self._service = Service(Slow(), self.queue, Metrics(), prompt.load(folder), SERVED)
+
+    async def send(self, message: Any) -> None:
+        self.messages.append(message)
+
+    def run(self, client: str, *, stream: bool) -> Coroutine[Any, Any, None]:
+        body = {"model": SERVED.name, "messages": [{"role": "user", "content": "x"}], "stream": stream}
+        return Generation(self._service, request.chat(body, SERVED), client).run({"type": "http"}, receive, self.send)
+
+    @property
+    def starts(self) -> list[int]:
+        return [message["status"] for message in self.messages if message["type"] == "http.response.start"]
+
+    @property
+    def events(self) -> list[str]:
+        raw = b"".join(message.get("body", b"") for message in self.messages)
+        return raw.decode().removesuffix("\n\n").split("\n\n")
+
+
+async def receive() -> dict[str, Any]:
+    raise AssertionError("the body has been read")
+
+
+@pytest.fixture
+def sent(tmp_path: Path) -> Sent:
+    return Sent(write_folder(tmp_path))
+
+
+def data(event: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(event.removeprefix("data: "))
+    return found
+
+
+def test_a_comment_when_the_engine_says_nothing(sent: Sent) -> None:
+    """In its place between the events, with which OpenAI's clients have nothing to do."""
+    asyncio.run(sent.run("a", stream=True))
+    role, first, token, second, last, done = sent.events
+    assert (first, second, done) == (": working", ": working", "data: [DONE]")
+    assert data(role)["choices"][0]["delta"]["role"] == "assistant"
+    assert data(token)["choices"][0]["delta"]["content"]
+    assert data(last)["choices"][0]["finish_reason"] == "length"
+    assert sent.starts == [200]
+
+
+def test_the_engine_ticks_when_nothing_comes() -> None:
+    async def main() -> list[Tick]:
+        engine = Engine(Status(), lambda _model: None, BEAT)
+        engine._writer = Nobody()  # type: ignore[assignment]
+        ticks = []
+        async for tick in engine.generate(wire.Job("x", (1,), 1, 0.0, 1.0, None, ())):
+            ticks.append(tick)
+            if len(ticks) == 2:
+                engine._running["x"].put_nowait({"kind": "token", "token": 7})
+            if len(ticks) == 3:
+                engine._running["x"].put_nowait({"kind": "done", "reason": "stop"})
+        return ticks
+
+    assert asyncio.run(main()) == [Tick(), Tick(), Tick(7), Tick(done="stop")]
+
+
+class Nobody:
+    """A connection to an engine that only listens."""
+
+    def write(self, _line: bytes) -> None:
+        """Nothing is done."""
+
+    def is_closing(self) -> bool:
+        return False
+
+
+def waited(sent: Sent, then: Callable[[], Any], *, stream: bool, beats: int) -> None:
+    """A request that waits for its turn for so many beats; then `then` is done."""
+
+    async def main() -> None:
+        await sent.queue.acquire("x")
+        task = asyncio.create_task(sent.run("a", stream=stream))
+        while sent.queue.waiting == 0:
+            await asyncio.sleep(0)
+        while sum(b"waiting" in message.get("body", b"") for message in sent.messages) < beats:
+            await asyncio.sleep(BEAT / 5)
+        then()
+        await task
+        assert sent.queue.waiting == 0
+
+    asyncio.run(main())
+
+
+def test_a_stream_that_waits_says_so(sent: Sent) -> None:
+    waited(sent, sent.queue.release, stream=True, beats=2)
+    events = sent.events
+    assert sent.starts == [200]
+    assert events[:2] == [": waiting", ": waiting"]
+    assert events[-1] == "data: [DONE]"
+    assert [event for event in events if event == ": working"] == [": working"] * 2
+
+
+def test_a_stream_that_waited_and_is_sent_away_says_why(sent: Sent) -> None:
+    """It has begun with 200, so the error is its last event, and there is no [DONE]."""
+    waited(sent, sent.queue.close, stream=True, beats=1)
+    assert sent.starts == [200]
+    assert sent.events[0] == ": waiting"
+    assert data(sent.events[-1])["error"]["code"] == "stopping"
+    assert sent.messages[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+def test_before_the_first_beat_an_error_is_a_status(sent: Sent) -> None:
+    with pytest.raises(ApiError, match="stopping"):
+        waited(sent, sent.queue.close, stream=True, beats=0)
+    assert sent.messages == []
+
+
+def test_an_answer_in_one_piece_waits_in_silence(sent: Sent) -> None:
+    async def main() -> None:
+        await sent.queue.acquire("x")
+        task = asyncio.create_task(sent.run("a", stream=False))
+        await asyncio.sleep(BEAT * 4)
+        assert sent.messages == []
+        sent.queue.release()
+        await task
+
+    asyncio.run(main())
+    assert sent.starts == [200]
+
+
+def test_a_stream_whose_client_leaves_while_it_waits_gives_up_its_place(sent: Sent) -> None:
+    async def main() -> None:
+        await sent.queue.acquire("x")
+        task = asyncio.create_task(sent.run("a", stream=True))
+        while not sent.messages:
+            await asyncio.sleep(BEAT / 5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert sent.queue.waiting == 0
+        sent.queue.release()
+        assert not sent.queue.busy
+
+    asyncio.run(main())
