@@ -19,6 +19,17 @@ from .errors import UsageError
 from .plan.machine import MB
 
 MAX_THREADS = 1024
+EPILOG = """\
+environment:
+  LEVIATHAN_API_KEY        the key that /v1 asks for as `Authorization: Bearer KEY`; empty: none
+  LEVIATHAN_API_KEY_FILE   a file with the key, as a Secret is mounted; goes before LEVIATHAN_API_KEY
+  LEVIATHAN_QUEUE          requests that may wait beside the one that is answered (64); the next one gets 429
+  LEVIATHAN_MAX_BODY       bytes of a request, at most; without it what --cache_lens tokens can take, up to 32 MiB
+  LEVIATHAN_DEVICE         the model's partition, to be mounted; without it it is looked for where the model is missing
+  LEVIATHAN_MOUNT_POINT    where it is mounted (/models)
+  LEVIATHAN_STATE          the folder for all that is written (/var/lib/leviathan, /run/leviathan or TMPDIR)
+  LEVIATHAN_MARCH          the build of the CPU experts, such as znver4, in place of the best that this CPU runs
+"""
 
 
 @dataclass(frozen=True)
@@ -121,7 +132,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="leviathan_engine", description=__doc__, allow_abbrev=False, add_help=True)
+    parser = _Parser(prog="leviathan_engine", description=__doc__, epilog=EPILOG, allow_abbrev=False, add_help=True)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     path = parser.add_argument
     path("--model_path", type=_path, help="folder of the GGUF files (the runbook's use) or a Hugging Face folder")
@@ -132,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     path("--host", default="0.0.0.0", help="address to listen on")
     path("--port", type=_whole(1, 65535), default=30000)
     path("--cpu_offload_max_threads", type=_whole(2, MAX_THREADS), help="threads for the experts, at most")
-    path("--gpu_split", help='MB of each GPU to use, in PCI order: "90000,30000"; 0 leaves a GPU out')
+    path("--gpu_split", help='MB for each GPU, in the order of CUDA_VISIBLE_DEVICES: "90000,30000"; 0: none')
     path("--cache_lens", type=_whole(64, 1 << 24), default=8192, help="tokens of the KV cache: prompt and answer")
     path("--max_new_tokens", type=_whole(1, 1 << 24), help="tokens of an answer, at most (2000, or half of the cache)")
     return parser

@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs that this container may use, in PCI bus order, as nvidia-smi lists them."""
+"""The NVIDIA GPUs that this container may use: in the order of CUDA_VISIBLE_DEVICES, else in PCI bus order."""
 
 import shutil
 import subprocess

@@ -77,7 +77,7 @@ def _page_cache(machine: Machine, memory: ram.CpuMemory, cpu: CpuPlan) -> str:
 
 
 def match_by_size(split: Sequence[int], gpus: Sequence[Gpu]) -> list[Gpu]:
-    """The cards for a split that does not fit them in PCI order: the largest share to the largest card, and so on.
+    """The cards for a split that does not fit them in their order: the largest share to the largest card, and so on.
 
     Errors: PlanError when a share is larger than any card that is left.
     """

@@ -82,7 +82,7 @@ def _cards(machine: Machine, request: Request, warnings: list[str]) -> tuple[lis
     if any(size > gpu.memory for size, gpu in zip(request.split, gpus, strict=True)):
         gpus = advice.match_by_size(request.split, machine.gpus)
         order = ", ".join(f"{s // MB} MB on GPU {g.index}" for s, g in zip(request.split, gpus, strict=True))
-        warnings.append(f"--gpu_split does not fit the cards in PCI order, so it is matched by size: {order}")
+        warnings.append(f"--gpu_split does not fit the cards in their order, so it is matched by size: {order}")
     pairs = [(gpu, size) for gpu, size in zip(gpus, request.split, strict=True) if size]
     if not pairs:
         raise PlanError("--gpu_split gives every GPU 0 MB", "give at least one GPU memory, or drop the flag")
