@@ -14,8 +14,10 @@ from leviathan.budget import start_budget
 from leviathan.errors import LayoutError, RenderError
 from leviathan.manifest_files import FILES, dump, manifest_folder, read_template
 from leviathan.render import Rendered, get_field, render, set_field
-from leviathan.site import Site, Variant
+from leviathan.site import CACHE_TOKENS, Site, Variant
 from leviathan.site_load import load
+from leviathan_engine.flags import parse
+from leviathan_engine.front.limits import limits
 
 DIGEST = f"sha256:{'1' * 64}"
 SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
@@ -41,6 +43,9 @@ OTHER = {
     "engine.node_port": "31000",
     "engine.cpu_threads": "64",
     "engine.gpu_split": "90000",
+    "engine.cache_lens": "16384",
+    "engine.max_new_tokens": "4096",
+    "engine.queue": "8",
     "resources.gpus": "1",
     "resources.cpu_limit": "64",
     "resources.cpu_request": "32500m",
@@ -297,6 +302,26 @@ def test_template_that_breaks_the_policy(tmp_path: Path) -> None:
     path.write_text(text.replace("type: Recreate", "type: RollingUpdate"))
     with pytest.raises(RenderError, match=r"recreate: Deployment/cortex-leviathan: two pods"):
         render(site(), {"LEVIATHAN_MANIFESTS": str(tmp_path)})
+
+
+def test_what_the_site_leaves_to_the_engine_is_not_rendered() -> None:
+    """The control is the golden of the other site, which has all three."""
+    engine = get_field(only(render(site(), {}), "Deployment"), ("spec", "template", "spec", "containers", "[engine]"))
+    assert not [text for text in engine["args"] if text.startswith(("--cache_lens", "--max_new_tokens"))]
+    assert "LEVIATHAN_QUEUE" not in {variable["name"] for variable in engine["env"]}
+
+
+@pytest.mark.parametrize("variant", list(Variant))
+def test_the_engine_takes_what_is_rendered(variant: Variant) -> None:
+    """Its own parser reads the arguments of both sites, and its front the variables."""
+    for chosen in (site(variant), other(variant)):
+        done = only(render(chosen, {}), "Deployment")
+        engine = get_field(done, ("spec", "template", "spec", "containers", "[engine]"))
+        settings = parse(engine["args"])
+        assert settings.cache_lens == (chosen.engine.cache_lens or CACHE_TOKENS)
+        assert settings.max_new_tokens == (chosen.engine.max_new_tokens or 2000)
+        environ = {variable["name"]: variable.get("value", "") for variable in engine["env"]}
+        assert limits(environ).waiting == (chosen.engine.queue or 64)
 
 
 def test_flag_that_the_template_lacks(tmp_path: Path) -> None:

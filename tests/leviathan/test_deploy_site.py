@@ -88,6 +88,7 @@ OTHERWISE: dict[str, Callable[[int], Any]] = {
     "push.mount_from": lambda n: [f"other/{n}", "second"],
     "resources.cpu_request": lambda n: f"{n}500m",
     "resources.memory_request": lambda n: f"{n}Gi",
+    "engine.cache_lens": lambda n: 64 * n,
     "workload.variant": lambda n: ("privileged", "unprivileged")[n % 2],
 }
 
@@ -209,6 +210,8 @@ def test_partitions(good: str) -> None:
     [
         ("engine.gpu_split=1,2,3", "engine.gpu_split: 3 numbers for resources.gpus = 2 (--set)"),
         ("engine.gpu_split=-1,2", "a share below zero"),
+        ("engine.max_new_tokens=8192", "engine.max_new_tokens: leaves no room for a prompt in engine.cache_lens"),
+        ("engine.cache_lens=63", "wants a whole number, 0, or 64 to"),
         ("resources.cpu_request=97", "resources.cpu_request: 97 is more than resources.cpu_limit = 96 (--set)"),
         ("resources.memory_request=361Gi", "resources.memory_request"),
         ("engine.model_path=/elsewhere/x", "/elsewhere/x is not below nvme.mount_point = /models"),

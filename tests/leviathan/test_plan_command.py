@@ -13,8 +13,8 @@ from tiny_gguf import write_tiny
 
 from leviathan.errors import ExitCode
 from leviathan.model.manifest import Manifest, ModelFile
-from leviathan.plan import CACHE_TOKENS, Misfit, Wishes, load_model, plan, translated, write_header
-from leviathan.site import Site
+from leviathan.plan import Misfit, Wishes, load_model, plan, translated, write_header
+from leviathan.site import CACHE_TOKENS, Site
 from leviathan.site_load import load
 from leviathan_engine.flags import parse
 from leviathan_engine.gguf import read_model
@@ -62,6 +62,15 @@ def test_it_is_the_engines_plan() -> None:
 
 def test_the_cache_is_what_the_engine_takes_by_itself() -> None:
     assert parse(["--model_path", "x"]).cache_lens == CACHE_TOKENS
+
+
+def test_the_sites_cache_is_planned_and_the_flag_goes_before_it() -> None:
+    def cache(wishes: Wishes, **more: str) -> int:
+        return plan(site(**more), None, wishes).plan.cache_lens
+
+    assert cache(Wishes()) == CACHE_TOKENS
+    assert cache(Wishes(), engine__cache_lens="4096") == 4096
+    assert cache(Wishes(cache_tokens=2048), engine__cache_lens="4096") == 2048
 
 
 def test_without_cards_the_split_is_their_memory() -> None:

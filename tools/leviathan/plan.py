@@ -8,7 +8,7 @@ from typing import Any
 from leviathan.errors import ExitCode, LeviathanError
 from leviathan.output import write_atomically
 from leviathan.quantity import parse_quantity
-from leviathan.site import Site
+from leviathan.site import CACHE_TOKENS, Site
 from leviathan_engine.cpu import Threads, threads
 from leviathan_engine.errors import EngineError, UsageError
 from leviathan_engine.flags import gpu_split
@@ -19,8 +19,6 @@ from leviathan_engine.plan.table import render
 from leviathan_engine.reference import q4_k_m
 from leviathan_engine.shape import read_shape
 
-#: The engine's default of --cache_lens, which the manifests leave as it is.
-CACHE_TOKENS = 8192
 #: What the engine's sentences call a thing → what a user of this tool sets.
 WORDS = (
     (", or drop the flag", ""),
@@ -40,13 +38,14 @@ class Wishes:
     """What the site does not say.
 
     Arguments: `gpu_memory`, MB (10^6 bytes) of each card in PCI order, empty: as much as engine.gpu_split gives it;
-    `choose`, whether the planner may ignore engine.gpu_split; `cache_tokens` of the KV cache; `ram`, bytes of the node,
-    None: cluster.node_memory; `numa_nodes`; `ram_mb_per_s`, None where nobody measured it.
+    `choose`, whether the planner may ignore engine.gpu_split; `cache_tokens` of the KV cache, None:
+    engine.cache_lens; `ram`, bytes of the node, None: cluster.node_memory; `numa_nodes`; `ram_mb_per_s`, None where
+    nobody measured it.
     """
 
     gpu_memory: str = ""
     choose: bool = False
-    cache_tokens: int = CACHE_TOKENS
+    cache_tokens: int | None = None
     ram: int | None = None
     numa_nodes: int = 1
     ram_mb_per_s: float | None = None
@@ -102,6 +101,7 @@ def plan(site: Site, model: Model | None, wishes: Wishes) -> Planned:
     """
     chosen = model if model is not None else q4_k_m()
     split = tuple(share * MB for share in site.engine.gpu_split)
+    tokens = wishes.cache_tokens or site.engine.cache_lens or CACHE_TOKENS
     try:
         memory = gpu_split(wishes.gpu_memory, "--gpu-memory") if wishes.gpu_memory else split
         if wishes.choose and not wishes.gpu_memory:
@@ -114,7 +114,7 @@ def plan(site: Site, model: Model | None, wishes: Wishes) -> Planned:
             disk_rate=site.start.disk_mb_per_s * MB,
             ram_rate=None if wishes.ram_mb_per_s is None else wishes.ram_mb_per_s * MB,
         )
-        made = make_plan(chosen, machine, Request(wishes.cache_tokens, None if wishes.choose else split))
+        made = make_plan(chosen, machine, Request(tokens, None if wishes.choose else split))
         cpus = max(1, int(parse_quantity(site.resources.cpu_limit)))
         used = threads(read_shape(chosen), site.engine.cpu_threads, cpus, cpus)
     except EngineError as error:

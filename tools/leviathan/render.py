@@ -123,7 +123,7 @@ def _resources(cpu: str, memory: str, gpus: str) -> dict[str, str]:
 
 
 def _set_flags(deployment: Object, site: Site) -> None:
-    """Set the engine's flags in `args`; each `--name=value` must be in the template."""
+    """Set the engine's flags in `args`; each `--name=value` that the site always sets must be in the template."""
     args = get_field(deployment, (*ENGINE, "args"))
     engine = site.engine
     flags = {
@@ -139,6 +139,11 @@ def _set_flags(deployment: Object, site: Site) -> None:
         if len(places) != 1:
             raise _no_field(deployment, (*ENGINE, "args", name))
         args[places[0]] = f"{name}={value}"
+    # What the site leaves to the engine is not in the template.
+    asked = {"--cache_lens": engine.cache_lens, "--max_new_tokens": engine.max_new_tokens}
+    args += [f"{name}={value}" for name, value in asked.items() if value]
+    if engine.queue:
+        get_field(deployment, (*ENGINE, "env")).append({"name": "LEVIATHAN_QUEUE", "value": str(engine.queue)})
 
 
 def get_field(each: Any, path: Sequence[str]) -> Any:

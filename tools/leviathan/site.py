@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Annotated
 
 from leviathan.quantity import parse_quantity
-from leviathan.site_keys import Key, between, like, quantity
+from leviathan.site_keys import Key, between, like, quantity, zero_or
 
 NAME = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 ADDRESS = r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?)"
@@ -21,6 +21,8 @@ PARTITION = (
     r"|disk/by-(id|path|partuuid|partlabel|uuid|label)/\S+)"
 )
 ABSOLUTE = r"/|(/[^/\s]+)+"
+#: The engine's default of --cache_lens, which holds where engine.cache_lens is 0.
+CACHE_TOKENS = 8192
 
 
 class Variant(Enum):
@@ -96,6 +98,11 @@ class Engine:
     node_port: Annotated[int, Key("port on the node", **between(30000, 32767))]
     cpu_threads: Annotated[int, Key("threads for the experts on the CPU", **between(1, 1024))]
     gpu_split: Annotated[tuple[int, ...], Key("MB for each GPU, one number a GPU")]
+    cache_lens: Annotated[int, Key("tokens of the KV cache; 0: the engine's 8192", **zero_or(64, 1 << 24))]
+    max_new_tokens: Annotated[
+        int, Key("tokens of an answer at most; 0: the engine's 2000, or half of the cache", **zero_or(1, 1 << 24))
+    ]
+    queue: Annotated[int, Key("requests that may wait; 0: the engine's 64", **zero_or(1, 100_000))]
 
 
 @dataclass(frozen=True)
@@ -200,6 +207,8 @@ class Site:
             )
         if any(share < 0 for share in self.engine.gpu_split):
             found.append("engine.gpu_split: a share below zero")
+        if self.engine.max_new_tokens >= (self.engine.cache_lens or CACHE_TOKENS):
+            found.append("engine.max_new_tokens: leaves no room for a prompt in engine.cache_lens")
         for name in ("cpu", "memory"):
             request, limit = getattr(self.resources, f"{name}_request"), getattr(self.resources, f"{name}_limit")
             if parse_quantity(request) > parse_quantity(limit):

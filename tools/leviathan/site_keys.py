@@ -51,6 +51,11 @@ def between(low: float, high: float, unit: str = "") -> dict[str, Any]:
     return {"wants": f"{low:g} to {high:g}{f' {unit}' if unit else ''}", "accepts": lambda value: low <= value <= high}
 
 
+def zero_or(low: int, high: int) -> dict[str, Any]:
+    """Allowed are 0 and the numbers from `low` to `high`, both included."""
+    return {"wants": f"0, or {low} to {high}", "accepts": lambda value: value == 0 or low <= value <= high}
+
+
 def like(pattern: str, example: str) -> dict[str, Any]:
     """Allowed are texts that match the whole of `pattern`; `example` shows one."""
     return {"wants": f"like {example}", "accepts": lambda value: re.fullmatch(pattern, value) is not None}

@@ -28,7 +28,7 @@ Examples:
 @click.option("--memory-limit", metavar="QUANTITY", help="Memory limit of the pod (resources.memory_limit).")
 @click.option("--ram", metavar="QUANTITY", help="Memory of the node (cluster.node_memory).")
 @click.option("--cpu-threads", type=int, help="Threads for the experts (engine.cpu_threads).")
-@click.option("--cache-lens", type=click.IntRange(64, 1 << 24), default=8192, help="Tokens of the KV cache (8192).")
+@click.option("--cache-lens", type=click.IntRange(64, 1 << 24), help="Tokens of the KV cache (engine.cache_lens).")
 @click.option("--numa-nodes", type=click.IntRange(1, 64), default=1, help="NUMA nodes of the node (1).")
 @click.option("--ram-rate", type=click.FloatRange(1), metavar="MB/S", help="Bandwidth of the node's memory.")
 @click.option("--write-header", type=click.Path(path_type=Path, dir_okay=False), help="Also write the model's header.")
@@ -37,7 +37,7 @@ def plan_command(
     model: Path | None,
     gpu_memory: str,
     choose: bool,
-    cache_lens: int,
+    cache_lens: int | None,
     numa_nodes: int,
     ram_rate: float | None,
     write_header: Path | None,
