@@ -15,6 +15,7 @@ from .plan import CpuPlan, GpuPlan, Plan
 USABLE = 0.97
 LEAST_PROMPT = 1024
 LEAST_CACHED = 0.5
+NAME_LENGTH = 100
 
 
 def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
@@ -43,7 +44,7 @@ def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
         for name in vram.layer_linears(shape, n)
     )
     return Plan(
-        model=str(model.metadata.get("general.name", model.parts[0].path.name)),
+        model=one_line(str(model.metadata.get("general.name", model.parts[0].path.name))),
         layers=shape.layers,
         cache_lens=request.cache_lens,
         max_prompt=longest,
@@ -55,6 +56,11 @@ def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
         warnings=tuple(warnings),
         notes=shape.notes,
     )
+
+
+def one_line(name: str) -> str:
+    """A header's name for a line of the table and a comment of the rule file: whatever is in it, it stays one line."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in name[:NAME_LENGTH]) or "without a name"
 
 
 def check_context(cache_lens: int, shape: ModelShape) -> None:
