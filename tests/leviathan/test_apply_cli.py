@@ -101,6 +101,29 @@ def test_json(
     assert json.loads(result.read_text()) == printed
 
 
+@pytest.mark.parametrize("name", ["apply", "diff", "delete", "rollback"])
+def test_without_a_kubeconfig_the_status_is_the_commands_own(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `rollout` has 7 and `model` 5."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    assert run([name]) == 6
+    assert capsys.readouterr().err.startswith("error: there is no kubeconfig")
+
+
+@pytest.mark.parametrize(("name", "status"), [("apply", 6), ("diff", 6), ("push", 4)])
+def test_without_an_image_the_status_is_the_commands_own(
+    name: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with replay() as api:
+        monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(tmp_path)))
+        assert run([name, "--layout", str(tmp_path / "none"), "--json"]) == status
+        assert not api.asked
+    said = capfd.readouterr()
+    assert "error: no OCI image layout" in said.err
+    assert json.loads(said.out)["error"]["exit_code"] == status
+
+
 def test_a_diff_of_a_wrong_site_is_told_from_differences(capsys: pytest.CaptureFixture[str]) -> None:
     """Both exit with 2, as the help says."""
     assert run(["diff", "--set", "cluster.nood=x"]) == 2

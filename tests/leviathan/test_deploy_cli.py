@@ -194,10 +194,11 @@ def test_render_writes_where_it_is_told(tmp_path: Path) -> None:
 
 def test_failure_in_json_and_result_file(tmp_path: Path) -> None:
     done = leviathan(tmp_path, "render", "--layout", "none", "--json", "--result-file", "r.json")
-    assert done.returncode == 4
+    assert done.returncode == 1  # nothing is pushed here, which is what 4 would say
     report = json.loads(done.stdout)
     assert report == json.loads((tmp_path / "r.json").read_text())
     assert report["ok"] is False
+    assert report["error"]["exit_code"] == 1
     assert report["error"]["what"] == "no OCI image layout"
     assert done.stderr.startswith("error: no OCI image layout (none/oci-layout): ")
     assert "Traceback" not in done.stderr

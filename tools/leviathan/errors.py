@@ -25,7 +25,7 @@ EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.PREFLIGHT: "preflight found something that would stop the deployment",
     ExitCode.PUSH: "the image could not be pushed",
     ExitCode.MODEL: "the model is missing, incomplete or wrong",
-    ExitCode.APPLY: "the cluster refused a change",
+    ExitCode.APPLY: "the manifests could not be applied, or the cluster refused a change",
     ExitCode.ROLLOUT: "the rollout failed or made no progress in time",
     ExitCode.SMOKE: "the endpoint answers wrongly or too slowly",
     ExitCode.INTERRUPTED: "stopped by a signal (Ctrl-C)",

@@ -84,10 +84,10 @@ def run(
 
     Arguments: `environ`, for the manifests' folder; `force_conflicts`, take fields over from other managers; `prune`,
     delete what carries our label and is not rendered; `dry_run`, let the server check everything and change nothing.
-    Errors: ClusterError (exit status APPLY), LayoutError, RenderError.
+    Errors: ClusterError and LayoutError (exit status APPLY), RenderError.
     """
-    rendered = render(site, environ)
     with exits(ExitCode.APPLY):
+        rendered = render(site, environ)
         steps = look(cluster, rendered.objects)
         looked = len(cluster.warnings)
         if not force_conflicts:

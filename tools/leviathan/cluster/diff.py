@@ -81,10 +81,10 @@ def run(
 
     Fields of other managers that the manifests want otherwise are shown as taken over, and said as conflicts.
     `managedFields`, `status` and what the server numbers are left out.
-    Errors: ClusterError (exit status APPLY, never 2), LayoutError, RenderError.
+    Errors: ClusterError and LayoutError (exit status APPLY, never 2), RenderError.
     """
-    rendered = render(site, environ)
     with exits(ExitCode.APPLY):
+        rendered = render(site, environ)
         steps = look(cluster, rendered.objects)
         found = labelled(cluster, site.cluster.namespace, console.say) if prune else []
     differences = [_difference(each) for each in steps if each.change is not Change.UNCHANGED]

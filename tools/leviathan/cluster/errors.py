@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from leviathan.errors import ExitCode, LeviathanError
+from leviathan.errors import ExitCode, LayoutError, LeviathanError
 
 #: `conflict with "kubectl" with subresource "scale" using apps/v1`
 MANAGER = re.compile(r'conflict with "(?P<manager>[^"]*)"')
@@ -65,9 +65,9 @@ class ClusterError(LeviathanError):
 
 @contextlib.contextmanager
 def exits(code: ExitCode) -> Iterator[None]:
-    """Give every ClusterError of this block the exit status `code`: that of the phase that it ends."""
+    """Give every ClusterError and LayoutError of this block the exit status `code`: that of the phase that it ends."""
     try:
         yield
-    except ClusterError as error:
+    except (ClusterError, LayoutError) as error:
         error.exit_code = code
         raise

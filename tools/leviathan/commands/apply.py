@@ -4,6 +4,7 @@ import os
 
 import click
 
+from leviathan.errors import ExitCode
 from leviathan.options import Invocation, make_command
 from leviathan.output import Report
 
@@ -33,18 +34,19 @@ def apply_command(invocation: Invocation, dry_run: bool, force_conflicts: bool, 
 
     def applied() -> Report:
         from leviathan.cluster import apply  # noqa: PLC0415 - the YAML reader is slow to import
-        from leviathan.cluster.client import connect  # noqa: PLC0415
+        from leviathan.cluster.client import connect, exits  # noqa: PLC0415
 
         site = invocation.load_site().site
-        done = apply.run(
-            site,
-            connect(site, os.environ),
-            invocation.console,
-            environ=os.environ,
-            force_conflicts=force_conflicts,
-            prune=prune,
-            dry_run=dry_run,
-        )
+        with exits(ExitCode.APPLY):
+            done = apply.run(
+                site,
+                connect(site, os.environ),
+                invocation.console,
+                environ=os.environ,
+                force_conflicts=force_conflicts,
+                prune=prune,
+                dry_run=dry_run,
+            )
         return Report(done.text(), done.data())
 
     return invocation.finish(applied)

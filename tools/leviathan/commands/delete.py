@@ -4,6 +4,7 @@ import os
 
 import click
 
+from leviathan.errors import ExitCode
 from leviathan.options import Invocation, make_command
 from leviathan.output import Report
 
@@ -36,10 +37,11 @@ def delete_command(invocation: Invocation, dry_run: bool, timeout_s: float) -> i
 
     def deleted() -> Report:
         from leviathan.cluster import delete  # noqa: PLC0415 - the YAML reader is slow to import
-        from leviathan.cluster.client import connect  # noqa: PLC0415
+        from leviathan.cluster.client import connect, exits  # noqa: PLC0415
 
         site = invocation.load_site().site
-        done = delete.run(site, connect(site, os.environ), invocation.console, timeout_s=timeout_s, dry_run=dry_run)
+        with exits(ExitCode.APPLY):
+            done = delete.run(site, connect(site, os.environ), invocation.console, timeout_s=timeout_s, dry_run=dry_run)
         return Report(done.text(), done.data())
 
     return invocation.finish(deleted)

@@ -4,6 +4,7 @@ import os
 
 import click
 
+from leviathan.errors import ExitCode
 from leviathan.options import Invocation, make_command
 from leviathan.output import Report
 
@@ -36,10 +37,11 @@ def diff_command(invocation: Invocation, prune: bool) -> int:
     def compared() -> Report:
         nonlocal different
         from leviathan.cluster import diff  # noqa: PLC0415 - the YAML reader is slow to import
-        from leviathan.cluster.client import connect  # noqa: PLC0415
+        from leviathan.cluster.client import connect, exits  # noqa: PLC0415
 
         site = invocation.load_site().site
-        done = diff.run(site, connect(site, os.environ), invocation.console, environ=os.environ, prune=prune)
+        with exits(ExitCode.APPLY):
+            done = diff.run(site, connect(site, os.environ), invocation.console, environ=os.environ, prune=prune)
         different = diff.DIFFERENT if done.different else 0
         if not different:
             invocation.console.say(f"no difference in {done.looked_at} objects")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from leviathan.errors import ExitCode
 from leviathan.options import Invocation, make_command
 from leviathan.output import Report, write_atomically
 
@@ -33,9 +34,12 @@ def render_command(invocation: Invocation, out: Path | None) -> int:
     """Render the site's variant."""
 
     def rendered() -> Report:
+        from leviathan.cluster.errors import exits  # noqa: PLC0415
         from leviathan.render import render  # noqa: PLC0415 - the YAML reader is slow to import
 
-        done = render(invocation.load_site().site, os.environ)
+        site = invocation.load_site().site
+        with exits(ExitCode.FAILED):
+            done = render(site, os.environ)
         invocation.console.say(done.budget.text())
         data = {"image": done.image, "objects": list(done.objects)}
         if out is None:

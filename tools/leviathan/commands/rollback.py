@@ -4,6 +4,7 @@ import os
 
 import click
 
+from leviathan.errors import ExitCode
 from leviathan.options import Invocation, make_command
 from leviathan.output import Report
 
@@ -29,10 +30,11 @@ def rollback_command(invocation: Invocation, dry_run: bool, to: str) -> int:
 
     def rolled_back() -> Report:
         from leviathan.cluster import rollback  # noqa: PLC0415 - the YAML reader is slow to import
-        from leviathan.cluster.client import connect  # noqa: PLC0415
+        from leviathan.cluster.client import connect, exits  # noqa: PLC0415
 
         site = invocation.load_site().site
-        done = rollback.run(site, connect(site, os.environ), invocation.console, to=to, dry_run=dry_run)
+        with exits(ExitCode.APPLY):
+            done = rollback.run(site, connect(site, os.environ), invocation.console, to=to, dry_run=dry_run)
         return Report(done.text(), done.data())
 
     return invocation.finish(rolled_back)
