@@ -52,6 +52,32 @@ def test_each_refusal_says_what_why_and_the_way_out(
     assert caught.value.status == code
 
 
+VOLUME, CLAIM = "/api/v1/persistentvolumes/m", "/api/v1/namespaces/ai/persistentvolumeclaims/m"
+SOURCE = "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation"
+CLAIMED = "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName"
+SMALLER = "spec.resources.requests.storage: Forbidden: field can not be less than previous value"
+RESIZED = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support it"
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "message"),
+    [
+        (VOLUME, 422, SOURCE),
+        (VOLUME, 422, "spec.nodeAffinity: Invalid value: {}: field is immutable"),
+        (CLAIM, 422, CLAIMED),
+        (CLAIM, 422, SMALLER),
+        (CLAIM, 403, RESIZED),
+    ],
+)
+def test_a_volume_is_made_anew_by_delete_and_apply(path: str, code: int, message: str) -> None:
+    """`kubectl delete` of a bound volume, or of a claim in use, waits for ever for what protects it."""
+    error = refused(Asked("PATCH", path, "", "http://x"), code, json.dumps({"message": message}))
+    assert error.remedy.startswith("leviathan delete, then leviathan apply")
+    assert "kubectl delete" not in error.remedy
+    other = refused(Asked("PATCH", DEPLOYMENT, "", "http://x"), 422, json.dumps({"message": SOURCE}))
+    assert other.remedy.startswith("kubectl delete deployments x -n ai")
+
+
 def test_a_conflict_names_each_manager_and_field(api: ReplayApi, cluster: Cluster) -> None:
     causes = [
         {"reason": "FieldManagerConflict", "message": 'conflict with "kubectl-edit" using apps/v1', "field": ".spec.a"},

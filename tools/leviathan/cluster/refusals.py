@@ -11,6 +11,9 @@ from typing import Any
 from leviathan.cluster.asked import Asked
 from leviathan.cluster.errors import Cause, ClusterError
 
+#: A volume stays bound while its claim is there, and the claim while its pod is: `kubectl delete` of one of them hangs.
+VOLUMES = frozenset({"persistentvolumes", "persistentvolumeclaims"})
+MADE_ANEW = "leviathan delete, then leviathan apply again (the volume's files stay: its reclaim policy is Retain)"
 VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -94,6 +97,8 @@ def _forbidden(asked: Asked, why: str, causes: Sequence[Cause]) -> tuple[str, st
             "the pod's RuntimeClass is not there",
             f"{asked.kubectl} get runtimeclass, then install it or --set cluster.runtime_class=NAME",
         )
+    if asked.resource in VOLUMES and re.search("can be (resized|expanded)", why):
+        return f"{asked.object} cannot be resized", MADE_ANEW
     if "exceeded quota" in why:
         return "a quota refuses it", f"{asked.kubectl} describe resourcequota{_space(asked)}"
     if any(each.reason == "NamespaceTerminating" for each in causes):
@@ -110,7 +115,9 @@ def _forbidden(asked: Asked, why: str, causes: Sequence[Cause]) -> tuple[str, st
 
 def _invalid(asked: Asked, why: str) -> tuple[str, str]:
     what = f"the API server refuses {asked.object} as invalid"
-    if "field is immutable" in why or "when strategy `type`" in why:  # what is there stands in the way
+    if asked.resource in VOLUMES and ("immutable" in why or "less than previous value" in why):
+        return what, MADE_ANEW
+    if "is immutable" in why or "when strategy `type`" in why:  # what is there stands in the way
         return what, f"{asked.kubectl} delete {asked.resource} {asked.object.split('/')[-1]}{_space(asked)}, then again"
     if "port is already allocated" in why:
         return what, f"--set engine.node_port=PORT; who has it: {asked.kubectl} get services --all-namespaces"

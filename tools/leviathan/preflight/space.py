@@ -1,11 +1,14 @@
 """Where the objects go: the namespace and its Pod Security, the NodePort, the names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from leviathan.cluster.client import ClusterError
 from leviathan.cluster.kinds import is_ours, path_of, title
+from leviathan.cluster.refusals import MADE_ANEW
 from leviathan.manifest_files import Object
 from leviathan.policy import ENFORCE, MANAGED
+from leviathan.preflight.amounts import amount
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, ok, problem, warning
 from leviathan.site import Variant
@@ -109,7 +112,31 @@ def _in_the_way(wanted: Object, live: Object) -> Finding | None:
             f"{kubectl} delete {plural} {name}, or make it ours: {kubectl} label {plural} {name} "
             f"{'='.join(MANAGED)}, and leviathan apply --force-conflicts",
         )
-    return None
+    fixed = [f"{name} is {now}, which cannot become {then}" for name, now, then in _fixed(wanted, live) if now != then]
+    return problem(f"{title(wanted)}: {', '.join(fixed)}", MADE_ANEW) if fixed else None
+
+
+def _fixed(wanted: Object, live: Object) -> Iterator[tuple[str, str, str]]:
+    """What no one may change in a volume or its claim: the site's key, as it is, as it would be.
+
+    Source: Kubernetes, ValidatePersistentVolumeUpdate, and the admission plugin PersistentVolumeClaimResize.
+    """
+    new, old = wanted["spec"], live["spec"]
+    if wanted["kind"] == "PersistentVolume":
+        for key, field in (("nvme.partition", "path"), ("nvme.filesystem", "fsType")):
+            yield key, str((old.get("local") or {}).get(field, "unset")), str(new["local"][field])
+        yield "cluster.node", _nodes(old), _nodes(new)
+    if wanted["kind"] == "PersistentVolumeClaim":
+        sizes = [amount(spec["resources"]["requests"]["storage"]) for spec in (old, new)]
+        before, after = (f"{float(size) / 1e9:g}" for size in sizes)
+        yield "nvme.size_gb", before, after
+
+
+def _nodes(volume: Mapping[str, Any]) -> str:
+    """The nodes that a volume is on, by its affinity."""
+    terms = ((volume.get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or []
+    found = [each for term in terms for entry in term.get("matchExpressions") or [] for each in entry.get("values", [])]
+    return ",".join(found) or "any"
 
 
 def _selector(deployment: Object) -> str:
