@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from apply_scenes import ENVIRON, SCENES, play
+from fault_registry import FaultRegistry
 from replay_api import replay
 
 from leviathan.cluster.client import connect
@@ -23,7 +24,17 @@ def base() -> Site:
 
 
 def command(scene: str, argv: list[str], folder: Path, base: Site, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Run a command against a scene's recording, with the scene's site."""
+    """Run a command against a scene's recording, with the scene's site, and a registry that has the image."""
+    registry = FaultRegistry()
+    registry.manifests[base.image.repository, DIGEST] = ("any", b"{}")
+    with registry.serve():
+        return played(scene, [*argv, "--set", f"registry.host={registry.host}"], folder, base, monkeypatch)[0]
+
+
+def played(
+    scene: str, argv: list[str], folder: Path, base: Site, monkeypatch: pytest.MonkeyPatch
+) -> tuple[int, list[str]]:
+    """Run a command against a scene's recording, with the scene's site: its status, and what it really wrote."""
     with replay(f"apply/{scene}") as api:
         kubeconfig = api.kubeconfig(folder)
         monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
@@ -32,7 +43,8 @@ def command(scene: str, argv: list[str], folder: Path, base: Site, monkeypatch: 
         name, *others = argv
         place = ["--namespace", site.cluster.namespace, "--set", f"cluster.node={site.cluster.node}"]
         port = ["--set", f"engine.node_port={site.engine.node_port}", "--context", "other"]
-        return run([name, *place, *port, *others])
+        status = run([name, *place, *port, *others])
+        return status, [each.line for each in api.asked if each.method != "GET" and "dryRun" not in each.query]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +111,68 @@ def test_json(
     printed = json.loads(capsys.readouterr().out)
     assert expected.items() <= printed.items()
     assert json.loads(result.read_text()) == printed
+
+
+WRONG = "sha256:" + "2" * 64  # which the registry does not have
+IMAGE_CHANGES = [
+    ("configured", ["apply", "--digest", WRONG]),
+    ("configured-dry", ["apply", "--dry-run", "--digest", WRONG]),
+    ("rollback-to", ["rollback", "--to", WRONG]),
+]
+
+
+@pytest.mark.parametrize(("scene", "argv"), IMAGE_CHANGES)
+def test_an_image_that_the_registry_does_not_have_stops_nothing(
+    scene: str,
+    argv: list[str],
+    tmp_path: Path,
+    base: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Recreate would end the running engine, and only the kubelet would say that there is no such image."""
+    with FaultRegistry().serve() as registry:
+        where = ["--set", f"registry.host={registry.host}"]
+        status, wrote = played(scene, [*argv, *where], tmp_path, base, monkeypatch)
+    assert registry.requests == [("HEAD", f"/v2/omni/engine/manifests/{WRONG}")]
+    assert (status, wrote) == (6, [])
+    said = capsys.readouterr().err
+    assert f"error: the registry does not have the image (http://{registry.host}/v2/omni/engine/manifests/" in said
+    assert "fix: leviathan push" in said
+
+
+@pytest.mark.parametrize(("scene", "argv"), IMAGE_CHANGES)
+def test_a_registry_that_is_away_is_a_warning(
+    scene: str,
+    argv: list[str],
+    tmp_path: Path,
+    base: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with FaultRegistry().serve() as registry:
+        where = ["--set", f"registry.host={registry.host}"]
+    status, wrote = played(scene, [*argv, *where], tmp_path, base, monkeypatch)
+    assert status == 0
+    assert len(wrote) == ("--dry-run" not in argv)
+    assert "warning: not known whether the registry has the image: cannot look for the" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("scene", "argv"),
+    [
+        ("unchanged", ["apply", "--digest", WRONG]),
+        ("conflict", ["apply", "--digest", WRONG]),
+        ("rollback-before", ["rollback"]),
+    ],
+)
+def test_the_registry_is_not_asked_for_nothing(
+    scene: str, argv: list[str], tmp_path: Path, base: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no Deployment is to be changed; and for an image that ran here, which may lie on the node."""
+    with FaultRegistry().serve() as registry:
+        played(scene, [*argv, "--set", f"registry.host={registry.host}"], tmp_path, base, monkeypatch)
+    assert registry.requests == []
 
 
 @pytest.mark.parametrize("name", ["apply", "diff", "delete", "rollback"])

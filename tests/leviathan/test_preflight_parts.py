@@ -162,6 +162,24 @@ def test_a_registry_with_faults(fault: Fault, level: Level, words: str, tmp_path
     assert words in found.text
 
 
+def test_a_given_digest_has_to_be_in_the_registry(tmp_path: Path) -> None:
+    """It is looked for, and no push is tried: none will come."""
+    digest = f"sha256:{'1' * 64}"
+    with FaultRegistry().serve() as registry:
+        site = make_site(registry.host, image_digest=digest)
+        [absent] = look("registry", site, tmp_path)
+        registry.manifests[REPOSITORY, digest] = ("any", b"{}")
+        [there] = look("registry", site, tmp_path)
+        assert registry.methods() == ["HEAD", "HEAD"]
+    [unknown] = look("registry", site, tmp_path)
+    assert absent.level is Level.PROBLEM
+    assert "the registry does not have the image" in absent.text
+    assert absent.fix.startswith("leviathan push")
+    assert there == Finding(Level.OK, f"http://{registry.host}/v2/{REPOSITORY} has {digest}")
+    assert unknown.level is Level.WARNING
+    assert unknown.text.startswith(f"not known whether http://{registry.host}/v2/{REPOSITORY} has the image: cannot")
+
+
 def test_a_registry_that_checks_nothing(tmp_path: Path) -> None:
     with FaultRegistry().serve() as registry:
         [found] = look("registry", make_site(registry.host), tmp_path)

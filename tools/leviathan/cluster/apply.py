@@ -1,6 +1,6 @@
 """Brings the manifests into the cluster by server-side apply, and prunes what they had and have no more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,12 +79,14 @@ def run(
     force_conflicts: bool = False,
     prune: bool = True,
     dry_run: bool = False,
+    pullable: Callable[[str], None] = lambda image: None,
 ) -> Applied:
     """Apply the site's manifests: look at all objects first, then write what differs, then prune.
 
     Arguments: `environ`, for the manifests' folder; `force_conflicts`, take fields over from other managers; `prune`,
-    delete what carries our label and is not rendered; `dry_run`, let the server check everything and change nothing.
-    Errors: ClusterError and LayoutError (exit status APPLY), RenderError.
+    delete what carries our label and is not rendered; `dry_run`, let the server check everything and change nothing;
+    `pullable` gets the image before a Deployment is changed, and raises where no pod could pull it.
+    Errors: ClusterError, LayoutError and RegistryError (exit status APPLY), RenderError.
     """
     with exits(ExitCode.APPLY):
         rendered = render(site, environ)
@@ -95,6 +97,8 @@ def run(
         overruled = tuple(each for step in steps for each in step.conflicts)
         for each in overruled:
             console.say(f"taken over: {each.overruled()}")
+        if any(each.change is not Change.UNCHANGED for each in steps if each.wanted["kind"] == "Deployment"):
+            pullable(rendered.image)
         namespace = site.cluster.namespace
         old = stale(labelled(cluster, namespace, console.say), rendered.objects) if prune else []
         _write(cluster, console, steps, force_conflicts=force_conflicts, dry_run=dry_run)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from leviathan.errors import ExitCode, LayoutError, LeviathanError
+from leviathan.errors import ExitCode, LayoutError, LeviathanError, RegistryError
 
 #: `conflict with "kubectl" with subresource "scale" using apps/v1`
 MANAGER = re.compile(r'conflict with "(?P<manager>[^"]*)"')
@@ -65,9 +65,12 @@ class ClusterError(LeviathanError):
 
 @contextlib.contextmanager
 def exits(code: ExitCode) -> Iterator[None]:
-    """Give every ClusterError and LayoutError of this block the exit status `code`: that of the phase that it ends."""
+    """Give the errors of cluster, layout and registry in this block the exit status `code`: that of the phase.
+
+    A layout's and a registry's own status is that of a push, which is one phase of those that use them.
+    """
     try:
         yield
-    except (ClusterError, LayoutError) as error:
+    except (ClusterError, LayoutError, RegistryError) as error:
         error.exit_code = code
         raise

@@ -1,7 +1,7 @@
 """Brings an earlier image back: the last that passed the smoke test, else the one before, else one that is named."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,13 +56,22 @@ class RolledBack:
         }
 
 
-def run(site: Site, cluster: Cluster, console: Console, *, to: str = "", dry_run: bool = False) -> RolledBack:
+def run(
+    site: Site,
+    cluster: Cluster,
+    console: Console,
+    *,
+    to: str = "",
+    dry_run: bool = False,
+    pullable: Callable[[str], None] = lambda image: None,
+) -> RolledBack:
     """Have the Deployment run an earlier image, and change nothing else in it. Does not wait for the rollout.
 
     Arguments: `to`, a digest (sha256:...) of the site's repository, or empty: the image that last passed the smoke
-    test, where none has, the image of the newest earlier ReplicaSet that differs.
+    test, where none has, the image of the newest earlier ReplicaSet that differs; `pullable` gets the image that `to`
+    names, and raises where no pod could pull it.
     Errors: UsageError for a `to` that is no digest; ClusterError (exit status APPLY), with the reason NothingBefore
-    when there is nothing to go back to.
+    when there is nothing to go back to; RegistryError.
     """
     if to and not re.fullmatch(DIGEST, to):
         raise UsageError(f"not a digest: {to}", why="wants sha256: and 64 hex digits", remedy="leviathan tags")
@@ -83,6 +92,8 @@ def run(site: Site, cluster: Cluster, console: Console, *, to: str = "", dry_run
         else:
             after, source = _earlier(cluster, live, before)
         done = RolledBack(f"Deployment/{name}", before, after, source, dry_run)
+        if done.changed and to:  # what has run here before may lie on the node, wherever it came from
+            pullable(after)
         if done.changed:
             # Only the image can be in conflict, as the rest is what we last applied: this is what `force` takes over.
             cluster.apply(path, with_image(live, after), force=True, dry_run=dry_run)

@@ -12,7 +12,7 @@ HELP = """Bring the manifests into the cluster by server-side apply, as the fiel
 
 Looks at every object first: a field that another manager has set to another value is a conflict, and nothing is changed
 until --force-conflicts takes it over. Then applies what differs, and prunes what carries our label and is rendered no
-more. A second run changes nothing.
+more. A second run changes nothing. Before the Deployment is changed the registry is asked whether it has the image.
 
 \b
 Examples:
@@ -35,6 +35,7 @@ def apply_command(invocation: Invocation, dry_run: bool, force_conflicts: bool, 
     def applied() -> Report:
         from leviathan.cluster import apply  # noqa: PLC0415 - the YAML reader is slow to import
         from leviathan.cluster.client import connect, exits  # noqa: PLC0415
+        from leviathan.pullable import check  # noqa: PLC0415
 
         site = invocation.load_site().site
         with exits(ExitCode.APPLY):
@@ -46,6 +47,7 @@ def apply_command(invocation: Invocation, dry_run: bool, force_conflicts: bool, 
                 force_conflicts=force_conflicts,
                 prune=prune,
                 dry_run=dry_run,
+                pullable=lambda image: check(image, site, os.environ, invocation.console),
             )
         return Report(done.text(), done.data())
 

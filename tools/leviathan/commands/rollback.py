@@ -31,10 +31,18 @@ def rollback_command(invocation: Invocation, dry_run: bool, to: str) -> int:
     def rolled_back() -> Report:
         from leviathan.cluster import rollback  # noqa: PLC0415 - the YAML reader is slow to import
         from leviathan.cluster.client import connect, exits  # noqa: PLC0415
+        from leviathan.pullable import check  # noqa: PLC0415
 
         site = invocation.load_site().site
         with exits(ExitCode.APPLY):
-            done = rollback.run(site, connect(site, os.environ), invocation.console, to=to, dry_run=dry_run)
+            done = rollback.run(
+                site,
+                connect(site, os.environ),
+                invocation.console,
+                to=to,
+                dry_run=dry_run,
+                pullable=lambda image: check(image, site, os.environ, invocation.console),
+            )
         return Report(done.text(), done.data())
 
     return invocation.finish(rolled_back)

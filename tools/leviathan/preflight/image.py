@@ -1,6 +1,5 @@
 """The image and the registry: the layout is whole, the registry takes uploads, the node's CPU can run a build in it."""
 
-import dataclasses
 import hashlib
 import json
 import re
@@ -8,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leviathan.errors import LayoutError
+from leviathan.errors import LayoutError, RegistryError
 from leviathan.oci.layout import Image, load_image
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, NotAsked, ok, problem, warning
 from leviathan.preflight.march import choose
 from leviathan.progress import size_text
+from leviathan.pullable import absent, hasty
 
 if TYPE_CHECKING:
     import httpx
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 #: The image's label with its builds for CPUs, best first.
 MARCH = "leviathan.cpu.march"
-#: Seconds for an answer of the registry, and failures in a row that are forgiven.
-TIMEOUT_S, RETRIES = 15, 1
 #: A digest that `{}` does not have (it is that of no byte at all), and the statuses that refuse it for what it is.
 NOT_ITS_DIGEST = f"sha256:{hashlib.sha256(b'').hexdigest()}"
 REFUSED, REFUSAL = frozenset({400, 422}), re.compile("manifest|digest", re.I)
@@ -40,22 +38,21 @@ def image(facts: Facts) -> Iterator[Finding]:
 
 
 def registry(facts: Facts) -> Iterator[Finding]:
-    """The registry is reached and takes pushes: it is sent a manifest that no registry may store.
+    """The registry is reached and has the digest that is given; where none is, it takes pushes.
 
-    What it refuses as wrong it would have taken had it been right; a registry that only reads, or does not let us
-    write, refuses earlier and for another reason. Nothing is left behind. An upload that is begun and given up is not
-    as clean: Debian's docker-registry keeps the state of its hash for ever.
+    For the latter it is sent a manifest that no registry may store. What it refuses as wrong it would have taken had it
+    been right; a registry that only reads, or does not let us write, refuses earlier and for another reason. Nothing is
+    left behind. An upload that is begun and given up is not as clean: Debian's docker-registry keeps the state of its
+    hash for ever.
     """
-    from leviathan.push import Around, connect  # noqa: PLC0415 - the HTTP client is slow to import
-    from leviathan.registry.transport import error_text  # noqa: PLC0415
+    from leviathan.registry.transport import error_text  # noqa: PLC0415 - the HTTP client is slow to import
 
-    site = facts.site
-    hasty = dataclasses.replace(site.push, retries=RETRIES, timeout_s=min(site.push.timeout_s, TIMEOUT_S))
-    client = connect(dataclasses.replace(site, push=hasty), Around(facts.environ, facts.console))
-    try:
+    digest = facts.site.image.digest
+    with hasty(facts.site, facts.environ, facts.console) as client:
+        if digest:
+            yield _has(client, digest)
+            return
         answer = _refusal(client)
-    finally:
-        client.transport.close()
     if answer.status_code in REFUSED and REFUSAL.search(error_text(answer)):
         yield ok(f"{client.base} takes pushes")
     elif answer.is_success:
@@ -65,6 +62,17 @@ def registry(facts: Facts) -> Iterator[Finding]:
         )
     else:
         raise client.refused("take a push", answer)
+
+
+def _has(client: "Client", digest: str) -> Finding:
+    """Whether the registry has the digest. Errors: RegistryError when it was asked and does not have it."""
+    try:
+        found = client.head_manifest(digest)
+    except RegistryError as error:
+        return warning(f"not known whether {client.base} has the image: {error.what}: {error.why}", error.remedy)
+    if found is None:
+        raise absent(client, digest)
+    return ok(f"{client.base} has {digest}")
 
 
 def _refusal(client: "Client") -> "httpx.Response":
