@@ -167,6 +167,35 @@ def test_second_deployment_changes_nothing(placed: Stage) -> None:
     assert seconds < 8 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
+def test_given_digest_is_looked_for_and_not_pushed(placed: Stage) -> None:
+    """As a rollback recommends: no image of another digest is uploaded, or is even there; the tag stays."""
+    assert start(placed.folder, "push", *placed.arguments).wait(60) == 0
+    storage = sorted(placed.registry.storage.rglob("*"))
+    given = [*placed.arguments, "--set", "image.layout=none", "--set", f"image.digest={placed.layout.digest}"]
+    with replayed("again", placed) as server:
+        done = deploy(placed.folder, *given)
+        assert done.returncode == 0, done.stderr
+    assert writes(server) == []
+    assert sorted(placed.registry.storage.rglob("*")) == storage
+    report = result(placed.folder)
+    assert states(report["phases"])["push"] == "nothing to do"
+    assert report["phases"][1]["summary"] == "the digest is given, and the registry has it: nothing is pushed"
+    wrong = deploy(placed.folder, "--from", "push", *given[:-1], DIGEST)
+    assert wrong.returncode == 4
+    assert wrong.stderr.splitlines()[-1].startswith("error: push: the registry does not have the image (http://")
+    assert "leviathan deploy --from push " in wrong.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("flags", "status"), [((), 4), (("--skip", "push"), 6), (("--from", "apply"), 6)])
+def test_image_that_nobody_pushed_is_not_applied(flags: tuple[str, ...], status: int, placed: Stage) -> None:
+    """Whether the phase `push` is left out or finds no such digest: what runs goes on running."""
+    with replayed("first", placed) as server:
+        done = deploy(placed.folder, "--skip", "preflight", *flags, *placed.arguments, "--set", DIGEST)
+    assert done.returncode == status, done.stderr
+    assert "the registry does not have the image" in done.stderr
+    assert writes(server) == []
+
+
 def test_dry_run_changes_nothing(placed: Stage) -> None:
     with replayed("first", placed) as server:
         done = deploy(placed.folder, "--dry-run", "--json", *placed.arguments)

@@ -53,7 +53,8 @@ def deploy_command(
 
         phases = chosen(first, last, skip)
         site = invocation.load_site().site
-        work = Work(site, os.environ, invocation.console, dry_run, rollback_on_failure)
+        pushes = any(phase.name == "push" for phase in phases)
+        work = Work(site, os.environ, invocation.console, dry_run, rollback_on_failure, pushes)
         done = deploy(work, phases, go_on=lambda name: command_line(invocation, name, tail), keep=keep)
         return Report(done.text(), done.data())
 

@@ -1,4 +1,4 @@
-"""Pushes in a child process, as `leviathan push` does, and brings the result over."""
+"""Pushes in a child process, as `leviathan push` does, and brings the result over; or looks for a given digest."""
 
 import json
 import tempfile
@@ -15,7 +15,7 @@ from leviathan.site import Site
 
 @dataclass(frozen=True)
 class Pushed:
-    """The result of a push, from another process."""
+    """The result of a push, from another process, or of a look."""
 
     words: str
     facts: dict[str, Any]
@@ -27,6 +27,22 @@ class Pushed:
     def data(self) -> dict[str, Any]:
         """The result for programs."""
         return self.facts
+
+
+def look_for(site: Site, environ: Mapping[str, str], console: Console) -> Pushed:
+    """Look whether the registry has `image.digest`: another image, that of `image.layout`, is not to be pushed for it.
+
+    Errors: RegistryError when it does not, and when it cannot be asked.
+    """
+    from leviathan.pullable import absent, hasty  # noqa: PLC0415 - the HTTP client is slow to import
+
+    digest = site.image.digest
+    with hasty(site, environ, console) as client:
+        if client.head_manifest(digest) is None:
+            raise absent(client, digest)
+    reference = f"{site.registry.host}/{site.image.repository}@{digest}"
+    words = f"{reference}\nthe digest is given, and the registry has it: nothing is pushed"
+    return Pushed(words, {"reference": reference, "digest": digest, "changed": False})
 
 
 def push_guarded(site: Site, environ: Mapping[str, str], console: Console, *, dry_run: bool) -> Pushed:

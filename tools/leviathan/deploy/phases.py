@@ -26,13 +26,17 @@ class Result(Protocol):
 
 @dataclass(frozen=True)
 class Work:
-    """What the phases share: the site, the environment, the console, the flags, and one connection to the cluster."""
+    """What the phases share: the site, the environment, the console, the flags, and one connection to the cluster.
+
+    `pushes`: whether the phase `push` is among them, so that `apply` need not ask the registry again.
+    """
 
     site: Site
     environ: Mapping[str, str]
     console: Console
     dry_run: bool = False
     rollback_on_failure: bool = False
+    pushes: bool = False
 
     @cached_property
     def cluster(self) -> Any:
@@ -57,9 +61,11 @@ def preflight(work: Work) -> Result:
 
 
 def push(work: Work) -> Result:
-    """The image into the registry, in a process that lets the chunk under way arrive."""
-    from leviathan.deploy.child import push_guarded  # noqa: PLC0415
+    """The image into the registry, in a process that lets the chunk under way arrive; a given digest is looked for."""
+    from leviathan.deploy.child import look_for, push_guarded  # noqa: PLC0415
 
+    if work.site.image.digest:
+        return look_for(work.site, work.environ, work.console)
     return push_guarded(work.site, work.environ, work.console, dry_run=work.dry_run)
 
 
@@ -73,8 +79,13 @@ def model(work: Work) -> Result:
 def apply(work: Work) -> Result:
     """The manifests into the cluster."""
     from leviathan.cluster.apply import run  # noqa: PLC0415
+    from leviathan.pullable import check  # noqa: PLC0415
 
-    return run(work.site, work.cluster, work.console, environ=work.environ, dry_run=work.dry_run)
+    def pullable(image: str) -> None:
+        if not work.pushes:
+            check(image, work.site, work.environ, work.console)
+
+    return run(work.site, work.cluster, work.console, environ=work.environ, dry_run=work.dry_run, pullable=pullable)
 
 
 def rollout(work: Work) -> Result:
