@@ -122,6 +122,28 @@ def test_follow_goes_on_after_a_break_and_says_how_it_ended(server: ReplayApi, t
     assert second.keys() == {"container", "follow", "sinceSeconds"}
 
 
+def test_follow_counts_breaks_since_the_last_line(
+    server: ReplayApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A load of an hour through a connection that breaks now and then is followed to its end."""
+    monkeypatch.setattr(logs, "TRIES", 3)
+    recorded = scene("loading")
+    ended = copy.deepcopy(recorded.pod)
+    ended["status"]["containerStatuses"][0]["state"] = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+    broken, silent = (Answer(lines=lines, cut=True) for lines in (("a line",), ()))
+    path = serve(server, recorded, *[recorded.pod] * 6, ended)
+    server.add("GET", f"{path}/log", *[broken, silent] * 3, broken)
+    written = list[str]()
+    logs.follow(recorded.site, cluster_of(server, tmp_path), Console(Talk()), written.append, tail=None)
+    assert written == ["a line"] * 4
+    server.exchanges = [each for each in server.exchanges if not each.path.startswith(path)]
+    server.add("GET", path, Answer(body=recorded.pod))
+    server.add("GET", f"{path}/log", silent)
+    with pytest.raises(LeviathanError, match="breaks again and again"):
+        logs.follow(recorded.site, cluster_of(server, tmp_path), Console(Talk()), written.append, tail=None)
+    assert len(written) == 4
+
+
 def test_follow_ends_when_the_engine_was_restarted_or_the_pod_is_gone(server: ReplayApi, tmp_path: Path) -> None:
     recorded, again = scene("loading"), scene("startup-probe")
     status = recorded.pod | {"status": again.pod["status"]}

@@ -11,7 +11,7 @@ from leviathan.rollout.objects import ENGINE, Object, container_of, has_ended, i
 from leviathan.rollout.snapshot import title
 from leviathan.site import Site
 
-#: Seconds between two tries to go on with a log whose connection broke, and how many there are.
+#: Seconds between two tries to go on with a log whose connection broke, and how many there are without a line.
 PAUSE_S = 1.0
 TRIES = 30
 
@@ -43,11 +43,11 @@ def follow(site: Site, cluster: Cluster, console: Console, write: Callable[[str]
     """
     pod = find_pod(site, cluster)
     restarts = _restarts(pod)
-    last_at, since = console.clock(), None
-    for _ in range(TRIES):
+    last_at, since, breaks = console.clock(), None, 0
+    while breaks < TRIES:
         try:
             for line in _lines(site, cluster, pod, previous=False, tail=tail, follow=True, since_s=since):
-                last_at = console.clock()
+                last_at, breaks = console.clock(), 0
                 write(line)
         except ClusterError as error:
             if error.reason != "ConnectionLost":
@@ -59,7 +59,7 @@ def follow(site: Site, cluster: Cluster, console: Console, write: Callable[[str]
         if _restarts(now) != restarts or state_of(container_of(now))[0] != "running":
             console.say(f"{title(now)}: {_end(now, restarts)}")
             return now
-        since, tail = int(console.clock() - last_at) + 1, None
+        since, tail, breaks = int(console.clock() - last_at) + 1, None, breaks + 1
         console.say(f"the connection broke; going on with the log of the last {since} s, so lines may come twice")
         time.sleep(PAUSE_S)
     raise LeviathanError(
