@@ -72,6 +72,7 @@ def test_usage_errors_are_2(tmp_path: Path) -> None:
     for arguments, words in (
         (("--url", "nonsense"), "no address of an endpoint: nonsense; fix: --url http://HOST:PORT"),
         (("--url", "http://x", "--rollback-on-failure"), "do not go together"),
+        (("--dry-run", "--rollback-on-failure"), "do not go together"),
         (
             ("--url", "http://x", "--set", "smoke.api_key_file=none"),
             "cannot read the API key (smoke.api_key_file none)",

@@ -58,7 +58,9 @@ def api(tmp_path: Path) -> Iterator[ReplayApi]:
     server.close()
 
 
-def smoke(tmp_path: Path, *, back: bool = False, url: bool = False, **wrong: Any) -> tuple[Smoked | SmokeError, str]:
+def smoke(
+    tmp_path: Path, *, back: bool = False, url: bool = False, dry: bool = False, **wrong: Any
+) -> tuple[Smoked | SmokeError, str]:
     """A smoke test at the NodePort; `wrong` routes answer as they say."""
     console, talk = talking()
     port = free_node_port()
@@ -66,7 +68,7 @@ def smoke(tmp_path: Path, *, back: bool = False, url: bool = False, **wrong: Any
     site = smoke_site(cluster_address="127.0.0.1", engine_node_port=str(port))
     with endpoint(port, **wrong) as address:
         try:
-            done = run(site, environ, console, url=address if url else "", rollback_on_failure=back)
+            done = run(site, environ, console, url=address if url else "", rollback_on_failure=back, dry_run=dry)
         except SmokeError as error:
             return error, talk.getvalue()
     return done, talk.getvalue()
@@ -119,6 +121,26 @@ def test_what_cannot_be_said_is_not_noted(
     assert "warning: not noted as passed, so no rollback can come back to it: " in talk
     assert why in talk
     assert len(writes(api)) == ("may not" in why)
+
+
+def test_dry_run_notes_nothing_and_says_so(api: ReplayApi, tmp_path: Path) -> None:
+    """The control is the first test of this file."""
+    api.add("GET", PATH, Answer(200, deployment(passed=OTHER)))
+    done, talk = smoke(tmp_path, dry=True)
+    assert isinstance(done, Smoked)
+    assert done.text().splitlines()[-1] == f"dry run, nothing was noted; would be noted as passed: {IMAGE}"
+    assert (done.changed, writes(api)) == (False, [])
+    assert talk.count("smoke: passed ") == 7
+    with pytest.raises(UsageError, match="--dry-run and --rollback-on-failure do not go together"):
+        smoke(tmp_path, dry=True, back=True)
+
+
+def test_dry_run_says_what_is_in_the_way(api: ReplayApi, tmp_path: Path) -> None:
+    api.add("GET", PATH, GONE)
+    done, talk = smoke(tmp_path, dry=True)
+    assert isinstance(done, Smoked)
+    assert done.recorded == "dry run, nothing was noted, nor would be: there is no Deployment"
+    assert "warning" not in talk
 
 
 def test_without_a_cluster_the_endpoint_is_tested(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ class Place:
             self.trouble = error.line()
             return None
 
-    def passed(self, before: record.Deployed | None) -> tuple[str, str, bool]:
-        """Note the image as passed, where the Deployment is still as it was `before` the test.
+    def passed(self, before: record.Deployed | None, *, dry_run: bool = False) -> tuple[str, str, bool]:
+        """Note the image as passed, where the Deployment is still as it was `before` the test; a dry run only says so.
 
         Returns the image or an empty text, what came of it in words, and whether the cluster was changed.
         """
@@ -44,11 +44,15 @@ class Place:
         if not why and after is not None and self.cluster is not None:
             if after.passed == after.image:
                 return after.image, f"noted before as passed: {after.image}", False
+            if dry_run:
+                return after.image, f"dry run, nothing was noted; would be noted as passed: {after.image}", False
             try:
                 record.note(self.cluster, self.site, after.image)
                 return after.image, f"noted as passed: {after.image}", True
             except ClusterError as error:
                 why = error.line()
+        if dry_run:
+            return "", f"dry run, nothing was noted, nor would be: {why}", False
         self.console.say(f"warning: not noted as passed, so no rollback can come back to it: {why}")
         return "", f"not noted as passed: {why}", False
 

@@ -26,14 +26,21 @@ def run(
     url: str = "",
     cluster: Cluster | None = None,
     rollback_on_failure: bool = False,
+    dry_run: bool = False,
 ) -> Smoked:
     """Check the endpoint; when all checks pass, note the image's digest on the Deployment.
 
     Arguments: `environ` may hold $LEVIATHAN_API_KEY and the kubeconfig's place; `url` instead of the site's address:
     then the cluster is neither asked nor changed; `cluster`, where there is a connection already;
-    `rollback_on_failure` brings back the image that passed last.
+    `rollback_on_failure` brings back the image that passed last; `dry_run` asks the endpoint and notes nothing.
     Errors: SmokeError, with every check, when one failed; UsageError for a wrong address or an unreadable key.
     """
+    if dry_run and rollback_on_failure:
+        raise UsageError(
+            "--dry-run and --rollback-on-failure do not go together",
+            why="a dry run changes nothing",
+            remedy="leave one of them out; what a rollback would do: leviathan rollback --dry-run",
+        )
     if url and rollback_on_failure:
         raise UsageError(
             "--url and --rollback-on-failure do not go together",
@@ -59,7 +66,7 @@ def run(
         raise SmokeError(found, remedy=remedy, rollback=done)
     if place is None:
         return found
-    digest, recorded, changed = place.passed(before)
+    digest, recorded, changed = place.passed(before, dry_run=dry_run)
     return replace(found, digest=digest, recorded=recorded, changed=changed)
 
 
