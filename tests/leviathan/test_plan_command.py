@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,11 +89,32 @@ def test_the_planner_may_choose() -> None:
 
 
 def test_warnings_speak_of_the_site() -> None:
-    [one_card, page_cache] = plan(site(), None, Wishes(gpu_memory=CARDS)).warnings
-    assert one_card.endswith("give it alone in engine.gpu_split")
+    made = plan(site(), None, Wishes(gpu_memory=CARDS))
+    [one_card, page_cache] = made.warnings
+    one_pod = "--set resources.gpus=1 --set engine.gpu_split=90000, if the cluster gives the pod that GPU"
+    assert one_card.endswith(f": --set engine.gpu_split=90000,0 (or {one_pod})")
+    assert one_card in made.text()
     assert page_cache.endswith("set resources.memory_limit to 374Gi or more")
     enough = plan(site(resources__memory_limit="376Gi"), None, Wishes(gpu_memory=CARDS)).warnings
     assert enough == (one_card,)
+
+
+@pytest.mark.parametrize(("split", "cards", "visible"), [("90000,30000", CARDS, 0), ("30000,90000", "34190,102642", 1)])
+def test_the_way_to_one_card_can_be_followed(split: str, cards: str, visible: int) -> None:
+    """Each --set of the advice makes a valid site, whose plan has that card alone and the advice no more."""
+    [advice] = [
+        text for text in plan(site(engine__gpu_split=split), None, Wishes(gpu_memory=cards)).warnings if "a hop" in text
+    ]
+    first, _, second = advice.rpartition(": ")[2].partition(" (or ")
+    for words, there in ((first, cards), (second, cards.split(",")[visible])):
+        settings = re.findall(r"--set (\S+?=[0-9,]*[0-9])", words)
+        assert settings
+        made = plan(load(settings=settings).site, None, Wishes(gpu_memory=there))
+        assert len(made.plan.gpus) == 1
+        assert not any("a hop" in text for text in made.warnings)
+    assert plan(load(settings=re.findall(r"--set (\S+)", first)).site, None, Wishes(gpu_memory=cards)).plan.visible == (
+        visible,
+    )
 
 
 def test_words_of_the_engine_have_ours() -> None:

@@ -20,6 +20,7 @@ from leviathan_engine.reference import q4_k_m
 from leviathan_engine.shape import read_shape
 
 #: What the engine's sentences call a thing → what a user of this tool sets.
+ALONE = "give it alone in --gpu_split, or drop the flag"
 WORDS = (
     (", or drop the flag", ""),
     ("--gpu_split", "engine.gpu_split"),
@@ -53,27 +54,42 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan that works, the threads that the engine would use, and whether the model is only assumed."""
+    """A plan that works, the threads that the engine would use, whether the model is only assumed, the pod's GPUs."""
 
     plan: Plan
     threads: Threads
     assumed: bool
+    gpus: int
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the planner warns of, in this tool's words."""
-        return tuple(translated(text) for text in self.plan.warnings)
+        return tuple(self._translated(text) for text in self.plan.warnings)
 
     def text(self) -> str:
         """The table, the threads, warnings and notes."""
         head = "no model given: DeepSeek-V3 Q4_K_M as llama.cpp writes it\n" if self.assumed else ""
         note = f" ({self.threads.note})" if self.threads.note else ""
-        return head + translated(render(self.plan)) + f"threads for the experts: {self.threads.count}{note}"
+        return head + self._translated(render(self.plan)) + f"threads for the experts: {self.threads.count}{note}"
 
     def data(self) -> dict[str, Any]:
         """The plan for programs; sizes in bytes."""
         document = self.plan.to_dict()
         return {**document, "warnings": list(self.warnings), "threads": self.threads.count, "assumed": self.assumed}
+
+    def _translated(self, text: str) -> str:
+        """The engine's words as the site's settings, with the split that gives one GPU everything.
+
+        A pod that asks for one GPU takes the one that it is given: so the split, which names it, comes first.
+        """
+        big = max(self.plan.gpus, key=lambda gpu: gpu.budget)
+        share = big.budget // MB
+        split = ",".join(str(share if index == big.index else 0) for index in range(self.gpus))
+        alone = (
+            f"--set engine.gpu_split={split} (or --set resources.gpus=1 --set engine.gpu_split={share}, if the cluster "
+            "gives the pod that GPU)"
+        )
+        return translated(text, ((ALONE, alone), *WORDS))
 
 
 def load_model(path: Path | None) -> Model:
@@ -119,7 +135,7 @@ def plan(site: Site, model: Model | None, wishes: Wishes) -> Planned:
         used = threads(read_shape(chosen), site.engine.cpu_threads, cpus, cpus)
     except EngineError as error:
         raise misfit(error) from None
-    return Planned(made, used, model is None)
+    return Planned(made, used, model is None, len(split))
 
 
 def write_header(model: Model, target: Path) -> None:
