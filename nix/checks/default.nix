@@ -17,7 +17,7 @@
   toolkit,
 }:
 let
-  inherit (tool) development;
+  inherit (tool) development runtime;
 
   # The repository as tests see it: what they read, not the documents.
   repository = source.pick {
@@ -171,7 +171,8 @@ in
     '';
   };
 
-  # The tool runs on any Linux: here with nothing but its own closure and the seed's shell in reach.
+  # The tool runs on any Linux: here with nothing but its own closure and the seed's shell in reach. `--help` imports next
+  # to nothing; so every module, with the packages of poetry's main group alone, and a command that looks at everything.
   tool-anywhere = derivation {
     name = "check-tool-anywhere";
     inherit system;
@@ -185,6 +186,25 @@ in
           echo "$program"
           eval "$program" >$out 2>&1 || { ${seed.path}/bin/busybox cat $out >&2; exit 1; }
         done
+
+        fail() { ${seed.path}/bin/busybox cat said >&2; echo "check-tool-anywhere: $1" >&2; exit 1; }
+        import() { PYTHONPATH=${tool.tools} PYTHONDONTWRITEBYTECODE=1 ${runtime}/bin/python3 "$@" >said 2>&1; }
+        import ${./every_module.py} || fail "a module of the tool cannot be imported"
+        ${seed.path}/bin/busybox cat said | ${seed.path}/bin/busybox tee $out
+        # The control: without a package that is imported only inside functions it fails.
+        import -c "import sys; sys.modules['kubernetes'] = None; exec(open('${./every_module.py}').read())" &&
+          fail "the package kubernetes is not missed"
+        ${seed.path}/bin/busybox grep -q 'ModuleNotFoundError.*kubernetes' said || fail "another package is missed"
+
+        # No cluster and no registry are in reach: exit 3, each of them a finding.
+        status=0
+        sh ${shell.leviathan}/bin/leviathan preflight >said 2>&1 || status=$?
+        [ $status = 3 ] || fail "preflight ends with $status"
+        for words in "there is no kubeconfig" "no OCI image layout" "attempts in a row failed"; do
+          ${seed.path}/bin/busybox grep -q "$words" said || fail "preflight does not say: $words"
+        done
+        ${seed.path}/bin/busybox grep -q "this check failed" said && fail "a check of preflight is broken"
+        ${seed.path}/bin/busybox tail -n 1 said | ${seed.path}/bin/busybox tee -a $out
       ''
     ];
     allowSubstitutes = false;
