@@ -1,5 +1,5 @@
-"""What breaks between the node and the engine: each ends in exit status 7 or 3 with its sentence; what was wrong is
-then put right, and the very same command succeeds.
+"""What breaks between the registry, the node and the engine: each ends in its exit status with its sentence; what was
+wrong is then put right, and the very same command succeeds.
 """
 
 import os
@@ -19,14 +19,14 @@ from leviathan.policy import ENFORCE
 
 from .engine_processes import engine_processes
 from .faults import ended
-from .happy import PODS, need, our_pods, running_image
+from .happy import DEPLOYMENT, PODS, need, our_pods, running_image
 from .image import derive
 from .report import Report
 from .stage import MODEL, Stage
 
 DEPLOY = ("deploy", "--skip", "push", "--until", "rollout", "--set", "rollout.patience_s=3")
 HASTY = (*DEPLOY, "--set", "rollout.restarts=1")
-NEVER_PUSHED = "layout-never-pushed"
+NEVER_PUSHED, GONE = "layout-never-pushed", "layout-gone"
 Words = tuple[str, ...]
 
 
@@ -81,6 +81,20 @@ def image_missing(stage: Stage) -> Iterator[None]:
     derive(stage.built, layout, stamp="never pushed")
     yield
     stage.must("push", "--set", f"image.layout={layout}")
+
+
+@contextmanager
+def image_gone(stage: Stage) -> Iterator[None]:
+    """The Deployment has an image that nobody has pushed, set past the tool; the push puts it right."""
+    layout = stage.folder / GONE
+    digest = derive(stage.built, layout, stamp="gone")
+    container = {"name": "engine", "image": f"{stage.registry.host}/omni/engine@{digest}"}
+    body = {"spec": {"template": {"spec": {"containers": [container]}}}}
+    stage.plane.api.send("PATCH", f"{DEPLOYMENT}?fieldManager=e2e", body, "application/strategic-merge-patch+json")
+    yield
+    stage.must("push", "--set", f"image.layout={layout}")
+    for item in our_pods(stage):  # another one pulls at once
+        stage.plane.api.send("DELETE", f"{PODS}/{item['metadata']['name']}")
 
 
 @contextmanager
@@ -171,11 +185,19 @@ def signalled(stage: Stage, number: signal.Signals) -> Iterator[None]:
 
 BREAKS = (
     Break(
-        "image missing in the registry",
+        "image never pushed",
         (*DEPLOY, "--set", f"image.layout={NEVER_PUSHED}"),
-        ExitCode.ROLLOUT,
+        ExitCode.APPLY,
         ("the registry does not have the image",),
         image_missing,
+        fresh=False,
+    ),
+    Break(
+        "image missing in the registry",
+        ("rollout", "--set", "rollout.patience_s=3"),
+        ExitCode.ROLLOUT,
+        ("the registry does not have the image",),
+        image_gone,
         fresh=False,
     ),
     Break("GPUs taken by another pod", DEPLOY, ExitCode.PREFLIGHT, ("nvidia.com/gpu", "2 wanted, 1 of 2"), gpus_taken),
