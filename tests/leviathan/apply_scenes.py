@@ -246,8 +246,33 @@ def other_app(p: Play) -> Any:
     return p.apply(replace(p.site, workload=replace(p.site.workload, app="renamed")))
 
 
-def unprivileged(p: Play) -> Any:
-    return p.apply(replace(p.site, workload=replace(p.site.workload, variant=Variant.UNPRIVILEGED)))
+def as_unprivileged(site: Site, **nvme: Any) -> Site:
+    """The site with the other variant, and another volume."""
+    workload = replace(site.workload, variant=Variant.UNPRIVILEGED)
+    return replace(site, workload=workload, nvme=replace(site.nvme, **nvme))
+
+
+def unprivileged(p: Play, **nvme: Any) -> Any:
+    return p.apply(as_unprivileged(p.site, **nvme))
+
+
+def bound(p: Play) -> None:
+    """The unprivileged variant, whose claim is bound to its volume."""
+    unprivileged(p)
+    for _ in range(60):
+        claim = p.cluster.get(f"{p.core}/persistentvolumeclaims/leviathan-models") or {}
+        if claim["status"]["phase"] == "Bound":
+            return
+        p.cluster.transport.sleep(0.5)
+    raise AssertionError("the claim is not bound")
+
+
+MOVED: dict[str, Any] = {"partition": "/dev/nvme1n1p1", "filesystem": "ext4"}
+
+
+def made_anew(p: Play) -> Any:
+    """What the refusal of another partition says to do."""
+    return Said(f"{p.delete(timeout_s=60).text()}\n{unprivileged(p, **MOVED).text()}")
 
 
 def take_port(p: Play) -> None:
@@ -331,4 +356,11 @@ SCENES: dict[str, Scene] = {
     "rollback-nothing": Scene(applied, Play.rollback),
     "rollback-absent": Scene(nothing, Play.rollback),
     "delete-terminating": Scene(terminating_empty, partial(Play.delete, timeout_s=4)),
+    "volume-moved": Scene(bound, partial(unprivileged, **MOVED)),
+    "volume-grown": Scene(bound, partial(unprivileged, size_gb=4000)),
+    "volume-shrunk": Scene(bound, partial(unprivileged, size_gb=3000)),
+    "delete-moved": Scene(bound, made_anew),
+    "to-unprivileged": Scene(applied, unprivileged),
+    "to-privileged": Scene(bound, Play.apply),
+    "diff-to-unprivileged": Scene(applied, lambda p: p.diff(as_unprivileged(p.site))),
 }

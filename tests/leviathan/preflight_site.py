@@ -17,6 +17,12 @@ DIFFERENCES: dict[str, dict[str, str]] = {
         "resources.memory_limit": "400Gi",
     },
     "no-node": {"cluster.namespace": "lab-fine", "cluster.node": "talos-u8k-rzf", "cluster.runtime_class": "nvidea"},
+    "moved": {
+        "cluster.namespace": "lab-moved",
+        "workload.variant": "unprivileged",
+        "nvme.partition": "/dev/nvme1n1p1",
+        "nvme.size_gb": "4000",
+    },
     "ending": {"cluster.namespace": "lab-ending"},
     "restricted": {"cluster.namespace": "lab-fine", "model.manifest": "model.json"},
     "wrong": {"cluster.namespace": "lab-fine"},

@@ -12,6 +12,7 @@ from replay_api import ANSWERS, Asked, ReplayApi, replay
 
 from leviathan.cluster.client import ClusterError, connect
 from leviathan.errors import ExitCode
+from leviathan.policy import ENFORCE
 from leviathan.site_load import load
 
 
@@ -107,6 +108,28 @@ def test_writes_what_was_recorded_and_no_more(scene: str, tmp_path: Path) -> Non
         ("rollback-dry", []),
         ("rollback-runs", []),
         ("rollback-nothing", []),
+        ("volume-moved", []),
+        ("volume-grown", []),
+        ("volume-shrunk", []),
+        ("diff-to-unprivileged", []),
+        (
+            "to-unprivileged",
+            [
+                "PATCH namespaces/lab-to-unprivileged",
+                "PATCH persistentvolumes/leviathan-models",
+                "PATCH persistentvolumeclaims/leviathan-models",
+                "PATCH deployments/cortex-leviathan",
+            ],
+        ),
+        (
+            "to-privileged",
+            [
+                "PATCH namespaces/lab-to-privileged",
+                "PATCH deployments/cortex-leviathan",
+                "DELETE persistentvolumeclaims/leviathan-models",
+                "DELETE persistentvolumes/leviathan-models",
+            ],
+        ),
     ],
 )
 def test_changes_this_and_nothing_else(scene: str, changed: list[str], tmp_path: Path) -> None:
@@ -230,3 +253,41 @@ def test_a_delete_is_done_when_everything_is_gone(tmp_path: Path) -> None:
         SCENES["delete-held"].act(playing)
     assert caught.value.reason == "Timeout"
     assert "held by example.org/hold" in caught.value.line()
+
+
+@pytest.mark.parametrize("scene", ["volume-moved", "volume-grown", "volume-shrunk"])
+def test_a_bound_volume_is_not_changed_and_the_way_does_not_hang(scene: str, tmp_path: Path) -> None:
+    """`kubectl delete persistentvolumes` would wait for ever while the claim is there; see the scene delete-moved."""
+    with replayed(scene, tmp_path) as (playing, _), pytest.raises(ClusterError) as caught:
+        SCENES[scene].act(playing)
+    assert caught.value.remedy.startswith("leviathan delete, then leviathan apply again")
+    assert "kubectl delete" not in caught.value.remedy
+
+
+def answered(scene: str, plural: str) -> Any:
+    """What the server has made of our object of a kind when a scene was recorded."""
+    found = json.loads((ANSWERS / "apply" / f"{scene}.json").read_text())
+    [body] = [
+        each["answer"]["body"]
+        for each in found
+        if each["method"] == "PATCH" and each["path"].split("/")[-2] == plural and "dryRun" not in each["query"]
+    ]
+    return body
+
+
+@pytest.mark.parametrize(
+    ("scene", "alike"), [("to-unprivileged", "created-unprivileged"), ("to-privileged", "created")]
+)
+def test_after_a_change_of_the_variant_nothing_of_the_other_one_is_left(scene: str, alike: str) -> None:
+    """Server-side apply takes away the fields that are ours and applied no more: the pod is a new one's."""
+    changed, new = (answered(each, "deployments")["spec"]["template"]["spec"] for each in (scene, alike))
+    before = answered("created" if alike != "created" else "created-unprivileged", "deployments")
+    assert changed == new
+    assert changed != before["spec"]["template"]["spec"]
+
+
+def test_the_pod_security_label_comes_and_goes_with_the_variant() -> None:
+    def label(scene: str) -> Any:
+        return answered(scene, "namespaces")["metadata"]["labels"].get(ENFORCE)
+
+    assert (label("to-unprivileged"), label("to-privileged")) == (None, "privileged")

@@ -55,7 +55,7 @@ def test_each_refusal_says_what_why_and_the_way_out(
 VOLUME, CLAIM = "/api/v1/persistentvolumes/m", "/api/v1/namespaces/ai/persistentvolumeclaims/m"
 SOURCE = "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation"
 CLAIMED = "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName"
-SMALLER = "spec.resources.requests.storage: Forbidden: field can not be less than previous value"
+SMALLER = "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"
 RESIZED = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support it"
 
 

@@ -312,7 +312,8 @@ def test_the_rights_cover_a_recorded_deployment(name: str) -> None:
 @pytest.mark.parametrize("scene", [name for name in SCENES if not name.startswith("delete")])
 def test_the_rights_cover_each_recorded_apply_and_rollback(scene: str) -> None:
     """Pruning as well: of volumes and claims, too, which the privileged variant's own objects are not."""
-    variant = "unprivileged" if scene == "created-unprivileged" else "privileged"
+    unprivileged = scene.endswith("unprivileged") or scene.startswith("volume")
+    variant = "unprivileged" if unprivileged else "privileged"
     named = {"image.digest": DIGEST, "cluster.namespace": f"lab-{scene}", "workload.variant": variant}
     sent = rights_sent(f"apply/{scene}") - {("watch", "namespaces", "")}  # of the scene `expired` alone
     assert sent <= rights_of(load(named=named).site, namespace_is_there=scene not in CREATES)

@@ -50,6 +50,10 @@ def clean(playing: Play) -> None:
         playing.cluster.patch(one, body, content_type="application/merge-patch+json")
     if "deletionTimestamp" not in (playing.cluster.get(playing.core) or {}).get("metadata", {}):
         playing.cluster.delete(playing.core)
+    for _ in range(60):  # a volume goes after its claim
+        if not playing.cluster.list("/api/v1/persistentvolumes"):
+            return
+        time.sleep(0.5)
 
 
 def main(folder: Path, names: list[str]) -> None:

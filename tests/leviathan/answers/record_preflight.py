@@ -94,6 +94,14 @@ def ours(cluster: Cluster) -> None:
         time.sleep(0.2)
 
 
+def moved(cluster: Cluster) -> None:
+    """The unprivileged variant has been applied, with another partition and size than the site has now."""
+    from leviathan.cluster.kinds import path_of  # noqa: PLC0415
+
+    for each in render(scene_site("moved", nvme__partition="/dev/nvme0n1p1", nvme__size_gb="3700"), {}).objects:
+        cluster.apply(path_of(each), each)
+
+
 def bad_node(cluster: Cluster) -> None:
     """A node that is not Ready, cordoned, tainted, of another architecture, without GPUs; a RuntimeClass for others."""
     cluster.create("/api/v1/namespaces", space("lab-bad"))
@@ -125,6 +133,7 @@ SCENES: dict[str, tuple[Scene, str]] = {
     "unprivileged": (nothing, "admin"),
     "taken": (taken, "admin"),
     "ours": (ours, "admin"),
+    "moved": (moved, "admin"),
     "bad-node": (bad_node, "admin"),
     "no-node": (nothing, "admin"),
     "ending": (ending, "admin"),
@@ -137,6 +146,7 @@ def clean(cluster: Cluster) -> None:
     """Take away what the scenes have made; a bound pod has no kubelet to end it."""
     cluster.delete("/api/v1/nodes/lab-bad")
     cluster.delete("/apis/node.k8s.io/v1/runtimeclasses/lab-legacy")
+    cluster.delete("/api/v1/persistentvolumes/leviathan-models")
     ends = time.monotonic() + 120
     while left := [
         name for each in cluster.list("/api/v1/namespaces") if (name := each["metadata"]["name"])[:4] == "lab-"

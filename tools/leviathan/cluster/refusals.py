@@ -115,7 +115,7 @@ def _forbidden(asked: Asked, why: str, causes: Sequence[Cause]) -> tuple[str, st
 
 def _invalid(asked: Asked, why: str) -> tuple[str, str]:
     what = f"the API server refuses {asked.object} as invalid"
-    if asked.resource in VOLUMES and ("immutable" in why or "less than previous value" in why):
+    if asked.resource in VOLUMES and ("immutable" in why or "can not be less than" in why):
         return what, MADE_ANEW
     if "is immutable" in why or "when strategy `type`" in why:  # what is there stands in the way
         return what, f"{asked.kubectl} delete {asked.resource} {asked.object.split('/')[-1]}{_space(asked)}, then again"
