@@ -3,12 +3,16 @@
 import hashlib
 import io
 import json
+import re
+import subprocess
 import tarfile
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from e2e.way.facts import of_this_run
 from e2e.way.image import PLACE, Layout, derive
 from e2e.way.report import Report, cell
 
@@ -87,6 +91,47 @@ def test_a_report_says_what_passed_and_what_failed(tmp_path: Path) -> None:
     assert "digest: sha256:1 \\| 2" in text
     picture = ET.fromstring((tmp_path / "e2e.svg").read_text(encoding="utf-8"))
     assert len([node for node in picture if node.tag.endswith("rect")]) == 2
+
+
+def test_an_attempt_that_fails_is_noted_and_the_run_goes_on(tmp_path: Path) -> None:
+    def broken(seen: dict[str, Any]) -> None:
+        seen["number"] = 1
+        raise ValueError("broken")
+
+    report = Report({}, only="load")
+    report.attempt("load: 64 clients", broken)
+    report.fault("etcd slow", broken)
+    report.fault("engine crashes at load", lambda seen: seen.update(fine=True))
+    assert [(one.name, one.passed) for one in report.checks] == [
+        ("load: 64 clients", False),
+        ("fault: engine crashes at load", True),
+    ]
+    assert report.checks[0].evidence == {"number": 1, "error": "ValueError: broken"}
+    assert report.left_out == ["fault: etcd slow"]
+    report.write(tmp_path)
+    assert json.loads((tmp_path / "e2e.json").read_text(encoding="utf-8"))["left out"] == ["fault: etcd slow"]
+    text = (tmp_path / "e2e.md").read_text(encoding="utf-8")
+    assert "**FAILED, of a part: --only load, 1 not run**" in text
+    assert "- NOT RUN, left out by --only load: fault: etcd slow" in text
+
+
+def test_the_facts_name_commit_tree_date_and_what_was_left_out(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        who = ["-c", "user.name=n", "-c", "user.email=e"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *words], check=True, capture_output=True)
+
+    assert str(of_this_run("", tmp_path)["commit"]).startswith("unknown: ")
+    git("init", "--quiet")
+    (tmp_path / "file").write_text("1")
+    git("add", "file")
+    git("commit", "--quiet", "--message", "one")
+    facts = of_this_run("", tmp_path)
+    assert re.fullmatch("[0-9a-f]{40}", str(facts["commit"]))
+    assert (facts["tree"], facts["only"]) == ("clean", "everything")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", str(facts["begun"]))
+    (tmp_path / "another").write_text("2")
+    facts = of_this_run("load", tmp_path)
+    assert (facts["tree"], facts["only"]) == ("dirty: 1 files differ from the commit", "load")
 
 
 def test_long_evidence_is_cut_for_the_table() -> None:

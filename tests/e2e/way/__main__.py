@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from e2e.kubelet.outside import alone
 
 from .breaks import break_all
 from .changes import change
+from .facts import of_this_run
 from .faults import go_wrong
 from .happy import walk
 from .interruptions import interrupt
@@ -34,7 +34,12 @@ def main() -> int:
     parser.add_argument("--layout", type=Path, required=True, help="the built image's OCI layout")
     parser.add_argument("--report", type=Path, required=True, help="folder for e2e.json, e2e.md and e2e.svg")
     parser.add_argument("--folder", type=Path, help="where everything runs; default: a temporary one, removed after it")
-    parser.add_argument("--only", default="", metavar="NAME", help="of faults and load, those with NAME in their name")
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="NAME",
+        help="of faults, interruptions, load and breaks, those with NAME in their name",
+    )
     parser.add_argument("--node", choices=MODES, default="agent", help="what runs the node's pods")
     given = parser.parse_args()
     mode = MODES[given.node]
@@ -50,13 +55,8 @@ def main() -> int:
         if not inside:
             return alone(sys.argv[1:], given.folder)
         settle(given.folder)
-    facts = {
-        **mode.facts,
-        "kernel": platform.release(),
-        "CPUs": os.cpu_count(),
-        "Kubernetes programs": str(programs.folder),
-    }
-    report = Report(facts, given.only)
+    facts = mode.facts | {"Kubernetes programs": str(programs.folder)}
+    report = Report(of_this_run(given.only) | facts, given.only)
     with tempfile.TemporaryDirectory(prefix="leviathan-e2e-") as temporary:
         try:
             with report.check("0 control plane, node, registry, disk") as seen:
@@ -76,7 +76,12 @@ def main() -> int:
         finally:
             report.write(given.report)
     failed = [check.name for check in report.checks if not check.passed]
-    return told(1, f"failed: {', '.join(failed)}") if failed else told(0, f"{len(report.checks)} checks passed")
+    left = f", {len(report.left_out)} left out by --only {given.only}" if report.left_out else ""
+    return (
+        told(1, f"failed: {', '.join(failed)}{left}")
+        if failed
+        else told(0, f"{len(report.checks)} checks passed{left}")
+    )
 
 
 def lacking() -> str:

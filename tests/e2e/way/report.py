@@ -28,14 +28,15 @@ class Report:
     """The checks of a run, and the facts of the machine that it ran on."""
 
     def __init__(self, facts: dict[str, Any], only: str = "") -> None:
-        """`only`: a piece of the names of the faults and changes that are wanted; "" for all."""
+        """`only`: a piece of the names of the faults, interruptions, load and breaks that are wanted; "" for all."""
         self.facts = facts
         self.only = only
         self.checks: list[Check] = []
+        self.left_out: list[str] = []
         self.began = time.monotonic()
 
     def wants(self, name: str) -> bool:
-        """Whether a fault or a change of this name is to be shown."""
+        """Whether a check of this name, one that may be left out, is to be shown."""
         return self.only.lower() in name.lower()
 
     @contextmanager
@@ -53,14 +54,20 @@ class Report:
         finally:
             one.seconds = time.monotonic() - self.began - one.begin
 
-    def fault(self, name: str, shown: Callable[[dict[str, Any]], None]) -> None:
-        """A check of a fault, where one of this name is wanted; `shown` gets the evidence to fill in.
+    def attempt(self, name: str, shown: Callable[[dict[str, Any]], None]) -> None:
+        """A check, where one of this name is wanted; `shown` gets the evidence to fill in.
 
-        One that fails is noted, and what comes after it is still shown.
+        One that fails is noted, and what comes after it is still shown; one that is not wanted is noted as left out.
         """
-        if self.wants(name):
-            with suppress(Exception), self.check(f"fault: {name}") as seen:
-                shown(seen)
+        if not self.wants(name):
+            self.left_out.append(name)
+            return
+        with suppress(Exception), self.check(name) as seen:
+            shown(seen)
+
+    def fault(self, name: str, shown: Callable[[dict[str, Any]], None]) -> None:
+        """An attempt of something that goes wrong on purpose."""
+        self.attempt(f"fault: {name}", shown)
 
     @property
     def passed(self) -> bool:
@@ -70,15 +77,27 @@ class Report:
     def write(self, folder: Path) -> None:
         """Write e2e.json, e2e.md and e2e.svg into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
-        value = {"passed": self.passed, "facts": self.facts, "checks": [asdict(check) for check in self.checks]}
+        value = {
+            "passed": self.passed,
+            "facts": self.facts,
+            "left out": self.left_out,
+            "checks": [asdict(check) for check in self.checks],
+        }
         (folder / "e2e.json").write_text(json.dumps(value, indent=1, default=str) + "\n", encoding="utf-8")
         (folder / "e2e.md").write_text(self.markdown(), encoding="utf-8")
         (folder / "e2e.svg").write_text(self.picture(), encoding="utf-8")
 
+    @property
+    def verdict(self) -> str:
+        """The result in words: a run that left something out says so with it."""
+        word = "passed" if self.passed else "FAILED"
+        return f"{word}, of a part: --only {self.only}, {len(self.left_out)} not run" if self.only else word
+
     def markdown(self) -> str:
         """The report for people."""
-        lines = ["# The whole way, on real parts", "", f"**{'passed' if self.passed else 'FAILED'}**", ""]
+        lines = ["# The whole way, on real parts", "", f"**{self.verdict}**", ""]
         lines += [f"- {name}: {value}" for name, value in self.facts.items()]
+        lines += [f"- NOT RUN, left out by --only {self.only}: {name}" for name in self.left_out]
         lines += ["", "![timeline](e2e.svg)", "", "| check | | s | evidence |", "|---|---|---:|---|"]
         for one in self.checks:
             seen = "<br>".join(f"{key}: {cell(value)}" for key, value in one.evidence.items())
