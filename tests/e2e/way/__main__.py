@@ -66,7 +66,7 @@ def main() -> int:
                 walk(stage, report)
                 go_wrong(stage, report)
                 interrupt(stage, report)
-                load(report)
+                load(stage, report, given.report)
                 break_all(stage, report)
                 change(stage, report)
             finally:

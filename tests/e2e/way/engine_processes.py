@@ -1,17 +1,27 @@
 """The engine's processes that the node of this run has started, and no others of the machine."""
 
+from collections.abc import Collection
 from pathlib import Path
 
+WORKER = b"leviathan_engine.worker"
+ALL = (
+    b"e2e_cpu",
+    b"leviathan_engine",
+    b"leviathan_engine.front",
+    WORKER,
+)  # the first is the launcher, as image.py has it
 
-def engine_processes(node: int, module: bytes = b"leviathan_engine.worker") -> list[int]:
-    """The ids of the Python processes below the process `node` that run `module` (proc(5))."""
+
+def engine_processes(node: int, modules: Collection[bytes] = (WORKER,)) -> list[int]:
+    """The ids of the Python processes below the process `node` that run one of `modules` (proc(5))."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:  # it has ended meanwhile
             continue
-        if words[0].rpartition(b"/")[2].startswith(b"python3") and module in words and below(int(folder.name), node):
+        python = words[0].rpartition(b"/")[2].startswith(b"python3")
+        if python and any(one in words for one in modules) and below(int(folder.name), node):
             found.append(int(folder.name))
     return found
 

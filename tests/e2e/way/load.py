@@ -1,99 +1,148 @@
 """64 clients that stream through the NodePort: no answer lost, none mixed up, and the engine's memory flat."""
 
-import json
 import threading
 import time
-import urllib.request
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from .happy import PORT, need
+from e2e.control_plane.errors import ControlPlaneError
+
+from . import memory, network_counters, scene
+from .clients import Crowd, refused, stream
+from .engine_processes import ALL, engine_processes
+from .happy import SPACE, need, our_pods
 from .report import Report
+from .stage import Stage
 
 CLIENTS = 64
 SECONDS = 120.0  # in which clients begin another request; the last answers come after it
-TOKENS = 12  # with fewer, some of the answers are equal
-GROWTH = 1.05  # of memory: the most in the last third of the load over the most in the middle third
-WORKER = b"leviathan_engine."
+SCENE = "load-failure"  # a folder of the report's, only after a failure
+SLICES = f"/apis/discovery.k8s.io/v1/{SPACE}/endpointslices"
+MOMENTS = 3  # refused connections of which the network's counters are read at once
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A streamed answer: its text, and whether the stream was closed as it should be."""
-
-    text: str
-    whole: bool
+def load(stage: Stage, report: Report, folder: Path) -> None:
+    """The load as a check; when it fails, what is left of it is saved in `folder`, and the run goes on."""
+    name = f"load: {CLIENTS} clients stream, no answer lost or mixed, memory flat"
+    report.attempt(name, partial(show, stage, folder / SCENE))
 
 
-def stream(prompt: str) -> Answer:
-    """One streamed completion at temperature 0. Errors: OSError when the connection breaks."""
-    body = {"model": "deepseek-v3", "prompt": prompt, "max_tokens": TOKENS, "temperature": 0, "stream": True}
-    address = f"http://127.0.0.1:{PORT}/v1/completions"
-    request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    text, finished, done = "", False, False
-    with urllib.request.urlopen(request, timeout=300) as answer:
-        for line in answer:
-            data = line.decode().strip().removeprefix("data: ")
-            if data == "[DONE]":
-                done = True
-            elif data.startswith("{"):
-                choice = json.loads(data)["choices"][0]
-                text += choice.get("text") or ""
-                finished = finished or bool(choice.get("finish_reason"))
-    return Answer(text, finished and done)
-
-
-def memory() -> int:
-    """Bytes of anonymous memory that the engine's processes have (proc(5), RssAnon)."""
-    total = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if WORKER in (folder / "cmdline").read_bytes():
-                lines = (folder / "status").read_text(encoding="ascii", errors="replace").splitlines()
-                total += next((int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon:")), 0)
-        except OSError:  # it has ended meanwhile
-            continue
-    return total
-
-
-def load(report: Report) -> None:
-    """Each client has a prompt of its own, asked alone first. Errors: WayError and others, noted in the report."""
-    if not report.wants("load"):
-        return
-    with report.check(f"load: {CLIENTS} clients stream, no answer lost or mixed, memory flat") as seen:
+def show(stage: Stage, folder: Path, seen: dict[str, Any]) -> None:
+    """Each client has a prompt of its own, asked alone first. Errors: WayError and others, with `folder` filled."""
+    try:
         prompts = [f"client {number} counts {number * 7919 % 1000}" for number in range(CLIENTS)]
-        begun = time.monotonic()
-        alone = [stream(prompt) for prompt in prompts]
-        seen["alone"] = f"{CLIENTS} answers, {len({one.text for one in alone})} of them different"
-        seen["seconds alone"] = round(time.monotonic() - begun, 1)
-        need(all(one.whole for one in alone), "an answer without an end, with one client")
-        need(len({one.text for one in alone}) == CLIENTS, "two answers are equal: a mix-up of them would not be seen")
-        until = time.monotonic() + SECONDS
-        barrier = threading.Barrier(CLIENTS)
-        marks: list[int] = []
+        crowd_of(stage, prompts, answers_alone(prompts, seen), seen)
+    except Exception:
+        seen[f"saved in {folder.name}"] = scene.save(stage, folder)
+        raise
 
-        def client(number: int) -> tuple[int, int, int]:
-            """Answers, those that are not the one given alone, and those without an end."""
-            count = other = torn = 0
-            barrier.wait()
-            while not count or time.monotonic() < until:
-                answer = stream(prompts[number])
-                count, other, torn = count + 1, other + (answer.text != alone[number].text), torn + (not answer.whole)
-                if number == 0:
-                    marks.append(memory())
-            return count, other, torn
 
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            counts = list(pool.map(client, range(CLIENTS)))
-        third = len(marks) // 3
-        need(third, "too few answers to judge memory by")
-        first, middle, last = (max(part) for part in (marks[:third], marks[third:-third], marks[-third:]))
-        seen["seconds under load"] = round(time.monotonic() - until + SECONDS, 1)
-        seen["answers"], seen["different"], seen["torn"] = (sum(column) for column in zip(*counts, strict=True))
-        seen["fewest answers of a client"] = min(count for count, _, _ in counts)
-        seen["memory, MB: most in each third"] = [round(value / 1e6) for value in (first, middle, last)]
-        need(seen["different"] == 0, "answers differ from those given alone")
-        need(seen["torn"] == 0, "answers without an end")
-        need(middle > 0, "the engine's processes were not found")
-        need(last <= middle * GROWTH, "the engine's memory grows")
+def answers_alone(prompts: list[str], seen: dict[str, Any]) -> list[str]:
+    """The answer to each prompt, with one client. Errors: WayError unless all have an end and differ."""
+    begun = time.monotonic()
+    alone = [stream(prompt) for prompt in prompts]
+    different = len({one.text for one in alone})
+    seen["alone"] = f"{len(alone)} answers, {different} of them different"
+    seen["seconds alone"] = round(time.monotonic() - begun, 1)
+    need(all(one.whole for one in alone), "an answer without an end, with one client")
+    need(different == len(alone), "two answers are equal: a mix-up of them would not be seen")
+    return [one.text for one in alone]
+
+
+def crowd_of(stage: Stage, prompts: list[str], alone: list[str], seen: dict[str, Any]) -> None:
+    """All clients at once, with everything noted before anything is judged. Errors: WayError and others."""
+    moments = Moments(stage)
+    crowd = Crowd(prompts, alone, SECONDS, moments.note)
+    before, begun = lives(stage), time.monotonic()
+    moments.take("before")
+    with memory.Sampler(partial(memory.anonymous, stage.node.ancestor), lambda: crowd.answers) as sampler:
+        crowd.run()
+    seen["seconds under load"] = round(time.monotonic() - begun, 1)
+    moments.take("after")
+    after = lives(stage)
+    tell(crowd, seen)
+    seen["pods: name, UID, restarts"] = [before, after]
+    seen["network"] = moments.taken
+    warm = memory.after_warm_up(sampler.samples, SECONDS)
+    tell_memory(sampler.samples, warm, seen)
+    judge(crowd, seen)
+    need(before == after, "the pod was restarted or replaced")
+    need(all(one.size for one in warm), "the engine's processes were not found")
+    need(memory.per_answer(warm) <= memory.LEAK, f"the engine's memory grows by more than {memory.LEAK} B an answer")
+
+
+def tell(crowd: Crowd, seen: dict[str, Any]) -> None:
+    """The requests' numbers."""
+    seen["answers"] = crowd.answers
+    seen["different"] = sum(one.different for one in crowd.tallies)
+    seen["torn"] = sum(one.torn for one in crowd.tallies)
+    seen["fewest answers of a client"] = min(one.answers for one in crowd.tallies)
+    seen["failed requests"] = crowd.failed
+    seen["the first failures: seconds, client, error"] = crowd.failures
+
+
+def tell_memory(samples: list[memory.Sample], warm: list[memory.Sample], seen: dict[str, Any]) -> None:
+    """Memory every ten seconds, and its slope after the warm-up, where there are samples enough to tell."""
+    seen["memory, MB, every 10 s"] = [round(one.size / 1e6) for one in samples[::10]]
+    with suppress(ValueError):
+        seen["memory after the warm-up, B an answer"] = round(memory.per_answer(warm))
+        seen["memory after the warm-up, MB a minute"] = round(memory.per_minute(warm) / 1e6, 1)
+
+
+def judge(crowd: Crowd, seen: dict[str, Any]) -> None:
+    """Errors: WayError when a request has failed or an answer is not the client's own."""
+    first = crowd.failures[:1]
+    need(not crowd.failed, f"{crowd.failed} requests failed; the first (seconds, client, error): {first}")
+    need(seen["different"] == 0, "answers differ from those given alone")
+    need(seen["torn"] == 0, "answers without an end")
+
+
+def lives(stage: Stage) -> list[tuple[str, str, int]]:
+    """Name, UID and restarts of each pod of the deployment."""
+    return [
+        (one["metadata"]["name"], one["metadata"]["uid"], sum(each["restartCount"] for each in statuses(one)))
+        for one in our_pods(stage)
+    ]
+
+
+def statuses(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a pod's containers say of themselves."""
+    return list(pod["status"].get("containerStatuses", ()))
+
+
+class Moments:
+    """The network's counters before, after, and at the moment of a refused connection."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.taken: list[dict[str, object]] = []
+        self._begun = time.monotonic()
+        self._lock = threading.Lock()
+        self._refused = 0
+
+    def note(self, error: Exception) -> None:
+        """To be called with a request's error: takes the counters where nobody took the connection."""
+        if not refused(error):
+            return
+        with self._lock:
+            self._refused += 1
+            number = self._refused
+        if number <= MOMENTS:
+            self.take(f"refused connection {number}")
+
+    def take(self, when: str) -> None:
+        """Read everything now."""
+        pod = {f"pod, process {one}": one for one in engine_processes(self.stage.node.ancestor, ALL)[:1]}
+        seconds = round(time.monotonic() - self._begun, 2)
+        found = network_counters.snapshot({"node": "self", **pod})
+        self.taken.append({"when": when, "seconds": seconds, **found, "endpoints": self.endpoints()})
+
+    def endpoints(self) -> object:
+        """Address and conditions of each endpoint as the API has them now, or why it does not say."""
+        try:
+            slices = self.stage.plane.api.send("GET", SLICES)["items"]
+        except ControlPlaneError as error:
+            return str(error)
+        return [(each["addresses"], each["conditions"]) for one in slices for each in one.get("endpoints") or ()]

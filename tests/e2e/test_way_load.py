@@ -1,0 +1,124 @@
+"""The load's parts: clients that go on after an error, memory judged by its slope, the network's counters."""
+
+import itertools
+import time
+import urllib.error
+from pathlib import Path
+
+import pytest
+
+from e2e.way import memory, network_counters
+from e2e.way.clients import KEPT, Answer, Crowd, refused
+from e2e.way.engine_processes import ALL, engine_processes
+from e2e.way.memory import LEAK, Sample, Sampler, after_warm_up, per_answer, per_minute, slope
+
+RATE = 8.6  # answers a second
+PLATEAU = [(0, 400), (20, 470), (43, 482), (86, 517), (128, 529)]  # seconds and MB, as a run had them
+
+
+def grown(leak: float = 0.0) -> list[Sample]:
+    """A run's samples, one a second, that rise as `PLATEAU` does and by `leak` bytes a second besides."""
+    samples = []
+    for second in range(128):
+        (x0, y0), (x1, y1) = next(pair for pair in itertools.pairwise(PLATEAU) if pair[0][0] <= second < pair[1][0])
+        size = (y0 + (y1 - y0) * (second - x0) / (x1 - x0)) * 1e6 + leak * second
+        samples.append(Sample(second, int(second * RATE), int(size + (second % 5) * 4e6)))
+    return samples
+
+
+def test_a_plateau_passes_and_a_leak_of_25_mb_in_43_s_does_not() -> None:
+    assert 10_000 < per_answer(after_warm_up(grown(), 120)) < LEAK
+    assert per_answer(after_warm_up(grown(25e6 / 43), 120)) > LEAK
+    steady = [Sample(second, int(second * RATE), int(5e8 + second * 25e6 / 43)) for second in range(120)]
+    assert per_answer(after_warm_up(steady, 120)) > LEAK  # with no other growth beside it
+    assert per_minute(steady) == pytest.approx(25e6 / 43 * 60, rel=0.01)
+
+
+def test_the_warm_up_and_what_comes_after_the_last_request_are_not_judged() -> None:
+    assert [one.seconds for one in after_warm_up(grown(), 100)] == list(range(67, 101))
+
+
+def test_too_few_samples_are_no_plateau() -> None:
+    with pytest.raises(ValueError, match="3 samples of memory after the warm-up, wanted 10"):
+        per_answer(grown()[:3])
+    with pytest.raises(ValueError, match="no line goes through"):
+        slope([(1, 2), (1, 3)])
+
+
+def test_the_sampler_samples_by_itself() -> None:
+    with Sampler(lambda: 7, lambda: 3, pause=0.01) as sampler:
+        time.sleep(0.2)
+    assert len(sampler.samples) > 3
+    assert {(one.size, one.answers) for one in sampler.samples} == {(7, 3)}
+    count = len(sampler.samples)
+    time.sleep(0.05)
+    assert len(sampler.samples) == count
+
+
+def test_a_process_that_is_gone_has_no_memory() -> None:
+    assert memory.anonymous_of(2**22 + 1) == 0
+    assert engine_processes(2**22 + 1, ALL) == []
+
+
+def test_every_client_goes_on_after_an_error_and_all_are_counted() -> None:
+    calls = itertools.count()
+
+    def ask(prompt: str) -> Answer:
+        if next(calls) % 3 == 0:
+            raise urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))
+        return Answer(prompt if prompt != "b" else "another's", whole=prompt != "c")
+
+    errors: list[Exception] = []
+    crowd = Crowd(["a", "b", "c"], ["a", "b", "c"], 1.5, errors.append, ask)
+    crowd.run()
+    assert crowd.failed == len(errors) > 3
+    assert len(crowd.failures) == min(crowd.failed, KEPT)
+    seconds, client, text = crowd.failures[0]
+    assert 0 <= seconds < 1.5
+    assert client in (0, 1, 2)
+    assert "ConnectionRefusedError(111" in text
+    assert crowd.answers > 3
+    assert crowd.tallies[0].different == crowd.tallies[0].torn == 0
+    assert crowd.tallies[1].different == crowd.tallies[1].answers
+    assert crowd.tallies[2].torn == crowd.tallies[2].answers
+
+
+def test_a_refused_connection_is_told_from_other_errors() -> None:
+    assert refused(urllib.error.URLError(ConnectionRefusedError()))
+    assert refused(ConnectionRefusedError())
+    assert not refused(urllib.error.URLError(TimeoutError()))
+    assert not refused(ConnectionResetError())
+
+
+def test_the_kernels_counters_are_read_by_name(tmp_path: Path) -> None:
+    own = network_counters.counters()
+    assert own["Tcp.OutRsts"] >= 0
+    assert own["Icmp.OutDestUnreachs"] >= 0
+    assert own["TcpExt.ListenOverflows"] >= 0
+    assert network_counters.counters(2**22 + 1) == {}
+    folder = tmp_path / "9" / "net"
+    folder.mkdir(parents=True)
+    (folder / "snmp").write_text("Tcp: OutRsts InErrs\nTcp: 12 3\nIcmp: InMsgs OutDestUnreachs\nIcmp: 1 4\n")
+    assert network_counters.counters(9, tmp_path) == {
+        "Tcp.InErrs": 3,
+        "Tcp.OutRsts": 12,
+        "Icmp.OutDestUnreachs": 4,
+    }
+
+
+def test_the_nodeports_rules_are_kept_with_their_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "iptables-save"
+    lines = [
+        "*nat",
+        ":KUBE-NODEPORTS - [0:0]",
+        '[4:240] -A KUBE-NODEPORTS -d 127.0.0.0/8 -m comment --comment "ai-workloads/leviathan-inference:http"',
+        "[1:60] -A PREROUTING -j KUBE-SERVICES",
+        "[2:120] -A KUBE-EXTERNAL-SERVICES -p tcp --dport 30000 -j REJECT",
+    ]
+    program.write_text("#!/bin/sh\ncat <<'END'\n" + "\n".join(lines) + "\nEND\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert network_counters.rules() == [lines[2], lines[4]]
+    assert network_counters.snapshot({"node": "self"})["rules"] == [lines[2], lines[4]]
+    monkeypatch.setenv("PATH", str(tmp_path / "none"))
+    assert network_counters.rules() == []
