@@ -64,10 +64,16 @@ def test_the_engine_finds_the_partition_and_refuses_the_disk(tmp_path: Path) -> 
         assert TERABYTE < chosen.size < 2 * TERABYTE
         with pytest.raises(DiskError, match=f"is a whole disk .*{loop.partition.name}"):
             disk.configured(loop.disk, found)
+        loop.point_alias(loop.disk)
+        with pytest.raises(DiskError, match=f"^{loop.alias} is a whole disk .*{loop.partition.name}"):
+            disk.configured(loop.alias, found)
+        loop.point_alias(loop.partition)
+        assert disk.configured(loop.alias, found) == chosen
         listed = subprocess.run(["losetup", "--list"], capture_output=True, text=True, check=True).stdout
         assert str(loop.file) in listed
         assert loop.file.stat().st_blocks * 512 < 300 << 20
     assert not loop.file.exists()
     assert not loop.name.is_symlink()
+    assert not loop.alias.is_symlink()
     listed = subprocess.run(["losetup", "--list"], capture_output=True, text=True, check=True).stdout
     assert str(loop.file) not in listed

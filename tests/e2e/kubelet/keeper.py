@@ -7,6 +7,7 @@ the starter was killed, the namespaces' first process is killed, and with it all
 
 import ctypes
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from . import cgroup, needs
 from .inside import GROUP
 
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
-NAMES = Path("/dev/disk/by-partuuid")
+NAMES = Path("/dev/disk")
 
 
 def main(folder: Path, words: list[str]) -> int:
@@ -76,10 +77,10 @@ def loops(folder: Path) -> list[str]:
 
 
 def release(device: str, patience: float = 10.0) -> bool:
-    """Remove a loop device's partitions, their lasting names and what it stands for; whether that was done."""
+    """Remove a loop device's partitions, its and their lasting names and what it stands for; whether that was done."""
     until = time.monotonic() + patience
-    for name in NAMES.glob("*"):
-        if name.is_symlink() and str(name.readlink()).startswith(f"{device}p"):
+    for name in NAMES.glob("by-*/*"):
+        if name.is_symlink() and re.fullmatch(rf"{device}(p\d+)?", str(name.readlink())):
             name.unlink()
     while time.monotonic() < until:
         with suppress(WayError):

@@ -19,7 +19,7 @@ from leviathan.policy import ENFORCE
 
 from .engine_processes import engine_processes
 from .faults import ended
-from .happy import DEPLOYMENT, PODS, need, our_pods, running_image
+from .happy import DEPLOYMENT, PODS, our_pods, running_image
 from .image import derive
 from .report import Report
 from .stage import MODEL, Stage
@@ -27,15 +27,16 @@ from .stage import MODEL, Stage
 DEPLOY = ("deploy", "--skip", "push", "--until", "rollout", "--set", "rollout.patience_s=3")
 HASTY = (*DEPLOY, "--set", "rollout.restarts=1")
 NEVER_PUSHED, GONE = "layout-never-pushed", "layout-gone"
+FAILED = "error: rollout: the engine failed; "
 Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Break:
-    """Its name, the tool's words, the exit status and the pieces of the sentence that are wanted.
+    """Its name, the tool's words, the exit status and the phrases of the last line that are wanted.
 
-    `broken`: inside it, it is broken, and after it, it is right again. `fresh`: whether the deployment is deleted
-    first.
+    `{alias}` in the words and phrases is the disk's other name. `broken`: inside it, it is broken, and after it, it is
+    right again. `fresh`: whether the deployment is deleted first.
     """
 
     name: str
@@ -56,14 +57,13 @@ def show(stage: Stage, one: Break, seen: dict[str, Any]) -> None:
     """It ends as it should, and the same command succeeds once it is put right. Errors: WayError."""
     if one.fresh:
         clear(stage)
+    words, says = (tuple(text.format(alias=stage.disk.alias) for text in texts) for texts in (one.words, one.says))
     with one.broken(stage):
-        outcome = stage.tool(*one.words, timeout=240)
-        ended(outcome, one.status, seen)
-        for piece in one.says:
-            need(piece.lower() in outcome.talk.strip().splitlines()[-1].lower(), f"nothing about {piece}")
+        outcome = stage.tool(*words, timeout=240)
+        ended(outcome, one.status, says, seen)
         if one.fresh and one.status == ExitCode.ROLLOUT:
             clear(stage)
-    after = stage.must(*one.words, timeout=240)
+    after = stage.must(*words, timeout=240)
     seen["put right, the same command"] = after.out.strip().splitlines()[-1]
     running_image(stage)
 
@@ -146,6 +146,16 @@ def no_partition(stage: Stage) -> Iterator[None]:
 
 
 @contextmanager
+def whole_disk(stage: Stage) -> Iterator[None]:
+    """The name that the site gives for the partition is one of the whole disk; afterwards it is the partition's."""
+    stage.disk.point_alias(stage.disk.disk)
+    try:
+        yield
+    finally:
+        stage.disk.point_alias(stage.disk.partition)
+
+
+@contextmanager
 def pod_refused(stage: Stage) -> Iterator[None]:
     """The namespace refuses privileged pods, and the one that ran is gone."""
     enforce(stage, "baseline")
@@ -188,7 +198,11 @@ BREAKS = (
         "image never pushed",
         (*DEPLOY, "--set", f"image.layout={NEVER_PUSHED}"),
         ExitCode.APPLY,
-        ("the registry does not have the image",),
+        (
+            "error: apply: the registry does not have the image (",
+            "/manifests/sha256:",
+            "): a new pod could not pull it; fix: ",
+        ),
         image_missing,
         fresh=False,
     ),
@@ -196,27 +210,73 @@ BREAKS = (
         "image missing in the registry",
         ("rollout", "--set", "rollout.patience_s=3"),
         ExitCode.ROLLOUT,
-        ("the registry does not have the image",),
+        ("error: the registry does not have the image ", "/omni/engine@sha256:", "; fix: leviathan push, "),
         image_gone,
         fresh=False,
     ),
-    Break("GPUs taken by another pod", DEPLOY, ExitCode.PREFLIGHT, ("nvidia.com/gpu", "2 wanted, 1 of 2"), gpus_taken),
-    Break("GPUs taken after preflight", (*DEPLOY, "--skip", "preflight"), ExitCode.ROLLOUT, ("GPU",), gpus_taken),
-    Break("model truncated", HASTY, ExitCode.ROLLOUT, ("tiny.gguf", "truncated"), truncated),
-    Break("partition missing", HASTY, ExitCode.ROLLOUT, ("is no block device of this node",), no_partition),
-    Break("engine crashes at load", HASTY, ExitCode.ROLLOUT, ("SIGSEGV",), partial(signalled, number=signal.SIGSEGV)),
+    Break(
+        "GPUs taken by another pod",
+        DEPLOY,
+        ExitCode.PREFLIGHT,
+        (
+            "error: preflight: preflight found a problem: gpus: nvidia.com/gpu: 2 wanted, 1 of 2 free "
+            f"({objects.NAMESPACE}/other has 1); fix: ",
+        ),
+        gpus_taken,
+    ),
+    Break(
+        "GPUs taken after preflight",
+        (*DEPLOY, "--skip", "preflight"),
+        ExitCode.ROLLOUT,
+        (
+            f"error: rollout: not enough free GPUs: 2 are wanted, {objects.NODE} has 2 in all, and others hold them (",
+            "Insufficient nvidia.com/gpu",
+        ),
+        gpus_taken,
+    ),
+    Break(
+        "model truncated",
+        HASTY,
+        ExitCode.ROLLOUT,
+        (FAILED, f"/{MODEL}/tiny.gguf: truncated: ", " are missing (the last tensor is '"),
+        truncated,
+    ),
+    Break(
+        "partition missing",
+        HASTY,
+        ExitCode.ROLLOUT,
+        (FAILED, ": /dev/disk/by-partuuid/", " is no block device of this node; found: "),
+        no_partition,
+    ),
+    Break(
+        "whole disk behind a lasting name",
+        (*HASTY, "--set", "nvme.partition={alias}"),
+        ExitCode.ROLLOUT,
+        (FAILED, ": {alias} is a whole disk (loop", "), with partitions: loop"),
+        whole_disk,
+    ),
+    Break(
+        "engine crashes at load",
+        HASTY,
+        ExitCode.ROLLOUT,
+        (FAILED, ": the engine has ended by SIGSEGV; fix: leviathan logs --previous"),
+        partial(signalled, number=signal.SIGSEGV),
+    ),
     Break(
         "engine hangs",
         (*DEPLOY, "--set", "rollout.idle_s=15"),
         ExitCode.ROLLOUT,
-        ("does not go on", "nothing has changed for"),
+        ("error: rollout: the rollout does not go on: ", ": nothing has changed for 15 s; fix: leviathan logs; "),
         partial(signalled, number=signal.SIGSTOP),
     ),
     Break(
         "Pod Security denies",
         ("rollout", "--set", "rollout.patience_s=3"),
         ExitCode.ROLLOUT,
-        ("Pod Security standard refuses the pod",),
+        (
+            "error: the namespace's Pod Security standard refuses the pod (replicaset/",
+            'is forbidden: violates PodSecurity "baseline:',
+        ),
         pod_refused,
         fresh=False,
     ),

@@ -20,7 +20,7 @@ LABEL = "models"
 
 class LoopDisk:
     """A loop disk; a context manager. `disk` is the whole disk's device, `partition` its first partition's, and `name`
-    the partition's lasting name.
+    the partition's lasting name; `alias` is another, of which nothing stands behind before `point_alias`.
 
     Arguments: `file`, the sparse file that is made, removed at the end; `size`, in bytes; `content`, a folder whose
     files are copied to `where` on the partition. Errors: WayError, when a program is missing or this user is not root.
@@ -34,6 +34,7 @@ class LoopDisk:
         self.disk = Path()
         self.guid = uuid.uuid4()
         self.name = Path(f"/dev/disk/by-partuuid/{self.guid}")  # what no other disk of this machine can be called
+        self.alias = Path(f"/dev/disk/by-id/loop-{self.guid}")
 
     @property
     def partition(self) -> Path:
@@ -61,6 +62,7 @@ class LoopDisk:
         with suppress(WayError):
             run(["losetup", "--detach", str(self.disk)])
         self.name.unlink(missing_ok=True)
+        self.alias.unlink(missing_ok=True)
         self.file.unlink(missing_ok=True)
 
     def add_partition(self) -> None:
@@ -72,6 +74,13 @@ class LoopDisk:
         if not self.name.exists():  # where no udev runs
             self.name.parent.mkdir(parents=True, exist_ok=True)
             self.name.symlink_to(self.partition)
+
+    def point_alias(self, device: Path) -> None:
+        """See to it that `alias` is a name of `device`, as udev does: the link is never missing in between."""
+        self.alias.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.alias.with_suffix(".new")
+        fresh.symlink_to(device)
+        fresh.rename(self.alias)
 
     def remove_partition(self) -> None:
         """Have the kernel forget the partition, of which the table still tells. Errors: WayError when it is in use."""

@@ -7,6 +7,7 @@ from typing import Any
 from e2e.control_plane import objects
 
 from .errors import WayError
+from .inventory import wanted
 from .report import Report
 from .stage import GATE, Stage
 
@@ -72,10 +73,12 @@ def walk(stage: Stage, report: Report) -> None:
         seen["usage"] = json.loads(text)["usage"]
         need(status == 200 and seen["usage"]["completion_tokens"] > 0, "no tokens")
     with report.check("9 a second deploy changes nothing") as seen:
-        before = generation(stage)
+        before = wanted(stage.plane.api, version=True)
         data = stage.must("deploy", "--json").data
         seen.update(phases(data))
-        need(generation(stage) == before, "the Deployment has another generation")
+        after = wanted(stage.plane.api, version=True)
+        seen["unchanged"] = sorted(before)
+        need(after == before, f"something is another: {before} {after}")
         need(not data["changed"], "the deployment says that it has changed something")
 
 
@@ -90,13 +93,21 @@ def our_pods(stage: Stage) -> list[dict[str, Any]]:
     return items
 
 
+def lives(stage: Stage) -> list[tuple[str, str, int]]:
+    """Name, UID and restarts of each pod of the deployment."""
+    return [
+        (one["metadata"]["name"], one["metadata"]["uid"], sum(each["restartCount"] for each in statuses(one)))
+        for one in our_pods(stage)
+    ]
+
+
+def statuses(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a pod's containers say of themselves."""
+    return list(pod["status"].get("containerStatuses", ()))
+
+
 def running_image(stage: Stage) -> str:
     """The digest of the image that the one running pod has. Errors: WayError unless there is one."""
     items = our_pods(stage)
     need(len(items) == 1 and items[0]["status"]["phase"] == "Running", "there is not one running pod")
     return str(items[0]["spec"]["containers"][0]["image"]).rpartition("@")[2]
-
-
-def generation(stage: Stage) -> int:
-    """The Deployment's generation: it counts changes of what is wanted."""
-    return int(stage.plane.api.send("GET", DEPLOYMENT)["metadata"]["generation"])

@@ -10,6 +10,7 @@ from leviathan.deploy.phases import NAMES
 from leviathan.oci.layout import load_image
 
 from .breaks import clear
+from .errors import WayError
 from .happy import need, our_pods, phases, running_image
 from .report import Report
 from .stage import Running, Stage
@@ -85,19 +86,8 @@ def tool_killed(stage: Stage, seen: dict[str, Any]) -> None:
     clear(stage)
     words = ("deploy", "--json", "--set", "image.repository=omni/killed")
     for number, phase in enumerate(NAMES, 1):
-        running = stage.begin(*words)
-        try:
-            if phase == "model":  # it only reads a log: with nobody to answer, it is still at it when it is killed
-                wait("the phase push", partial(begun, running, "push", number - 1), 300, pause=0.02)
-                stage.plane.api_server.pause()
-            wait(f"the phase {phase}", partial(begun, running, phase, number), 300, pause=0.02)
-            time.sleep(0.5 if phase in ("push", "rollout") else 0.05)  # the others take less than a second
-            need(running.process.poll() is None, f"it had ended before it could be killed in {phase}")
-        finally:
-            running.process.kill()
-            running.process.wait()
-            stage.plane.api_server.resume()
-        seen[f"killed in {phase}"] = running.talk.read_text(encoding="utf-8").strip().splitlines()[-1]
+        lines = killed_in(stage, words, phase, number)
+        seen[f"killed in {phase}"] = lines[-1]
     last = stage.must(*words)
     seen.update(phases(last.data))
     items = our_pods(stage)
@@ -107,7 +97,46 @@ def tool_killed(stage: Stage, seen: dict[str, Any]) -> None:
     need(not again.data["changed"], "a second run changes something")
 
 
+def killed_in(stage: Stage, words: tuple[str, ...], phase: str, number: int) -> list[str]:
+    """The tool's talk, when it was killed in the phase, the `number`th. Errors: WayError when it got beyond it.
+
+    A phase may take less than it takes to see that it has begun: then it is tried again, with less of a pause.
+    """
+    for pause in (0.5, 0.05, 0.0) if phase in ("push", "rollout") else (0.05, 0.02, 0.0):
+        lines = killed(stage, words, phase, number, pause)
+        if in_phase(lines, phase, number):
+            return lines
+    raise WayError(f"it was not killed in {phase}: its last words were {lines[-2:]}")
+
+
+def killed(stage: Stage, words: tuple[str, ...], phase: str, number: int, pause: float) -> list[str]:
+    """Start the tool and kill it `pause` seconds after it has said that the phase begins; the lines of its talk."""
+    running = stage.begin(*words)
+    try:
+        if phase == "model":  # it only reads a log: with nobody to answer, it is still at it when it is killed
+            wait("the phase push", partial(begun, running, "push", number - 1), 300, pause=0.02)
+            stage.plane.api_server.pause()
+        wait(f"the phase {phase}", partial(begun, running, phase, number), 300, pause=0.02)
+        time.sleep(pause)
+    finally:
+        running.process.kill()
+        running.process.wait()
+        stage.plane.api_server.resume()
+    return running.talk.read_text(encoding="utf-8").strip().splitlines()
+
+
+def in_phase(lines: list[str], phase: str, number: int) -> bool:
+    """Whether the phase is the last that has begun, and has not ended."""
+    told = [line for line in lines if line.startswith("deploy: ")]
+    return bool(told) and told[-1] == beginning(phase, number)
+
+
+def beginning(phase: str, number: int) -> str:
+    """How the tool says that a phase begins."""
+    return f"deploy: {phase} ({number} of {len(NAMES)})"
+
+
 def begun(running: Running, phase: str, number: int) -> bool:
     """Whether the tool has said that it begins the phase, or has ended."""
-    said = f"deploy: {phase} ({number} of {len(NAMES)})" in running.talk.read_text(encoding="utf-8")
+    said = beginning(phase, number) in running.talk.read_text(encoding="utf-8")
     return said or running.process.poll() is not None

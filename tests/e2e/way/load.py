@@ -12,7 +12,7 @@ from e2e.control_plane.errors import ControlPlaneError
 from . import memory, network_counters, scene
 from .clients import Crowd, refused, stream
 from .engine_processes import ALL, engine_processes
-from .happy import SPACE, need, our_pods
+from .happy import SPACE, lives, need
 from .report import Report
 from .stage import Stage
 
@@ -97,19 +97,6 @@ def judge(crowd: Crowd, seen: dict[str, Any]) -> None:
     need(not crowd.failed, f"{crowd.failed} requests failed; the first (seconds, client, error): {first}")
     need(seen["different"] == 0, "answers differ from those given alone")
     need(seen["torn"] == 0, "answers without an end")
-
-
-def lives(stage: Stage) -> list[tuple[str, str, int]]:
-    """Name, UID and restarts of each pod of the deployment."""
-    return [
-        (one["metadata"]["name"], one["metadata"]["uid"], sum(each["restartCount"] for each in statuses(one)))
-        for one in our_pods(stage)
-    ]
-
-
-def statuses(pod: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a pod's containers say of themselves."""
-    return list(pod["status"].get("containerStatuses", ()))
 
 
 class Moments:
