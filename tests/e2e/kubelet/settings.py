@@ -4,6 +4,7 @@ from pathlib import Path
 
 from e2e.control_plane import objects
 from e2e.control_plane.api import Json
+from e2e.control_plane.argv import Times
 from e2e.control_plane.certificates import Pair
 
 from . import needs, network
@@ -94,6 +95,7 @@ def kubelet(folder: Path, group: str, pair: Pair, authority: Path) -> Json:
         "failSwapOn": False,
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
+        "nodeLeaseDurationSeconds": Times().node_grace,  # a quarter of it is how often the kubelet renews it
         "nodeStatusReportFrequency": "10s",
         "nodeStatusUpdateFrequency": "4s",
         "protectKernelDefaults": True,  # it is to change nothing in /proc/sys

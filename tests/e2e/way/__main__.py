@@ -20,37 +20,28 @@ from .facts import of_this_run
 from .faults import go_wrong
 from .happy import walk
 from .interruptions import interrupt
+from .inventory import settled
 from .load import load
-from .mode import AGENT
+from .mode import AGENT, Mode
 from .report import Report
 from .stage import Stage
 
+NOT_HERE = 4  # the exit status: 3 is kept for scripts/kubernetes, whose proxy may be out of reach
 MODES = {"agent": AGENT, "kubelet": KUBELET}
 
 
 def main() -> int:
-    """0 when every check has passed, 1 when one has not, 3 when a part cannot be had on this machine."""
-    parser = argparse.ArgumentParser(prog="e2e.way", description=__doc__)
-    parser.add_argument("--layout", type=Path, required=True, help="the built image's OCI layout")
-    parser.add_argument("--report", type=Path, required=True, help="folder for e2e.json, e2e.md and e2e.svg")
-    parser.add_argument("--folder", type=Path, help="where everything runs; default: a temporary one, removed after it")
-    parser.add_argument(
-        "--only",
-        default="",
-        metavar="NAME",
-        help="of faults, interruptions, load and breaks, those with NAME in their name",
-    )
-    parser.add_argument("--node", choices=MODES, default="agent", help="what runs the node's pods")
-    given = parser.parse_args()
+    """0 when every check has passed, 1 when one has not, 4 when a part cannot be had on this machine."""
+    given = command_line()
     mode = MODES[given.node]
     try:
         programs = find_programs(os.environ)
     except ControlPlaneError as error:
-        return told(3, f"not run: {error}")
+        return told(NOT_HERE, f"not run: {error}")
     inside = mode is KUBELET and GROUP in os.environ  # begun again by `alone`, which has asked
     lacks = "" if inside else lacking() or (missing(programs.folder) if mode is KUBELET else "")
     if lacks:
-        return told(3, f"not run: {lacks}")
+        return told(NOT_HERE, f"not run: {lacks}")
     if mode is KUBELET:
         if not inside:
             return alone(sys.argv[1:], given.folder)
@@ -59,29 +50,53 @@ def main() -> int:
     report = Report(of_this_run(given.only) | facts, given.only)
     with tempfile.TemporaryDirectory(prefix="leviathan-e2e-") as temporary:
         try:
-            with report.check("0 control plane, node, registry, disk") as seen:
-                stage = Stage(given.folder or Path(temporary), given.layout, mode).__enter__()
-                seen["server"], seen["disk"] = stage.plane.server, str(stage.disk.partition)
-            try:
-                walk(stage, report)
-                go_wrong(stage, report)
-                interrupt(stage, report)
-                load(stage, report, given.report)
-                break_all(stage, report)
-                change(stage, report)
-            finally:
-                stage.__exit__()
-        except Exception as error:  # the report has it with its check; what ran is ended all the same
-            told(1, f"{type(error).__name__}: {error}")
+            perform(given, mode, Path(temporary), report)
+        except Exception as error:  # what ran is ended all the same
+            report.ended = f"{type(error).__name__}: {error}"
+            told(1, report.ended)
         finally:
             report.write(given.report)
-    failed = [check.name for check in report.checks if not check.passed]
-    left = f", {len(report.left_out)} left out by --only {given.only}" if report.left_out else ""
-    return (
-        told(1, f"failed: {', '.join(failed)}{left}")
-        if failed
-        else told(0, f"{len(report.checks)} checks passed{left}")
-    )
+    return result(report)
+
+
+def command_line() -> argparse.Namespace:
+    """What was asked for. Exits with 2 when it is no such thing."""
+    parser = argparse.ArgumentParser(prog="e2e.way", description=__doc__)
+    parser.add_argument("--layout", type=Path, required=True, help="the built image's OCI layout")
+    parser.add_argument("--report", type=Path, required=True, help="folder for e2e.json, e2e.md and the pictures")
+    parser.add_argument("--folder", type=Path, help="where everything runs; default: a temporary one, removed after it")
+    only = "of faults, interruptions, load and breaks, those with NAME in their name"
+    parser.add_argument("--only", default="", metavar="NAME", help=only)
+    parser.add_argument("--node", choices=MODES, default="agent", help="what runs the node's pods")
+    return parser.parse_args()
+
+
+def perform(given: argparse.Namespace, mode: Mode, temporary: Path, report: Report) -> None:
+    """Everything, on a stage of its own. Errors: what ends the run."""
+    with report.check("0 control plane, node, registry, disk") as seen:
+        stage = Stage(given.folder or temporary, given.layout, mode).__enter__()
+        seen["server"], seen["disk"] = stage.plane.server, str(stage.disk.partition)
+    try:
+        with report.check("0 what is in the cluster before") as seen:
+            before = settled(stage.plane.api)
+            seen["objects"] = len(before)
+        walk(stage, report)
+        go_wrong(stage, report)
+        interrupt(stage, report)
+        load(stage, report, given.report)
+        break_all(stage, report)
+        change(stage, report, before)
+    finally:
+        stage.__exit__()
+
+
+def result(report: Report) -> int:
+    """The exit status of a run that has come to an end, told with what was left out."""
+    left = f", {len(report.left_out)} left out by --only {report.only}" if report.left_out else ""
+    if report.passed:
+        return told(0, f"{len(report.checks)} checks passed{left}")
+    failed = [check.name for check in report.checks if not check.passed] or [report.ended]
+    return told(1, f"failed: {', '.join(failed)}{left}")
 
 
 def lacking() -> str:

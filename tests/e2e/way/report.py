@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
-WIDTH, ROW, LEFT = 900, 22, 260
+from .picture import Bar, bars
 
 
 @dataclass
@@ -33,6 +32,8 @@ class Report:
         self.only = only
         self.checks: list[Check] = []
         self.left_out: list[str] = []
+        self.pictures: dict[str, tuple[str, str]] = {}
+        self.ended = ""  # why the run did not come to its end
         self.began = time.monotonic()
 
     def wants(self, name: str) -> bool:
@@ -69,23 +70,30 @@ class Report:
         """An attempt of something that goes wrong on purpose."""
         self.attempt(f"fault: {name}", shown)
 
+    def picture(self, name: str, title: str, drawn: str) -> None:
+        """A picture beside that of the checks: its `name` in the file's, its title for people, and the SVG."""
+        self.pictures[name] = title, drawn
+
     @property
     def passed(self) -> bool:
-        """Whether there are checks and each has passed."""
-        return bool(self.checks) and all(check.passed for check in self.checks)
+        """Whether there are checks, each has passed, and the run came to its end."""
+        return bool(self.checks) and not self.ended and all(check.passed for check in self.checks)
 
     def write(self, folder: Path) -> None:
-        """Write e2e.json, e2e.md and e2e.svg into `folder`."""
+        """Write e2e.json, e2e.md, e2e.svg and the other pictures, e2e-NAME.svg, into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         value = {
             "passed": self.passed,
+            "ended": self.ended,
             "facts": self.facts,
             "left out": self.left_out,
             "checks": [asdict(check) for check in self.checks],
         }
         (folder / "e2e.json").write_text(json.dumps(value, indent=1, default=str) + "\n", encoding="utf-8")
         (folder / "e2e.md").write_text(self.markdown(), encoding="utf-8")
-        (folder / "e2e.svg").write_text(self.picture(), encoding="utf-8")
+        (folder / "e2e.svg").write_text(self.timeline(), encoding="utf-8")
+        for name, (_, drawn) in self.pictures.items():
+            (folder / f"e2e-{name}.svg").write_text(drawn, encoding="utf-8")
 
     @property
     def verdict(self) -> str:
@@ -97,27 +105,27 @@ class Report:
         """The report for people."""
         lines = ["# The whole way, on real parts", "", f"**{self.verdict}**", ""]
         lines += [f"- {name}: {value}" for name, value in self.facts.items()]
+        lines += [f"- the run did not come to its end: {cell(self.ended, 600)}"] if self.ended else []
         lines += [f"- NOT RUN, left out by --only {self.only}: {name}" for name in self.left_out]
-        lines += ["", "![timeline](e2e.svg)", "", "| check | | s | evidence |", "|---|---|---:|---|"]
+        for name, (title, _) in self.pictures.items():
+            lines += ["", f"![{name}](e2e-{name}.svg)", "", f"Above: {title}."]
+        lines += [
+            "",
+            "![timeline](e2e.svg)",
+            "",
+            "Above: the checks.",
+            "",
+            "| check | | s | evidence |",
+            "|---|---|---:|---|",
+        ]
         for one in self.checks:
             seen = "<br>".join(f"{key}: {cell(value)}" for key, value in one.evidence.items())
             lines.append(f"| {one.name} | {'✓' if one.passed else '✗'} | {one.seconds:.1f} | {seen} |")
         return "\n".join(lines) + "\n"
 
-    def picture(self) -> str:
+    def timeline(self) -> str:
         """A bar for each check, along the time."""
-        total = max([one.begin + one.seconds for one in self.checks], default=1.0) or 1.0
-        height = ROW * (len(self.checks) + 1)
-        lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="sans-serif">']
-        for row, one in enumerate(self.checks):
-            left = LEFT + (WIDTH - LEFT - 60) * one.begin / total
-            wide = max(2.0, (WIDTH - LEFT - 60) * one.seconds / total)
-            colour = "#2a7d4f" if one.passed else "#b3261e"
-            y = ROW * row
-            lines.append(f'<text x="4" y="{y + 15}" font-size="12">{escape(one.name)}</text>')
-            lines.append(f'<rect x="{left:.1f}" y="{y + 4}" width="{wide:.1f}" height="14" fill="{colour}"/>')
-            lines.append(f'<text x="{left + wide + 4:.1f}" y="{y + 15}" font-size="11">{one.seconds:.1f} s</text>')
-        return "\n".join([*lines, "</svg>"]) + "\n"
+        return bars([Bar(one.name, one.begin, one.seconds, one.passed) for one in self.checks])
 
 
 def cell(value: object, width: int = 160) -> str:
