@@ -1,14 +1,16 @@
-"""How the whole way looks at a cluster and at the tool's words: inventory, the last line."""
+"""How the whole way looks at a cluster and at the tool's words: inventory, a rollout's steps, the last line."""
 
+import time
 from typing import Any
 
 import pytest
 
 from e2e.control_plane.api import Api
-from e2e.way import inventory
+from e2e.way import inventory, rollout
 from e2e.way.errors import WayError
 from e2e.way.faults import ended
 from e2e.way.interruptions import beginning, in_phase
+from e2e.way.rollout import Progress, Watch, progress_of
 from e2e.way.stage import Outcome
 
 
@@ -113,3 +115,64 @@ def test_a_kill_fell_into_a_phase_that_had_begun_and_not_ended() -> None:
     assert not in_phase(lines, "preflight", 1)
     assert not in_phase([*lines, "deploy: push      changed in 2 s"], "push", 2)
     assert not in_phase([], "push", 2)
+
+
+def test_the_engines_progress_is_read_and_kept_once() -> None:
+    body = '{"phase": "loading", "layers_loaded": 2, "layers": 4}'
+    assert progress_of(body) == Progress("loading", 2, 4)
+    assert progress_of('{"phase": "GPUs", "layers_loaded": 0, "layers": null}') == Progress("GPUs", 0, 0)
+    for other in ("", "[]", '{"phase": "x"}'):
+        assert progress_of(other) is None
+    answers = iter([None, progress_of(body), progress_of(body), Progress("ready", 4, 4)])
+    with Watch(lambda: next(answers, None), pause=0.01) as watch:
+        time.sleep(0.3)
+    assert list(watch.seen) == [Progress("loading", 2, 4), Progress("ready", 4, 4)]
+
+
+def stamp(second: int) -> str:
+    """A time as Kubernetes writes it."""
+    return f"2026-11-27T02:00:{second:02}Z"
+
+
+def test_a_rollout_is_drawn_from_conditions_events_and_answers() -> None:
+    begin = rollout.seconds(stamp(0))
+    conditions = [
+        {"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(21)},
+        {"type": "Ready", "status": "True", "lastTransitionTime": stamp(50)},
+    ]
+    pod = {"metadata": {"uid": "1", "creationTimestamp": stamp(20)}, "status": {"conditions": conditions}}
+    told = [
+        {"involvedObject": {"uid": uid}, "reason": reason, "firstTimestamp": stamp(second)}
+        for uid, reason, second in (("1", "Pulling", 21), ("1", "Pulled", 30), ("1", "Started", 31), ("2", "Pulled", 1))
+    ]
+    phases = [
+        {"phase": "apply", "began": stamp(19), "seconds": 0.5},
+        {"phase": "rollout", "began": stamp(20), "seconds": 31.0},
+        {"phase": "smoke", "began": stamp(51), "seconds": 0.4},
+    ]
+    seen = {
+        Progress("GPUs", 0, 0): begin + 32,
+        Progress("loading", 0, 4): begin + 40,
+        Progress("loading", 1, 4): begin + 41,
+        Progress("loading", 4, 4): begin + 43,
+        Progress("ready", 4, 4): begin + 48,
+    }
+    steps = rollout.steps(Cluster({rollout.EVENTS: {"items": told}}), pod, seen, phases)
+    assert [(one.name.strip(), one.begin - begin, one.end - begin) for one in steps] == [
+        ("apply", 19, 19.5),
+        ("rollout", 20, 51),
+        ("scheduled", 20, 21),
+        ("image pulled and unpacked", 21, 30),
+        ("container started", 30, 31),
+        ("engine answers", 31, 32),
+        ("engine: GPUs", 32, 40),
+        ("engine: loading", 40, 48),
+        ("layers loaded: 4 of 4", 41, 43),
+        ("pod Ready", 50, 50),
+        ("smoke", 51, pytest.approx(51.4)),
+    ]
+    assert steps[0].told() == "02:00:19.0 to 02:00:19.5, 0.5 s"
+    with pytest.raises(WayError, match="there is no event Pulling about the pod, only Pulled, Started"):
+        rollout.steps(Cluster({rollout.EVENTS: {"items": told[1:]}}), pod, seen, phases)
+    with pytest.raises(WayError, match="never said that all layers are loaded"):
+        rollout.engine({Progress("loading", 1, 4): begin}, begin)

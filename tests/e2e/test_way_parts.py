@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from e2e.way.errors import WayError
 from e2e.way.facts import of_this_run
+from e2e.way.happy import verified
 from e2e.way.image import PLACE, Layout, derive
+from e2e.way.picture import Step, timed
 from e2e.way.report import Report, cell
 
 
@@ -58,6 +61,20 @@ def test_the_derived_image_is_the_built_one_and_a_layer(tmp_path: Path) -> None:
         source = tar.extractfile(f"{PLACE}/__main__.py")
         assert source is not None
         compile(source.read(), "__main__", "exec")
+
+
+def test_each_blob_is_hashed_against_its_descriptor(tmp_path: Path) -> None:
+    digest = built(tmp_path)
+    layout = Layout(tmp_path)
+    assert verified(layout) == {"manifest": digest, "layers": 1, "bytes of the layers, hashed": 3}
+    layer = layout.load(digest)["layers"][0]["digest"]
+    for name in (layer, layout.load(digest)["config"]["digest"], digest):
+        whole = layout.blob(name).read_bytes()
+        layout.blob(name).write_bytes(whole.replace(b"a", b"b", 1))
+        with pytest.raises(WayError, match="and its descriptor says"):
+            verified(layout)
+        layout.blob(name).write_bytes(whole)
+    verified(layout)
 
 
 def test_another_stamp_changes_the_last_layer_alone(tmp_path: Path) -> None:
@@ -132,6 +149,30 @@ def test_the_facts_name_commit_tree_date_and_what_was_left_out(tmp_path: Path) -
     (tmp_path / "another").write_text("2")
     facts = of_this_run("load", tmp_path)
     assert (facts["tree"], facts["only"]) == ("dirty: 1 files differ from the commit", "load")
+
+
+def test_a_run_that_did_not_come_to_its_end_has_not_passed(tmp_path: Path) -> None:
+    report = Report({})
+    with report.check("one"):
+        pass
+    assert report.passed
+    report.ended = "WayError: there is not one running pod"
+    assert not report.passed
+    report.write(tmp_path)
+    assert "- the run did not come to its end: WayError: there is" in (tmp_path / "e2e.md").read_text(encoding="utf-8")
+
+
+def test_another_picture_lies_beside_the_report(tmp_path: Path) -> None:
+    report = Report({})
+    report.picture("rollout", "one rollout", timed([Step("pull", 1e9, 1e9 + 3), Step("<load>", 1e9 + 3, 1e9 + 10)]))
+    report.write(tmp_path)
+    assert "![rollout](e2e-rollout.svg)\n\nAbove: one rollout." in (tmp_path / "e2e.md").read_text(encoding="utf-8")
+    drawn = ET.fromstring((tmp_path / "e2e-rollout.svg").read_text(encoding="utf-8"))
+    texts = [node.text for node in drawn if node.tag.endswith("text")]
+    assert texts[:4] == ["pull", "3.0 s", "<load>", "7.0 s"]
+    assert texts[4:] == ["01:46:40.0", "01:46:42.0", "01:46:44.0", "01:46:46.0", "01:46:48.0", "01:46:50.0"]
+    widths = [float(node.attrib["width"]) for node in drawn if node.tag.endswith("rect")]
+    assert widths[1] == pytest.approx(widths[0] * 7 / 3, rel=0.01)
 
 
 def test_long_evidence_is_cut_for_the_table() -> None:

@@ -13,6 +13,7 @@ FACTS = {
 KUBELET = Mode(
     join=join,
     facts=FACTS,
+    devices=True,
     site={
         "resources": {
             "cpu_limit": "2",

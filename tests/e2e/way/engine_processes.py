@@ -4,6 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 WORKER = b"leviathan_engine.worker"
+LAUNCHER = b"e2e_cpu"  # as image.py has it
 ALL = (
     b"e2e_cpu",
     b"leviathan_engine",

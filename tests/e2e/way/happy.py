@@ -1,14 +1,22 @@
 """The runbook's table of steps and its definition of done, as named checks."""
 
+import http.client
 import json
+import urllib.error
 import urllib.request
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from e2e.control_plane import objects
 
+from . import picture, rollout
+from .engine_processes import LAUNCHER, engine_processes
 from .errors import WayError
+from .image import Layout
 from .inventory import wanted
 from .report import Report
+from .rollout import Watch
 from .stage import GATE, Stage
 
 SPACE = f"namespaces/{objects.NAMESPACE}"
@@ -33,10 +41,16 @@ def ask(path: str, body: dict[str, Any] | None = None, timeout: float = 300.0) -
 
 def walk(stage: Stage, report: Report) -> None:
     """Deploy, and look at each step; what fails ends it. Errors: WayError and others, noted in the report."""
-    with report.check("1 image built") as seen:
-        index = json.loads((stage.built / "index.json").read_bytes())
+    built(stage, report)
+    deployed(stage, report)
+    answering(stage, report)
+
+
+def built(stage: Stage, report: Report) -> None:
+    """What is there before the deployment: image and manifest. Errors: as `walk`."""
+    with report.check("1 image built, each blob as its digest says") as seen:
         seen["layout"] = str(stage.built.resolve())
-        seen["manifest"] = index["manifests"][0]["digest"]
+        seen.update(verified(Layout(stage.built)))
     with report.check("2 manifest has the right node and partition") as seen:
         text = stage.must("render").out
         seen["node"] = objects.NODE
@@ -44,9 +58,21 @@ def walk(stage: Stage, report: Report) -> None:
         need(f"kubernetes.io/hostname: {objects.NODE}" in text, "render does not name the node")
         need(f"value: {stage.disk.name}\n" in text, "render does not name the partition")
         need("talos-node-0" not in text, "render names the wrong node")
+
+
+def deployed(stage: Stage, report: Report) -> None:
+    """The deployment, and what it has left in registry and cluster. Errors: as `walk`."""
     with report.check("3 deploy: preflight, push, model, apply, rollout, smoke") as seen:
-        data = stage.must("deploy", "--json").data
+        with Watch(progress) as watch:
+            data = stage.must("deploy", "--json").data
         seen.update(phases(data))
+    with (
+        suppress(Exception),
+        report.check("3 the rollout's timeline") as seen,
+    ):  # noted; what comes after does not need it
+        steps = rollout.steps(stage.plane.api, our_pods(stage)[0], watch.seen, data["phases"])
+        report.picture("rollout", f"one rollout, that of check 3, in UTC: {rollout.NOTE}", picture.timed(steps))
+        seen.update((one.name.strip(), one.told()) for one in steps)
     with report.check("4 tags listed") as seen:
         with urllib.request.urlopen(f"http://{stage.registry.host}/v2/omni/engine/tags/list", timeout=30) as answer:
             seen["tags"] = json.load(answer)["tags"]
@@ -63,6 +89,13 @@ def walk(stage: Stage, report: Report) -> None:
         seen["gpus"] = items[0]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"]
         seen["image"] = items[0]["spec"]["containers"][0]["image"]
         need((seen["phase"], seen["node"], seen["gpus"]) == ("Running", objects.NODE, "2"), "not as it should be")
+        if stage.mode.devices:
+            seen["devices that the engine was given"] = given = devices(stage)
+            need(len(given) == len(set(given)) == 2, f"the engine was given {len(given)} GPUs")
+
+
+def answering(stage: Stage, report: Report) -> None:
+    """What the endpoint answers, and that nothing is left to do. Errors: as `walk`."""
     with report.check("7 /health is 200 on port 30000") as seen:
         seen["status"], seen["body"] = ask("/health")
         need(seen["status"] == 200, "not healthy")
@@ -80,6 +113,39 @@ def walk(stage: Stage, report: Report) -> None:
         seen["unchanged"] = sorted(before)
         need(after == before, f"something is another: {before} {after}")
         need(not data["changed"], "the deployment says that it has changed something")
+
+
+def verified(layout: Layout) -> dict[str, Any]:
+    """What was read of the image, manifest, configuration and layers. Errors: WayError unless each has its digest."""
+    [entry] = json.loads((layout.folder / "index.json").read_bytes())["manifests"]
+    layout.verify(entry)
+    manifest = layout.load(entry["digest"])
+    for one in (manifest["config"], *manifest["layers"]):
+        layout.verify(one)
+    ids = layout.load(manifest["config"]["digest"])["rootfs"]["diff_ids"]
+    need(len(ids) == len(manifest["layers"]), f"{len(manifest['layers'])} layers, and {len(ids)} in the configuration")
+    sizes = [one["size"] for one in manifest["layers"]]
+    return {"manifest": entry["digest"], "layers": len(sizes), "bytes of the layers, hashed": sum(sizes)}
+
+
+def devices(stage: Stage) -> list[str]:
+    """The cards in the environment of the container's process, as the device plugin gave them. Errors: WayError."""
+    found = engine_processes(stage.node.ancestor, (LAUNCHER,))
+    need(len(found) == 1, f"{len(found)} processes of the launcher")
+    lines = Path(f"/proc/{found[0]}/environ").read_bytes().decode().split("\0")
+    named = [line.partition("=")[2] for line in lines if line.startswith("NVIDIA_VISIBLE_DEVICES=")]
+    return named[0].split(",") if named and named[0] else []
+
+
+def progress() -> rollout.Progress | None:
+    """How far the engine says that it is, asked on the NodePort; None when it does not answer."""
+    try:
+        text = ask("/health", timeout=2)[1]
+    except urllib.error.HTTPError as error:  # 503 while it loads
+        text = error.read().decode()
+    except (OSError, http.client.HTTPException):
+        return None
+    return rollout.progress_of(text)
 
 
 def phases(data: dict[str, Any]) -> dict[str, str]:

@@ -11,6 +11,8 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+from .errors import WayError
+
 ENGINE = Path(__file__).resolve().parents[2] / "engine"
 PACKAGES = "usr/local/lib/python3.11/dist-packages"
 PLACE = f"{PACKAGES}/e2e_cpu"
@@ -68,6 +70,15 @@ class Layout:
         """A JSON blob."""
         value: dict[str, Any] = json.loads(self.blob(digest).read_bytes())
         return value
+
+    def verify(self, descriptor: dict[str, Any]) -> None:
+        """Errors: WayError unless a blob has the size and the digest that its descriptor says."""
+        path = self.blob(descriptor["digest"])
+        with path.open("rb") as stream:
+            digest = f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+        size = path.stat().st_size
+        if (digest, size) != (descriptor["digest"], descriptor["size"]):
+            raise WayError(f"{path} is {digest} of {size} bytes, and its descriptor says {descriptor}")
 
     def store(self, data: bytes) -> dict[str, Any]:
         """Store a blob; its digest and size, as a descriptor has them."""

@@ -33,12 +33,13 @@ class Mode:
     """One way to have a node.
 
     Arguments: `join`, which makes a node of the control plane, in a folder; `site`, more keys of the site's sections;
-    `facts`, for the report.
+    `facts`, for the report; `devices`, whether a device plugin gives the pod its GPUs.
     """
 
     join: Join
     facts: dict[str, str]
     site: dict[str, dict[str, Any]] = field(default_factory=dict)
+    devices: bool = False
 
 
 ENGINE = (
