@@ -3,8 +3,10 @@
 import hashlib
 import io
 import json
+import os
 import re
 import subprocess
+import sys
 import tarfile
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -179,3 +181,15 @@ def test_long_evidence_is_cut_for_the_table() -> None:
     assert cell("a\nb") == "a b"
     assert cell({"a": 1}) == '{"a": 1}'
     assert len(cell("x" * 1000)) == 160
+
+
+@pytest.mark.parametrize(
+    ("required", "status", "says"), [("", 0, "1 skipped"), ("required", 1, "was skipped: no root")]
+)
+def test_what_is_required_and_skipped_has_failed(tmp_path: Path, required: str, status: int, says: str) -> None:
+    (tmp_path / "conftest.py").write_bytes((Path(__file__).parent / "conftest.py").read_bytes())
+    (tmp_path / "test_one.py").write_text("import pytest\ndef test_one(): pytest.skip('no root')\n", encoding="utf-8")
+    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(tmp_path)]
+    environ = os.environ | {"LEVIATHAN_E2E": required}
+    done = subprocess.run([*words, str(tmp_path)], env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, says in done.stdout) == (status, True), done.stdout
