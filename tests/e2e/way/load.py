@@ -1,5 +1,6 @@
 """64 clients that stream through the NodePort: no answer lost, none mixed up, and the engine's memory flat."""
 
+import shutil
 import threading
 import time
 from contextlib import suppress
@@ -31,6 +32,7 @@ def load(stage: Stage, report: Report, folder: Path) -> None:
 
 def show(stage: Stage, folder: Path, seen: dict[str, Any]) -> None:
     """Each client has a prompt of its own, asked alone first. Errors: WayError and others, with `folder` filled."""
+    shutil.rmtree(folder, ignore_errors=True)  # an earlier run's
     try:
         prompts = [f"client {number} counts {number * 7919 % 1000}" for number in range(CLIENTS)]
         crowd_of(stage, prompts, answers_alone(prompts, seen), seen)
