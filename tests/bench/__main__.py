@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import building, kt_wheel, machine, moe, nvcc, phases, push, size
+from . import building, machine, moe, nvcc, phases, push, size
 from .errors import BenchError, Missing
 from .table import Line, NotRun, failed, record, render
 
@@ -38,9 +38,7 @@ def options(argv: Sequence[str]) -> Options:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default: all")
     parser.add_argument("--phases", action="store_true", help="build every derivation again: 20 minutes on 2 cores")
     parser.add_argument("--nvcc", type=Path, metavar="DIR", help="also compile beside this CUDA toolkit's nvcc")
-    kt_kernel = (
-        f"where kt-kernel's wheel is, packed or unpacked; default: one in .leviathan/bench, from {kt_wheel.COMMAND}"
-    )
+    kt_kernel = "where kt-kernel's wheel is, packed or unpacked; default: one in .leviathan/bench, where pip brings it"
     parser.add_argument("--kt-kernel", type=Path, metavar="PATH", help=kt_kernel)
     parser.add_argument("--json", action="store_true", help="JSON on stdout, the table on stderr")
     given = parser.parse_args(argv)

@@ -1,25 +1,19 @@
-"""The kt-kernel wheel of kt-kernel.txt, which the user's own pip brings; for the bench only, never for the image."""
+"""The kt-kernel wheel of kt-kernel.txt."""
 
-import hashlib
 import tempfile
 import zipfile
 from pathlib import Path
 
 from .errors import Missing
-from .nix import ROOT
+from .wheels import FOLDER, Run, Wheels, digest, fetched, with_pip
 
-REQUIREMENTS = Path(__file__).resolve().parent / "kt-kernel.txt"
-FOLDER = ROOT / ".leviathan" / "bench"
+WHEELS = Wheels(Path(__file__).resolve().with_name("kt-kernel.txt"), ("manylinux_2_35_x86_64",))
 PARTS = ("kt_kernel/", "kt_kernel.libs/")
-COMMAND = (
-    "python3 -m pip download --no-deps --only-binary=:all: --python-version 3.11 --platform manylinux_2_35_x86_64 "
-    "--require-hashes -r tests/bench/kt-kernel.txt -d .leviathan/bench"
-)
 
 
-def pinned(requirements: Path = REQUIREMENTS) -> str:
+def pinned(wheels: Wheels = WHEELS) -> str:
     """Name and version, as in `kt-kernel==0.7.2`."""
-    return requirements.read_text(encoding="utf-8").split()[0]
+    return str(wheels.pins()[0])
 
 
 def unpack(wheel: Path, folder: Path) -> None:
@@ -32,13 +26,14 @@ def unpack(wheel: Path, folder: Path) -> None:
         part.rename(folder)
 
 
-def unpacked(given: Path | None, cache: Path = FOLDER, requirements: Path = REQUIREMENTS) -> Path:
+def unpacked(given: Path | None, cache: Path = FOLDER, wheels: Wheels = WHEELS, run: Run = with_pip) -> Path:
     """The folder with the kernels.
 
     Args:
-        given: the wheel, or a folder into which it is unpacked; None for a wheel in `cache`.
-        cache: where pip left the wheel, and where it is unpacked.
-        requirements: one line with the version and the sha256 that a wheel must have.
+        given: the wheel, or a folder into which it is unpacked; None for pip's.
+        cache: where pip leaves the wheel, and where it is unpacked.
+        wheels: the version and the sha256 that a wheel must have.
+        run: what brings it.
 
     Raises:
         Missing: there is no wheel, or it is another one.
@@ -47,13 +42,13 @@ def unpacked(given: Path | None, cache: Path = FOLDER, requirements: Path = REQU
         if not (given / "kt_kernel" / "_cpu_detect.py").is_file():
             raise Missing(f"{given} has no kt_kernel/_cpu_detect.py: name the wheel or the folder it is unpacked into")
         return given
-    wheel = given or next(iter(sorted(cache.glob("kt_kernel-*.whl"))), None)
-    if wheel is None or not wheel.is_file():
-        raise Missing(f"no wheel of {pinned(requirements)}; get it with: {COMMAND}")
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    if not requirements.read_text(encoding="utf-8").strip().endswith(f"--hash=sha256:{digest}"):
-        raise Missing(f"{wheel} has sha256 {digest}, not that of {pinned(requirements)}; get it with: {COMMAND}")
-    folder = cache / digest
+    if given is not None and not given.is_file():
+        raise Missing(f"there is no {given}: name kt-kernel's wheel, or leave --kt-kernel out and pip brings it")
+    wheel = given or fetched(wheels, cache, run)[0]
+    found, (pin,) = digest(wheel), wheels.pins()
+    if found != pin.sha256:
+        raise Missing(f"{wheel} has sha256 {found}, not that of {pin}; get it with: {wheels.command(cache)}")
+    folder = cache / found
     if not folder.is_dir():
         unpack(wheel, folder)
     return folder

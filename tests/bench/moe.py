@@ -47,15 +47,22 @@ class Build:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def shipped(named: Mapping[str, str], have: Sequence[str]) -> list[Build]:
-    """The image's builds that a CPU with the flags `have` can run, best first; `named` is label → derivation."""
+def needs(named: Mapping[str, str]) -> dict[str, list[str]]:
+    """The image's builds, best first → the flags that a CPU must have; `named` is label → derivation."""
     table = nix.output_of(named["ktransformers-python"]) / PACKAGES / "ktransformers_ext/cpu/march.json"
-    builds = []
-    for march, needed in json.loads(table.read_text(encoding="utf-8")).items():
-        if set(needed) <= set(have):
-            folder = nix.output_of(named[f"cpuinfer-{march}"]) / PACKAGES / "ktransformers_ext/cpu" / march
-            builds.append(Build(march, "ours", folder / EXTENSION))
-    return builds
+    return dict(json.loads(table.read_text(encoding="utf-8")))
+
+
+def shipped(named: Mapping[str, str], march: str) -> Build:
+    """One of the image's builds."""
+    folder = nix.output_of(named[f"cpuinfer-{march}"]) / PACKAGES / "ktransformers_ext/cpu" / march
+    return Build(march, "ours", folder / EXTENSION)
+
+
+def unfit(table: Mapping[str, Sequence[str]], have: Sequence[str]) -> dict[str, str]:
+    """The builds that a CPU with the flags `have` cannot run → why."""
+    lacking = {march: [flag for flag in needed if flag not in have] for march, needed in table.items()}
+    return {march: f"this CPU has no {', '.join(flags)}" for march, flags in lacking.items() if flags}
 
 
 def native() -> list[Build]:
@@ -130,12 +137,14 @@ def rows(medians: Mapping[str, Mapping[int, float]], pairs: Sequence[tuple[str, 
 def measure(kt_kernel: Path | None) -> list[Line]:
     """The rows of this part: minutes more the first time, for the two native builds."""
     named = {nix.label(drv): drv for drv in nix.behind_image()}
-    ours = shipped(named, machine.flags())
+    table = needs(named)
+    cannot = unfit(table, machine.flags())
+    ours = [shipped(named, march) for march in table if march not in cannot]
     if not ours:
         raise Missing("the image has no build of the CPU experts for this CPU: name one that fits in nix/settings.nix")
     builds = [*ours, *native()]
     pairs = [(ours[0].name, build.name, NOISE) for build in builds[len(ours) :]]
-    lines: list[Line] = []
+    lines: list[Line] = [NotRun(f"MoE step, {march}", why) for march, why in cannot.items()]
     try:
         wheel = kt_wheel.unpacked(kt_kernel)
         kt = [Build(kt_wheel.pinned(), "kt", wheel)]
@@ -145,7 +154,7 @@ def measure(kt_kernel: Path | None) -> list[Line]:
             pairs.append(("x86-64-v3", kt[1].name, NOISE))
         builds += kt
     except Missing as missing:
-        lines.append(NotRun("MoE step, kt-kernel", str(missing)))
+        lines.append(NotRun("MoE step beside kt-kernel", str(missing)))
     with tempfile.TemporaryDirectory(prefix="bench-moe-") as folder:
         threads = max(1, (os.cpu_count() or 2) - 1)  # the last core is the waiting thread's
         spec = Spec("", "", folder, f"{folder}/answers", TOKENS, 7168, 2048, 16, 8, threads, 0.7)

@@ -12,6 +12,7 @@ from bench import kt_wheel, moe
 from bench.errors import Missing
 from bench.moe_worker import Spec, inputs
 from bench.table import Row, Verdict
+from bench.wheels import Wheels
 
 SPEC = Spec("ours", "", "", "", (1,), 512, 256, 4, 2, 1, 0.0)
 
@@ -81,10 +82,10 @@ def test_rows_pair_by_tokens() -> None:
     assert (first.ours, first.theirs, first.against) == (11.0, 14.0, "kt")
 
 
-def test_the_wheel_is_pinned_by_version_and_hash() -> None:
-    name, digest = kt_wheel.REQUIREMENTS.read_text().split()
-    assert name == kt_wheel.pinned() == "kt-kernel==0.7.2"
-    assert len(digest.removeprefix("--hash=sha256:")) == 64
+def test_a_build_that_this_cpu_cannot_run_is_named_with_what_it_lacks() -> None:
+    table = {"znver5": ["avx512f", "avx_vnni", "avx512_vp2intersect"], "znver4": ["avx512f"], "x86-64-v3": []}
+    assert moe.unfit(table, ["avx512f"]) == {"znver5": "this CPU has no avx_vnni, avx512_vp2intersect"}
+    assert moe.unfit(table, ["avx512f", "avx_vnni", "avx512_vp2intersect"]) == {}
 
 
 def test_unpack_takes_the_kernels_alone(tmp_path: Path) -> None:
@@ -99,16 +100,16 @@ def test_unpack_takes_the_kernels_alone(tmp_path: Path) -> None:
 
 def test_a_wheel_is_taken_by_its_hash(tmp_path: Path) -> None:
     wheel, requirements = tmp_path / "kt_kernel-1.whl", tmp_path / "requirements.txt"
-    with pytest.raises(Missing, match=r"no wheel of kt-kernel==0.7.2; get it with: python3 -m pip download"):
-        kt_wheel.unpacked(None, cache=tmp_path)
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("kt_kernel/_cpu_detect.py", "x")
-    with pytest.raises(Missing, match=r"not that of kt-kernel==0.7.2"):
-        kt_wheel.unpacked(None, cache=tmp_path)
+    with pytest.raises(Missing, match=r"not that of kt-kernel==0.7.2; get it with: python3 -m pip download"):
+        kt_wheel.unpacked(wheel, tmp_path)
     requirements.write_text(f"kt-kernel==1 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
     for given in (None, wheel):
-        folder = kt_wheel.unpacked(given, tmp_path, requirements)
+        folder = kt_wheel.unpacked(given, tmp_path, Wheels(requirements, ("any",)))
         assert (folder / "kt_kernel" / "_cpu_detect.py").read_text() == "x"
     assert kt_wheel.unpacked(folder) == folder
     with pytest.raises(Missing, match=r"has no kt_kernel/_cpu_detect.py"):
         kt_wheel.unpacked(tmp_path)
+    with pytest.raises(Missing, match=r"there is no .*gone.whl"):
+        kt_wheel.unpacked(tmp_path / "gone.whl")
