@@ -40,8 +40,9 @@ lock-check: setup
 repro: fetch
 	@scripts/repro
 
+# make bench ARGS="size --json": what scripts/bench --help names.
 bench: fetch
-	@scripts/bench
+	@scripts/bench $(ARGS)
 
 fmt: setup
 	$(NIX) fmt

@@ -1,8 +1,8 @@
 """What a user waits for, and how it compares with others: one table on stdout, what is being done on stderr.
 
 Parts: building (evaluation, no-op build, one changed file), size, push (beside skopeo), moe (CPU experts beside
--march=native and kt-kernel), phases (the image's last steps built again; with --phases every step), and with --nvcc
-also nvcc. Ends with 1 where a limit is passed.
+-march=native and kt-kernel), phases (of the image's build, as Nix recorded them; with --phases each built again), and
+with --nvcc also nvcc. Ends with 1 where a limit is passed.
 """
 
 import argparse
