@@ -11,6 +11,7 @@ class Verdict(Enum):
     """How a row stands to its limit."""
 
     GOOD = "good"
+    OPEN = "cannot be told"
     OVER = "over the limit"
     FREE = "no limit"
     NOT_RUN = "not run"
@@ -28,6 +29,7 @@ class Row:
         against: whose figure that is.
         most: the most that `ours` may be.
         most_ratio: the most that ours ÷ theirs may be.
+        at_least: theirs was stopped before its end, so that it is more than `theirs`, and the ratio less.
         detail: the single rounds and whatever else a reader of the JSON needs.
     """
 
@@ -38,6 +40,7 @@ class Row:
     against: str = ""
     most: float | None = None
     most_ratio: float | None = None
+    at_least: bool = False
     detail: str = ""
 
     @property
@@ -47,17 +50,20 @@ class Row:
 
     @property
     def verdict(self) -> Verdict:
-        """Over the limit where one of its limits is passed."""
+        """Over the limit where one of its limits is passed; open where only the whole of theirs would tell."""
         pairs = [(self.ours, self.most), (self.ratio, self.most_ratio)]
         held = [value <= limit for value, limit in pairs if value is not None and limit is not None]
         if not held:
             return Verdict.FREE
+        if self.at_least and self.ratio is not None and self.most_ratio is not None and self.ratio > self.most_ratio:
+            return Verdict.OPEN if self.most is None or self.ours <= self.most else Verdict.OVER
         return Verdict.GOOD if all(held) else Verdict.OVER
 
     def cells(self) -> tuple[str, ...]:
         """The row as text, one string a column."""
-        theirs = "" if self.theirs is None else f"{figure(self.theirs, self.unit)} ({self.against})"
-        against = [] if self.ratio is None else [f"{self.ratio:.2f}"]
+        least, below = ("≥ ", "< ") if self.at_least else ("", "")
+        theirs = "" if self.theirs is None else f"{least}{figure(self.theirs, self.unit)} ({self.against})"
+        against = [] if self.ratio is None else [f"{below}{self.ratio:.2f}"]
         if self.most_ratio is not None:
             against.append(f"≤ {self.most_ratio:g}")
         if self.most is not None:

@@ -22,6 +22,9 @@ GOOD = Row("push", 7.0, "s", 10.0, "skopeo", most_ratio=1)
         (Row("image", 3500, "MB", 7791, "Nix", most=3600, most_ratio=1), Verdict.GOOD),
         (Row("built again", 3.0, "s"), Verdict.FREE),
         (Row("beside", 3.0, "s", 1.0, "other"), Verdict.FREE),
+        (Row("compile", 3.0, "s", 30.0, "nvcc, stopped", most_ratio=1, at_least=True), Verdict.GOOD),
+        (Row("compile", 3.0, "s", 2.0, "nvcc, stopped", most_ratio=1, at_least=True), Verdict.OPEN),
+        (Row("compile", 3.0, "s", 2.0, "nvcc, stopped", most=2, most_ratio=1, at_least=True), Verdict.OVER),
     ],
 )
 def test_verdict(row: Row, verdict: Verdict) -> None:
@@ -32,6 +35,11 @@ def test_one_row_over_its_limit_fails_the_run() -> None:
     over = Row("push", 11.0, "s", 10.0, "skopeo", most_ratio=1)
     assert failed([GOOD, over])
     assert not failed([GOOD, NotRun("moe", "no wheel"), Row("free", 1.0, "s")])
+
+
+def test_what_was_stopped_is_no_equal() -> None:
+    row = Row("compile", 3.0, "s", 30.0, "nvcc, stopped", most_ratio=1, at_least=True)
+    assert row.cells() == ("compile", "3 s", "≥ 30 s (nvcc, stopped)", "< 0.10, ≤ 1", "good")
 
 
 def test_ratio_is_ours_over_theirs() -> None:
