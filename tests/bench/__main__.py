@@ -1,8 +1,9 @@
 """What a user waits for, and how it compares with others: one table on stdout, what is being done on stderr.
 
 Parts: building (evaluation, no-op build, one changed file), size, push (beside skopeo), moe (CPU experts beside
--march=native and kt-kernel), phases (of the image's build, as Nix recorded them; with --phases each built again), and
-with --nvcc also nvcc. Ends with 1 where a limit is passed.
+-march=native and kt-kernel), front (its cost over the engine's own socket), planner, nvcc (our CUDA compiler beside
+NVIDIA's), phases (of the image's build, as Nix recorded them; with --phases each built again). pip brings kt-kernel
+and, where there is none, nvcc. Ends with 1 where a limit is passed.
 """
 
 import argparse
@@ -13,12 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import building, machine, moe, nvcc, phases, push, size
+from . import building, front, machine, moe, nvcc, phases, planner, push, size
 from .errors import BenchError, Missing
 from .table import Line, NotRun, failed, record, render
 
 Measure = Callable[[], list[Line]]
-PARTS = ("building", "size", "push", "moe", "phases")
+PARTS = ("building", "size", "push", "moe", "front", "planner", "nvcc", "phases")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ def options(argv: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default: all")
     parser.add_argument("--phases", action="store_true", help="build every derivation again: 20 minutes on 2 cores")
-    parser.add_argument("--nvcc", type=Path, metavar="DIR", help="also compile beside this CUDA toolkit's nvcc")
+    parser.add_argument(
+        "--nvcc", type=Path, metavar="DIR", help="NVIDIA's CUDA toolkit; default: this machine's, else pip's"
+    )
     kt_kernel = "where kt-kernel's wheel is, packed or unpacked; default: one in .leviathan/bench, where pip brings it"
     parser.add_argument("--kt-kernel", type=Path, metavar="PATH", help=kt_kernel)
     parser.add_argument("--json", action="store_true", help="JSON on stdout, the table on stderr")
@@ -45,9 +48,11 @@ def options(argv: Sequence[str]) -> Options:
     unknown = [part for part in given.parts if part not in PARTS]
     if unknown:
         parser.error(f"no part {', '.join(unknown)}: choose from {', '.join(PARTS)}")
-    wanted = {*(given.parts or PARTS), *(["phases"] if given.phases else [])}
-    chosen = [part for part in PARTS if part in wanted] + (["nvcc"] if given.nvcc else [])
-    return Options(tuple(chosen), given.phases, given.nvcc, given.kt_kernel, given.json)
+    asked = (["phases"] if given.phases else []) + (["nvcc"] if given.nvcc else [])
+    wanted = {*(given.parts or PARTS), *asked}
+    return Options(
+        tuple(part for part in PARTS if part in wanted), given.phases, given.nvcc, given.kt_kernel, given.json
+    )
 
 
 def measurements(asked: Options) -> dict[str, Measure]:
@@ -57,8 +62,10 @@ def measurements(asked: Options) -> dict[str, Measure]:
         "size": size.measure,
         "push": push.measure,
         "moe": lambda: moe.measure(asked.kt_kernel),
+        "front": front.measure,
+        "planner": planner.measure,
+        "nvcc": lambda: nvcc.measure(asked.toolkit),
         "phases": lambda: phases.measure(asked.everything),
-        "nvcc": lambda: nvcc.measure(asked.toolkit or Path()),
     }
     return {part: every[part] for part in asked.parts}
 

@@ -16,7 +16,7 @@ from bench.table import Line, Row
         (["size", "building"], ("building", "size")),
         (["size", "size"], ("size",)),
         (["size", "--phases"], ("size", "phases")),
-        (["--nvcc", "cuda"], (*bench.PARTS, "nvcc")),
+        (["--nvcc", "cuda"], bench.PARTS),
         (["size", "--nvcc", "cuda"], ("size", "nvcc")),
     ],
 )

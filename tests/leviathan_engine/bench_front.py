@@ -1,4 +1,4 @@
-"""What the front costs: `python3 tests/leviathan_engine/bench_front.py [--only-health]`.
+"""What the front costs: `python3 tests/leviathan_engine/bench_front.py [--only-health] [--json]`.
 
 It measures on this machine, with an engine that gives a token every `--pace` milliseconds: a request's cost over the
 same job sent straight to the engine's socket, the decode rate beside it, /health under 64 streams, and the time until
@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -212,14 +212,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--only-health", action="store_true", help="measure /health alone")
+    parser.add_argument("--json", action="store_true", help="the rows as JSON, for the bench")
     parser.add_argument("--pace", type=float, default=20.0, help="milliseconds a token of the engine for the parts")
     args = parser.parse_args()
     sys.path.append(str(TOOLS))
     load = f"load {os.getloadavg()[0]:.2f} on {os.cpu_count()} CPUs"
     rows = [_health(HEALTH_PACE)] if args.only_health else parts(args.pace, args.rounds)
-    sys.stdout.write(f"{load} before, {os.getloadavg()[0]:.2f} after\n\n")
-    sys.stdout.write("| what | measured | limit | | how |\n|---|---|---|---|---|\n")
-    sys.stdout.write("\n".join(row.line() for row in rows) + "\n")
+    if args.json:
+        sys.stdout.write(json.dumps([asdict(row) for row in rows]) + "\n")
+    else:
+        sys.stdout.write(f"{load} before, {os.getloadavg()[0]:.2f} after\n\n")
+        sys.stdout.write("| what | measured | limit | | how |\n|---|---|---|---|---|\n")
+        sys.stdout.write("\n".join(row.line() for row in rows) + "\n")
     return 0 if all(row.value <= row.limit for row in rows) else 1
 
 
