@@ -1,8 +1,8 @@
 """A prompt for which the card's memory is too small, while the engine runs: `full_card.py URL [--leave MB]`.
 
-Takes the free memory of the first card but for `--leave` in this process (torch), asks with a long prompt, which must be
-answered with an error of OpenAI's form, and with a short one, which must be answered. One JSON object; exit code 1 when
-either is not so.
+Takes the first card's free memory but for `--leave` in this process (torch), asks with a long prompt, which must get
+an error of OpenAI's form, and with a short one, which must be answered. One JSON object; exit code 1 when either is
+not so.
 """
 
 import argparse
