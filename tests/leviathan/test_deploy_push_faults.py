@@ -419,11 +419,14 @@ AWAY = {"upload": ("POST", 202), "look": ("HEAD", 307)}
 def test_no_byte_leaves_without_tls(
     way: str, layout: Layout, tmp_path: Path, server_tls: ssl.SSLContext, ca_file: Path
 ) -> None:
-    """A Location with http on another host, of an upload or a redirect: refused for HTTPS, as it is for a token."""
+    """A Location with http on another host, of an upload or a redirect: refused for HTTPS, as it is for a token.
+
+    127.1 is another host by its name, and one that needs no resolver: a sandbox has none.
+    """
     method, status = AWAY[way]
     named = {"registry_ca_file": str(ca_file), "push_retries": "0", "push_parallel": "1"}
     with FaultRegistry().serve() as other:
-        place = {"Location": f"http://localhost:{other.port}/v2/{REPOSITORY}/blobs/sha256:{'0' * 64}?secret"}
+        place = {"Location": f"http://127.1:{other.port}/v2/{REPOSITORY}/blobs/sha256:{'0' * 64}?secret"}
         for tls in (server_tls, None):
             with FaultRegistry(Fault(method, status=status, headers=place, code="")).serve(tls) as registry:
                 if tls is None:  # the control
@@ -432,7 +435,7 @@ def test_no_byte_leaves_without_tls(
                     assert len(other.requests) > 0
                 else:
                     with pytest.raises(
-                        RegistryError, match=r"address that is not safe \(http://localhost.*TLS; fix: "
+                        RegistryError, match=r"address that is not safe \(http://127\.1:.*TLS; fix: "
                     ) as caught:
                         run(registry, layout, tmp_path / "tls", registry_plain_http="false", **named)
                     assert other.requests == []
@@ -445,7 +448,7 @@ def test_upload_left_from_before_tls(layout: Layout, tmp_path: Path, server_tls:
         sessions = Sessions(tmp_path / "state", registry.host, REPOSITORY)
         data = layout.bytes_of(layout.biggest)
         blob = Blob(layout.biggest, len(data), layout.path / "blobs/sha256" / layout.biggest.removeprefix("sha256:"))
-        sessions.save(blob, Session(f"http://localhost:{other.port}/v2/{REPOSITORY}/blobs/uploads/x", MIB))
+        sessions.save(blob, Session(f"http://127.1:{other.port}/v2/{REPOSITORY}/blobs/uploads/x", MIB))
         run(registry, layout, tmp_path, registry_plain_http="false", registry_ca_file=str(ca_file))
         assert holds(registry, layout)
         assert other.requests == []
