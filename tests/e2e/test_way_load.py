@@ -10,7 +10,7 @@ import pytest
 from e2e.way import memory, network_counters
 from e2e.way.clients import KEPT, Answer, Crowd, refused
 from e2e.way.engine_processes import ALL, engine_processes
-from e2e.way.memory import LEAK, Sample, Sampler, after_warm_up, per_answer, per_minute, slope
+from e2e.way.memory import LEAK, Sample, Sampler, after_warm_up, leaks, per_answer, per_minute, slope
 
 RATE = 8.6  # answers a second
 PLATEAU = [(0, 400), (20, 470), (43, 482), (86, 517), (128, 529)]  # seconds and MB, as a run had them
@@ -28,10 +28,17 @@ def grown(leak: float = 0.0) -> list[Sample]:
 
 def test_a_plateau_passes_and_a_leak_of_25_mb_in_43_s_does_not() -> None:
     assert 10_000 < per_answer(after_warm_up(grown(), 120)) < LEAK
-    assert per_answer(after_warm_up(grown(25e6 / 43), 120)) > LEAK
+    assert not leaks(after_warm_up(grown(), 120))
+    assert leaks(after_warm_up(grown(25e6 / 43), 120))
     steady = [Sample(second, int(second * RATE), int(5e8 + second * 25e6 / 43)) for second in range(120)]
-    assert per_answer(after_warm_up(steady, 120)) > LEAK  # with no other growth beside it
+    assert leaks(after_warm_up(steady, 120))  # with no other growth beside it
     assert per_minute(steady) == pytest.approx(25e6 / 43 * 60, rel=0.01)
+
+
+def test_few_answers_and_a_heap_between_two_trims_are_no_leak() -> None:
+    busy = [Sample(second, int(second * 0.8), int(490e6 + second * 0.1e6)) for second in range(121)]
+    assert per_answer(after_warm_up(busy, 120)) > LEAK
+    assert not leaks(after_warm_up(busy, 120))
 
 
 def test_the_warm_up_and_what_comes_after_the_last_request_are_not_judged() -> None:

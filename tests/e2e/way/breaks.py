@@ -264,14 +264,14 @@ BREAKS = (
     ),
     Break(
         "engine hangs",
-        (*DEPLOY, "--set", "rollout.idle_s=15"),
+        (*DEPLOY, "--set", "rollout.idle_s=30"),
         ExitCode.ROLLOUT,
-        ("error: rollout: the rollout does not go on: ", ": nothing has changed for 15 s; fix: leviathan logs; "),
+        ("error: rollout: the rollout does not go on: ", "): nothing has changed for 3", " s; fix: leviathan logs; "),
         partial(signalled, number=signal.SIGSTOP),
     ),
     Break(
         "Pod Security denies",
-        ("rollout", "--set", "rollout.patience_s=3"),
+        ("rollout", "--set", "rollout.patience_s=10"),  # the controller tries again after 10 s, and then after 20
         ExitCode.ROLLOUT,
         (
             "error: the namespace's Pod Security standard refuses the pod (replicaset/",

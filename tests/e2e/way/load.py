@@ -72,7 +72,7 @@ def crowd_of(stage: Stage, prompts: list[str], alone: list[str], seen: dict[str,
     judge(crowd, seen)
     need(before == after, "the pod was restarted or replaced")
     need(all(one.size for one in warm), "the engine's processes were not found")
-    need(memory.per_answer(warm) <= memory.LEAK, f"the engine's memory grows by more than {memory.LEAK} B an answer")
+    need(not memory.leaks(warm), f"the engine's memory grows by more than {memory.LEAK} B an answer")
 
 
 def tell(crowd: Crowd, seen: dict[str, Any]) -> None:

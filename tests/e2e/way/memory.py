@@ -10,9 +10,11 @@ from types import TracebackType
 from .engine_processes import ALL, engine_processes
 
 WARM_UP = 2 / 3  # of the load: the C heap's arenas and the caches grow to their plateau in it
-#: Bytes that an answer may leave behind, after the warm-up. A run on two CPUs still grew by 33,000 in its last third,
-#: on the way to the plateau (517 to 529 MB); a leak of 25 MB in 43 s at its 8.6 answers a second is 68,000.
-LEAK = 50_000
+#: What the answers after the warm-up may leave behind, in bytes: each, and all together. A run on two CPUs still grew
+#: by 33,000 for each in its last third, on the way to the plateau (517 to 529 MB); a leak of 25 MB in 43 s at its 8.6
+#: answers a second is 68,000. On a machine with so much else to do that few answers come, a few MB of free heap
+#: between two trims are much for each, so that all together must be more than those as well.
+LEAK, NOISE = 50_000, 8_000_000
 FEWEST = 10  # samples after the warm-up, with fewer of which no line is drawn
 
 
@@ -95,3 +97,9 @@ def per_answer(samples: Sequence[Sample]) -> float:
 def per_minute(samples: Sequence[Sample]) -> float:
     """Bytes by which memory grew in a minute. Errors: ValueError as above."""
     return slope([(one.seconds / 60, one.size) for one in samples])
+
+
+def leaks(samples: Sequence[Sample]) -> bool:
+    """Whether memory grew by too much with each answer and in all. Errors: ValueError as above."""
+    span = samples[-1].seconds - samples[0].seconds if samples else 0.0
+    return per_answer(samples) > LEAK and per_minute(samples) * span / 60 > NOISE
