@@ -81,9 +81,11 @@ def main(argv: Sequence[str]) -> int:
     asked = options(argv)
     before, start = machine.load(), time.monotonic()
     lines: list[Line] = []
+    others: dict[str, float] = {}
     broken = False
     for part, measure in measurements(asked).items():
         say(f"{part} ...")
+        began = machine.moment()
         try:
             lines += measure()
         except Missing as missing:
@@ -92,11 +94,15 @@ def main(argv: Sequence[str]) -> int:
             say(f"{part}: {problem}")
             lines.append(NotRun(part, f"failed: {str(problem).splitlines()[0]}"))
             broken = True
+        others[part] = machine.others(began, machine.moment())
     took, after = time.monotonic() - start, machine.load()
     table = f"{render(lines)}\n\n{machine.describe()}; load {before:.1f} before, {after:.1f} after; {took:.0f} s\n"
+    shares = ", ".join(f"{part} {share:.0%}" for part, share in others.items())
+    table += f"Other work's share of the CPUs meanwhile: {shares}\n"
     if asked.json:
         sys.stderr.write(table)
-        facts = {"machine": machine.describe(), "load": [before, after], "seconds": took, "rows": record(lines)}
+        facts = {"machine": machine.describe(), "load": [before, after], "seconds": took, "others": others}
+        facts |= {"rows": record(lines)}
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
     else:
         sys.stdout.write(table)
