@@ -12,7 +12,7 @@ from leviathan_engine.errors import GgufError
 from leviathan_engine.gguf import GgmlType, Tensor, ValueType, read_header
 from leviathan_engine.gguf.write import write_gguf
 
-# The deadline, in ms, finds what hangs; it is a clock that also runs while other work has the CPU (2.6 s for 25 ms, seen).
+# The deadline, in ms, finds what hangs; its clock also runs while other work has the CPU (2.6 s for 25 ms, seen).
 QUICK = settings(max_examples=300, deadline=20_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
