@@ -15,6 +15,7 @@ check: fetch
 # What a build says on a host where something is wrong; calls Nix itself, so it cannot run in the sandbox. Nor can the
 # disk tests on real loop devices, which otherwise skip themselves: as root, with loop devices, a skip is a failure.
 check-host: fetch
+	@scripts/setup check-host
 	$(NIX) build .#leviathan-image --no-link
 	$(NIX) develop -c pytest tests/host
 	LEVIATHAN_DISK=required $(NIX) develop -c pytest -rs tests/leviathan_engine/test_disk.py
