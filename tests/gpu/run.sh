@@ -116,15 +116,26 @@ cancel() { # a client that leaves while its prompt is read
   stop
 }
 
-kernels() {
+kernels() { # ends with 1 when an error is over its limit, on either side, or ours over theirs
+  local status=0
   (cd "$TREE" && sha256sum usr/local/lib/python3.11/dist-packages/KTransformersOps*.so)
-  inside python3 /t/gpu/kernels.py /t/out/ours.npz > "$OUT/kernels-image.json" 2> "$OUT/kernels-image.log" || tail "$OUT/kernels-image.log"
-  python3 "$HERE/kernels.py" /tmp/theirs.npz --module "${NVCC_BUILD:-/tmp/nvcc}" > "$OUT/kernels-nvcc.json" 2> "$OUT/kernels-nvcc.log" || tail "$OUT/kernels-nvcc.log"
-  python3 "$HERE/side_by_side.py" "$OUT/kernels-image.json" "$TREE/t/out/ours.npz" "$OUT/kernels-nvcc.json" /tmp/theirs.npz | tee "$OUT/kernels.md"
+  inside python3 /t/gpu/kernels.py /t/out/ours.npz > "$OUT/kernels-image.json" 2> "$OUT/kernels-image.log" || {
+    status=1
+    tail -n 5 "$OUT/kernels-image.log"
+  }
+  python3 "$HERE/kernels.py" /tmp/theirs.npz --module "${NVCC_BUILD:-/tmp/nvcc}" > "$OUT/kernels-nvcc.json" 2> "$OUT/kernels-nvcc.log" || {
+    status=1
+    tail -n 5 "$OUT/kernels-nvcc.log"
+  }
+  python3 "$HERE/side_by_side.py" "$OUT/kernels-image.json" "$TREE/t/out/ours.npz" "$OUT/kernels-nvcc.json" /tmp/theirs.npz > "$OUT/kernels.md" || status=1
+  cat "$OUT/kernels.md"
+  return $status
 }
 
 prepare
+failed=
 for step in "$@"; do
   echo "== $step $(date +%T)"
-  $step
+  $step || failed="$failed $step"
 done
+[ -z "$failed" ] || { echo "failed:$failed" && exit 1; }
