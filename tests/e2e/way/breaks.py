@@ -271,7 +271,7 @@ BREAKS = (
     ),
     Break(
         "Pod Security denies",
-        ("rollout", "--set", "rollout.patience_s=10"),  # the controller tries again after 10 s, and then after 20
+        ("rollout", "--set", "rollout.patience_s=3"),
         ExitCode.ROLLOUT,
         (
             "error: the namespace's Pod Security standard refuses the pod (replicaset/",
