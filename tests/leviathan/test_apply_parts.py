@@ -275,6 +275,28 @@ def test_the_pod_check_takes_only_refusals_of_the_pod_for_one(
     assert sent.body["spec"] == deployment(site)["spec"]["template"]["spec"]
 
 
+STANDARD = Answer(403, {"message": 'pods "x" is forbidden: violates PodSecurity "baseline:latest": privileged'})
+
+
+def test_a_namespace_that_was_just_labelled_may_refuse_for_a_moment(
+    api: ReplayApi, cluster: Cluster, site: Site
+) -> None:
+    """Admission's cache follows the label. Any other refusal, and this one at last, is believed."""
+    pauses: list[float] = []
+    cluster.transport.sleep = pauses.append
+    path = "/api/v1/namespaces/ai-workloads/pods"
+    api.add("POST", path, STANDARD, STANDARD, Answer(201, {"kind": "Pod"}), STANDARD)
+    assert check_pod(cluster, deployment(site), again=25) is True
+    assert len(api.asked) == 3
+    assert pauses == [0.2, 0.2]
+    with pytest.raises(ClusterError, match="the cluster would refuse the pod"):
+        check_pod(cluster, deployment(site))
+    assert len(api.asked) == 4
+    with pytest.raises(ClusterError, match="the cluster would refuse the pod"):
+        check_pod(cluster, deployment(site), again=25)
+    assert len(api.asked) == 4 + 26
+
+
 # Rollback
 
 

@@ -28,6 +28,7 @@ DEPLOY = ("deploy", "--skip", "push", "--until", "rollout", "--set", "rollout.pa
 HASTY = (*DEPLOY, "--set", "rollout.restarts=1")
 NEVER_PUSHED, GONE = "layout-never-pushed", "layout-gone"
 FAILED = "error: rollout: the engine failed; "
+SETS = f"/apis/apps/v1/namespaces/{objects.NAMESPACE}/replicasets"
 Words = tuple[str, ...]
 
 
@@ -157,7 +158,7 @@ def whole_disk(stage: Stage) -> Iterator[None]:
 
 @contextmanager
 def pod_refused(stage: Stage) -> Iterator[None]:
-    """The namespace refuses privileged pods, and the one that ran is gone."""
+    """The namespace refuses privileged pods, and the one that ran is gone; put right as the tool says it."""
     enforce(stage, "baseline")
     for item in our_pods(stage):
         stage.plane.api.send("DELETE", f"{PODS}/{item['metadata']['name']}")
@@ -165,6 +166,9 @@ def pod_refused(stage: Stage) -> Iterator[None]:
         yield
     finally:
         enforce(stage, "privileged")
+        for item in (stage.plane.api.get(SETS) or {"items": []})["items"]:
+            if any(one["type"] == "ReplicaFailure" for one in item["status"].get("conditions", [])):
+                stage.plane.api.send("DELETE", f"{SETS}/{item['metadata']['name']}")
 
 
 def enforce(stage: Stage, level: str) -> None:
@@ -276,6 +280,7 @@ BREAKS = (
         (
             "error: the namespace's Pod Security standard refuses the pod (replicaset/",
             'is forbidden: violates PodSecurity "baseline:',
+            " --overwrite, then kubectl --context leviathan-e2e -n ai-workloads delete replicaset/",
         ),
         pod_refused,
         fresh=False,

@@ -7,7 +7,7 @@ from typing import Any
 from leviathan.cluster.client import Cluster, ClusterError, exits
 from leviathan.cluster.kinds import is_ours, path_of, title
 from leviathan.cluster.look import Change, Conflict, Step, look, refuse_conflicts
-from leviathan.cluster.podcheck import check_pod, leftovers
+from leviathan.cluster.podcheck import SETTLES, check_pod, leftovers
 from leviathan.cluster.prune import labelled, stale
 from leviathan.errors import ExitCode
 from leviathan.manifest_files import Object
@@ -122,7 +122,8 @@ def _write(cluster: Cluster, console: Console, steps: Sequence[Step], *, force_c
         if step.change is Change.UNCHANGED:
             continue
         try:
-            if step.wanted["kind"] == "Deployment" and not (dry_run and fresh) and not check_pod(cluster, step.wanted):
+            asked = step.wanted["kind"] == "Deployment" and not (dry_run and fresh)
+            if asked and not check_pod(cluster, step.wanted, again=SETTLES if fresh else 0):
                 console.debug("whether the cluster lets the pod in could not be asked")
             if not dry_run:
                 cluster.apply(path_of(step.wanted), step.wanted, force=force_conflicts)

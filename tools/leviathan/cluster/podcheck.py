@@ -13,13 +13,28 @@ from leviathan.manifest_files import Object
 
 #: Refusals that say nothing of the pod: no right to create one by hand, and a service account that is about to be made.
 NOT_THE_POD = re.compile(r"cannot create resource|error looking up service account")
+#: Admission reads a namespace's labels from a cache, which follows a write by milliseconds, on a busy machine by more:
+#: how often a refusal of Pod Security is asked again after we wrote the namespace, and seconds between two tries.
+SETTLES, PAUSE_S = 25, 0.2
 
 
-def check_pod(cluster: Cluster, deployment: Object) -> bool:
+def check_pod(cluster: Cluster, deployment: Object, *, again: int = 0) -> bool:
     """Whether the server was able to say that it lets the pod in; False when it could not be asked.
 
+    Arguments: `again`, how often a refusal of Pod Security is not believed yet, and asked again.
     Errors: ClusterError when it refuses the pod, and when it is not reached.
     """
+    for _ in range(again):
+        try:
+            return _ask(cluster, deployment)
+        except ClusterError as error:
+            if "violates PodSecurity" not in error.why:
+                raise
+        cluster.transport.sleep(PAUSE_S)
+    return _ask(cluster, deployment)
+
+
+def _ask(cluster: Cluster, deployment: Object) -> bool:
     template = deepcopy(deployment["spec"]["template"])
     namespace = deployment["metadata"]["namespace"]
     template["metadata"]["generateName"] = "leviathan-check-"

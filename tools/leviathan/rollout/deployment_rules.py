@@ -10,6 +10,9 @@ from leviathan.rollout.snapshot import Snapshot, title
 #: Seconds that a pod may take beyond its grace period before that is said.
 OVERTIME_S = 30.0
 
+#: A ReplicaSet that was refused waits twice as long for each next try, up to 1000 s (client-go, workqueue, default rate
+#: limiter), so what is put right is seen late. The Deployment makes a deleted one anew, and that one tries at once.
+AT_ONCE = "{kubectl} delete {where} (it tries again by itself, but minutes may pass)"
 #: What the API server answers to the ReplicaSet that makes the pod. Source: messages of the admission plug-ins.
 REFUSALS = (
     Case(
@@ -17,15 +20,15 @@ REFUSALS = (
         "pod-security",
         Severity.FATAL,
         "the namespace's Pod Security standard refuses the pod",
-        "{cluster} label namespace {namespace} pod-security.kubernetes.io/enforce=privileged --overwrite, or deploy"
-        " without a privileged container: leviathan apply --set workload.variant=unprivileged",
+        "{cluster} label namespace {namespace} pod-security.kubernetes.io/enforce=privileged --overwrite, then "
+        f"{AT_ONCE}; or deploy without a privileged container: leviathan apply --set workload.variant=unprivileged",
     ),
     Case(
         r"exceeded quota",
         "quota",
         Severity.FATAL,
         "the namespace's quota has no room for the pod",
-        "{kubectl} describe resourcequota, then raise it or delete what uses it up",
+        f"{{kubectl}} describe resourcequota, raise it or delete what uses it up, then {AT_ONCE}",
     ),
     Case(
         r"failed quota|must specify",
@@ -61,8 +64,8 @@ REFUSALS = (
         "webhook",
         Severity.FATAL,
         "an admission webhook does not answer, so no pod can be made",
-        "{cluster} get validatingwebhookconfigurations,mutatingwebhookconfigurations, then repair or delete the one"
-        " that is named",
+        "{cluster} get validatingwebhookconfigurations,mutatingwebhookconfigurations, repair or delete the one that is"
+        f" named, then {AT_ONCE}",
     ),
     Case(
         r"admission webhook .* denied",
