@@ -1,4 +1,4 @@
-"""The load's parts: clients that go on after an error, memory judged by its slope, the network's counters."""
+"""The load's parts: clients that go on after an error, memory judged by its low-water marks, the network's counters."""
 
 import itertools
 import time
@@ -10,53 +10,52 @@ import pytest
 from e2e.way import memory, network_counters
 from e2e.way.clients import KEPT, Answer, Crowd, refused
 from e2e.way.engine_processes import ALL, engine_processes
-from e2e.way.memory import LEAK, Sample, Sampler, after_warm_up, leaks, per_answer, per_minute, slope
+from e2e.way.memory import EARLY, GROWTH, LATE, Sample, Sampler, growth, low
 
-RATE = 8.6  # answers a second
-PLATEAU = [(0, 400), (20, 470), (43, 482), (86, 517), (128, 529)]  # seconds and MB, as a run had them
+PLATEAU = [(0, 485), (40, 490), (60, 511), (90, 518), (128, 520)]  # seconds and MB, as runs had them
 
 
-def grown(leak: float = 0.0) -> list[Sample]:
-    """A run's samples, one a second, that rise as `PLATEAU` does and by `leak` bytes a second besides."""
+def grown(leak: float = 0.0, trims: bool = True) -> list[Sample]:
+    """A run's samples, one a second, that rise as `PLATEAU` does and by `leak` bytes a second besides.
+
+    `trims`: whether the heap is trimmed every 35 seconds, by up to 20 MB of what is above the beginning.
+    """
     samples = []
     for second in range(128):
         (x0, y0), (x1, y1) = next(pair for pair in itertools.pairwise(PLATEAU) if pair[0][0] <= second < pair[1][0])
-        size = (y0 + (y1 - y0) * (second - x0) / (x1 - x0)) * 1e6 + leak * second
-        samples.append(Sample(second, int(second * RATE), int(size + (second % 5) * 4e6)))
+        size = y0 + (y1 - y0) * (second - x0) / (x1 - x0)
+        size = max(PLATEAU[0][1], size - 20) if trims and second % 35 < 3 else size
+        samples.append(Sample(second, int(size * 1e6 + leak * second)))
     return samples
 
 
-def test_a_plateau_passes_and_a_leak_of_25_mb_in_43_s_does_not() -> None:
-    assert 10_000 < per_answer(after_warm_up(grown(), 120)) < LEAK
-    assert not leaks(after_warm_up(grown(), 120))
-    assert leaks(after_warm_up(grown(25e6 / 43), 120))
-    steady = [Sample(second, int(second * RATE), int(5e8 + second * 25e6 / 43)) for second in range(120)]
-    assert leaks(after_warm_up(steady, 120))  # with no other growth beside it
-    assert per_minute(steady) == pytest.approx(25e6 / 43 * 60, rel=0.01)
+@pytest.mark.parametrize("trims", [True, False])
+def test_a_plateau_passes_and_a_leak_of_25_mb_in_43_s_does_not(trims: bool) -> None:
+    assert growth(grown(trims=trims), 120) <= GROWTH
+    assert growth(grown(25e6 / 43, trims), 120) > GROWTH
 
 
-def test_few_answers_and_a_heap_between_two_trims_are_no_leak() -> None:
-    busy = [Sample(second, int(second * 0.8), int(490e6 + second * 0.1e6)) for second in range(121)]
-    assert per_answer(after_warm_up(busy, 120)) > LEAK
-    assert not leaks(after_warm_up(busy, 120))
+def test_a_leak_with_no_other_growth_beside_it() -> None:
+    steady = [Sample(second, int(5e8 + second * 25e6 / 43)) for second in range(120)]
+    assert growth(steady, 120) > GROWTH
 
 
-def test_the_warm_up_and_what_comes_after_the_last_request_are_not_judged() -> None:
-    assert [one.seconds for one in after_warm_up(grown(), 100)] == list(range(67, 101))
+def test_what_comes_after_the_last_request_is_not_judged() -> None:
+    fallen = [Sample(second, 10 if second > 100 else 500 + second) for second in range(120)]
+    assert low(fallen, LATE, 100) == 500 + 67
+    assert low(fallen, EARLY, 100) == 500 + 17
 
 
 def test_too_few_samples_are_no_plateau() -> None:
-    with pytest.raises(ValueError, match="3 samples of memory after the warm-up, wanted 10"):
-        per_answer(grown()[:3])
-    with pytest.raises(ValueError, match="no line goes through"):
-        slope([(1, 2), (1, 3)])
+    with pytest.raises(ValueError, match="3 samples of memory in a part of the load, wanted 10"):
+        growth([one for one in grown() if not 43 < one.seconds < 118], 120)
 
 
 def test_the_sampler_samples_by_itself() -> None:
-    with Sampler(lambda: 7, lambda: 3, pause=0.01) as sampler:
+    with Sampler(lambda: 7, pause=0.01) as sampler:
         time.sleep(0.2)
     assert len(sampler.samples) > 3
-    assert {(one.size, one.answers) for one in sampler.samples} == {(7, 3)}
+    assert {one.size for one in sampler.samples} == {7}
     count = len(sampler.samples)
     time.sleep(0.05)
     assert len(sampler.samples) == count

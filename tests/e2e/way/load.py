@@ -59,7 +59,7 @@ def crowd_of(stage: Stage, prompts: list[str], alone: list[str], seen: dict[str,
     crowd = Crowd(prompts, alone, SECONDS, moments.note)
     before, begun = lives(stage), time.monotonic()
     moments.take("before")
-    with memory.Sampler(partial(memory.anonymous, stage.node.ancestor), lambda: crowd.answers) as sampler:
+    with memory.Sampler(partial(memory.anonymous, stage.node.ancestor)) as sampler:
         crowd.run()
     seen["seconds under load"] = round(time.monotonic() - begun, 1)
     moments.take("after")
@@ -67,12 +67,12 @@ def crowd_of(stage: Stage, prompts: list[str], alone: list[str], seen: dict[str,
     tell(crowd, seen)
     seen["pods: name, UID, restarts"] = [before, after]
     seen["network"] = moments.taken
-    warm = memory.after_warm_up(sampler.samples, SECONDS)
-    tell_memory(sampler.samples, warm, seen)
+    tell_memory(sampler.samples, seen)
     judge(crowd, seen)
     need(before == after, "the pod was restarted or replaced")
-    need(all(one.size for one in warm), "the engine's processes were not found")
-    need(not memory.leaks(warm), f"the engine's memory grows by more than {memory.LEAK} B an answer")
+    need(all(one.size for one in sampler.samples), "the engine's processes were not found")
+    grown = memory.growth(sampler.samples, SECONDS)
+    need(grown <= memory.GROWTH, f"the engine's memory grows: its low-water mark by {grown} B")
 
 
 def tell(crowd: Crowd, seen: dict[str, Any]) -> None:
@@ -85,12 +85,11 @@ def tell(crowd: Crowd, seen: dict[str, Any]) -> None:
     seen["the first failures: seconds, client, error"] = crowd.failures
 
 
-def tell_memory(samples: list[memory.Sample], warm: list[memory.Sample], seen: dict[str, Any]) -> None:
-    """Memory every ten seconds, and its slope after the warm-up, where there are samples enough to tell."""
+def tell_memory(samples: list[memory.Sample], seen: dict[str, Any]) -> None:
+    """Memory every ten seconds, and by how much its low-water mark rose, where there are samples enough to tell."""
     seen["memory, MB, every 10 s"] = [round(one.size / 1e6) for one in samples[::10]]
     with suppress(ValueError):
-        seen["memory after the warm-up, B an answer"] = round(memory.per_answer(warm))
-        seen["memory after the warm-up, MB a minute"] = round(memory.per_minute(warm) / 1e6, 1)
+        seen["memory, MB by which the low-water mark rose"] = round(memory.growth(samples, SECONDS) / 1e6, 1)
 
 
 def judge(crowd: Crowd, seen: dict[str, Any]) -> None:
