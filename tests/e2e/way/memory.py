@@ -12,9 +12,9 @@ from .engine_processes import ALL, engine_processes
 #: Between two trims of its heap the engine's memory rises and falls by some 30 MB, so what counts is how low it comes:
 #: early in the load, and late, each between two parts of the time in which clients begin requests.
 EARLY, LATE = (1 / 6, 1 / 2), (2 / 3, 1.0)
-#: Bytes by which the second may be above the first. Runs on two CPUs came to 7 MB, and would have come to 20 with their
-#: last trough a little later; a leak of 25 MB in 43 s is 35 MB from the beginning of the one to that of the other.
-GROWTH = 30_000_000
+#: Bytes by which the second may be above the first. Runs on two CPUs came to 6, 7, 11 and 19 MB; a leak of 34 MB in
+#: 43 s is 47 MB from the beginning of the one to that of the other, with no other growth beside it.
+GROWTH = 45_000_000
 FEWEST = 10  # samples in each, with fewer of which nothing is judged
 
 
