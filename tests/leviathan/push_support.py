@@ -1,5 +1,6 @@
 """What the push tests share: synthetic layouts, a site for a test registry, and a real registry on loopback."""
 
+import glob
 import hashlib
 import io
 import json
@@ -165,9 +166,11 @@ class RealRegistry:
     def uploads(self) -> list[int]:
         """Bytes of each upload under way, as they are on the registry's disk."""
         sizes = []
-        for path in self.storage.glob("docker/registry/v2/repositories/**/_uploads/*/data"):
+        # glob.iglob passes over a folder that goes away while it is read, as an upload's does; Path.glob raises.
+        pattern = "docker/registry/v2/repositories/**/_uploads/*/data"
+        for path in glob.iglob(pattern, root_dir=self.storage, recursive=True):
             try:
-                sizes.append(path.stat().st_size)
+                sizes.append((self.storage / path).stat().st_size)
             except FileNotFoundError:
                 continue
         return sizes

@@ -1,5 +1,6 @@
 """A control group of the run's own in every controller (version 1), below which the kubelet puts its pods'."""
 
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -28,11 +29,9 @@ def remove(name: str, root: Path = CGROUPS, patience: float = 10.0) -> list[Path
     until = time.monotonic() + patience
     while True:
         for top in (folder / name for folder in hierarchies(root)):
-            for group in sorted((one for one in top.rglob("*") if one.is_dir()), reverse=True):
+            for group, _, _ in os.walk(top, topdown=False):  # passes over groups that go away meanwhile
                 with suppress(OSError):
-                    group.rmdir()
-            with suppress(OSError):
-                top.rmdir()
+                    os.rmdir(group)
         left = [folder / name for folder in hierarchies(root) if (folder / name).exists()]
         if not left or time.monotonic() > until:
             return left
