@@ -10,7 +10,7 @@ from e2e.way import inventory, rollout
 from e2e.way.errors import WayError
 from e2e.way.faults import ended
 from e2e.way.interruptions import beginning, in_phase
-from e2e.way.rollout import Progress, Watch, progress_of
+from e2e.way.rollout import Progress, progress_of, watched
 from e2e.way.stage import Outcome
 
 
@@ -124,9 +124,9 @@ def test_the_engines_progress_is_read_and_kept_once() -> None:
     for other in ("", "[]", '{"phase": "x"}'):
         assert progress_of(other) is None
     answers = iter([None, progress_of(body), progress_of(body), Progress("ready", 4, 4)])
-    with Watch(lambda: next(answers, None), pause=0.01) as watch:
+    with watched(lambda: next(answers, None), pause=0.01) as seen:
         time.sleep(0.3)
-    assert list(watch.seen) == [Progress("loading", 2, 4), Progress("ready", 4, 4)]
+    assert list(seen) == [Progress("loading", 2, 4), Progress("ready", 4, 4)]
 
 
 def stamp(second: int) -> str:

@@ -10,7 +10,7 @@ import pytest
 from e2e.way import memory, network_counters
 from e2e.way.clients import KEPT, Answer, Crowd, refused
 from e2e.way.engine_processes import ALL, engine_processes
-from e2e.way.memory import EARLY, GROWTH, LATE, Sample, Sampler, growth, low
+from e2e.way.memory import EARLY, GROWTH, LATE, Sample, growth, low, sampled
 
 PLATEAU = [(0, 485), (40, 490), (60, 511), (90, 518), (128, 520)]  # seconds and MB, as runs had them
 
@@ -51,14 +51,14 @@ def test_too_few_samples_are_no_plateau() -> None:
         growth([one for one in grown() if not 43 < one.seconds < 118], 120)
 
 
-def test_the_sampler_samples_by_itself() -> None:
-    with Sampler(lambda: 7, pause=0.01) as sampler:
+def test_samples_are_taken_as_long_as_the_block_runs() -> None:
+    with sampled(lambda: 7, pause=0.01) as samples:
         time.sleep(0.2)
-    assert len(sampler.samples) > 3
-    assert {one.size for one in sampler.samples} == {7}
-    count = len(sampler.samples)
+    assert len(samples) > 3
+    assert {one.size for one in samples} == {7}
+    count = len(samples)
     time.sleep(0.05)
-    assert len(sampler.samples) == count
+    assert len(samples) == count
 
 
 def test_a_process_that_is_gone_has_no_memory() -> None:

@@ -1,6 +1,5 @@
 """What the push tests share: synthetic layouts, a site for a test registry, and a real registry on loopback."""
 
-import glob
 import hashlib
 import io
 import json
@@ -13,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,13 +165,11 @@ class RealRegistry:
     def uploads(self) -> list[int]:
         """Bytes of each upload under way, as they are on the registry's disk."""
         sizes = []
-        # glob.iglob passes over a folder that goes away while it is read, as an upload's does; Path.glob raises.
-        pattern = "docker/registry/v2/repositories/**/_uploads/*/data"
-        for path in glob.iglob(pattern, root_dir=self.storage, recursive=True):
-            try:
-                sizes.append((self.storage / path).stat().st_size)
-            except FileNotFoundError:
-                continue
+        # os.walk passes over a folder that goes away while it is read, as an upload's does; Path.glob raises.
+        for folder, _, files in os.walk(self.storage / "docker/registry/v2/repositories"):
+            if "data" in files and Path(folder).parent.name == "_uploads":
+                with suppress(FileNotFoundError):
+                    sizes.append((Path(folder) / "data").stat().st_size)
         return sizes
 
     def blob(self, digest: str) -> bytes:

@@ -1,15 +1,15 @@
 """The control plane as a whole: made ready, hurt in the ways that tests need, taken down."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+
+from e2e.meanwhile import meanwhile
 
 from . import argv, kubeconfig, objects
 from .api import Api, healthy
 from .certificates import Authority, Pair
-from .errors import ControlPlaneError
 from .part import Part
 from .prepare import ports_of, prepare
 from .settings import LOOPBACK, Programs, need_free
@@ -116,25 +116,16 @@ class ControlPlane:
     @contextmanager
     def slow_etcd(self, stopped: float = 0.8, running: float = 0.2) -> Iterator[None]:
         """etcd is stopped for `stopped` seconds of every `stopped + running`, as on a disk that stalls."""
-        over = threading.Event()
 
-        def loop() -> None:
-            with suppress(ControlPlaneError, ProcessLookupError):
-                while not over.is_set():
-                    self.etcd.pause()
-                    over.wait(stopped)
-                    self.etcd.resume()
-                    over.wait(running)
-
-        thread = threading.Thread(target=loop, name="slow-etcd", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join(timeout=stopped + running + 5)
-            if self.etcd.alive:
+        def stall() -> None:
+            self.etcd.pause()
+            try:
+                time.sleep(stopped)
+            finally:
                 self.etcd.resume()
+
+        with meanwhile(stall, running):
+            yield
 
     def _wait(self, part: Part, ready: Callable[[], bool]) -> None:
         """Wait for `ready`. Errors: ControlPlaneError with the part's last words when it ends or is not in time."""

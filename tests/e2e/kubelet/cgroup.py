@@ -31,7 +31,7 @@ def remove(name: str, root: Path = CGROUPS, patience: float = 10.0) -> list[Path
         for top in (folder / name for folder in hierarchies(root)):
             for group, _, _ in os.walk(top, topdown=False):  # passes over groups that go away meanwhile
                 with suppress(OSError):
-                    os.rmdir(group)
+                    Path(group).rmdir()
         left = [folder / name for folder in hierarchies(root) if (folder / name).exists()]
         if not left or time.monotonic() > until:
             return left

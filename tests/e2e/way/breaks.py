@@ -4,7 +4,6 @@ wrong is then put right, and the very same command succeeds.
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 from e2e.control_plane import objects
 from e2e.control_plane.api import MERGE, wait
+from e2e.meanwhile import meanwhile
 from e2e.node.tiny_image import busybox_layer, push
 from leviathan.errors import ExitCode
 from leviathan.policy import ENFORCE
@@ -180,21 +180,14 @@ def enforce(stage: Stage, level: str) -> None:
 @contextmanager
 def signalled(stage: Stage, number: signal.Signals) -> Iterator[None]:
     """Every process of the engine that loads the model gets this signal."""
-    over = threading.Event()
 
     def shoot() -> None:
-        while not over.wait(0.2):
-            for process in engine_processes(stage.node.ancestor):
-                with suppress(ProcessLookupError):
-                    os.kill(process, number)
+        for process in engine_processes(stage.node.ancestor):
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
 
-    thread = threading.Thread(target=shoot, daemon=True)
-    thread.start()
-    try:
+    with meanwhile(shoot, 0.2):
         yield
-    finally:
-        over.set()
-        thread.join(30)
 
 
 BREAKS = (

@@ -16,7 +16,6 @@ from .errors import WayError
 from .image import Layout
 from .inventory import wanted
 from .report import Report
-from .rollout import Watch
 from .stage import GATE, Stage
 
 SPACE = f"namespaces/{objects.NAMESPACE}"
@@ -63,14 +62,14 @@ def built(stage: Stage, report: Report) -> None:
 def deployed(stage: Stage, report: Report) -> None:
     """The deployment, and what it has left in registry and cluster. Errors: as `walk`."""
     with report.check("3 deploy: preflight, push, model, apply, rollout, smoke") as seen:
-        with Watch(progress) as watch:
+        with rollout.watched(progress) as answers:
             data = stage.must("deploy", "--json").data
         seen.update(phases(data))
     with (
         suppress(Exception),
         report.check("3 the rollout's timeline") as seen,
     ):  # noted; what comes after does not need it
-        steps = rollout.steps(stage.plane.api, our_pods(stage)[0], watch.seen, data["phases"])
+        steps = rollout.steps(stage.plane.api, our_pods(stage)[0], answers, data["phases"])
         report.picture("rollout", f"one rollout, that of check 3, in UTC: {rollout.NOTE}", picture.timed(steps))
         seen.update((one.name.strip(), one.told()) for one in steps)
     with report.check("4 tags listed") as seen:
@@ -140,9 +139,10 @@ def devices(stage: Stage) -> list[str]:
 def progress() -> rollout.Progress | None:
     """How far the engine says that it is, asked on the NodePort; None when it does not answer."""
     try:
-        text = ask("/health", timeout=2)[1]
-    except urllib.error.HTTPError as error:  # 503 while it loads
-        text = error.read().decode()
+        try:
+            text = ask("/health", timeout=2)[1]
+        except urllib.error.HTTPError as error:  # 503 while it loads
+            text = error.read().decode()
     except (OSError, http.client.HTTPException):
         return None
     return rollout.progress_of(text)

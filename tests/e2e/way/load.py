@@ -59,7 +59,7 @@ def crowd_of(stage: Stage, prompts: list[str], alone: list[str], seen: dict[str,
     crowd = Crowd(prompts, alone, SECONDS, moments.note)
     before, begun = lives(stage), time.monotonic()
     moments.take("before")
-    with memory.Sampler(partial(memory.anonymous, stage.node.ancestor)) as sampler:
+    with memory.sampled(partial(memory.anonymous, stage.node.ancestor)) as samples:
         crowd.run()
     seen["seconds under load"] = round(time.monotonic() - begun, 1)
     moments.take("after")
@@ -67,11 +67,11 @@ def crowd_of(stage: Stage, prompts: list[str], alone: list[str], seen: dict[str,
     tell(crowd, seen)
     seen["pods: name, UID, restarts"] = [before, after]
     seen["network"] = moments.taken
-    tell_memory(sampler.samples, seen)
+    tell_memory(samples, seen)
     judge(crowd, seen)
     need(before == after, "the pod was restarted or replaced")
-    need(all(one.size for one in sampler.samples), "the engine's processes were not found")
-    grown = memory.growth(sampler.samples, SECONDS)
+    need(all(one.size for one in samples), "the engine's processes were not found")
+    grown = memory.growth(samples, SECONDS)
     need(grown <= memory.GROWTH, f"the engine's memory grows: its low-water mark by {grown} B")
 
 

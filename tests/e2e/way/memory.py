@@ -1,11 +1,12 @@
 """The engine's memory under load: sampled once a second in a thread of its own, and judged by its low-water marks."""
 
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+
+from e2e.meanwhile import meanwhile
 
 from .engine_processes import ALL, engine_processes
 
@@ -40,33 +41,16 @@ def anonymous_of(process: int) -> int:
     return next((int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon:")), 0)
 
 
-class Sampler:
-    """Takes a sample every `pause` seconds as long as its block runs.
+@contextmanager
+def sampled(size: Callable[[], int], pause: float = 1.0) -> Iterator[list[Sample]]:
+    """A sample every `pause` seconds as long as the block runs, in a list that grows.
 
-    Arguments: `size`, the bytes now.
+    Arguments: `size`, the bytes now. Errors: those of `meanwhile`.
     """
-
-    def __init__(self, size: Callable[[], int], pause: float = 1.0) -> None:
-        self.samples: list[Sample] = []
-        self._size, self._pause = size, pause
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="memory", daemon=True)
-
-    def __enter__(self) -> "Sampler":
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join(30)
-
-    def _work(self) -> None:
-        begun = time.monotonic()
-        while not self._over.is_set():
-            self.samples.append(Sample(time.monotonic() - begun, self._size()))
-            self._over.wait(self._pause)
+    samples: list[Sample] = []
+    begun = time.monotonic()
+    with meanwhile(lambda: samples.append(Sample(time.monotonic() - begun, size())), pause):
+        yield samples
 
 
 def low(samples: Sequence[Sample], part: tuple[float, float], until: float) -> int:

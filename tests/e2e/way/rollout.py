@@ -2,16 +2,16 @@
 
 import itertools
 import json
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
 from typing import Any
 
 from e2e.control_plane import objects
 from e2e.control_plane.api import Api, Json
+from e2e.meanwhile import meanwhile
 
 from .errors import WayError
 from .picture import Step
@@ -39,30 +39,21 @@ def progress_of(text: str) -> Progress | None:
         return None
 
 
-class Watch:
-    """Asks again and again as long as its block runs; `seen` has each answer once, and when it came first."""
+@contextmanager
+def watched(ask: Callable[[], Progress | None], pause: float = PAUSE) -> Iterator[dict[Progress, float]]:
+    """Asks again and again as long as the block runs; each answer once, and when it came first (seconds since 1970).
 
-    def __init__(self, ask: Callable[[], Progress | None], pause: float = PAUSE) -> None:
-        self.seen: dict[Progress, float] = {}
-        self._ask, self._pause = ask, pause
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="progress", daemon=True)
+    Errors: those of `meanwhile`.
+    """
+    seen: dict[Progress, float] = {}
 
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
+    def turn() -> None:
+        answer = ask()
+        if answer is not None:
+            seen.setdefault(answer, time.time())
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join(30)
-
-    def _work(self) -> None:
-        while not self._over.wait(self._pause):
-            answer = self._ask()
-            if answer is not None:
-                self.seen.setdefault(answer, time.time())
+    with meanwhile(turn, pause):
+        yield seen
 
 
 def steps(api: Api, pod: Json, seen: Mapping[Progress, float], phases: Sequence[Json]) -> list[Step]:
