@@ -6,12 +6,15 @@ import signal
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster_support import QUICK
+from push_support import MIB, Layout, make_layout
 from replay_api import ReplayApi, replay
 
 from leviathan.cluster.client import Cluster, connect
+from leviathan.progress import Meter
 from leviathan.site import Site
 from leviathan.site_load import load
 from self_signed import self_signed
@@ -89,3 +92,26 @@ def golden() -> Callable[[str, str], None]:
             pytest.fail("\n".join([*diff, f"to accept: {accept}"]))
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """An image with blobs of 2.5 MiB and 7 bytes, of 3 MiB and of 1000 bytes."""
+    return make_layout(tmp_path_factory.mktemp("layout"), (10 * MIB // 4 + 7, 3 * MIB, 1000))
+
+
+@pytest.fixture
+def meters(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Meter]]:
+    """Every meter of a test; one whose push succeeded shows all bytes as done, not one more or less."""
+    seen: list[Meter] = []
+
+    class Seen(Meter):
+        def __exit__(self, *how: Any) -> None:
+            super().__exit__(*how)
+            if how[0] is None:
+                seen.append(self)
+
+    monkeypatch.setattr("leviathan.push.Meter", Seen)
+    yield seen
+    for meter in seen:
+        assert meter.done == meter.total
