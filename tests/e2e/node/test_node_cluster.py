@@ -30,7 +30,7 @@ def test_a_pod_runs_is_probed_logged_and_deleted(cluster: Cluster) -> None:
         {"name": "www", "emptyDir": {}},
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "5Mi"}},
     ]
-    script = "echo $FROM_IMAGE $B; df -k /dev/shm | tail -1 | awk '{print $2}'; touch /x; sleep 2; " + SERVE
+    script = "exec 2>&1; echo $FROM_IMAGE $B; df -k /dev/shm | tail -1 | awk '{print $2}'; touch /x; sleep 2; " + SERVE
     name = cluster.pod("whole", script, container, volumes=volumes, runtimeClassName="nvidia")
     until(lambda: cluster.container(name).get("state", {}).get("running"), "it to run")
     assert not cluster.container(name)["started"]

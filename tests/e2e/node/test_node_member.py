@@ -79,7 +79,7 @@ def test_a_local_volume_on_a_real_partition(cluster: Cluster, tmp_path: Path) ->
             cluster.volume(name, device)
             mounts = [{"name": "models", "mountPath": "/models"}]
             volume = {"name": "models", "persistentVolumeClaim": {"claimName": name}}
-            script = "cat /models/models/a.gguf; touch /models/x; sleep 100"
+            script = "exec 2>&1; cat /models/models/a.gguf; touch /models/x; sleep 100"
             cluster.pod(f"pv-{name}", script, {"volumeMounts": mounts}, volumes=[volume])
         cluster.ready("pv-good")
         text = "GGUF\ntouch: /models/x: Read-only file system\n"
