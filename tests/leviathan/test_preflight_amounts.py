@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leviathan.preflight.amounts import allocatable, amount, requested
-from leviathan.preflight.march import DECIDING, PREFIX, choose
+from leviathan.preflight.march import DECIDING, PREFIX, better, choose
 from leviathan.preflight.node import tolerates
 from leviathan.preflight.space import node_ports
 
@@ -134,6 +134,7 @@ NFD = {
     },
     "avx_vnni": "AVXVNNI",
     "fma": "FMA3",
+    "sse4a": "SSE4A",
 }
 
 
@@ -162,6 +163,7 @@ BUILDS = ("znver5", "znver4", "x86-64-v3")
         (labels(*DECIDING["znver5"]), "znver5", ""),
         (labels(*DECIDING["znver4"]), "znver4", "znver5 needs AVX512VP2INTERSECT, AVXVNNI"),
         (labels("AVX", "AVX2", "FMA3"), "x86-64-v3", "znver4 needs"),
+        (labels(*DECIDING["sapphirerapids"]), "x86-64-v3", "znver4 needs SSE4A"),  # AVX-512 of the same kinds, by Intel
         (labels("AVX"), "", "x86-64-v3 needs AVX2, FMA3"),
         ({f"{PREFIX}AVX2": "false"}, None, "no labels"),
         ({"kubernetes.io/arch": "amd64"}, None, "no labels"),
@@ -171,6 +173,22 @@ def test_the_best_build_that_fits(given: dict[str, str], chosen: str | None, wor
     found, why = choose(BUILDS, given)
     assert found == chosen
     assert words in why
+
+
+@pytest.mark.parametrize(
+    ("chosen", "cpu", "found"),
+    [
+        ("x86-64-v3", "sapphirerapids", "sapphirerapids"),
+        ("x86-64-v3", "icelake-server", "icelake-server"),
+        ("x86-64-v3", "znver4", "znver4"),
+        ("x86-64-v3", "x86-64-v4", "x86-64-v4"),
+        ("x86-64-v3", "znver3", ""),
+        ("x86-64-v3", "x86-64-v3", ""),
+        ("znver4", "znver5", ""),
+    ],
+)
+def test_a_build_with_avx_512_where_the_chosen_has_none(chosen: str, cpu: str, found: str) -> None:
+    assert better(chosen, labels(*DECIDING[cpu])) == found
 
 
 def test_a_build_that_is_not_in_the_table_is_not_guessed() -> None:

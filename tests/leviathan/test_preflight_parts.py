@@ -23,7 +23,7 @@ from leviathan.plan import load_model, write_header
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, Level
 from leviathan.preflight.image import MARCH, labels_of
-from leviathan.preflight.march import PREFIX
+from leviathan.preflight.march import DECIDING, PREFIX
 from leviathan.preflight.run import CHECKS, ask, run, with_context
 from leviathan.push import Around, connect
 from leviathan.site import Site
@@ -82,6 +82,12 @@ def test_the_images_labels(tmp_path: Path) -> None:
     ("image", "node", "level", "words"),
     [
         ({MARCH: "znver5 x86-64-v3"}, labels("AVX", "AVX2", "FMA3"), Level.OK, "can run x86-64-v3 (znver5 needs"),
+        (
+            {MARCH: "znver5 x86-64-v3"},
+            labels(*DECIDING["sapphirerapids"]),
+            Level.WARNING,
+            "unused; sapphirerapids fits",
+        ),
         ({MARCH: "znver5"}, labels("AVX2"), Level.PROBLEM, "can run none of the image's builds: znver5 needs"),
         ({MARCH: "znver5"}, {}, Level.WARNING, "not known: the node has no labels"),
         ({}, labels("AVX2"), Level.WARNING, f"not known: the image has no label {MARCH}"),
@@ -98,7 +104,7 @@ def test_march(image: dict[str, str], node: dict[str, str], level: Level, words:
     assert found.level is level
     assert words in found.text
     assert bool(found.fix) == (level is not Level.OK)
-    assert ("nix build .#leviathan-image" in found.fix) == (level is Level.PROBLEM)
+    assert ("nix build .#leviathan-image" in found.fix) == (level is Level.PROBLEM or "unused" in words)
 
 
 # --- image and registry

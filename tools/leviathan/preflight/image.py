@@ -11,7 +11,7 @@ from leviathan.errors import LayoutError, RegistryError
 from leviathan.oci.layout import Image, load_image
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, NotAsked, ok, problem, warning
-from leviathan.preflight.march import choose
+from leviathan.preflight.march import better, choose
 from leviathan.progress import size_text
 from leviathan.pullable import absent, hasty
 
@@ -112,11 +112,18 @@ def march(facts: Facts) -> Iterator[Finding]:
     if not builds:
         yield warning(f"not known: the image has no label {MARCH}", by_hand)
         return
-    chosen, why = choose(builds, facts.node()["metadata"].get("labels") or {})
+    labels = facts.node()["metadata"].get("labels") or {}
+    chosen, why = choose(builds, labels)
     if chosen is None:
         yield warning(f"not known: {why} (the image has {', '.join(builds)})", by_hand)
     elif chosen:
-        yield ok(f"{facts.site.cluster.node} can run {chosen}{f' ({why})' if why else ''}")
+        said = f"{facts.site.cluster.node} can run {chosen}{f' ({why})' if why else ''}"
+        more = better(chosen, labels)
+        if more:
+            remedy = f'put "{more}" first in march of nix/settings.nix, then nix build .#leviathan-image'
+            yield warning(f"{said}, which leaves its AVX-512 unused; {more} fits it and would be faster", remedy)
+        else:
+            yield ok(said)
     else:
         yield problem(
             f"{facts.site.cluster.node} can run none of the image's builds: {why}",
