@@ -61,6 +61,20 @@ def test_samples_are_taken_as_long_as_the_block_runs() -> None:
     assert len(samples) == count
 
 
+def test_an_error_beside_a_block_is_raised_at_its_end() -> None:
+    turns = itertools.count()
+
+    def third_fails() -> int:
+        if next(turns) == 2:
+            raise OSError("gone")
+        return 7
+
+    with pytest.raises(OSError, match="gone"), sampled(third_fails, pause=0.01) as samples:
+        time.sleep(0.2)
+    assert len(samples) == 2
+    assert next(turns) == 3
+
+
 def test_a_process_that_is_gone_has_no_memory() -> None:
     assert memory.anonymous_of(2**22 + 1) == 0
     assert engine_processes(2**22 + 1, ALL) == []
