@@ -2,13 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fault_registry import Fault, FaultRegistry, Rules
 from push_fault_support import holds, run
 from push_support import MIB, TAG, Layout, kill_group, make_around, make_layout, make_site, start_cli
+from replay_api import until
 
 from leviathan.errors import RegistryError
 from leviathan.progress import Meter
@@ -149,7 +149,7 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
     with FaultRegistry(slow).serve() as registry:
         arguments = ("push", "--registry", registry.host, "--layout", str(layout.path), "--set", "push.chunk_mib=1")
         process = start_cli(tmp_path, *arguments)
-        until(lambda: any(len(held) > 6 * MIB for held in list(registry.uploads.values())))
+        assert until(lambda: any(len(held) > 6 * MIB for held in list(registry.uploads.values())), 30)
         kill_group(process)
         time.sleep(0.2)  # the registry sees the connection end
         slow.delay_s = 0
@@ -176,11 +176,3 @@ def test_stop_keeps_what_arrived(tmp_path: Path, meters: list[Meter]) -> None:
         run(registry, layout, tmp_path)
         assert len(meters) == 1
         assert registry.taken == sum(layout.blobs.values())
-
-
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait for a condition."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.01)

@@ -116,19 +116,21 @@ def march(facts: Facts) -> Iterator[Finding]:
     chosen, why = choose(builds, labels)
     if chosen is None:
         yield warning(f"not known: {why} (the image has {', '.join(builds)})", by_hand)
-    elif chosen:
-        said = f"{facts.site.cluster.node} can run {chosen}{f' ({why})' if why else ''}"
-        more = better(chosen, labels)
-        if more:
-            remedy = f'put "{more}" first in march of nix/settings.nix, then nix build .#leviathan-image'
-            yield warning(f"{said}, which leaves its AVX-512 unused; {more} fits it and would be faster", remedy)
-        else:
-            yield ok(said)
-    else:
+        return
+    if not chosen:
         yield problem(
             f"{facts.site.cluster.node} can run none of the image's builds: {why}",
             "add a march that fits to nix/settings.nix (x86-64-v3 or x86-64-v2), then nix build .#leviathan-image",
         )
+        return
+    said = f"{facts.site.cluster.node} can run {chosen}{f' ({why})' if why else ''}"
+    if more := better(chosen, labels):
+        yield warning(
+            f"{said}, which leaves its AVX-512 unused; {more} fits it and would be faster",
+            f'put "{more}" first in march of nix/settings.nix, then nix build .#leviathan-image',
+        )
+    else:
+        yield ok(said)
 
 
 def labels_of(image: Image) -> Mapping[str, str]:
