@@ -36,7 +36,7 @@ lock: setup
 
 lock-check: setup
 	@$(FETCH) lock --check
-	@PYTHONPATH=tools python3 -m leviathan_fetch.go check
+	@PYTHONPATH=tools python3 -m leviathan_fetch.kubernetes check
 
 repro: fetch
 	@scripts/repro

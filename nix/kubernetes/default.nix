@@ -1,5 +1,5 @@
 # The Kubernetes programs of the end-to-end test: compiled by Debian's Go from the modules that go.sum pins, and Debian's
-# etcd. `python3 -m leviathan_fetch.go fetch` brings what lock.json names; nothing else of the flake needs it.
+# etcd. `python3 -m leviathan_fetch.kubernetes fetch` brings what lock.json names; nothing else of the flake needs it.
 {
   artifacts,
   lib,
@@ -8,7 +8,7 @@
 let
   lock = builtins.fromJSON (builtins.readFile ./lock.json);
 
-  remedy = "PYTHONPATH=tools python3 -m leviathan_fetch.go fetch";
+  remedy = "PYTHONPATH=tools python3 -m leviathan_fetch.kubernetes fetch";
   artifact =
     entry: artifacts.derive (entry // { inherit remedy; name = lib.artifact.storeName entry.filename; });
   debs = builtins.mapAttrs (_: artifact) lock.debs;

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from leviathan_engine.gguf import ValueType
 from leviathan_engine.gguf.write import Typed, write_gguf
-from leviathan_engine.reference import DEEPSEEK_V3, q4_k_m
+from leviathan_engine.model.reference import DEEPSEEK_V3, q4_k_m
 
 from .errors import BenchError, Missing
 from .nix import ROOT

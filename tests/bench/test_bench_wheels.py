@@ -71,7 +71,7 @@ def test_a_wheel_with_another_hash_is_none(two: Wheels, tmp_path: Path) -> None:
 
 
 def test_without_a_pip_that_is_the_reason(two: Wheels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leviathan_fetch.pip_client.find_python", lambda: None)
+    monkeypatch.setattr("leviathan_fetch.clients.pip_client.find_python", lambda: None)
     with pytest.raises(Missing, match=r"this host has no pip"):
         fetched(two, tmp_path)
 
@@ -84,7 +84,7 @@ def test_a_failing_pips_last_line_is_told(two: Wheels, tmp_path: Path, monkeypat
     )
     python.chmod(0o755)
     monkeypatch.setenv("PYTHONPATH", "tests")
-    monkeypatch.setattr("leviathan_fetch.pip_client.find_python", lambda: str(python))
+    monkeypatch.setattr("leviathan_fetch.clients.pip_client.find_python", lambda: str(python))
     with pytest.raises(Missing, match=r"pip ended with 3: ERROR: no such thing; by hand"):
         fetched(two, tmp_path)
 

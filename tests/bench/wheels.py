@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from leviathan_fetch import pip_client, process
+from leviathan_fetch import process
+from leviathan_fetch.clients import pip_client
 from leviathan_fetch.errors import FetchError
 
 from .errors import Missing

@@ -25,12 +25,12 @@ def see(gguf: Path, work: Path) -> dict[str, Any]:
     """Answers, is cancelled after two layers of the prompt, and answers again."""
     import_module("cpu_shims").apply()
     from leviathan_engine.gguf import read_model  # noqa: PLC0415
-    from leviathan_engine.ktransformers_engine import KTransformers, Options  # noqa: PLC0415
-    from leviathan_engine.kv_b import engine_folder  # noqa: PLC0415
-    from leviathan_engine.model_config import build  # noqa: PLC0415
-    from leviathan_engine.session import Cancelled  # noqa: PLC0415
-    from leviathan_engine.shape import read_shape  # noqa: PLC0415
+    from leviathan_engine.model.hf_config import build  # noqa: PLC0415
+    from leviathan_engine.model.kv_b import engine_folder  # noqa: PLC0415
+    from leviathan_engine.model.shape import read_shape  # noqa: PLC0415
     from leviathan_engine.wire import Job  # noqa: PLC0415
+    from leviathan_engine.worker.ktransformers import KTransformers, Options  # noqa: PLC0415
+    from leviathan_engine.worker.session import Cancelled  # noqa: PLC0415
 
     model = read_model(gguf)
     build(model).write(work / "hf")

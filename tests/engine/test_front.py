@@ -85,7 +85,7 @@ def test_greedy_tokens_are_those_of_the_plain_loop(running: Running, client: ope
     steps = import_module("test_gguf_alone").STEPS
     answer = client.chat.completions.create(model="tiny", messages=HELLO, temperature=0, max_tokens=steps)
     eos = plain["answer"].index(1) if 1 in plain["answer"] else steps
-    prompts = import_module("leviathan_engine.front.prompt").load(running.work / "s" / "hf")
+    prompts = import_module("leviathan_engine.model.chat_prompt").load(running.work / "s" / "hf")
     assert answer.choices[0].message.content == prompts.text(plain["answer"][:eos])
 
 
@@ -141,7 +141,7 @@ def test_health_answers_during_a_generation(running: Running, client: openai.Ope
 
 def test_the_engine_has_the_flags_threads_and_the_memory_policy(running: Running) -> None:
     """numactl is in the image; where the kernel has nodes and grants the right, the engine's memory is interleaved."""
-    cpu = import_module("leviathan_engine.cpu")
+    cpu = import_module("leviathan_engine.machine.cpu")
     words = Path(f"/proc/{running.worker()}/cmdline").read_text().split("\0")
     assert words[words.index("--cpu_infer") + 1] == "2"
     policies = Path(f"/proc/{running.worker()}/numa_maps")

@@ -23,10 +23,10 @@ if __name__ != "__main__" and os.environ.get("LEVIATHAN_ENGINE") != "required":
 from leviathan_engine.gguf import GgmlType, Model, ValueType, read_model
 from leviathan_engine.gguf.quants import to_bf16
 from leviathan_engine.gguf.write import Typed, write_gguf
-from leviathan_engine.kv_b import engine_folder
-from leviathan_engine.model_config import build, register
-from leviathan_engine.reference import TINY, q4_k_m
-from leviathan_engine.shape import read_shape
+from leviathan_engine.model.hf_config import build, register
+from leviathan_engine.model.kv_b import engine_folder
+from leviathan_engine.model.reference import TINY, q4_k_m
+from leviathan_engine.model.shape import read_shape
 
 HERE = Path(__file__).resolve().parent
 SPECIAL = ["<\uff5cbegin\u2581of\u2581sentence\uff5c>", "<\uff5cend\u2581of\u2581sentence\uff5c>"]

@@ -21,7 +21,7 @@ import httpx
 from launcher_process import Running
 
 from leviathan_engine.gguf import read_model
-from leviathan_engine.model_config import build
+from leviathan_engine.model.hf_config import build
 
 REMOTE = """\
 from pathlib import Path

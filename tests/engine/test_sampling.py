@@ -13,7 +13,7 @@ if os.environ.get("LEVIATHAN_ENGINE") != "required":
 import torch
 
 from leviathan_engine.errors import EngineError
-from leviathan_engine.sampling import Sampler
+from leviathan_engine.worker.sampling import Sampler
 
 DRAWS = 8000
 LOGITS = (2.0, 1.0, 0.0, -1.0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leviathan_engine.upstream_flags import EFFECTIVE, IDLE, KNOWN, OWN, SAMPLING
+from leviathan_engine.launcher.upstream_flags import EFFECTIVE, IDLE, KNOWN, OWN, SAMPLING
 
 REQUIRED = os.environ.get("LEVIATHAN_ENGINE") == "required"
 args = import_module("ktransformers.server.args") if REQUIRED else pytest.importorskip("ktransformers.server.args")

@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 
 from leviathan_engine.gguf import read_model
-from leviathan_engine.gpus import gpus
-from leviathan_engine.kv_b import engine_folder
-from leviathan_engine.model_config import build
+from leviathan_engine.launcher.prepare import total_ram
+from leviathan_engine.machine.gpus import gpus
+from leviathan_engine.model.hf_config import build
+from leviathan_engine.model.kv_b import engine_folder
+from leviathan_engine.model.shape import read_shape
 from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
 from leviathan_engine.plan.machine import MB
 from leviathan_engine.plan.place import Costs, Placement
 from leviathan_engine.plan.rules import rules_yaml
-from leviathan_engine.prepare import total_ram
-from leviathan_engine.shape import read_shape
 
 
 def prompt(length: int, seed: int) -> list[int]:
@@ -116,7 +116,7 @@ def ratios(forecast: dict[str, int], measured: dict[str, int]) -> dict[str, floa
 def watch_routers(routed: dict[int, list[tuple[Any, Any]]]) -> None:
     """Keeps, by layer, what every call of a router was given (rows, hidden) and which experts it chose (rows, used)."""
     gate = import_module("ktransformers.operators.gate").KMoEGate
-    layer_of = import_module("leviathan_engine.ktransformers_engine").layer_of
+    layer_of = import_module("leviathan_engine.worker.ktransformers").layer_of
     original = gate.forward
 
     def watched(self: Any, hidden: Any) -> Any:
@@ -152,8 +152,8 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
 
     import torch  # noqa: PLC0415  (HOME first: upstream reads its configuration there when it is imported)
 
-    from leviathan_engine.ktransformers_engine import KTransformers, Options  # noqa: PLC0415
     from leviathan_engine.wire import Job  # noqa: PLC0415
+    from leviathan_engine.worker.ktransformers import KTransformers, Options  # noqa: PLC0415
 
     begun = time.monotonic()
     options = Options(

@@ -1,7 +1,7 @@
 """What our front costs beside KTransformers' own server: `front_cost.py FRONT BARE BARE_ONE [--tokens N --rounds N]`.
 
 FRONT is the launcher's URL, BARE one of `ktransformers.server.main` started with --max_new_tokens N, BARE_ONE another
-with --max_new_tokens 1; all three serve the same weights, greedily. Asked in turns, the order swapped each round:
+with --max_new_tokens 1; all three serve the same weights, greedily. ApiRequest in turns, the order swapped each round:
 requests of one token, then streams of N tokens, whose decode time is the whole stream's less that of one token. Then
 `/health` of FRONT while 64 streams are open in eight other processes. One JSON object on stdout.
 """

@@ -18,8 +18,8 @@ import numpy as np
 from leviathan_engine.gguf import GgmlType, Model, Tensor, ValueType
 from leviathan_engine.gguf.quants import dequantize
 from leviathan_engine.gguf.write import Typed, write_gguf
-from leviathan_engine.reference import DEEPSEEK_V3, TINY, q4_k_m
-from leviathan_engine.shape import ModelShape
+from leviathan_engine.model.reference import DEEPSEEK_V3, TINY, q4_k_m
+from leviathan_engine.model.shape import ModelShape
 
 SPECIAL = ["<\uff5cbegin\u2581of\u2581sentence\uff5c>", "<\uff5cend\u2581of\u2581sentence\uff5c>"]
 SPECIAL += ["<\uff5cUser\uff5c>", "<\uff5cAssistant\uff5c>"]

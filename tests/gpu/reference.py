@@ -17,8 +17,8 @@ from torch import Tensor
 
 from leviathan_engine.gguf import GgmlType, Model, read_model
 from leviathan_engine.gguf.quants import Floats, dequantize
+from leviathan_engine.model.shape import ModelShape, Yarn, read_shape
 from leviathan_engine.plan.vram import layer_linears, marlin_fits
-from leviathan_engine.shape import ModelShape, Yarn, read_shape
 
 GROUP = 64
 PIECE_BLOCKS = 1 << 13

@@ -71,7 +71,7 @@ launcher() { # MODEL: the image's entry point, with the runbook's flags
   echo "launcher $1 ended with $?"
 }
 
-GREEDY='from leviathan_engine.model_config import register; register()
+GREEDY='from leviathan_engine.model.hf_config import register; register()
 import ktransformers.server.main as server
 create = server.create_interface
 def greedy(*args, **kwargs):

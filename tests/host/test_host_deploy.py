@@ -8,8 +8,8 @@ import time
 import pytest
 from host_support import call, output
 
+from leviathan.cli.main import COMMANDS
 from leviathan.deploy.phases import PHASES
-from leviathan.program import COMMANDS
 
 #: Seconds in which `--help` has to answer.
 HELP_S = 0.4

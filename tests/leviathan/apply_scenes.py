@@ -14,11 +14,11 @@ from typing import Any
 from leviathan.cluster import apply, delete, diff, rollback
 from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.cluster.podcheck import check_pod
-from leviathan.output import Console
-from leviathan.policy import ENFORCE
-from leviathan.render import render
-from leviathan.site import Site, Variant
-from leviathan.site_load import load
+from leviathan.manifests.policy import ENFORCE
+from leviathan.manifests.render import render
+from leviathan.site.load import load
+from leviathan.site.schema import Site, Variant
+from leviathan.terminal.output import Console
 
 ONE, TWO, THREE = (f"sha256:{digit * 64}" for digit in "123")
 MERGE = "application/merge-patch+json"

@@ -2,11 +2,11 @@
 
 from replay_api import Answer
 
-from leviathan.cluster.client import Patience
+from leviathan.cluster.client import RetryPolicy
 
 POD = "/api/v1/namespaces/ai/pods/x"
 DEPLOYMENT = "/apis/apps/v1/namespaces/ai/deployments/x"
-QUICK = Patience(first_s=0.3, again_s=0.6, request_s=0.5, connect_s=1.0, pause_s=0.01)
+QUICK = RetryPolicy(first_s=0.3, again_s=0.6, request_s=0.5, connect_s=1.0, pause_s=0.01)
 
 
 def status(code: int, reason: str, message: str, **details: object) -> Answer:

@@ -14,9 +14,9 @@ from push_support import MIB, Layout, make_layout
 from replay_api import ReplayApi, replay
 
 from leviathan.cluster.client import Cluster, connect
-from leviathan.progress import Meter
-from leviathan.site import Site
-from leviathan.site_load import load
+from leviathan.site.load import load
+from leviathan.site.schema import Site
+from leviathan.terminal.progress import Meter
 from self_signed import self_signed
 
 
@@ -111,7 +111,7 @@ def meters(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Meter]]:
             if how[0] is None:
                 seen.append(self)
 
-    monkeypatch.setattr("leviathan.push.Meter", Seen)
+    monkeypatch.setattr("leviathan.push.run.Meter", Seen)
     yield seen
     for meter in seen:
         assert meter.done == meter.total

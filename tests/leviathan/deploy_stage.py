@@ -18,8 +18,8 @@ from push_support import Layout, RealRegistry, make_layout, real_registry
 from smoke_support import MODEL, FrontProcess
 
 from leviathan.cluster.client import Cluster, ClusterError
-from leviathan.site import Site
-from leviathan.site_load import load
+from leviathan.site.load import load
+from leviathan.site.schema import Site
 
 SIZES = (300_000, 20_000)
 #: The site of a recording, whose values a replay puts its own for.

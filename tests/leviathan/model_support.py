@@ -6,12 +6,12 @@ from typing import Any
 from log_api import NAME, SPACE, LogApi
 from replay_api import ANSWERS, read_recording
 
-from leviathan.cluster.client import Cluster, Patience, connect
-from leviathan.site import Site
-from leviathan.site_load import load
+from leviathan.cluster.client import Cluster, RetryPolicy, connect
+from leviathan.site.load import load
+from leviathan.site.schema import Site
 
 DONE = "DOWNLOAD COMPLETE"
-HASTY = Patience(first_s=0.3, again_s=0.3, request_s=5, connect_s=2, pause_s=0.05)
+HASTY = RetryPolicy(first_s=0.3, again_s=0.3, request_s=5, connect_s=2, pause_s=0.05)
 
 
 def recorded(scene: str) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """The site of each recorded scene of preflight: the recorder asks for it, the tests replay it."""
 
-from leviathan.site import Site
-from leviathan.site_load import load
+from leviathan.site.load import load
+from leviathan.site.schema import Site
 
 DIGEST = f"sha256:{'1' * 64}"
 #: scene → what differs from the defaults.

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from leviathan.output import Console
-from leviathan.push import Around
-from leviathan.registry.retry import Backoff
-from leviathan.site import Site
-from leviathan.site_load import load
+from leviathan.push.run import PushContext
+from leviathan.registry.attempts import Backoff
+from leviathan.site.load import load
+from leviathan.site.schema import Site
+from leviathan.terminal.output import Console
 
 TOOLS = Path(__file__).parents[2] / "tools"
 REPOSITORY = "omni/engine"
@@ -109,11 +109,11 @@ class Talk(io.StringIO):
     """stderr of a test."""
 
 
-def make_around(home: Path, **environ: str) -> tuple[Around, Talk]:
+def make_around(home: Path, **environ: str) -> tuple[PushContext, Talk]:
     """Surroundings with a state folder and Docker config of their own, and short waits."""
     talk = Talk()
     environment = {"HOME": str(home), "XDG_STATE_HOME": str(home / "state"), **environ}
-    return Around(environment, Console(talk), backoff=Backoff(base_s=0.01, cap_s=0.05)), talk
+    return PushContext(environment, Console(talk), backoff=Backoff(base_s=0.01, cap_s=0.05)), talk
 
 
 def find_program(name: str, variable: str, *waivers: str) -> str:

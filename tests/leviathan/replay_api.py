@@ -52,7 +52,7 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ApiRequest:
     """A request that came in: `headers` by their names in lower case, `body` is its JSON, or None."""
 
     method: str
@@ -83,8 +83,8 @@ class ReplayApi:
 
     def __init__(self, exchanges: Iterable[Exchange] = (), tls: ssl.SSLContext | None = None) -> None:
         self.exchanges = list(exchanges)
-        self.asked: list[Asked] = []
-        self.unexpected: list[Asked] = []
+        self.asked: list[ApiRequest] = []
+        self.unexpected: list[ApiRequest] = []
         self._used: set[int] = set()
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -133,7 +133,7 @@ class ReplayApi:
         self._server.server_close()
         self._thread.join()
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: ApiRequest) -> Answer:
         """The answer to a request: the first exchange that fits and was not used, else the last that fits."""
         with self._lock:
             self.asked.append(asked)
@@ -180,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
         size = int(self.headers.get("Content-Length") or 0)
         raw = self.rfile.read(size) if size else b""
         query = dict(parse_qsl(url.query, keep_blank_values=True))
-        asked = Asked(
+        asked = ApiRequest(
             self.command,
             url.path,
             query,

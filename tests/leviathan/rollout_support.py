@@ -9,12 +9,12 @@ from typing import Any
 
 from replay_api import Answer, ReplayApi
 
-from leviathan.cluster.client import Cluster, Patience, connect
-from leviathan.rollout.objects import events
-from leviathan.rollout.reader import assemble, collections
-from leviathan.rollout.snapshot import Health, Snapshot
-from leviathan.site import Site
-from leviathan.site_load import load
+from leviathan.cluster.client import Cluster, RetryPolicy, connect
+from leviathan.rollout.observe.objects import events
+from leviathan.rollout.observe.reader import assemble, collections
+from leviathan.rollout.observe.snapshot import Health, Snapshot
+from leviathan.site.load import load
+from leviathan.site.schema import Site
 
 FOLDER = Path(__file__).with_name("answers") / "rollout"
 SCENES = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -103,9 +103,9 @@ def closed_port() -> str:
 
 
 def cluster_of(server: ReplayApi, folder: Path, **seconds: float) -> Cluster:
-    """A client for the server; `seconds` are those of Patience."""
+    """A client for the server; `seconds` are those of RetryPolicy."""
     environ = {"KUBECONFIG": str(server.kubeconfig(folder))}
-    patience = Patience(**{"again_s": 30.0, "first_s": 30.0, "pause_s": 0.02, **seconds})
+    patience = RetryPolicy(**{"again_s": 30.0, "first_s": 30.0, "pause_s": 0.02, **seconds})
     return Cluster(connect(load().site, environ).transport.api, patience=patience)
 
 

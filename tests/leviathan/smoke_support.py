@@ -17,9 +17,9 @@ from typing import Any
 
 from push_support import Talk
 
-from leviathan.output import Console
-from leviathan.site import Site
-from leviathan.site_load import load
+from leviathan.site.load import load
+from leviathan.site.schema import Site
+from leviathan.terminal.output import Console
 
 # The front end's own tests know how to start it.
 sys.path.insert(0, str(Path(__file__).parents[1] / "leviathan_engine"))

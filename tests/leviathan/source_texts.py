@@ -17,11 +17,11 @@ PLAIN, SPACED = "KUBECTL", "KUBECTL -n X"
 #: What is put in → how it reads, where it is not the same in every file. The goldens show that it is so.
 PUT_IN: dict[tuple[str, str], str] = {
     ("cluster/delete.py", "shown"): "X -n X",
-    ("cluster/refusals.py", "_space(asked)"): " -n X",
-    ("model/gate.py", "self.kubectl"): SPACED,
+    ("cluster/api_errors.py", "_space(asked)"): " -n X",
+    ("model/download_wait.py", "self.kubectl"): SPACED,
     ("preflight/access.py", "space"): " -n X",
-    ("preflight/space.py", "kubectl"): SPACED,
-    ("rollout/node_rules.py", "where"): "node/X",
+    ("preflight/namespace.py", "kubectl"): SPACED,
+    ("rollout/diagnose/node.py", "where"): "node/X",
 }
 
 
@@ -67,5 +67,5 @@ def _part(file: str, each: ast.expr) -> str:
 
 
 def _template(text: str) -> str:
-    """The text of a template of `leviathan.rollout.cases`: its names are those of `rollout.finding.Commands`."""
+    """The text of a template of `diagnose.cases`; its names are those of `diagnose.finding.Commands`."""
     return re.sub(r"{kubectl}", SPACED, re.sub(r"{cluster}", PLAIN, text))

@@ -8,12 +8,12 @@ from apply_scenes import ENVIRON, SCENES, play
 from fault_registry import FaultRegistry
 from replay_api import replay
 
+from leviathan.cli.main import run
 from leviathan.cluster.client import connect
 from leviathan.cluster.diff import DIFFERENT
 from leviathan.errors import EXIT_CODES, ExitCode
-from leviathan.program import run
-from leviathan.site import Site
-from leviathan.site_load import load
+from leviathan.site.load import load
+from leviathan.site.schema import Site
 
 DIGEST = "sha256:" + "1" * 64
 

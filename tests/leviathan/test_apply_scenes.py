@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from apply_scenes import LABEL, ONE, SCENES, Clock, Play, play, shown
-from replay_api import ANSWERS, Asked, ReplayApi, replay
+from replay_api import ANSWERS, ApiRequest, ReplayApi, replay
 
 from leviathan.cluster.client import ClusterError, connect
 from leviathan.errors import ExitCode
-from leviathan.policy import ENFORCE
-from leviathan.site_load import load
+from leviathan.manifests.policy import ENFORCE
+from leviathan.site.load import load
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def replayed(scene: str, folder: Path) -> Iterator[tuple[Play, ReplayApi]]:
         yield play(scene, cluster, clock), api
 
 
-def patches(api: ReplayApi) -> list[Asked]:
+def patches(api: ReplayApi) -> list[ApiRequest]:
     """The real patches."""
     return [each for each in api.asked if each.method == "PATCH" and "dryRun" not in each.query]
 

@@ -10,7 +10,7 @@ from cluster_support import QUICK
 from replay_api import Answer, ReplayApi, replay
 
 from leviathan.cluster.client import ClusterError, connect
-from leviathan.site import Site
+from leviathan.site.schema import Site
 
 # Reaching the server
 

@@ -7,9 +7,8 @@ import pytest
 from cluster_support import DEPLOYMENT, POD, QUICK, status
 from replay_api import Answer, ReplayApi
 
-from leviathan.cluster.asked import Asked
+from leviathan.cluster.api_errors import ApiRequest, refused
 from leviathan.cluster.client import Cluster, ClusterError, exits
-from leviathan.cluster.refusals import refused
 from leviathan.errors import ExitCode
 
 
@@ -71,10 +70,10 @@ RESIZED = "only dynamically provisioned pvc can be resized and the storageclass 
 )
 def test_a_volume_is_made_anew_by_delete_and_apply(path: str, code: int, message: str) -> None:
     """`kubectl delete` of a bound volume, or of a claim in use, waits for ever for what protects it."""
-    error = refused(Asked("PATCH", path, "", "http://x"), code, json.dumps({"message": message}))
+    error = refused(ApiRequest("PATCH", path, "", "http://x"), code, json.dumps({"message": message}))
     assert error.remedy.startswith("leviathan delete, then leviathan apply")
     assert "kubectl delete" not in error.remedy
-    other = refused(Asked("PATCH", DEPLOYMENT, "", "http://x"), 422, json.dumps({"message": SOURCE}))
+    other = refused(ApiRequest("PATCH", DEPLOYMENT, "", "http://x"), 422, json.dumps({"message": SOURCE}))
     assert other.remedy.startswith("kubectl delete deployments x -n ai")
 
 
@@ -103,7 +102,7 @@ def test_what_is_no_status_object_is_still_one_line(api: ReplayApi, cluster: Clu
 
 def test_a_terminating_namespace_says_wait() -> None:
     body = {"message": "being terminated", "details": {"causes": [{"reason": "NamespaceTerminating"}]}}
-    asked = Asked("PATCH", DEPLOYMENT, "", "http://x")
+    asked = ApiRequest("PATCH", DEPLOYMENT, "", "http://x")
     assert "kubectl wait --for=delete namespace/ai" in refused(asked, 403, json.dumps(body)).line()
 
 
@@ -119,7 +118,7 @@ def test_a_terminating_namespace_says_wait() -> None:
     ],
 )
 def test_paths_are_named(path: str, expected: tuple[str, str, str]) -> None:
-    asked = Asked("GET", path, "", "")
+    asked = ApiRequest("GET", path, "", "")
     assert (asked.resource, asked.object, asked.namespace) == expected
 
 

@@ -15,8 +15,8 @@ import pytest
 from fault_registry import Fault, FaultRegistry
 from push_support import MIB, TAG, TOOLS, make_layout, start_cli
 
+from leviathan.cli.main import COMMANDS, cli, run
 from leviathan.errors import EXIT_CODES
-from leviathan.program import COMMANDS, cli, run
 
 DIGEST = f"sha256:{'1' * 64}"
 
@@ -70,12 +70,12 @@ def test_help_lists_commands_and_exit_codes(tmp_path: Path) -> None:
 def test_help_imports_nothing_slow_and_answers_at_once(tmp_path: Path) -> None:
     """Bound: 0.4 s on an idle machine; what would break it is an import, and that is checked by name."""
     script = (
-        "import sys; from leviathan.program import run; run(['--help']); print(sorted(sys.modules), file=sys.stderr)"
+        "import sys; from leviathan.cli.main import run; run(['--help']); print(sorted(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], env={"PYTHONPATH": str(TOOLS)}, capture_output=True, text=True, check=True
     )
-    for module in ("httpx", "yaml", "kubernetes", "rich", "ssl", "leviathan.push", "leviathan.site"):
+    for module in ("httpx", "yaml", "kubernetes", "rich", "ssl", "leviathan.push.run", "leviathan.site.schema"):
         assert f"'{module}'" not in done.stderr
     assert "'click'" in done.stderr
     seconds = []

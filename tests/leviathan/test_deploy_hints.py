@@ -6,8 +6,8 @@ import re
 import pytest
 from source_texts import texts
 
-from leviathan.program import COMMANDS
-from leviathan.site_load import SPECS
+from leviathan.cli.main import COMMANDS
+from leviathan.site.load import SPECS
 
 HINT = re.compile(r"leviathan ([a-z]+)((?: +--?[a-z][\w-]*(?:[ =][^ -][^ ;,)]*)?)*)")
 KEYS = {spec.path for spec in SPECS} | {"section.key"}

@@ -10,7 +10,7 @@ import pytest
 from push_support import OCI, Layout, make_layout
 
 from leviathan.errors import LayoutError
-from leviathan.oci.layout import load_image
+from leviathan.registry.layout import load_image
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from leviathan import given
+from leviathan.cli import early_options as given
+from leviathan.cli.options import Invocation
 from leviathan.errors import LeviathanError
-from leviathan.options import Invocation
-from leviathan.output import Console, Report, emit, write_atomically
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding
 from leviathan.preflight.run import run
-from leviathan.progress import Meter, size_text, time_text
-from leviathan.site import Site
+from leviathan.site.schema import Site
+from leviathan.terminal.output import Console, Report, emit, write_atomically
+from leviathan.terminal.progress import Meter, size_text, time_text
 
 
 class Terminal(io.StringIO):
@@ -227,7 +227,7 @@ def test_heartbeat_without_a_terminal() -> None:
 
 def test_preflight_has_a_heartbeat(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it still waits for, with and without a terminal; silence would be a minute of time-outs."""
-    monkeypatch.setattr("leviathan.progress.HEARTBEAT_S", 0.1)
+    monkeypatch.setattr("leviathan.terminal.progress.HEARTBEAT_S", 0.1)
     monkeypatch.setenv("TERM", "xterm")
 
     def slow(facts: Facts) -> Iterator[Finding]:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from leviathan.budget import start_budget
-from leviathan.policy import ENFORCE, EXCEPTIONS, Except, check
-from leviathan.render import render
-from leviathan.site import Variant
-from leviathan.site_load import load
+from leviathan.manifests.policy import ENFORCE, EXCEPTIONS, Except, check
+from leviathan.manifests.render import render
+from leviathan.site.load import load
+from leviathan.site.schema import Variant
+from leviathan.site.start_budget import start_budget
 
 Objects = dict[str, dict[str, Any]]
 

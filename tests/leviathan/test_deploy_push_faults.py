@@ -11,9 +11,9 @@ from push_fault_support import holds, run
 from push_support import MIB, REPOSITORY, TAG, Layout, make_around, make_layout, make_site
 
 from leviathan.errors import LayoutError, LeviathanError, RegistryError
-from leviathan.push import connect, push
-from leviathan.registry.outcome import How
+from leviathan.push.run import connect, push
 from leviathan.registry.sessions import Sessions
+from leviathan.registry.upload import BlobOutcome
 
 pytestmark = pytest.mark.usefixtures("meters")
 
@@ -49,7 +49,7 @@ def test_dry_run_changes_nothing(layout: Layout, tmp_path: Path) -> None:
         around, _ = make_around(tmp_path)
         done = push(make_site(registry.host, layout), around, dry_run=True)
         assert set(registry.methods()) == {"HEAD"}
-        assert done.count(How.MISSING) == len(layout.blobs)
+        assert done.count(BlobOutcome.MISSING) == len(layout.blobs)
         assert not registry.blobs
         assert not (tmp_path / "state").exists()
 
@@ -62,7 +62,9 @@ def test_dry_run_does_not_wait_for_a_push(layout: Layout, tmp_path: Path) -> Non
         with sessions.locked(connect(make_site(registry.host), around).attempts("push"), around.console):
             timer = threading.Timer(5, around.stop.set)
             timer.start()
-            assert push(make_site(registry.host, layout), around, dry_run=True).count(How.MISSING) == len(layout.blobs)
+            assert push(make_site(registry.host, layout), around, dry_run=True).count(BlobOutcome.MISSING) == len(
+                layout.blobs
+            )
             timer.cancel()
         assert talk.getvalue() == ""
         (tmp_path / "file").touch()
@@ -188,7 +190,7 @@ def test_mount_from_another_repository(layout: Layout, tmp_path: Path) -> None:
         run(registry, layout, tmp_path, image_repository="other/place")
         registry.requests.clear()
         done, _ = run(registry, layout, tmp_path, push_mount_from="empty/one,other/place")
-        assert done.count(How.MOUNTED) == len(layout.blobs)
+        assert done.count(BlobOutcome.MOUNTED) == len(layout.blobs)
         assert done.sent == 0
         assert "PATCH" not in registry.methods()
         assert holds(registry, layout)

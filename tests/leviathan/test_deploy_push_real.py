@@ -27,8 +27,8 @@ from push_support import (
 )
 
 from leviathan.errors import RegistryError
-from leviathan.push import connect, push
-from leviathan.registry.outcome import How
+from leviathan.push.run import connect, push
+from leviathan.registry.upload import BlobOutcome
 
 #: `secret`, as htpasswd -B has it.
 HTPASSWD = "ann:$2b$04$CjLSKosAXXl4KVJORzsqZe9CfUk3JH4.H/N2UbeoHb/EaGvENqXV6\n"
@@ -98,7 +98,7 @@ def test_moves_the_tag_to_a_new_image(registry: RealRegistry, layout: Layout, tm
 def test_mounts_from_another_repository(registry: RealRegistry, layout: Layout, tmp_path: Path) -> None:
     push(make_site(registry.host, layout, image_repository="other/place"), make_around(tmp_path)[0])
     done = push(make_site(registry.host, layout, push_mount_from="other/place"), make_around(tmp_path)[0])
-    assert done.count(How.MOUNTED) == len(layout.blobs)
+    assert done.count(BlobOutcome.MOUNTED) == len(layout.blobs)
     assert done.sent == 0
 
 
@@ -110,7 +110,7 @@ def test_lost_blob_is_sent_again(registry: RealRegistry, layout: Layout, tmp_pat
     )
     link.unlink()
     done = push(make_site(registry.host, layout), make_around(tmp_path)[0])
-    assert [each.blob.digest for each in done.outcomes if each.how is How.SENT] == [layout.biggest]
+    assert [each.blob.digest for each in done.outcomes if each.how is BlobOutcome.SENT] == [layout.biggest]
 
 
 def test_killed_at_half_of_the_biggest_blob(registry: RealRegistry, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_cut_inside_a_chunk(chunk: int, registry: RealRegistry, tmp_path: Path) 
 def test_registry_killed_and_back(registry: RealRegistry, tmp_path: Path) -> None:
     """It forgets the uploads under way: what goes again is at most what it had of them, and a chunk of each on its way.
 
-    The bound of tests/e2e/way/interruptions.py.
+    The bound of tests/e2e/scenarios/interruptions.py.
     """
     layout, parallel = make_layout(tmp_path / "big", (96 * MIB, 64 * MIB)), 2
     options = ("push.chunk_mib=1", f"push.parallel={parallel}")

@@ -11,9 +11,9 @@ from push_support import MIB, TAG, Layout, kill_group, make_around, make_layout,
 from replay_api import until
 
 from leviathan.errors import RegistryError
-from leviathan.progress import Meter
-from leviathan.push import push
+from leviathan.push.run import push
 from leviathan.registry.attempts import Stopped
+from leviathan.terminal.progress import Meter
 
 pytestmark = pytest.mark.usefixtures("meters")
 

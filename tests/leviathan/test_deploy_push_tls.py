@@ -14,9 +14,9 @@ from push_fault_support import holds, run
 from push_support import MIB, REPOSITORY, Layout, make_around, make_site
 
 from leviathan.errors import RegistryError
-from leviathan.oci.layout import Blob
-from leviathan.push import push
-from leviathan.registry.answers import Session
+from leviathan.push.run import push
+from leviathan.registry.layout import Blob
+from leviathan.registry.responses import Session
 from leviathan.registry.sessions import Sessions
 
 pytestmark = pytest.mark.usefixtures("meters")

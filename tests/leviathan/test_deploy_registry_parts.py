@@ -9,14 +9,13 @@ import pytest
 from push_support import Talk
 
 from leviathan.errors import LayoutError, LeviathanError, RegistryError
-from leviathan.oci.layout import Blob
-from leviathan.output import Console
-from leviathan.registry.answers import Session, received, with_digest
-from leviathan.registry.attempts import Attempts, Stopped
+from leviathan.registry.attempts import Attempts, Backoff, Stopped, parse_retry_after
+from leviathan.registry.layout import Blob
 from leviathan.registry.reader import PIECE, BlobReader
-from leviathan.registry.retry import Backoff, parse_retry_after
+from leviathan.registry.responses import Session, received, with_digest
 from leviathan.registry.sessions import Sessions, state_home
 from leviathan.registry.transport import Transport
+from leviathan.terminal.output import Console
 
 
 def test_backoff_doubles_to_its_cap_with_jitter() -> None:
@@ -147,7 +146,7 @@ def test_state_that_cannot_be_kept(tmp_path: Path) -> None:
 
 
 def test_waiting_for_the_lock_has_a_heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leviathan.progress.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("leviathan.terminal.progress.HEARTBEAT_S", 0.05)
     sessions, talk = Sessions(tmp_path, "r", "a"), Talk()
 
     def second() -> None:

@@ -10,14 +10,14 @@ import pytest
 import yaml
 from kubernetes_validate import ValidationError
 
-from leviathan.budget import start_budget
 from leviathan.errors import LayoutError, RenderError
-from leviathan.manifest_files import FILES, dump, manifest_folder, read_template
-from leviathan.render import Rendered, get_field, render, set_field
-from leviathan.site import CACHE_TOKENS, Site, Variant
-from leviathan.site_load import load
-from leviathan_engine.flags import parse
+from leviathan.manifests.files import FILES, dump, manifest_folder, read_template
+from leviathan.manifests.render import Rendered, get_field, render, set_field
+from leviathan.site.load import load
+from leviathan.site.schema import CACHE_TOKENS, Site, Variant
+from leviathan.site.start_budget import start_budget
 from leviathan_engine.front.limits import limits
+from leviathan_engine.launcher.flags import parse
 
 DIGEST = f"sha256:{'1' * 64}"
 SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"

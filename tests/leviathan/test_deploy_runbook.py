@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from leviathan.manifest_files import FILES, manifest_folder
-from leviathan.site import Variant
+from leviathan.manifests.files import FILES, manifest_folder
+from leviathan.site.schema import Variant
 
 OURS = manifest_folder({}) / FILES[Variant.PRIVILEGED]
 RUNBOOK = Path(__file__).with_name("runbook") / "phase-4.yaml"

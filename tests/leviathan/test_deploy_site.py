@@ -12,9 +12,9 @@ import pytest
 
 from leviathan.commands.site import toml
 from leviathan.errors import UsageError
-from leviathan.quantity import parse_quantity
-from leviathan.site import Site, Variant
-from leviathan.site_load import DEFAULTS, SPECS, load
+from leviathan.site.load import DEFAULTS, SPECS, load
+from leviathan.site.quantity import parse_quantity
+from leviathan.site.schema import Site, Variant
 
 ALL = pytest.mark.parametrize("path", [spec.path for spec in SPECS])
 

@@ -17,14 +17,14 @@ from fault_registry import Fault, FaultRegistry
 from push_support import MIB, TOOLS, make_layout
 from replay_api import ReplayApi, until
 
-from leviathan.signals import as_ctrl_c, nothing, once
-from leviathan.together import together
+from leviathan.terminal.signals import as_ctrl_c, nothing, once
+from leviathan.threads import together
 
 #: Seconds in which a command has to be gone, on a machine with nothing else to do.
 SOON_S = 1.0
 DIGEST = f"sha256:{'1' * 64}"
 #: What the script of the entry point `leviathan` in pyproject.toml says, as installers write it.
-SCRIPT = "import sys; from leviathan.cli import main; sys.exit(main())"
+SCRIPT = "import sys; from leviathan.cli.entry import main; sys.exit(main())"
 #: Each command that waits for an API server.
 ASKING = [
     ["preflight"],

@@ -17,7 +17,7 @@ import pytest
 from deploy_stage import HOST, NODE_PORT, Stage, stage, unsteady
 from fault_registry import Fault, FaultRegistry
 from push_support import MIB, TOOLS, make_layout
-from replay_api import ANSWERS, Answer, Asked, ReplayApi, read_recording, until
+from replay_api import ANSWERS, Answer, ApiRequest, ReplayApi, read_recording, until
 from smoke_support import free_port
 
 from leviathan.deploy.phases import NAMES, PHASES
@@ -100,7 +100,7 @@ def states(phases: list[dict[str, Any]]) -> dict[str, str]:
     return {each["phase"]: each["state"] for each in phases}
 
 
-def writes(server: ReplayApi) -> list[Asked]:
+def writes(server: ReplayApi) -> list[ApiRequest]:
     """What was asked for that changes something: no reads, reviews or dry runs."""
     return [
         each

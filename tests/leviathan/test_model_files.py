@@ -15,12 +15,12 @@ from push_support import TOOLS, Talk
 from tiny_gguf import write_tiny
 
 from leviathan.cluster.client import ClusterError
-from leviathan.model.errors import ModelError
+from leviathan.model.downloaded import ModelError
 from leviathan.model.manifest import Manifest, ModelFile, read_manifest
-from leviathan.model.remote import find_eyes
+from leviathan.model.remote import find_probe
 from leviathan.model.run import run
-from leviathan.output import Console
 from leviathan.plan import load_model
+from leviathan.terminal.output import Console
 
 CONTENT = {"part-1.gguf": b"a" * 1000, "sub folder/part-2.gguf": b"b" * 2000}
 
@@ -108,8 +108,8 @@ def test_the_engine_lends_its_eyes_when_the_download_is_over(folder: Path, manif
         engine = json.loads(json.dumps(recorded("running")))
         engine["metadata"]["name"] = "cortex-leviathan-abc"
         api.engine = engine
-        eyes = find_eyes(joined(api, tmp_path, wanted), wanted)
-    assert (eyes.pod, eyes.container, eyes.folder) == ("cortex-leviathan-abc", "engine", wanted.engine.model_path)
+        probe = find_probe(joined(api, tmp_path, wanted), wanted)
+    assert (probe.pod, probe.container, probe.folder) == ("cortex-leviathan-abc", "engine", wanted.engine.model_path)
 
 
 def test_without_a_manifest_nothing_is_compared(tmp_path: Path) -> None:

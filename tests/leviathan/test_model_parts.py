@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leviathan.model.errors import ModelError
+from leviathan.model.downloaded import ModelError
 from leviathan.model.manifest import Manifest, ModelFile, header_of, parse_manifest, read_manifest, safe_name
 from leviathan.model.pod import State, main_container, see
-from leviathan.model.progress import find_progress
-from leviathan.model.stamped import Stamped, split
+from leviathan.model.progress_text import find_progress
+from leviathan.model.timestamped_log import Stamped, split
 from leviathan.model.verify import differences, verify
 
 HASH = "a" * 64

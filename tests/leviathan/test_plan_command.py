@@ -15,13 +15,13 @@ from tiny_gguf import write_tiny
 from leviathan.errors import ExitCode
 from leviathan.model.manifest import Manifest, ModelFile
 from leviathan.plan import Misfit, Wishes, load_model, plan, translated, write_header
-from leviathan.site import CACHE_TOKENS, Site
-from leviathan.site_load import load
-from leviathan_engine.flags import parse
+from leviathan.site.load import load
+from leviathan.site.schema import CACHE_TOKENS, Site
 from leviathan_engine.gguf import read_model
+from leviathan_engine.launcher.flags import parse
+from leviathan_engine.model.reference import TINY, q4_k_m
 from leviathan_engine.plan import Gpu, Machine, Request, make_plan
 from leviathan_engine.plan.machine import GIB, MB
-from leviathan_engine.reference import TINY, q4_k_m
 
 CARDS = "102642,34190"  # RTX PRO 6000 and RTX 5090, in MB
 SMALL = ("--json", "--gpu-split", "3000,2000", "--cache-lens", "2048")

@@ -12,32 +12,32 @@ import pytest
 from apply_scenes import SCENES
 from preflight_site import DIFFERENCES, DIGEST, scene_site
 from push_support import Talk
-from replay_api import ANSWERS, Answer, Asked, ReplayApi, read_recording
+from replay_api import ANSWERS, Answer, ApiRequest, ReplayApi, read_recording
 
-from leviathan.cluster.client import Cluster, Patience, connect
+from leviathan.cluster.client import Cluster, RetryPolicy, connect
 from leviathan.cluster.kinds import path_of
-from leviathan.output import Console
+from leviathan.manifests.render import render
 from leviathan.preflight.access import REVIEWS, WHO, wanted
 from leviathan.preflight.api import NEWEST, OLDEST
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, Level, NotAsked, ok
 from leviathan.preflight.run import CHECKS, ask, run
-from leviathan.render import render
-from leviathan.rollout.reader import collections
-from leviathan.site import Site
-from leviathan.site_load import load
+from leviathan.rollout.observe.reader import collections
+from leviathan.site.load import load
+from leviathan.site.schema import Site
+from leviathan.terminal.output import Console
 
 #: Checks that ask the cluster and need no image.
 ASKING = [name for name in CHECKS if name not in ("image", "registry", "march")]
 #: Verb, resource and namespace.
 Right3 = tuple[str, str, str]
-HASTY = Patience(first_s=0.2, again_s=0.2, request_s=5, connect_s=2, pause_s=0.05)
+HASTY = RetryPolicy(first_s=0.2, again_s=0.2, request_s=5, connect_s=2, pause_s=0.05)
 
 
 class Replay(ReplayApi):
     """Answers a request that has a body by the recorded one with the same body: reviews come in any order."""
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: ApiRequest) -> Answer:
         if asked.body is not None:
             for each in self.exchanges:
                 if (each.method, each.path, each.sent) == (asked.method, asked.path, asked.body):

@@ -17,16 +17,16 @@ from push_support import REPOSITORY, TAG, TOOLS, Talk, make_layout, make_site, r
 from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.errors import LayoutError
 from leviathan.model.manifest import Manifest, ModelFile
-from leviathan.oci.layout import load_image
-from leviathan.output import Console
 from leviathan.plan import load_model, write_header
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, Level
 from leviathan.preflight.image import MARCH, labels_of
 from leviathan.preflight.march import DECIDING, PREFIX
 from leviathan.preflight.run import CHECKS, ask, run, with_context
-from leviathan.push import Around, connect
-from leviathan.site import Site
+from leviathan.push.run import PushContext, connect
+from leviathan.registry.layout import load_image
+from leviathan.site.schema import Site
+from leviathan.terminal.output import Console
 
 
 def no_cluster() -> Cluster:
@@ -134,7 +134,7 @@ def test_a_real_registry_is_left_as_it_was(tmp_path: Path) -> None:
         assert found == Finding(Level.OK, f"http://{registry.host}/v2/{REPOSITORY} takes pushes")
         assert files(registry.storage) == before
         # There would be something to see: an upload that is begun and given up leaves a file.
-        client = connect(site, Around({"HOME": str(tmp_path)}, Console(Talk())))
+        client = connect(site, PushContext({"HOME": str(tmp_path)}, Console(Talk())))
         client.cancel(client.start().location)
         client.transport.close()
         assert files(registry.storage) != before

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from rollout_support import LOADING, SCENES, healthy, scene
 
-from leviathan.rollout.diagnose import diagnose
-from leviathan.rollout.finding import Commands, Finding, Severity
-from leviathan.rollout.progress import Stage, stage_of
-from leviathan.rollout.snapshot import Health
+from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
+from leviathan.rollout.diagnose.run import diagnose
+from leviathan.rollout.observe.snapshot import Health
+from leviathan.rollout.stage import Stage, stage_of
 
 FATAL, WAIT, NOTE = Severity.FATAL, Severity.WAIT, Severity.NOTE
 #: scene → the findings, the weightiest first, and the stage.

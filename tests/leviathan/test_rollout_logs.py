@@ -11,12 +11,12 @@ from push_support import Talk
 from replay_api import Answer, ReplayApi
 from rollout_support import Scene, cluster_of, list_answer, scene
 
-from leviathan import program
+from leviathan.cli import main as program
 from leviathan.cluster.client import ClusterError
 from leviathan.errors import LeviathanError
-from leviathan.output import Console
 from leviathan.rollout import logs
-from leviathan.rollout.objects import name_of
+from leviathan.rollout.observe.objects import name_of
+from leviathan.terminal.output import Console
 
 PODS = "/api/v1/namespaces/ai-workloads/pods"
 

@@ -12,13 +12,13 @@ from replay_api import Answer, ReplayApi
 from rollout_support import LOADING, READY, Scene, closed_port, cluster_of, healthy, scene
 from smoke_support import FrontProcess
 
-from leviathan import program
-from leviathan.rollout.diagnose import diagnose
-from leviathan.rollout.finding import Commands
-from leviathan.rollout.health import direct, fetch
-from leviathan.rollout.objects import name_of
-from leviathan.rollout.reader import collections
-from leviathan.rollout.snapshot import Health
+from leviathan.cli import main as program
+from leviathan.rollout.diagnose.finding import Commands
+from leviathan.rollout.diagnose.run import diagnose
+from leviathan.rollout.observe.health import direct, fetch
+from leviathan.rollout.observe.objects import name_of
+from leviathan.rollout.observe.reader import collections
+from leviathan.rollout.observe.snapshot import Health
 from leviathan.rollout.status import RATE, Status, parse_metrics, run
 
 

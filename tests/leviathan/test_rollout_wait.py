@@ -14,22 +14,22 @@ from replay_api import Answer, ReplayApi
 from rollout_support import LOADING, READY, Scene, bookmark, closed_port, cluster_of, list_answer, scene, waits
 from test_rollout_diagnose import EXPECTED
 
-from leviathan import program
+from leviathan.cli import main as program
 from leviathan.cluster.client import ClusterError
 from leviathan.errors import ExitCode
-from leviathan.output import Console
-from leviathan.rollout import feed as feed_module
 from leviathan.rollout import judge as judge_module
-from leviathan.rollout import reader as reader_module
-from leviathan.rollout import table as table_module
 from leviathan.rollout import wait as wait_module
-from leviathan.rollout.diagnose import diagnose
-from leviathan.rollout.finding import Commands
+from leviathan.rollout.diagnose.finding import Commands
+from leviathan.rollout.diagnose.run import diagnose
 from leviathan.rollout.judge import Outcome
-from leviathan.rollout.objects import name_of
-from leviathan.rollout.reader import collections
-from leviathan.rollout.view import Moment
+from leviathan.rollout.observe import reader as reader_module
+from leviathan.rollout.observe import reflector as feed_module
+from leviathan.rollout.observe.objects import name_of
+from leviathan.rollout.observe.reader import collections
+from leviathan.rollout.show import live_table as table_module
+from leviathan.rollout.show.view import Moment
 from leviathan.rollout.wait import RolledOut, RolloutError, run
+from leviathan.terminal.output import Console
 
 #: Seconds within which a reason has to be said after it has appeared.
 SAID_S = 30.0

@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 from rollout_support import Scene, scene
 
-from leviathan.rollout import container_rules, deployment_rules, image_rules, mount_rules, node_rules, schedule_rules
-from leviathan.rollout.diagnose import diagnose
-from leviathan.rollout.finding import Commands
+from leviathan.rollout.diagnose import container, deployment, image_pull, node, scheduling, volume
+from leviathan.rollout.diagnose.finding import Commands
+from leviathan.rollout.diagnose.run import diagnose
 
 TABLES = (
-    *deployment_rules.REFUSALS,
-    *schedule_rules.CASES,
-    *image_rules.CASES,
-    *mount_rules.MOUNTS,
-    *mount_rules.SANDBOXES,
-    *node_rules.LOST,
-    *container_rules.CANNOT_RUN,
-    *container_rules.ENDS,
+    *deployment.REFUSALS,
+    *scheduling.CASES,
+    *image_pull.CASES,
+    *volume.MOUNTS,
+    *volume.SANDBOXES,
+    *node.LOST,
+    *container.CANNOT_RUN,
+    *container.ENDS,
 )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from leviathan_engine.gguf import ValueType
 from leviathan_engine.gguf.write import Typed, write_gguf
-from leviathan_engine.reference import TINY, metadata, q4_k_m
+from leviathan_engine.model.reference import TINY, metadata, q4_k_m
 
 
 def write_tiny(folder: Path) -> Path:

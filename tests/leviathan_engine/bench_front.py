@@ -76,7 +76,7 @@ class Direct:
     def __init__(self, letters: Any) -> None:
         """`letters` is the engine."""
         from leviathan_engine import wire  # noqa: PLC0415
-        from leviathan_engine.session import Session  # noqa: PLC0415
+        from leviathan_engine.worker.session import Session  # noqa: PLC0415
 
         self._wire = wire
         self._folder = tempfile.TemporaryDirectory(prefix="lev")

@@ -42,7 +42,7 @@ def engine(path: Path, folder: Path, pace: float) -> None:
     from front_process import Letters  # noqa: PLC0415
 
     from leviathan_engine import wire  # noqa: PLC0415
-    from leviathan_engine.session import Session  # noqa: PLC0415
+    from leviathan_engine.worker.session import Session  # noqa: PLC0415
 
     letters = Letters(folder)
     letters.ids, letters.delay = (letters.ids * 2)[:TOKENS], pace

@@ -11,7 +11,7 @@ from front_process import FrontProcess
 
 from leviathan_engine.gguf import ValueType
 from leviathan_engine.gguf.write import Typed, write_gguf
-from leviathan_engine.reference import TINY, q4_k_m
+from leviathan_engine.model.reference import TINY, q4_k_m
 
 MakeGguf = Callable[..., Path]
 

@@ -20,7 +20,7 @@ import httpx
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from leviathan_engine import wire
-from leviathan_engine.session import Cancelled, OutOfMemory, Session
+from leviathan_engine.worker.session import Cancelled, OutOfMemory, Session
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from leviathan_engine.cgroup import Limits, limits, memory_used
-from leviathan_engine.cpu import (
+from leviathan_engine.errors import CpuError
+from leviathan_engine.machine.cgroup import Limits, limits, memory_used
+from leviathan_engine.machine.cpu import (
     available,
     decode_cost,
     interleave,
@@ -21,8 +22,7 @@ from leviathan_engine.cpu import (
     policy_error,
     threads,
 )
-from leviathan_engine.errors import CpuError
-from leviathan_engine.reference import DEEPSEEK_V3, TINY
+from leviathan_engine.model.reference import DEEPSEEK_V3, TINY
 
 LOADER = Path(__file__).resolve().parents[2] / "nix" / "ktransformers" / "python" / "cpuinfer_ext.py"
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
@@ -214,7 +214,7 @@ def test_interleaving_and_why_not() -> None:
 # Denies set_mempolicy with EPERM, as a container's seccomp profile does, and then asks.
 SECCOMP = """
 import ctypes, struct
-from leviathan_engine.cpu import interleave, policy_error
+from leviathan_engine.machine.cpu import interleave, policy_error
 before = policy_error()
 code = [(0x20, 0, 0, 0), (0x15, 0, 1, 238), (6, 0, 0, 0x00050001), (6, 0, 0, 0x7FFF0000)]
 program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *c) for c in code))

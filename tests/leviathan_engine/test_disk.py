@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leviathan_engine import mount
-from leviathan_engine.blockdev import devices, human, mounts
-from leviathan_engine.disk import Disk, System, provide
 from leviathan_engine.errors import DiskError
-from leviathan_engine.superblock import SIGNATURES, probe, recognise
+from leviathan_engine.machine import mount
+from leviathan_engine.machine.blockdev import devices, human, mounts
+from leviathan_engine.machine.disk import Disk, System, provide
+from leviathan_engine.machine.superblock import SIGNATURES, probe, recognise
 
 GB, TB = 10**9, 10**12
 MakeDisk = Callable[..., None]

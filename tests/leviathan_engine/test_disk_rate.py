@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from leviathan_engine.disk_rate import READ_BYTES, READS, SECONDS, measure
 from leviathan_engine.errors import GgufError
+from leviathan_engine.machine.disk_rate import READ_BYTES, READS, SECONDS, measure
 
 MIB = 1 << 20
 

@@ -10,13 +10,14 @@ import pytest
 from front_process import SERVED, write_folder
 
 from leviathan_engine import wire
-from leviathan_engine.front import prompt, request
-from leviathan_engine.front.apierror import ApiError
+from leviathan_engine.front import request
+from leviathan_engine.front.api_error import ApiError
 from leviathan_engine.front.engine import Engine, Tick
-from leviathan_engine.front.fairqueue import FairQueue
+from leviathan_engine.front.fair_queue import FairQueue
 from leviathan_engine.front.generation import Generation, Service
 from leviathan_engine.front.metrics import Metrics
 from leviathan_engine.front.status import Status
+from leviathan_engine.model import chat_prompt as prompt
 
 BEAT = 0.05
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leviathan_engine.front import memory
-from leviathan_engine.front.apierror import ApiError
-from leviathan_engine.front.fairqueue import FairQueue
+from leviathan_engine.front.api_error import ApiError
+from leviathan_engine.front.fair_queue import FairQueue
 from leviathan_engine.front.metrics import Histogram, Metric
 from leviathan_engine.front.status import Status
 from leviathan_engine.front.text import TextStream

@@ -19,12 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, pre_tokenizers
 
-from leviathan_engine.front import body, prompt, request
-from leviathan_engine.front.apierror import ApiError
-from leviathan_engine.front.fairqueue import FairQueue
+from leviathan_engine.front import body, request
+from leviathan_engine.front.api_error import ApiError
+from leviathan_engine.front.fair_queue import FairQueue
 from leviathan_engine.front.generation import Generation
-from leviathan_engine.front.tokenbytes import longest_token
-from leviathan_engine.tokenizer import Vocabulary, tokenizer_json
+from leviathan_engine.model import chat_prompt as prompt
+from leviathan_engine.model.token_bytes import longest_token
+from leviathan_engine.model.tokenizer import Vocabulary, tokenizer_json
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 MIB = 1 << 20

@@ -10,7 +10,7 @@ import pytest
 from leviathan_engine.errors import GgufError
 from leviathan_engine.gguf import dump, read_model
 from leviathan_engine.gguf.__main__ import main
-from leviathan_engine.reference import q4_k_m
+from leviathan_engine.model.reference import q4_k_m
 
 MakeGguf = Callable[..., Path]
 KEYS = {"deepseek2.block_count": 2, "tokenizer.ggml.tokens": ["a", "\u0120b"], "tokenizer.ggml.pre": "deepseek-v3"}

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from leviathan_engine.errors import EngineError
 from leviathan_engine.gguf import GgmlType, Model, Tensor
-from leviathan_engine.kv_b import needs_kv_b
-from leviathan_engine.model_config import build
+from leviathan_engine.model.hf_config import build
+from leviathan_engine.model.kv_b import needs_kv_b
+from leviathan_engine.model.reference import TINY, q4_k_m
+from leviathan_engine.model.shape import read_shape
 from leviathan_engine.plan import Gpu, Machine, Request, make_plan
 from leviathan_engine.plan.rules import rules, rules_yaml
 from leviathan_engine.plan.table import render
-from leviathan_engine.reference import TINY, q4_k_m
-from leviathan_engine.shape import read_shape
 
 KEYS: dict[str, Any] = {
     "general.name": "tiny",

@@ -12,8 +12,8 @@ import pytest
 
 from leviathan_engine.errors import EngineError, GgufError
 from leviathan_engine.gguf import GgmlType, Model, read_model
-from leviathan_engine.kv_b import FILE_NAME, engine_folder, join_kv_b, layer_kv_b, needs_kv_b
-from leviathan_engine.reference import TINY, q4_k_m
+from leviathan_engine.model.kv_b import FILE_NAME, engine_folder, join_kv_b, layer_kv_b, needs_kv_b
+from leviathan_engine.model.reference import TINY, q4_k_m
 
 Floats = npt.NDArray[np.float32]
 MakeGguf = Callable[..., Path]

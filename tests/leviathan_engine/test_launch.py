@@ -13,12 +13,12 @@ import pytest
 from front_process import write_folder
 
 from leviathan_engine.errors import EngineError
-from leviathan_engine.folders import last_words, state
-from leviathan_engine.gpus import gpus, parse, select
-from leviathan_engine.ktransformers_engine import count_tensors, layer_of
-from leviathan_engine.launch import ending, listen
+from leviathan_engine.launcher.launch import ending, listen
+from leviathan_engine.launcher.prepare import split_device, total_ram
+from leviathan_engine.launcher.state_dir import last_words, state
+from leviathan_engine.machine.gpus import gpus, parse, select
 from leviathan_engine.plan import Gpu
-from leviathan_engine.prepare import split_device, total_ram
+from leviathan_engine.worker.ktransformers import count_tensors, layer_of
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 SMI = "1, GPU-bbbb-2, 32607, NVIDIA GeForce RTX 5090\n0, GPU-aaaa-1, 97887, NVIDIA RTX PRO 6000, Blackwell\n"
@@ -233,7 +233,9 @@ def test_the_port_listens_and_health_answers_within_two_seconds(tmp_path: Path, 
     assert min(answers for _listens, answers in times) < LISTEN_SECONDS, times
 
 
-@pytest.mark.parametrize("name", ["leviathan_engine.errors", "leviathan_engine.launch", "leviathan_engine.wire"])
+@pytest.mark.parametrize(
+    "name", ["leviathan_engine.errors", "leviathan_engine.launcher.launch", "leviathan_engine.wire"]
+)
 def test_a_signal_while_it_imports_ends_it_with_0(tmp_path: Path, name: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(TERM_AT_IMPORT.format(name=name))
     process = start(tmp_path, "--model_path", "none", "--port", str(free_port()))

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from leviathan_engine.errors import PlanError
 from leviathan_engine.gguf import ValueType, dump, read_model
 from leviathan_engine.gguf.write import Typed, write_gguf
+from leviathan_engine.model.reference import DEEPSEEK_V3, TINY, q4_k_m
 from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
 from leviathan_engine.plan.__main__ import main
 from leviathan_engine.plan.machine import GIB, MB
 from leviathan_engine.plan.table import render
-from leviathan_engine.reference import DEEPSEEK_V3, TINY, q4_k_m
 
 MODEL = q4_k_m()
 PRO_6000 = Gpu(0, 97887 << 20, "RTX PRO 6000")

@@ -6,9 +6,9 @@ import pytest
 
 from leviathan_engine.errors import GgufError
 from leviathan_engine.gguf import GgmlType, Model
+from leviathan_engine.model.reference import DEEPSEEK_V3, TINY, q4_k_m
 from leviathan_engine.plan import Gpu, Machine, Request, make_plan, ram, vram
 from leviathan_engine.plan.place import Costs
-from leviathan_engine.reference import DEEPSEEK_V3, TINY, q4_k_m
 
 MODEL = q4_k_m()
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leviathan_engine.model.reference import TINY, q4_k_m
 from leviathan_engine.plan.place import Costs, Placement, place
-from leviathan_engine.reference import TINY, q4_k_m
 
 COSTS = Costs(q4_k_m(TINY), TINY, 256)
 CONTEXT = COSTS.need(0, 1, 1, start=True, head=True).context

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from leviathan_engine import disk, prepare
-from leviathan_engine.blockdev import SYSFS
-from leviathan_engine.disk import Disk
+from leviathan_engine.launcher import prepare
+from leviathan_engine.machine import disk
+from leviathan_engine.machine.blockdev import SYSFS
+from leviathan_engine.machine.disk import Disk
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
-Asked = list[tuple[Path, Path | None]]
+ApiRequest = list[tuple[Path, Path | None]]
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+def asked(monkeypatch: pytest.MonkeyPatch) -> ApiRequest:
     """What `disk.provide` is asked for; test_disk has what it does."""
-    seen: Asked = []
+    seen: ApiRequest = []
 
     def provide(point: Path, device: Path | None = None) -> Disk:
         seen.append((point, device))
@@ -35,20 +36,20 @@ def find(path: Path, **environ: str) -> list[str]:
     return said
 
 
-def test_a_configured_device_is_mounted_even_if_the_model_is_there(tmp_path: Path, asked: Asked) -> None:
+def test_a_configured_device_is_mounted_even_if_the_model_is_there(tmp_path: Path, asked: ApiRequest) -> None:
     said = find(tmp_path, LEVIATHAN_DEVICE="/dev/nvme0n1p1", LEVIATHAN_MOUNT_POINT="/m")
     assert asked == [(Path("/m"), Path("/dev/nvme0n1p1"))]
     assert said == ["/m: mounted (nvme0n1p1)"]
 
 
-def test_without_one_it_is_looked_for_where_the_model_is_missing(tmp_path: Path, asked: Asked) -> None:
+def test_without_one_it_is_looked_for_where_the_model_is_missing(tmp_path: Path, asked: ApiRequest) -> None:
     find(Path("/models/absent/deepseek-v3-gguf"))
     assert asked == [(Path("/models"), None)]
     find(tmp_path / "m" / "absent", LEVIATHAN_MOUNT_POINT=str(tmp_path / "m"))
     assert asked[1:] == [(tmp_path / "m", None)]
 
 
-def test_a_model_that_is_there_or_elsewhere_needs_no_disk(tmp_path: Path, asked: Asked) -> None:
+def test_a_model_that_is_there_or_elsewhere_needs_no_disk(tmp_path: Path, asked: ApiRequest) -> None:
     """As in the unprivileged pod, where the kubelet has mounted it."""
     assert find(tmp_path, LEVIATHAN_MOUNT_POINT=str(tmp_path)) == []
     assert find(tmp_path / "absent") == []

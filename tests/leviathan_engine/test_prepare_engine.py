@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from front_process import write_folder
 
-from leviathan_engine import prepare
-from leviathan_engine.cgroup import Limits
 from leviathan_engine.errors import PlanError
-from leviathan_engine.flags import Settings, parse
-from leviathan_engine.folders import state
+from leviathan_engine.launcher import prepare
+from leviathan_engine.launcher.flags import Settings, parse
+from leviathan_engine.launcher.prepare import Prepared
+from leviathan_engine.launcher.state_dir import state
+from leviathan_engine.machine.cgroup import Limits
 from leviathan_engine.plan import Gpu
-from leviathan_engine.prepare import Prepared
 
 # In the order of CUDA_VISIBLE_DEVICES=2,0,1; the planner would take the largest alone.
 CARDS = (Gpu(2, 8 << 30), Gpu(0, 24 << 30), Gpu(1, 16 << 30))

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from leviathan_engine import prepare
-from leviathan_engine.cgroup import Limits
 from leviathan_engine.errors import PlanError
-from leviathan_engine.flags import parse
 from leviathan_engine.gguf import Model
+from leviathan_engine.launcher import prepare
+from leviathan_engine.launcher.flags import parse
+from leviathan_engine.machine.cgroup import Limits
+from leviathan_engine.model.reference import q4_k_m
 from leviathan_engine.plan import Gpu, Plan
-from leviathan_engine.reference import q4_k_m
 
 CARD = Gpu(0, 97887 << 20, "NVIDIA RTX PRO 6000")
 

@@ -6,8 +6,8 @@ import pytest
 
 from leviathan_engine.errors import GgufError
 from leviathan_engine.gguf import Model
-from leviathan_engine.reference import DEEPSEEK_V3, TINY, q4_k_m, use_more_bits
-from leviathan_engine.shape import ModelShape, read_shape
+from leviathan_engine.model.reference import DEEPSEEK_V3, TINY, q4_k_m, use_more_bits
+from leviathan_engine.model.shape import ModelShape, read_shape
 
 
 def without(model: Model, *keys: str, **changed: object) -> Model:

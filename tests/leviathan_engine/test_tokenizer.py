@@ -24,7 +24,7 @@ from tokenizers import (  # type: ignore[import-untyped]
 
 from leviathan_engine.errors import GgufError
 from leviathan_engine.gguf import Value, read_header
-from leviathan_engine.tokenizer import CONTROL, NORMAL, UNUSED, USER_DEFINED, read_vocabulary, tokenizer_json
+from leviathan_engine.model.tokenizer import CONTROL, NORMAL, UNUSED, USER_DEFINED, read_vocabulary, tokenizer_json
 
 MakeGguf = Callable[..., Path]
 # Copied from DeepSeek-V3's tokenizer.json, byte for byte.

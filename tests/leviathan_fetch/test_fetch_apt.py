@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from leviathan_fetch import apt, apt_download, process
-from leviathan_fetch.apt_sources import Entry
+from leviathan_fetch import process
+from leviathan_fetch.clients import apt, apt_download
+from leviathan_fetch.clients.apt_sources import Entry
 from leviathan_fetch.errors import FetchError
 
 MAIN = Entry("http://mirror.lab/debian", "trixie", ("main",), {"signed-by": "/keys/vendor.gpg", "trusted": "yes"})

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from leviathan_fetch.apt_sources import Entry, debian_mirrors, parse_list, parse_sources, read_host, role
+from leviathan_fetch.clients.apt_sources import Entry, debian_mirrors, parse_list, parse_sources, read_host, role
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 DEB822 = f"""\

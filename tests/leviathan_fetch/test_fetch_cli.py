@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from checkouts import BODY, Checkout
 
-from leviathan_fetch.exclusive import exclusive
+from leviathan_fetch.lockfile import exclusive
 
 
 def test_everything_comes_in_and_a_second_fetch_has_nothing_to_do(checkout: Checkout) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from checkouts import BODY, Checkout, Record
 
-from leviathan_fetch import go, go_client, go_lock
+from leviathan_fetch.kubernetes import __main__ as go
+from leviathan_fetch.kubernetes import go as go_client
+from leviathan_fetch.kubernetes import lock as go_lock
 from leviathan_fetch.project import Project
 
 TAR = "kubernetes-modules-1.tar"
@@ -21,7 +23,7 @@ exit 1
 
 
 def run(checkout: Checkout, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    argv = [sys.executable, "-m", "leviathan_fetch.go", *arguments]
+    argv = [sys.executable, "-m", "leviathan_fetch.kubernetes", *arguments]
     return subprocess.run(
         argv, cwd=checkout.folder, env=checkout.environment, text=True, capture_output=True, timeout=60, check=False
     )

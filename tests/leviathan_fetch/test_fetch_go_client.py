@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from leviathan_fetch import go_client
 from leviathan_fetch.errors import FetchError
+from leviathan_fetch.kubernetes import go as go_client
 
 GO = go_client.find_go()
 MODULE = "example.test/greet"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from leviathan_fetch.errors import FetchError
-from leviathan_fetch.go_pack import pack
+from leviathan_fetch.kubernetes.tar import pack
 
 
 def write(folder: Path, names: list[str], when: int, mode: int) -> None:

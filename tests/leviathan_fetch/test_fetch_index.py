@@ -6,7 +6,7 @@ import json
 import pytest
 from http_site import Site
 
-from leviathan_fetch import index
+from leviathan_fetch.clients import package_index as index
 from leviathan_fetch.errors import FetchError
 
 WHEEL = "some_pack-1.0-py3-none-any.whl"

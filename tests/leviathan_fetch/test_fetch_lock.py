@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from leviathan_fetch import lock, lock_sources
 from leviathan_fetch.errors import FetchError
-from leviathan_fetch.lock import Versions
+from leviathan_fetch.locks import lock
+from leviathan_fetch.locks import sources as lock_sources
+from leviathan_fetch.locks.lock import Versions
 from leviathan_fetch.project import Project
 
 ENTRY = {

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from leviathan_fetch import lock_poetry
 from leviathan_fetch.errors import FetchError
+from leviathan_fetch.locks import poetry as lock_poetry
 
 PYPROJECT: dict[str, Any] = {
     "project": {"name": "x", "requires-python": ">=3.11", "dependencies": ["click"], "description": "d"},

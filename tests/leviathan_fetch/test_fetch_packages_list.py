@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from leviathan_fetch import lock_debian, packages_list
+from leviathan_fetch.clients import deb822 as packages_list
 from leviathan_fetch.errors import FetchError
+from leviathan_fetch.locks import debian as lock_debian
 from leviathan_fetch.project import Project
 
 

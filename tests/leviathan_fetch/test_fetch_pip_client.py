@@ -10,10 +10,10 @@ from typing import Protocol, Unpack
 import pytest
 from http_site import How, Site
 
-from leviathan_fetch import pip_client
-from leviathan_fetch.clients import Job, PipClient
+from leviathan_fetch.clients import pip_client
+from leviathan_fetch.clients.base import Job, PipClient
+from leviathan_fetch.clients.pip_client import Answer, PipWorker, Task
 from leviathan_fetch.errors import FetchError
-from leviathan_fetch.pip_client import Answer, PipWorker, Task
 from leviathan_fetch.records import Record
 
 PYPI = "application/vnd.pypi.simple.v1+json"

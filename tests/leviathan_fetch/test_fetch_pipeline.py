@@ -12,7 +12,7 @@ from debs import deb
 from http_site import How, Site
 
 from leviathan_fetch import nar, seed
-from leviathan_fetch.clients import Client, Job, Present, WebClient, pool
+from leviathan_fetch.clients.base import Client, Job, Present, WebClient, pool
 from leviathan_fetch.errors import FetchError
 from leviathan_fetch.pipeline import Outcome, Pipeline
 from leviathan_fetch.progress import Progress

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from http_site import Site
 
-from leviathan_fetch import web
+from leviathan_fetch.clients import http as web
 from leviathan_fetch.errors import FetchError
 
 BODY = bytes(range(256)) * 4096

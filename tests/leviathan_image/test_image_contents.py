@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from leviathan_image.contents import check_stack, read_contents
 from leviathan_image.errors import ImageError
 from leviathan_image.layer import Layer
+from leviathan_image.layer_overlaps import check_stack, read_contents
 from leviathan_image.modes import Mode
 
 MakeLayer = Callable[..., Layer]

@@ -13,7 +13,7 @@ from leviathan_image.config import Config
 from leviathan_image.errors import ImageError
 from leviathan_image.layer import Layer
 from leviathan_image.layout import make_layout
-from leviathan_image.opened import open_layout
+from leviathan_image.layout_reader import open_layout
 
 MakeLayer = Callable[..., Layer]
 MakeLayout = Callable[..., Path]

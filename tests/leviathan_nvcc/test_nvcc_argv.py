@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from leviathan_nvcc import cmdline, device, host, meaning
+from leviathan_nvcc import cmdline, device, host
+from leviathan_nvcc import resolve as meaning
 from leviathan_nvcc.archs import parse_arch
 from leviathan_nvcc.errors import NvccError
 from leviathan_nvcc.invocation import Invocation, Link

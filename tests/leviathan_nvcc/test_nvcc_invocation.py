@@ -2,7 +2,8 @@
 
 import pytest
 
-from leviathan_nvcc import cmdline, invocation, meaning
+from leviathan_nvcc import cmdline, invocation
+from leviathan_nvcc import resolve as meaning
 from leviathan_nvcc.errors import NvccError
 from leviathan_nvcc.invocation import Dependencies, Device, Invocation, Link, Mode, Source
 

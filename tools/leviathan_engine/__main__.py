@@ -17,11 +17,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     The reason of a failure is the last line on stderr, and the text of the termination log.
     """
+    from leviathan_engine.launcher.flags import parse  # noqa: PLC0415
+    from leviathan_engine.launcher.launch import Launcher, environment, listen  # noqa: PLC0415
+    from leviathan_engine.launcher.state_dir import last_words, state  # noqa: PLC0415
+
     from .errors import EngineError  # noqa: PLC0415
-    from .flags import parse  # noqa: PLC0415
-    from .folders import last_words, state  # noqa: PLC0415
     from .front.limits import limits  # noqa: PLC0415
-    from .launch import Launcher, environment, listen  # noqa: PLC0415
 
     environ = environment()
     try:

@@ -7,8 +7,10 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from leviathan_fetch import apt, clients, pip_client, store
-from leviathan_fetch.clients import Client, Job
+from leviathan_fetch import store
+from leviathan_fetch.clients import apt, pip_client
+from leviathan_fetch.clients import base as clients
+from leviathan_fetch.clients.base import Client, Job
 from leviathan_fetch.errors import FetchError
 from leviathan_fetch.fetch import Options
 from leviathan_fetch.pipeline import Outcome, Pipeline, digest

@@ -69,7 +69,7 @@ def run_fetch(given: argparse.Namespace) -> int:
 
 def run_lock(given: argparse.Namespace) -> int:
     """`lock`: the exit status."""
-    from leviathan_fetch.lock import check, refresh  # noqa: PLC0415
+    from leviathan_fetch.locks.lock import check, refresh  # noqa: PLC0415
 
     unknown = [name for name in given.locks if name not in LOCKS]
     if unknown:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from leviathan_fetch import address, store
 from leviathan_fetch.errors import FetchError
-from leviathan_fetch.exclusive import exclusive
+from leviathan_fetch.lockfile import exclusive
 from leviathan_fetch.project import Project
 from leviathan_fetch.records import Record, parse
 

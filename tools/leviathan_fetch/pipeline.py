@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from leviathan_fetch import nar, seed
-from leviathan_fetch.clients import Client, Job
+from leviathan_fetch.clients.base import Client, Job
 from leviathan_fetch.errors import FetchError, InterruptedFetch, from_system
 from leviathan_fetch.progress import Progress
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from leviathan_image.hygiene.words import BUILD_PATHS
+from leviathan_image.hygiene.forbidden_strings import BUILD_PATHS
 from leviathan_image.isa.check import Programs
 
 

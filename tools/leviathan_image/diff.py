@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from leviathan_image.opened import Image, OpenedLayer, open_layout
+from leviathan_image.layout_reader import Image, OpenedLayer, open_layout
 from leviathan_image.tarcheck import members
 from leviathan_image.zstdpipe import decompressed
 

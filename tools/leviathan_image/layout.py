@@ -13,9 +13,9 @@ from typing import Any
 
 from leviathan_image import jsonfile
 from leviathan_image.config import Config, image_config
-from leviathan_image.contents import check_stack, read_contents
 from leviathan_image.errors import ImageError
 from leviathan_image.layer import MEDIA_TYPE, Layer
+from leviathan_image.layer_overlaps import check_stack, read_contents
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from leviathan_image.errors import ImageError
 from leviathan_image.findings import Finding
-from leviathan_image.opened import Image, OpenedLayer, open_layout
+from leviathan_image.layout_reader import Image, OpenedLayer, open_layout
 from leviathan_image.tarcheck import check_tar
 from leviathan_image.zstdpipe import decompressed
 

@@ -9,7 +9,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from leviathan_nvcc import cmdline, meaning, texts, toolchain
+from leviathan_nvcc import cmdline, toolchain
+from leviathan_nvcc import help as texts
+from leviathan_nvcc import resolve as meaning
 from leviathan_nvcc.driver import Driver
 from leviathan_nvcc.errors import NvccError, ToolFailed
 from leviathan_nvcc.process import Runner

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from e2e.meanwhile import meanwhile
+from e2e.background import meanwhile
 
 from . import argv, kubeconfig, objects
 from .api import Api, healthy

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from e2e.way.errors import run
+from e2e.scenarios.errors import run
 
 from . import cgroup, needs, network
 

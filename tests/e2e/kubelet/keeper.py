@@ -1,4 +1,4 @@
-"""`python -m e2e.kubelet.keeper FOLDER WORD…`: runs `python -m e2e.way WORD…` in namespaces and cleans up after it.
+"""`python -m e2e.kubelet.keeper FOLDER WORD…`: runs the scenarios in namespaces and cleans up after them.
 
 It is a process of its own, in a session of its own, so that a run is cleaned up after whatever way it ended: the run's
 starter holds the other end of this process's standard input, and when that is closed, by `outside.alone` or because
@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from e2e.way.errors import WayError, run
+from e2e.scenarios.errors import WayError, run
 
 from . import cgroup, needs
 from .inside import GROUP
@@ -31,7 +31,7 @@ def main(folder: Path, words: list[str]) -> int:
     group = f"leviathan-e2e-{os.getpid()}"
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     environ = os.environ | {GROUP: group, "PATH": needs.path()}
-    argv = ["setpriv", "--pdeathsig", "KILL", *needs.NAMESPACES, sys.executable, "-m", "e2e.way", *words]
+    argv = ["setpriv", "--pdeathsig", "KILL", *needs.NAMESPACES, sys.executable, "-m", "e2e.scenarios", *words]
     child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=environ)
 
     def until_closed() -> None:

@@ -1,6 +1,6 @@
 """The kubelet as a mode of the whole way."""
 
-from e2e.way.mode import ENGINE, Mode
+from e2e.scenarios.mode import ENGINE, Mode
 
 from .node import join
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from e2e.way.errors import run
+from e2e.scenarios.errors import run
 
 ADDRESS = "10.250.0.1"  # the node's: a kubelet refuses a loopback address
 GATEWAY = "10.250.0.2"  # nobody has it; kube-proxy and the bridge want a default route

@@ -11,7 +11,7 @@ from types import FrameType
 
 
 def alone(words: Sequence[str], folder: Path | None = None) -> int:
-    """Run `python -m e2e.way WORDS --folder …` with a keeper; its exit status.
+    """Run `python -m e2e.scenarios WORDS --folder …` with a keeper; its exit status.
 
     Arguments: `folder`, in which it runs, in a new folder that is removed afterwards; None for the system's temporary
     one. A signal that ends this process ends the run, and it returns when all is cleaned up.

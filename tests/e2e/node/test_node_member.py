@@ -12,7 +12,7 @@ import pytest
 
 from e2e.control_plane.api import STRATEGIC
 from e2e.control_plane.objects import NODE
-from e2e.way.disk import LoopDisk
+from e2e.scenarios.disk import LoopDisk
 
 from .cluster import CORE, PROBE, Cluster, conditions
 from .support import answers, free_port, until

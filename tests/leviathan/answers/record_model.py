@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from leviathan.site_load import load
 from record_api import recorded
 from record_preflight import MERGE, clean, space, without_fields
 
-from leviathan.cluster.client import Cluster, ClusterError, Patience, connect
-from leviathan.site_load import load
+from leviathan.cluster.client import Cluster, ClusterError, RetryPolicy, connect
 
 SPACE, NAME = "lab-model", "sysadmin-logistics"
 PODS = f"/api/v1/namespaces/{SPACE}/pods"
@@ -88,7 +88,7 @@ def main(folder: Path, wanted: list[str]) -> None:
         clean(admin)
         play(admin, name)
         asking, recording = recorded(connect(load().site, {"KUBECONFIG": str(folder / "admin.kubeconfig")}))
-        asking.transport.patience = Patience(first_s=0.1, again_s=0.1)
+        asking.transport.patience = RetryPolicy(first_s=0.1, again_s=0.1)
         asking.get(f"{PODS}/{NAME}")
         try:  # nobody serves it: what the API server says then is recorded
             list(asking.log(SPACE, NAME, container="download"))

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from leviathan.cluster.client import Cluster, ClusterError, exits
+from leviathan.cluster.dry_run import Change, Conflict, Step, look, refuse_conflicts
 from leviathan.cluster.kinds import is_ours, path_of, title
-from leviathan.cluster.look import Change, Conflict, Step, look, refuse_conflicts
 from leviathan.cluster.podcheck import SETTLES, check_pod, leftovers
 from leviathan.cluster.prune import labelled, stale
 from leviathan.errors import ExitCode
-from leviathan.manifest_files import Object
-from leviathan.output import Console
-from leviathan.policy import ENFORCE
-from leviathan.render import render
-from leviathan.site import Site
+from leviathan.manifests.files import Object
+from leviathan.manifests.policy import ENFORCE
+from leviathan.manifests.render import render
+from leviathan.site.schema import Site
+from leviathan.terminal.output import Console
 
 
 @dataclass(frozen=True)

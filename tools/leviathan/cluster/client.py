@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from leviathan.cluster.api_errors import refused
 from leviathan.cluster.errors import Cause, ClusterError, exits
 from leviathan.cluster.kubeconfig import open_client
 from leviathan.cluster.lines import lines
-from leviathan.cluster.refusals import refused
-from leviathan.cluster.transport import APPLY, LOG_PATIENCE, Patience, Transport
-from leviathan.site import Site
+from leviathan.cluster.transport import APPLY, LOG_PATIENCE, RetryPolicy, Transport
+from leviathan.site.schema import Site
 
-__all__ = ["LOG_PATIENCE", "MANAGER", "Cause", "Cluster", "ClusterError", "Patience", "connect", "exits"]
+__all__ = ["LOG_PATIENCE", "MANAGER", "Cause", "Cluster", "ClusterError", "RetryPolicy", "connect", "exits"]
 
 #: Our field manager: what server-side apply records as the owner of the fields that we set.
 MANAGER = "leviathan"
@@ -41,7 +41,7 @@ class Cluster:
         api: Any,
         *,
         context: str = "",
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -64,7 +64,7 @@ class Cluster:
         """What the server has said in Warning headers so far, in order, each text as often as it was said."""
         return tuple(self.transport.warnings)
 
-    def patient(self, patience: Patience) -> "Cluster":
+    def patient(self, patience: RetryPolicy) -> "Cluster":
         """The same API server, asked with other patience."""
         sleep = self.transport.sleep
         return Cluster(self.transport.api, context=self.context, patience=patience, clock=self.clock, sleep=sleep)

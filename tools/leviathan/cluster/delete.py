@@ -9,9 +9,9 @@ from leviathan.cluster.foreign import foreign
 from leviathan.cluster.kinds import SELECTOR, is_ours, path_of, title
 from leviathan.cluster.prune import labelled
 from leviathan.errors import ExitCode
-from leviathan.manifest_files import Object
-from leviathan.output import Console
-from leviathan.site import Site
+from leviathan.manifests.files import Object
+from leviathan.site.schema import Site
+from leviathan.terminal.output import Console
 
 #: Seconds between two looks, and between two lines that say what is still there.
 LOOK_S = 1.0

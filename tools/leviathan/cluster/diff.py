@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from leviathan.cluster.client import Cluster, exits
+from leviathan.cluster.dry_run import Change, Conflict, Step, look
 from leviathan.cluster.fields import without_servers
 from leviathan.cluster.kinds import title
-from leviathan.cluster.look import Change, Conflict, Step, look
 from leviathan.cluster.prune import labelled, stale
 from leviathan.errors import ExitCode
-from leviathan.manifest_files import Object, dump
-from leviathan.output import Console
-from leviathan.render import render
-from leviathan.site import Site
+from leviathan.manifests.files import Object, dump
+from leviathan.manifests.render import render
+from leviathan.site.schema import Site
+from leviathan.terminal.output import Console
 
 #: The exit status of `leviathan diff` when there are differences, as tools that plan changes have it.
 DIFFERENT = 2

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
-from leviathan.manifest_files import Object
+from leviathan.manifests.files import Object
 
 MISSING = object()
 #: What differs at every look, or belongs to the server alone.

@@ -5,7 +5,7 @@ from typing import Any
 
 from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.cluster.kinds import is_ours
-from leviathan.manifest_files import Object
+from leviathan.manifests.files import Object
 
 #: What Kubernetes itself puts into every namespace.
 GIVEN = frozenset({("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")})

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leviathan.errors import RenderError
-from leviathan.manifest_files import Object
-from leviathan.policy import MANAGED
+from leviathan.manifests.files import Object
+from leviathan.manifests.policy import MANAGED
 
 #: Selects what `leviathan` applied.
 SELECTOR = f"{MANAGED[0]}={MANAGED[1]}"

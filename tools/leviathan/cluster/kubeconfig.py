@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from leviathan.cluster.errors import ClusterError
-from leviathan.site_keys import nearest
+from leviathan.site.keys import nearest
 
 
 def kubeconfig_paths(environ: Mapping[str, str]) -> list[Path]:

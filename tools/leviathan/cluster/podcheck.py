@@ -9,7 +9,7 @@ from copy import deepcopy
 
 from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.cluster.fields import MISSING, extras, value_at
-from leviathan.manifest_files import Object
+from leviathan.manifests.files import Object
 
 #: Refusals that say nothing of the pod: no right to create one by hand, and a service account that is about to be made.
 NOT_THE_POD = re.compile(r"cannot create resource|error looking up service account")

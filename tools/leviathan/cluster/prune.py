@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.cluster.kinds import KINDS, SELECTOR, Kind, is_ours, path_of
-from leviathan.manifest_files import Object
+from leviathan.manifests.files import Object
 
 
 def labelled(cluster: Cluster, namespace: str, say: Callable[[str], None]) -> list[Object]:

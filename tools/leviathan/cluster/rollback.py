@@ -8,9 +8,9 @@ from typing import Any
 from leviathan.cluster.client import MANAGER, Cluster, ClusterError, exits
 from leviathan.cluster.fields import applied_fields, extract
 from leviathan.errors import ExitCode, UsageError
-from leviathan.manifest_files import Object
-from leviathan.output import Console
-from leviathan.site import DIGEST, Site
+from leviathan.manifests.files import Object
+from leviathan.site.schema import DIGEST, Site
+from leviathan.terminal.output import Console
 
 #: Where the smoke test writes the image that it let pass.
 PASSED = "leviathan/passed-digest"

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from leviathan.cluster.asked import Asked
+from leviathan.cluster.api_errors import ApiRequest, refused, unreachable
 from leviathan.cluster.errors import ClusterError
-from leviathan.cluster.refusals import refused, unreachable
 
 #: The content type of server-side apply; the body may be JSON.
 APPLY = "application/apply-patch+yaml"
@@ -16,7 +15,7 @@ PASSING = frozenset({429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long is waited, in seconds.
 
     `first_s`: for the first answer at all; `again_s`: for an API server that has answered before (it may restart);
@@ -31,7 +30,7 @@ class Patience:
 
 
 #: For a pod's log: a node that does not answer has none for us, and what is to be said of the pod must not wait for it.
-LOG_PATIENCE = Patience(first_s=5.0, again_s=5.0, request_s=10.0)
+LOG_PATIENCE = RetryPolicy(first_s=5.0, again_s=5.0, request_s=10.0)
 
 
 class Transport:
@@ -45,22 +44,22 @@ class Transport:
         self,
         api: Any,
         context: str,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.api = api
         self.context = context
         self.server = str(api.configuration.host)
-        self.patience = patience or Patience()
+        self.patience = patience or RetryPolicy()
         self.clock = clock
         self.sleep = sleep
         self.warnings: list[str] = []
         self._answered = False
 
-    def asked(self, method: str, path: str) -> Asked:
+    def asked(self, method: str, path: str) -> ApiRequest:
         """A request as errors name it."""
-        return Asked(method, path, self.context, self.server)
+        return ApiRequest(method, path, self.context, self.server)
 
     def send(
         self,

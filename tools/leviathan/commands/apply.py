@@ -4,9 +4,9 @@ import os
 
 import click
 
+from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import ExitCode
-from leviathan.options import Invocation, make_command
-from leviathan.output import Report
+from leviathan.terminal.output import Report
 
 HELP = """Bring the manifests into the cluster by server-side apply, as the field manager `leviathan`.
 
@@ -35,7 +35,7 @@ def apply_command(invocation: Invocation, dry_run: bool, force_conflicts: bool, 
     def applied() -> Report:
         from leviathan.cluster import apply  # noqa: PLC0415 - the YAML reader is slow to import
         from leviathan.cluster.client import connect, exits  # noqa: PLC0415
-        from leviathan.pullable import check  # noqa: PLC0415
+        from leviathan.push.image_check import check  # noqa: PLC0415
 
         site = invocation.load_site().site
         with exits(ExitCode.APPLY):

@@ -3,8 +3,8 @@
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
-from leviathan.options import Invocation, make_command
-from leviathan.output import Report
+from leviathan.cli.options import Invocation, make_command
+from leviathan.terminal.output import Report
 
 HELP = """Print the completion script for a shell.
 
@@ -21,7 +21,7 @@ def completion_command(invocation: Invocation, shell: str) -> int:
     """Print click's script for the shell; it calls `leviathan` back for the words."""
 
     def script() -> Report:
-        from leviathan.program import cli  # noqa: PLC0415 - cli imports this module
+        from leviathan.cli.main import cli  # noqa: PLC0415 - cli imports this module
 
         kind = get_completion_class(shell)
         assert kind is not None

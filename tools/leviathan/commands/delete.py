@@ -4,9 +4,9 @@ import os
 
 import click
 
+from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import ExitCode
-from leviathan.options import Invocation, make_command
-from leviathan.output import Report
+from leviathan.terminal.output import Report
 
 HELP = """Delete what carries our label in the namespace, nothing else, and wait until it is gone.
 

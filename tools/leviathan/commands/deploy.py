@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from leviathan.cli.options import Invocation, make_command
 from leviathan.deploy.phases import NAMES
-from leviathan.options import Invocation, make_command
-from leviathan.output import Report, write_atomically
+from leviathan.terminal.output import Report, write_atomically
 
 HELP = """Take the built image to an endpoint that answers: preflight, push, model, apply, rollout, smoke.
 

@@ -5,9 +5,9 @@ import sys
 
 import click
 
+from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import UsageError
-from leviathan.options import Invocation, make_command
-from leviathan.output import Report
+from leviathan.terminal.output import Report
 
 HELP = """Print the engine's log.
 

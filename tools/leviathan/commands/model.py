@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from leviathan.options import Invocation, make_command
-from leviathan.output import Report
+from leviathan.cli.options import Invocation, make_command
+from leviathan.terminal.output import Report
 
 HELP = """Wait until the model is downloaded, and compare its files with a manifest.
 
@@ -49,7 +49,7 @@ def model_command(invocation: Invocation, folder: Path | None, hashed: bool, wri
 
     def written() -> Report:
         from leviathan.model.files import write_manifest_of  # noqa: PLC0415
-        from leviathan.output import write_atomically  # noqa: PLC0415
+        from leviathan.terminal.output import write_atomically  # noqa: PLC0415
 
         assert write_manifest is not None
         assert folder is not None

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from leviathan.options import Invocation, make_command
-from leviathan.output import Report
+from leviathan.cli.options import Invocation, make_command
+from leviathan.terminal.output import Report
 
 HELP = """Say which layers go to which GPU, what stays in memory, and what to expect, with no GPU present.
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
+from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import LeviathanError
-from leviathan.options import Invocation, make_command
-from leviathan.output import Report
+from leviathan.terminal.output import Report
 
 HELP = """Look at everything that a deployment needs, change nothing, and say all that is in the way at once.
 

@@ -5,9 +5,9 @@ import threading
 
 import click
 
-from leviathan.guard import guarded
-from leviathan.options import Invocation, make_command
-from leviathan.output import Report
+from leviathan.cli.options import Invocation, make_command
+from leviathan.push.run_in_child import run_in_child
+from leviathan.terminal.output import Report
 
 HELP = """Bring the image from its OCI layout into the registry, without a daemon.
 
@@ -31,18 +31,18 @@ Examples:
 @click.option("--repository", metavar="NAME", help="Repository (image.repository).")
 @click.option("--registry", metavar="HOST[:PORT]", help="Registry (registry.host).")
 def push_command(invocation: Invocation, dry_run: bool) -> int:
-    """Run a push in a guarded child."""
+    """Run a push in a child process."""
 
     def work(stop: threading.Event) -> int:
         def pushed() -> Report:
-            from leviathan.push import Around, push  # noqa: PLC0415 - the HTTP client is slow to import
+            from leviathan.push.run import PushContext, push  # noqa: PLC0415 - the HTTP client is slow to import
 
-            done = push(invocation.load_site().site, Around(os.environ, invocation.console, stop), dry_run=dry_run)
+            done = push(invocation.load_site().site, PushContext(os.environ, invocation.console, stop), dry_run=dry_run)
             return Report(done.text(), done.data())
 
         return invocation.finish(pushed)
 
-    return guarded(work, invocation.console)
+    return run_in_child(work, invocation.console)
 
 
 command = make_command(

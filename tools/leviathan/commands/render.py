@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
+from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import ExitCode
-from leviathan.options import Invocation, make_command
-from leviathan.output import Report, write_atomically
+from leviathan.terminal.output import Report, write_atomically
 
 HELP = """Print the manifests with the site's values, the image pinned by its digest.
 
@@ -35,7 +35,7 @@ def render_command(invocation: Invocation, out: Path | None) -> int:
 
     def rendered() -> Report:
         from leviathan.cluster.errors import exits  # noqa: PLC0415
-        from leviathan.render import render  # noqa: PLC0415 - the YAML reader is slow to import
+        from leviathan.manifests.render import render  # noqa: PLC0415 - the YAML reader is slow to import
 
         site = invocation.load_site().site
         with exits(ExitCode.FAILED):

@@ -4,9 +4,9 @@ import os
 
 import click
 
+from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import ExitCode
-from leviathan.options import Invocation, make_command
-from leviathan.output import Report
+from leviathan.terminal.output import Report
 
 HELP = """Have the Deployment run an earlier image again; nothing else in it is changed.
 
@@ -31,7 +31,7 @@ def rollback_command(invocation: Invocation, dry_run: bool, to: str) -> int:
     def rolled_back() -> Report:
         from leviathan.cluster import rollback  # noqa: PLC0415 - the YAML reader is slow to import
         from leviathan.cluster.client import connect, exits  # noqa: PLC0415
-        from leviathan.pullable import check  # noqa: PLC0415
+        from leviathan.push.image_check import check  # noqa: PLC0415
 
         site = invocation.load_site().site
         with exits(ExitCode.APPLY):

@@ -4,8 +4,8 @@ import os
 
 import click
 
-from leviathan.options import Invocation, make_command
-from leviathan.output import Report
+from leviathan.cli.options import Invocation, make_command
+from leviathan.terminal.output import Report
 
 HELP = """Wait until the newest revision is ready and /health is 200, and say why when it does not get there.
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
-from leviathan.options import Invocation, make_command
-from leviathan.output import Report
-from leviathan.site_load import DEFAULTS, SPECS
+from leviathan.cli.options import Invocation, make_command
+from leviathan.site.load import DEFAULTS, SPECS
+from leviathan.terminal.output import Report
 
 HELP = """Print the site's values and where each comes from.
 

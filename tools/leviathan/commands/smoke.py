@@ -4,8 +4,8 @@ import os
 
 import click
 
-from leviathan.options import Invocation, make_command
-from leviathan.output import Report
+from leviathan.cli.options import Invocation, make_command
+from leviathan.terminal.output import Report
 
 HELP = """Ask the endpoint what a client would ask, and compare.
 

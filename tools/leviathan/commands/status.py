@@ -2,8 +2,8 @@
 
 import os
 
-from leviathan.options import Invocation, make_command
-from leviathan.output import Report
+from leviathan.cli.options import Invocation, make_command
+from leviathan.terminal.output import Report
 
 HELP = """Print what runs, whether it answers, how fast, and what is in the way.
 

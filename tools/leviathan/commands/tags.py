@@ -4,8 +4,8 @@ import os
 
 import click
 
-from leviathan.options import Invocation, make_command
-from leviathan.output import Report
+from leviathan.cli.options import Invocation, make_command
+from leviathan.terminal.output import Report
 
 HELP = """List the tags that the registry has, as `curl REGISTRY/v2/NAME/tags/list` does.
 
@@ -23,11 +23,11 @@ def tags_command(invocation: Invocation) -> int:
     """Ask the registry for its tags."""
 
     def listed() -> Report:
-        from leviathan.push import Around, connect  # noqa: PLC0415 - the HTTP client is slow to import
-        from leviathan.pushed import tags_json  # noqa: PLC0415
+        from leviathan.push.result import tags_json  # noqa: PLC0415
+        from leviathan.push.run import PushContext, connect  # noqa: PLC0415 - the HTTP client is slow to import
 
         site = invocation.load_site().site
-        client = connect(site, Around(os.environ, invocation.console))
+        client = connect(site, PushContext(os.environ, invocation.console))
         try:
             tags = tuple(client.tags())
         finally:

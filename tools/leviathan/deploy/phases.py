@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from leviathan.deploy.record import State
 from leviathan.errors import ExitCode
-from leviathan.output import Console
-from leviathan.site import Site
+from leviathan.site.schema import Site
+from leviathan.terminal.output import Console
 
 
 class Result(Protocol):
@@ -62,7 +62,7 @@ def preflight(work: Work) -> Result:
 
 def push(work: Work) -> Result:
     """The image into the registry, in a process that lets the chunk under way arrive; a given digest is looked for."""
-    from leviathan.deploy.child import look_for, push_guarded  # noqa: PLC0415
+    from leviathan.push.child import look_for, push_guarded  # noqa: PLC0415
 
     if work.site.image.digest:
         return look_for(work.site, work.environ, work.console)
@@ -79,7 +79,7 @@ def model(work: Work) -> Result:
 def apply(work: Work) -> Result:
     """The manifests into the cluster."""
     from leviathan.cluster.apply import run  # noqa: PLC0415
-    from leviathan.pullable import check  # noqa: PLC0415
+    from leviathan.push.image_check import check  # noqa: PLC0415
 
     def pullable(image: str) -> None:
         if not work.pushes:
@@ -96,7 +96,7 @@ def rollout(work: Work) -> Result:
         return run(work.site, work.cluster, work.console)
     except RolloutError:
         if work.rollback_on_failure:
-            from leviathan.smoke.place import bring_back  # noqa: PLC0415
+            from leviathan.smoke.deployment import bring_back  # noqa: PLC0415
 
             work.console.say(f"rollout: {bring_back(work.site, work.cluster, work.console)}")
         raise

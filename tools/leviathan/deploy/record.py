@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 
 from leviathan.errors import LeviathanError
-from leviathan.progress import time_text
+from leviathan.terminal.progress import time_text
 
 
 class State(Enum):

@@ -4,8 +4,16 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from leviathan.errors import ExitCode, LeviathanError
 
-class How(Enum):
+
+class ModelError(LeviathanError):
+    """The download failed, hangs or cannot be seen, or the files are not those of the manifest."""
+
+    exit_code = ExitCode.MODEL
+
+
+class DownloadOutcome(Enum):
     """How the gate came to be open."""
 
     ALREADY = "already done"
@@ -20,7 +28,7 @@ class Downloaded:
     `unread`: why nothing is known of the log of a pod that has succeeded, where the node did not give it.
     """
 
-    how: How
+    how: DownloadOutcome
     where: str
     marker: str
     seconds: float
@@ -30,11 +38,11 @@ class Downloaded:
 
     def text(self) -> str:
         """The result in one line."""
-        if self.how is How.ENDED:
+        if self.how is DownloadOutcome.ENDED:
             left = f'"{self.marker}" is not in what is left of its log'
             return f"the pod {self.where} has succeeded ({self.unread or left})"
         said = f'"{self.marker}" is in the log of {self.where}'
-        return f"already downloaded: {said}" if self.how is How.ALREADY else f"downloaded: {said}"
+        return f"already downloaded: {said}" if self.how is DownloadOutcome.ALREADY else f"downloaded: {said}"
 
     def data(self) -> dict[str, Any]:
         """The result for programs."""

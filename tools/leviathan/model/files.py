@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from leviathan.model.errors import ModelError
+from leviathan.model.downloaded import ModelError
 from leviathan.model.manifest import Manifest, ModelFile, safe_name
-from leviathan.output import Console
-from leviathan.progress import Meter
+from leviathan.terminal.output import Console
+from leviathan.terminal.progress import Meter
 from leviathan_engine.errors import EngineError
 from leviathan_engine.gguf import dump, read_model
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from leviathan.model.errors import ModelError
+from leviathan.model.downloaded import ModelError
 
 FORMAT = "leviathan-model/1"
 WRITE = "leviathan model --folder FOLDER --write-manifest FILE writes one from the model's files"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from leviathan.cluster.client import Cluster
-from leviathan.model.errors import ModelError
+from leviathan.model.downloaded import ModelError
 from leviathan.model.pod import State, see
-from leviathan.site import Site
+from leviathan.site.schema import Site
 
 #: `$1` is the folder. Links are followed, as the engine follows them.
 LIST = 'cd "$1" && exec find -L . -type f -exec stat -L -c "%s %n" {} +'
@@ -30,7 +30,7 @@ STDOUT, STDERR, ENDING = 1, 2, 3
 
 
 @dataclass(frozen=True)
-class Eyes:
+class FileProbe:
     """A running container that has the model's disk, and where."""
 
     namespace: str
@@ -44,16 +44,16 @@ class Eyes:
         return f"{self.folder} in {self.namespace}/{self.pod}"
 
 
-def find_eyes(cluster: Cluster, site: Site) -> Eyes:
+def find_probe(cluster: Cluster, site: Site) -> FileProbe:
     """The download's pod if it runs, else a running pod of the engine. Errors: ModelError when neither runs."""
     space = site.model.pod_namespace or site.cluster.namespace
     seen = see(cluster.get(f"/api/v1/namespaces/{space}/pods/{site.model.pod}"))
     if seen.state is State.RUNNING:
-        return Eyes(space, site.model.pod, seen.container, site.model.folder or site.engine.model_path)
+        return FileProbe(space, site.model.pod, seen.container, site.model.folder or site.engine.model_path)
     space = site.cluster.namespace
     for pod in cluster.list(f"/api/v1/namespaces/{space}/pods", labelSelector=f"app={site.workload.app}"):
         if see(pod).state is State.RUNNING:
-            return Eyes(space, pod["metadata"]["name"], ENGINE, site.engine.model_path)
+            return FileProbe(space, pod["metadata"]["name"], ENGINE, site.engine.model_path)
     raise ModelError(
         "the model's files cannot be seen",
         why=f"the pod {site.model.pod} is {seen.state.value}, and no engine runs",
@@ -62,45 +62,47 @@ def find_eyes(cluster: Cluster, site: Site) -> Eyes:
     )
 
 
-def remote_sizes(cluster: Cluster, eyes: Eyes) -> dict[str, int]:
+def remote_sizes(cluster: Cluster, probe: FileProbe) -> dict[str, int]:
     """Every file below the folder: name with slashes → bytes. Errors: ModelError, ClusterError."""
     found: dict[str, int] = {}
-    for line in run_in(cluster, eyes, ["sh", "-c", LIST, "sh", eyes.folder], quiet_s=LIST_S):
+    for line in run_in(cluster, probe, ["sh", "-c", LIST, "sh", probe.folder], quiet_s=LIST_S):
         match = LISTED.fullmatch(line)
         if match is None:
-            raise ModelError("cannot read the list of files", where=eyes.where, why=f"it says {line!r:.120}")
+            raise ModelError("cannot read the list of files", where=probe.where, why=f"it says {line!r:.120}")
         found[match[2]] = int(match[1])
     return found
 
 
-def remote_hashes(cluster: Cluster, eyes: Eyes, names: Sequence[str], done: Callable[[str], None]) -> dict[str, str]:
+def remote_hashes(
+    cluster: Cluster, probe: FileProbe, names: Sequence[str], done: Callable[[str], None]
+) -> dict[str, str]:
     """SHA-256 in hex of the named files; `done` is called with each name. Errors: ModelError, ClusterError."""
     found: dict[str, str] = {}
     for name in names:
-        for line in run_in(cluster, eyes, ["sh", "-c", HASH, "sh", eyes.folder, name], quiet_s=HASH_S):
+        for line in run_in(cluster, probe, ["sh", "-c", HASH, "sh", probe.folder, name], quiet_s=HASH_S):
             match = HASHED.fullmatch(line)
             if match is None:
-                raise ModelError("cannot read the hash", where=eyes.where, why=f"it says {line!r:.120}")
+                raise ModelError("cannot read the hash", where=probe.where, why=f"it says {line!r:.120}")
             found[name] = match[1]
         done(name)
     return found
 
 
-def run_in(cluster: Cluster, eyes: Eyes, command: Sequence[str], *, quiet_s: float) -> list[str]:
+def run_in(cluster: Cluster, probe: FileProbe, command: Sequence[str], *, quiet_s: float) -> list[str]:
     """The lines that `command` prints in the container.
 
     Errors: ModelError when it may not be run there, fails, or says nothing for `quiet_s` seconds.
     """
-    socket = _open(cluster, eyes, command)
+    socket = _open(cluster, probe, command)
     try:
-        out, err, status = _drain(socket, eyes, quiet_s)
+        out, err, status = _drain(socket, probe, quiet_s)
     finally:
         socket.close()
     if status.get("status") != "Success":
         said = " ".join(err.decode("utf-8", "replace").split()) or str(status.get("message", "")) or "it broke off"
         raise ModelError(
             "the model's files cannot be listed in the pod",
-            where=eyes.where,
+            where=probe.where,
             why=said[:300],
             remedy="correct the folder (--set model.folder=FOLDER; the container needs sh, find and stat), "
             "or name another pod (--set model.pod=NAME)",
@@ -108,7 +110,7 @@ def run_in(cluster: Cluster, eyes: Eyes, command: Sequence[str], *, quiet_s: flo
     return out.decode("utf-8", "surrogateescape").splitlines()
 
 
-def _open(cluster: Cluster, eyes: Eyes, command: Sequence[str]) -> Any:
+def _open(cluster: Cluster, probe: FileProbe, command: Sequence[str]) -> Any:
     import websocket  # noqa: PLC0415 - only here
     from kubernetes.client import (  # type: ignore[import-untyped]  # noqa: PLC0415 - half a second
         ApiException,
@@ -120,9 +122,9 @@ def _open(cluster: Cluster, eyes: Eyes, command: Sequence[str]) -> Any:
     try:
         return stream(
             CoreV1Api(cluster.transport.api).connect_get_namespaced_pod_exec,
-            eyes.pod,
-            eyes.namespace,
-            container=eyes.container,
+            probe.pod,
+            probe.namespace,
+            container=probe.container,
             command=list(command),
             stdin=False,
             stdout=True,
@@ -138,13 +140,13 @@ def _open(cluster: Cluster, eyes: Eyes, command: Sequence[str]) -> Any:
         denied = status is not None and status[1] in ("401", "403")
         raise ModelError(
             "you may not run a command in the pod" if denied else "no command can be run in the pod",
-            where=eyes.where,
+            where=probe.where,
             why=why[:300],
-            remedy=f"{kubectl} -n {eyes.namespace} auth can-i get pods --subresource=exec; or use --folder",
+            remedy=f"{kubectl} -n {probe.namespace} auth can-i get pods --subresource=exec; or use --folder",
         ) from None
 
 
-def _drain(socket: Any, eyes: Eyes, quiet_s: float) -> tuple[bytes, bytes, dict[str, Any]]:
+def _drain(socket: Any, probe: FileProbe, quiet_s: float) -> tuple[bytes, bytes, dict[str, Any]]:
     """Everything on stdout and stderr, and the Status object that ends the command."""
     out, err, end = b"", b"", b""
     heard = time.monotonic()
@@ -158,4 +160,4 @@ def _drain(socket: Any, eyes: Eyes, quiet_s: float) -> tuple[bytes, bytes, dict[
             status = json.loads(end) if end else None
             return out, err, status if isinstance(status, dict) else {}
         elif time.monotonic() - heard > quiet_s:
-            raise ModelError(f"nothing came from the pod for {quiet_s:g} s", where=eyes.where, remedy="run it again")
+            raise ModelError(f"nothing came from the pod for {quiet_s:g} s", where=probe.where, remedy="run it again")

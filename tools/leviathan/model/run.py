@@ -8,14 +8,13 @@ from typing import Any
 
 from leviathan.cluster.client import Cluster, exits
 from leviathan.errors import ExitCode
-from leviathan.model.downloaded import Downloaded
-from leviathan.model.errors import ModelError
+from leviathan.model.download_wait import wait_for_download
+from leviathan.model.downloaded import Downloaded, ModelError
 from leviathan.model.files import local_hashes, local_sizes
-from leviathan.model.gate import wait_for_download
 from leviathan.model.manifest import Manifest, read_manifest
 from leviathan.model.verify import Verified, verify
-from leviathan.output import Console
-from leviathan.site import Site
+from leviathan.site.schema import Site
+from leviathan.terminal.output import Console
 
 
 @dataclass(frozen=True)
@@ -81,15 +80,15 @@ def verify_local(site: Site, manifest: Manifest, folder: Path, console: Console,
 
 def verify_remote(site: Site, cluster: Cluster, manifest: Manifest, console: Console, *, hashed: bool) -> Verified:
     """Compare the files that a pod on the node sees. Errors: ModelError, ClusterError."""
-    from leviathan.model.remote import find_eyes, remote_hashes, remote_sizes  # noqa: PLC0415 - only with a manifest
+    from leviathan.model.remote import find_probe, remote_hashes, remote_sizes  # noqa: PLC0415 - only with a manifest
 
-    eyes = find_eyes(cluster, site)
-    sizes = remote_sizes(cluster, eyes)
+    probe = find_probe(cluster, site)
+    sizes = remote_sizes(cluster, probe)
     wanted = _hashed(manifest, sizes) if hashed else []
     if wanted:
-        console.say(f"model: hashing {len(wanted)} files in {eyes.namespace}/{eyes.pod}, one by one")
-    hashes = remote_hashes(cluster, eyes, wanted, lambda name: console.say(f"model: hashed {name}"))
-    return verify(manifest, site.model.manifest, sizes, hashes, eyes.where)
+        console.say(f"model: hashing {len(wanted)} files in {probe.namespace}/{probe.pod}, one by one")
+    hashes = remote_hashes(cluster, probe, wanted, lambda name: console.say(f"model: hashed {name}"))
+    return verify(manifest, site.model.manifest, sizes, hashes, probe.where)
 
 
 def _hashed(manifest: Manifest, sizes: dict[str, int]) -> list[str]:

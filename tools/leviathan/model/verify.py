@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from leviathan.model.errors import ModelError
+from leviathan.model.downloaded import ModelError
 from leviathan.model.files import SUFFIX
 from leviathan.model.manifest import Manifest
-from leviathan.progress import size_text
+from leviathan.terminal.progress import size_text
 
 
 @dataclass(frozen=True)

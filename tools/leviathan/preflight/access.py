@@ -9,11 +9,11 @@ from typing import Any
 
 from leviathan.cluster.client import ClusterError
 from leviathan.cluster.kinds import KINDS, Kind, kind_of
-from leviathan.manifest_files import Object
+from leviathan.manifests.files import Object
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, ok, problem, warning
-from leviathan.site import Site
-from leviathan.together import together
+from leviathan.site.schema import Site
+from leviathan.threads import together
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"

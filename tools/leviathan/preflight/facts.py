@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from leviathan.cluster.client import Cluster, ClusterError
-from leviathan.manifest_files import Object
-from leviathan.output import Console
+from leviathan.manifests.files import Object
+from leviathan.manifests.render import render
 from leviathan.preflight.finding import NotAsked
-from leviathan.render import render
-from leviathan.site import Site
+from leviathan.site.schema import Site
+from leviathan.terminal.output import Console
 
 T = TypeVar("T")
 Objects = list[Object]

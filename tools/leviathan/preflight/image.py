@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leviathan.errors import LayoutError, RegistryError
-from leviathan.oci.layout import Image, load_image
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, NotAsked, ok, problem, warning
 from leviathan.preflight.march import better, choose
-from leviathan.progress import size_text
-from leviathan.pullable import absent, hasty
+from leviathan.push.image_check import not_in_registry, one_shot_client
+from leviathan.registry.layout import Image, load_image
+from leviathan.terminal.progress import size_text
 
 if TYPE_CHECKING:
     import httpx
@@ -48,7 +48,7 @@ def registry(facts: Facts) -> Iterator[Finding]:
     from leviathan.registry.transport import error_text  # noqa: PLC0415 - the HTTP client is slow to import
 
     digest = facts.site.image.digest
-    with hasty(facts.site, facts.environ, facts.console) as client:
+    with one_shot_client(facts.site, facts.environ, facts.console) as client:
         if digest:
             yield _has(client, digest)
             return
@@ -71,15 +71,15 @@ def _has(client: "Client", digest: str) -> Finding:
     except RegistryError as error:
         return warning(f"not known whether {client.base} has the image: {error.what}: {error.why}", error.remedy)
     if found is None:
-        raise absent(client, digest)
+        raise not_in_registry(client, digest)
     return ok(f"{client.base} has {digest}")
 
 
 def _refusal(client: "Client") -> "httpx.Response":
     """The registry's answer to an empty manifest under a digest that is not its own. Errors: RegistryError."""
+    from leviathan.registry.attempts import PASSING  # noqa: PLC0415
     from leviathan.registry.auth import scope  # noqa: PLC0415 - as above
-    from leviathan.registry.retry import PASSING  # noqa: PLC0415
-    from leviathan.registry.transport import Broken, error_text  # noqa: PLC0415
+    from leviathan.registry.transport import ConnectionFailed, error_text  # noqa: PLC0415
 
     attempts = client.attempts("see whether it takes a push")
     while True:
@@ -91,7 +91,7 @@ def _refusal(client: "Client") -> "httpx.Response":
                 headers={"Content-Type": "application/vnd.oci.image.manifest.v1+json", "Content-Length": "2"},
                 body=lambda: (b"{}",),
             )
-        except Broken as error:
+        except ConnectionFailed as error:
             attempts.failed(f"connection lost ({error})")
             continue
         if answer.status_code not in PASSING:

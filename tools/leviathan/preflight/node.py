@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from leviathan.manifest_files import Object
-from leviathan.preflight.amounts import allocatable, amount, requested, shown
+from leviathan.manifests.files import Object
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, ok, problem, warning
-from leviathan.site_keys import nearest
+from leviathan.preflight.node_resources import allocatable, amount, requested, shown
+from leviathan.site.keys import nearest
 
 HOSTNAME = "kubernetes.io/hostname"
 GPU = "nvidia.com/gpu"

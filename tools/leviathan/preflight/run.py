@@ -11,13 +11,15 @@ from typing import Any
 
 from leviathan.cluster.client import Cluster, ClusterError, connect
 from leviathan.errors import LeviathanError
-from leviathan.output import Console
-from leviathan.preflight import access, api, fits, image, node, space
+from leviathan.preflight import access, api, image, node
+from leviathan.preflight import memory_plan as fits
+from leviathan.preflight import namespace as space
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, Level, Named, NotAsked, PreflightError, problem, warning
-from leviathan.progress import Waiting
-from leviathan.site import Site
-from leviathan.together import together
+from leviathan.site.schema import Site
+from leviathan.terminal.output import Console
+from leviathan.terminal.progress import Waiting
+from leviathan.threads import together
 
 #: name → the check, in the order of the table.
 CHECKS: dict[str, Callable[[Facts], Iterable[Finding]]] = {

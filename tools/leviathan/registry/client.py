@@ -11,13 +11,12 @@ from urllib.parse import urlencode
 import httpx
 
 from leviathan.errors import RegistryError
-from leviathan.oci.layout import Manifest
-from leviathan.output import Console
-from leviathan.registry.answers import Present, Session, present, received, with_digest
-from leviathan.registry.attempts import Attempts, Trouble
+from leviathan.registry.attempts import PASSING, Attempts, Backoff, TransientError
 from leviathan.registry.auth import scope
-from leviathan.registry.retry import PASSING, Backoff
-from leviathan.registry.transport import Body, Broken, Transport, error_text
+from leviathan.registry.layout import Manifest
+from leviathan.registry.responses import Present, Session, present, received, with_digest
+from leviathan.registry.transport import Body, ConnectionFailed, Transport, error_text
+from leviathan.terminal.output import Console
 
 OCTETS = {"Content-Type": "application/octet-stream"}
 ACCEPT = ", ".join(
@@ -136,13 +135,13 @@ class Client:
         """Give an upload up; a registry that cannot is left to clean up by itself."""
         try:
             self.transport.request("DELETE", location, scopes=self._scopes)
-        except (Broken, RegistryError) as error:
+        except (ConnectionFailed, RegistryError) as error:
             self.console.debug(f"cannot cancel an upload: {error}")
 
     def patch(self, session: Session, length: int, body: Body) -> httpx.Response:
         """Send `length` bytes that follow the session's offset.
 
-        Errors: Trouble when the attempt may be made again, after asking for the status.
+        Errors: TransientError when the attempt may be made again, after asking for the status.
         """
         last = session.offset + length - 1
         headers = {**OCTETS, "Content-Length": str(length), "Content-Range": f"{session.offset}-{last}"}
@@ -151,7 +150,7 @@ class Client:
     def finish(self, session: Session, digest: str, *, length: int = 0, body: Body | None = None) -> httpx.Response:
         """Close an upload, with the blob's `length` bytes when `body` is given (a monolithic upload).
 
-        Errors: Trouble when the attempt may be made again, after asking for the status.
+        Errors: TransientError when the attempt may be made again, after asking for the status.
         """
         headers = {**OCTETS, "Content-Length": str(length)}
         return self._once("PUT", with_digest(session.location, digest), headers, body)
@@ -205,11 +204,11 @@ class Client:
     ) -> httpx.Response:
         try:
             response = self.transport.request(method, url, scopes=scopes or self._scopes, headers=headers, body=body)
-        except Broken as error:
-            raise Trouble(f"connection lost ({error})") from None
+        except ConnectionFailed as error:
+            raise TransientError(f"connection lost ({error})") from None
         if response.status_code in PASSING:
             reason = f"the registry answered {response.status_code} {error_text(response)}"
-            raise Trouble(reason, response.headers.get("retry-after"))
+            raise TransientError(reason, response.headers.get("retry-after"))
         return response
 
     def _steady(
@@ -228,7 +227,7 @@ class Client:
             attempts.check()
             try:
                 response = self._once(method, url, headers, body, scopes)
-            except Trouble as trouble:
+            except TransientError as trouble:
                 attempts.failed(trouble.reason, trouble.retry_after)
                 continue
             if response.status_code not in good:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from leviathan.errors import LayoutError
-from leviathan.oci.layout import BUILD, Blob
+from leviathan.registry.layout import BUILD, Blob
 
 #: Bytes in one read and one write to the socket: larger pieces make the HTTP client copy more on short writes.
 PIECE = 256 << 10

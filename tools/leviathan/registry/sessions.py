@@ -14,11 +14,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from leviathan.errors import LeviathanError
-from leviathan.oci.layout import Blob
-from leviathan.output import Console, write_atomically
-from leviathan.progress import Waiting
-from leviathan.registry.answers import Session
 from leviathan.registry.attempts import Attempts
+from leviathan.registry.layout import Blob
+from leviathan.registry.responses import Session
+from leviathan.terminal.output import Console, write_atomically
+from leviathan.terminal.progress import Waiting
 
 
 def state_home(environ: Mapping[str, str]) -> Path:

@@ -1,5 +1,6 @@
 """HTTP to one registry: scheme, TLS, authentication, and connection failures told apart."""
 
+import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -9,10 +10,25 @@ import httpx
 
 from leviathan import __version__
 from leviathan.errors import RegistryError
-from leviathan.output import Console
 from leviathan.registry.auth import Authorizer, TokenRequest
 from leviathan.registry.credentials import Credentials
-from leviathan.registry.tls import speaks_tls
+from leviathan.terminal.output import Console
+
+
+def speaks_tls(host: str, port: int, timeout_s: float = 5.0) -> bool:
+    """Whether a TLS handshake with `host`:`port` succeeds within `timeout_s` seconds; no certificate is looked at.
+
+    Nothing is sent over the connection.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((host, port), timeout_s) as plain:
+            with context.wrap_socket(plain, server_hostname=host):
+                return True
+    except (OSError, ValueError):  # ssl.SSLError is an OSError; ValueError: a name that SNI cannot carry
+        return False
+
 
 #: How plain HTTP breaks at once where the other side speaks something else.
 NO_HTTP = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
@@ -20,7 +36,7 @@ NO_HTTP = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 Body = Callable[[], Iterable[bytes]]
 
 
-class Broken(Exception):
+class ConnectionFailed(Exception):
     """The connection failed: refused, cut, or too slow. Worth another attempt."""
 
 
@@ -109,7 +125,7 @@ class Transport:
 
         Arguments: `url`, a path below the registry or a resolved Location; `scopes`, what a token must allow; `body`,
         called once for each time it is sent.
-        Errors: Broken when the connection fails; RegistryError when another attempt cannot help.
+        Errors: ConnectionFailed when the connection fails; RegistryError when another attempt cannot help.
         """
         target = self.resolve(url)
         ours = urlsplit(target)[:2] == urlsplit(self.base)[:2]
@@ -191,7 +207,7 @@ class Transport:
             return RegistryError(
                 "the registry cannot be reached", where=self.base, why=text, remedy="check the proxy settings"
             )
-        return Broken(text)
+        return ConnectionFailed(text)
 
     def _ask_token(self, request: TokenRequest) -> Mapping[str, Any]:
         headers = {"Authorization": request.authorization} if request.authorization else {}
@@ -201,9 +217,9 @@ class Transport:
             else:
                 response = self._client.get(request.url, params=list(request.query), headers=headers)
         except httpx.TransportError as error:
-            raise Broken(f"token server {request.url}: {error}") from None
+            raise ConnectionFailed(f"token server {request.url}: {error}") from None
         if response.status_code >= 500 or response.status_code == 429:
-            raise Broken(f"token server {request.url} answered {response.status_code}")
+            raise ConnectionFailed(f"token server {request.url} answered {response.status_code}")
         if response.status_code != 200:
             raise self.authorizer.denied(
                 f"its token server {request.url} answered {response.status_code} {error_text(response)}"

@@ -4,29 +4,89 @@ Each failure leads back to one question, "how far is it?" (GET on the upload), a
 byte, or start again when the registry has forgotten the upload.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
 
 import httpx
 
-from leviathan.oci.layout import Blob
-from leviathan.progress import Meter, size_text
-from leviathan.registry.account import Account
-from leviathan.registry.answers import Session
-from leviathan.registry.attempts import Attempts, Trouble
+from leviathan.errors import RegistryError
+from leviathan.registry.attempts import Attempts, TransientError
 from leviathan.registry.client import Client
-from leviathan.registry.outcome import How, Outcome
+from leviathan.registry.layout import Blob
 from leviathan.registry.reader import BlobReader
+from leviathan.registry.responses import Session
 from leviathan.registry.sessions import Sessions
-from leviathan.registry.stored import mounted, there, verify
 from leviathan.registry.transport import error_text
+from leviathan.registry.upload_progress import Account
+from leviathan.terminal.progress import Meter, size_text
+
+
+def there(client: Client, blob: Blob) -> bool:
+    """Whether the blob has arrived after all, as when only the last answer was lost. Errors: RegistryError."""
+    return client.head_blob(blob.digest) is not None
+
+
+def mounted(client: Client, blob: Blob, sources: Iterable[str]) -> bool:
+    """Have the blob linked from the first of `sources`, other repositories, that has it; whether one had.
+
+    What a registry refuses here is no error: the blob is then sent.
+    """
+    for source in sources:
+        try:
+            if client.head_blob(blob.digest, source) is None:
+                continue
+            session = client.mount(blob.digest, source)
+        except RegistryError as error:
+            client.console.debug(f"cannot mount from {source}: {error}")
+            continue
+        if session is None:
+            return True
+        client.cancel(session.location)
+    return False
+
+
+def verify(client: Client, blob: Blob, attempts: Attempts) -> None:
+    """Ask for the blob and compare digest and size. Errors: RegistryError."""
+    present = client.head_blob(blob.digest)
+    while present is None:
+        attempts.failed("the blob is not there yet")
+        present = client.head_blob(blob.digest)
+    wrong_size = present.size is not None and present.size != blob.size
+    if wrong_size or (present.digest and present.digest != blob.digest):
+        raise RegistryError(
+            "the registry has another blob than was sent",
+            where=client.base,
+            why=f"{present.digest}, {present.size} bytes instead of {blob.digest}, {blob.size} bytes",
+            remedy="check the registry's storage, and what stands between here and it",
+        )
+
+
+class BlobOutcome(Enum):
+    """How a blob came to be in the registry; MISSING only where nothing was to be changed (a dry run)."""
+
+    PRESENT = "present"
+    MOUNTED = "mounted"
+    SENT = "sent"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done for one blob: `sent` bytes went out, from byte `resumed_at`, which an earlier run had reached."""
+
+    blob: Blob
+    how: BlobOutcome
+    sent: int = 0
+    resumed_at: int = 0
+
 
 SMALLEST_CHUNK = 1 << 20
 #: What a registry without chunk support answers to a PATCH.
 NO_CHUNKS = frozenset({405, 415, 501})
 
 
-class Lost(Exception):
+class UploadLost(Exception):
     """The registry does not know the upload (any more), or holds other bytes than ours: it starts again."""
 
 
@@ -75,7 +135,7 @@ class _Upload:
         if self.session is None:
             if mounted(self.client, self.blob, self.up.mount_from):
                 self.up.meter.found(self.blob.size)
-                return Outcome(self.blob, How.MOUNTED)
+                return Outcome(self.blob, BlobOutcome.MOUNTED)
         else:
             self.resumed_at = self.session.offset
         while True:
@@ -84,10 +144,10 @@ class _Upload:
                     self.session = self._start()
                 self._send(self.session)
                 break
-            except Trouble as trouble:
+            except TransientError as trouble:
                 self.attempts.failed(trouble.reason, trouble.retry_after)
                 self.session = self._where(self.session)
-            except Lost as lost:
+            except UploadLost as lost:
                 if there(self.client, self.blob):
                     break
                 self.attempts.failed(str(lost))
@@ -97,7 +157,7 @@ class _Upload:
         verify(self.client, self.blob, self.attempts)
         self.up.sessions.drop(self.blob)
         self.account.show(self.blob.size)
-        return Outcome(self.blob, How.SENT, self.account.sent, self.resumed_at)
+        return Outcome(self.blob, BlobOutcome.SENT, self.account.sent, self.resumed_at)
 
     def _resume(self) -> Session | None:
         saved = self.up.sessions.load(self.blob)
@@ -131,7 +191,7 @@ class _Upload:
     def _send(self, session: Session) -> None:
         """Send what is missing and close the upload, noting after each chunk where the next one goes.
 
-        Errors: Trouble and Lost lead to another round.
+        Errors: TransientError and UploadLost lead to another round.
         """
         if session.offset == 0 and self.blob.size <= max(self.up.chunk, session.min_chunk):
             self._close(session, whole=True)
@@ -148,7 +208,7 @@ class _Upload:
     def _without_chunks(self, session: Session) -> None:
         if session.offset > 0:
             self.client.cancel(session.location)
-            raise Lost("the registry takes no chunks, the blob goes in one piece")
+            raise UploadLost("the registry takes no chunks, the blob goes in one piece")
         self._close(session, whole=True)
 
     def _chunk(self, session: Session, length: int) -> Session:
@@ -158,7 +218,9 @@ class _Upload:
         if status in (201, 202, 204):
             after = self.client.after(response, session, session.offset + length)
             if after.offset > session.offset + length or after.offset <= session.offset:
-                raise Lost(f"the registry counts {after.offset} bytes after {session.offset} + {length} were sent")
+                raise UploadLost(
+                    f"the registry counts {after.offset} bytes after {session.offset} + {length} were sent"
+                )
             after = self.account.advanced(after)
             self.up.sessions.save(self.blob, after)
             return after
@@ -166,7 +228,7 @@ class _Upload:
             known = self._where(session)
             if known is None or known.offset == session.offset:
                 self.client.cancel(session.location)
-                raise Lost(f"the registry refuses the range from byte {session.offset} and names no other")
+                raise UploadLost(f"the registry refuses the range from byte {session.offset} and names no other")
             self.reader.catch_up(known.offset)
             return known
         if status == 413:
@@ -175,7 +237,7 @@ class _Upload:
             self.up.chunks_work = False
             return session
         if status in (404, 410) or (status == 400 and "BLOB_UPLOAD" in error_text(response)):
-            raise Lost(f"the registry has forgotten the upload at byte {session.offset}")
+            raise UploadLost(f"the registry has forgotten the upload at byte {session.offset}")
         raise self.client.refused("take a chunk", response)
 
     def _close(self, session: Session, *, whole: bool = False) -> None:
@@ -195,12 +257,12 @@ class _Upload:
             self.client.same_digest(response, self.blob.digest)
             return
         if response.status_code in (404, 410) or "BLOB_UPLOAD" in error_text(response):
-            raise Lost("the registry has forgotten the upload")
+            raise UploadLost("the registry has forgotten the upload")
         if response.status_code == 416:
-            raise Trouble("the registry misses bytes")
+            raise TransientError("the registry misses bytes")
         if "DIGEST" in error_text(response) and not self.rejected:
             self.rejected = True
-            raise Lost(f"the registry received other bytes than were sent ({error_text(response)})")
+            raise UploadLost(f"the registry received other bytes than were sent ({error_text(response)})")
         raise self.client.refused("close the upload", response)
 
     def _too_large(self, response: httpx.Response, length: int) -> Exception:
@@ -208,7 +270,7 @@ class _Upload:
         if not self.up.chunks_work or length <= SMALLEST_CHUNK:
             return self.client.refused(f"take {size_text(length)} in one request", response)
         self.up.chunk = min(self.up.chunk, max(SMALLEST_CHUNK, length // 2))
-        return Trouble(f"{size_text(length)} in one request are too many for the registry")
+        return TransientError(f"{size_text(length)} in one request are too many for the registry")
 
     def _sound(self, session: Session) -> None:
         """Check our own bytes; a damaged blob must not lie about as an upload."""

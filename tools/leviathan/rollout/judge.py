@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from leviathan.budget import start_budget
-from leviathan.progress import time_text
-from leviathan.rollout.finding import Finding, Severity
-from leviathan.rollout.progress import Stage, fingerprint, silence_s, stage_of
-from leviathan.rollout.snapshot import Snapshot
-from leviathan.site import Site
+from leviathan.rollout.diagnose.finding import Finding, Severity
+from leviathan.rollout.observe.snapshot import Snapshot
+from leviathan.rollout.stage import Stage, fingerprint, silence_s, stage_of
+from leviathan.site.schema import Site
+from leviathan.site.start_budget import start_budget
+from leviathan.terminal.progress import time_text
 
 #: Seconds that a NodePort may take to open after the pod is Ready, before it counts as not reachable from here.
 REACH_S = 30.0

@@ -5,11 +5,20 @@ from collections.abc import Callable, Iterator
 
 from leviathan.cluster.client import LOG_PATIENCE, Cluster, ClusterError
 from leviathan.errors import LeviathanError
-from leviathan.output import Console
-from leviathan.rollout.container_rules import ending
-from leviathan.rollout.objects import ENGINE, Object, container_of, has_ended, is_ending, name_of, state_of, uid_of
-from leviathan.rollout.snapshot import title
-from leviathan.site import Site
+from leviathan.rollout.diagnose.container import ending
+from leviathan.rollout.observe.objects import (
+    ENGINE,
+    Object,
+    container_of,
+    has_ended,
+    is_ending,
+    name_of,
+    state_of,
+    uid_of,
+)
+from leviathan.rollout.observe.snapshot import title
+from leviathan.site.schema import Site
+from leviathan.terminal.output import Console
 
 #: Seconds between two tries to go on with a log whose connection broke, and how many there are without a line.
 PAUSE_S = 1.0

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from leviathan.cluster.client import Cluster
-from leviathan.progress import time_text
-from leviathan.rollout.diagnose import diagnose
-from leviathan.rollout.finding import Commands, Finding
-from leviathan.rollout.health import endpoint, fetch, proxied
-from leviathan.rollout.objects import container_of, name_of, state_of
-from leviathan.rollout.progress import Stage, stage_of
-from leviathan.rollout.reader import read_once
-from leviathan.rollout.snapshot import Snapshot
-from leviathan.rollout.view import Row, image_text, rows, told
-from leviathan.site import Site
+from leviathan.rollout.diagnose.finding import Commands, Finding
+from leviathan.rollout.diagnose.run import diagnose
+from leviathan.rollout.observe.health import endpoint, fetch, proxied
+from leviathan.rollout.observe.objects import container_of, name_of, state_of
+from leviathan.rollout.observe.reader import read_once
+from leviathan.rollout.observe.snapshot import Snapshot
+from leviathan.rollout.show.view import Row, image_text, rows, told
+from leviathan.rollout.stage import Stage, stage_of
+from leviathan.site.schema import Site
+from leviathan.terminal.progress import time_text
 
 EVENTS = 5
 #: What is shown of /metrics: name → how a row says it. Source: leviathan_engine.front.metrics.

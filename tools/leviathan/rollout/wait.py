@@ -6,19 +6,19 @@ from typing import Any, Protocol
 
 from leviathan.cluster.client import LOG_PATIENCE, Cluster, ClusterError, exits
 from leviathan.errors import ExitCode, LeviathanError
-from leviathan.output import Console
-from leviathan.progress import time_text
-from leviathan.rollout.cases import names
-from leviathan.rollout.diagnose import diagnose
-from leviathan.rollout.finding import Commands, Finding, Severity
+from leviathan.rollout.diagnose.cases import names
+from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
+from leviathan.rollout.diagnose.run import diagnose
 from leviathan.rollout.judge import Judge, Outcome, Verdict
-from leviathan.rollout.lines import Lines
-from leviathan.rollout.objects import ENGINE, container_of, name_of, state_of
-from leviathan.rollout.progress import line_of, stage_of
-from leviathan.rollout.reader import Reader
-from leviathan.rollout.snapshot import Snapshot, title
-from leviathan.rollout.view import Moment, image_text
-from leviathan.site import Site
+from leviathan.rollout.observe.objects import ENGINE, container_of, name_of, state_of
+from leviathan.rollout.observe.reader import Reader
+from leviathan.rollout.observe.snapshot import Snapshot, title
+from leviathan.rollout.show.plain_lines import Lines
+from leviathan.rollout.show.view import Moment, image_text
+from leviathan.rollout.stage import line_of, stage_of
+from leviathan.site.schema import Site
+from leviathan.terminal.output import Console
+from leviathan.terminal.progress import time_text
 
 #: Seconds between two looks at the clock while nothing changes, and the least between two pictures.
 TICK_S = 1.0
@@ -137,7 +137,7 @@ def run(site: Site, cluster: Cluster, console: Console) -> RolledOut:
 def _renderer(site: Site, console: Console) -> Renderer:
     if not console.tty:
         return Lines(console, site.rollout.heartbeat_s)
-    from leviathan.rollout.table import LiveTable  # noqa: PLC0415 - rich is slow to import
+    from leviathan.rollout.show.live_table import LiveTable  # noqa: PLC0415 - rich is slow to import
 
     return LiveTable(console)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from leviathan.cluster.client import Cluster
 from leviathan.cluster.rollback import PASSED, image_of
-from leviathan.site import Site
+from leviathan.site.schema import Site
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from leviathan.cluster.client import Cluster
 from leviathan.errors import UsageError
-from leviathan.output import Console
-from leviathan.progress import Waiting
-from leviathan.rollout.finding import Commands
-from leviathan.site import Site
+from leviathan.rollout.diagnose.finding import Commands
+from leviathan.site.schema import Site
 from leviathan.smoke.checks import CHECKS, Asking, Check
+from leviathan.smoke.deployment import TestedDeployment
 from leviathan.smoke.endpoint import Endpoint, Unreachable
-from leviathan.smoke.place import Place
 from leviathan.smoke.result import Checked, Missing, Smoked, SmokeError, State, Unjudged, Wrong, failed
+from leviathan.terminal.output import Console
+from leviathan.terminal.progress import Waiting
 
 KEY_VARIABLE = "LEVIATHAN_API_KEY"
 
@@ -48,7 +48,7 @@ def run(
             remedy="leave one of them out, or set cluster.address",
         )
     began = console.clock()
-    place = None if url else Place(site, environ, console, cluster)
+    place = None if url else TestedDeployment(site, environ, console, cluster)
     before = place.look() if place else None
     with Endpoint(
         url or Commands(site).endpoint,

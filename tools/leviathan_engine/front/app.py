@@ -15,20 +15,21 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from leviathan_engine.errors import EngineError
+from leviathan_engine.front.api_error import ApiError, unavailable
+from leviathan_engine.front.fair_queue import FairQueue, stopping
+from leviathan_engine.front.json_response import json_response
+from leviathan_engine.model.chat_prompt import Prompts, load
 from leviathan_engine.wire import ServedModel
 
-from . import answers, lines, openapi, request
-from .apierror import ApiError, unavailable
+from . import answers, openapi, request
 from .asgi import ClientGone, or_gone, parse_json, read_body
 from .body import BodyLimit, body_limit
+from .client_key import queue_key
 from .engine import Engine
-from .fairqueue import FairQueue, stopping
 from .generation import Generation, Service, break_off
-from .jsonresponse import json_response
 from .limits import Limits
 from .memory import gauges
 from .metrics import CONTENT_TYPE, Metrics
-from .prompt import Prompts, load
 from .request import Chat, Completion
 from .status import Status
 
@@ -207,7 +208,7 @@ class _Generate:
         def check() -> tuple[Chat | Completion, str]:
             body = parse_json(raw)
             checked = (request.chat if self._chat else request.completion)(body, model)
-            return checked, lines.line(scope, body)
+            return checked, queue_key(scope, body)
 
         return check() if len(raw) < LARGE else await asyncio.to_thread(check)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from starlette.types import Receive
 
-from .apierror import ApiError, bad
+from leviathan_engine.front.api_error import ApiError, bad
+
 from .body import BodyLimit, Outline, too_large
 
 BODY_SECONDS = 60.0

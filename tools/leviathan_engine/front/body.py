@@ -7,7 +7,7 @@ ms). So the bytes outside of strings have a bound of their own, which is counted
 
 from dataclasses import dataclass
 
-from .apierror import ApiError
+from leviathan_engine.front.api_error import ApiError
 
 BLANKS = b" \t\r\n"
 MIB = 1 << 20

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leviathan_engine import wire
+from leviathan_engine.front.api_error import ApiError, unavailable
 
-from .apierror import ApiError, unavailable
 from .status import Status
 
 Events = asyncio.Queue[wire.Message]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .apierror import bad
+from leviathan_engine.front.api_error import bad
 
 Body = Mapping[str, Any]
 

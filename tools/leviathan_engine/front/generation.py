@@ -8,15 +8,15 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from leviathan_engine.front.api_error import ApiError, bad, too_long
+from leviathan_engine.front.fair_queue import FairQueue
+from leviathan_engine.front.json_response import dumps, json_response
+from leviathan_engine.model.chat_prompt import Prompts
 from leviathan_engine.wire import Job, ServedModel
 
 from .answers import Answer, Usage
-from .apierror import ApiError, bad, too_long
 from .engine import Engine
-from .fairqueue import FairQueue
-from .jsonresponse import dumps, json_response
 from .metrics import Metrics
-from .prompt import Prompts
 from .request import Chat, Completion
 from .text import TextStream
 

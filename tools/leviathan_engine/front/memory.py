@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from leviathan_engine import cgroup
+from leviathan_engine.front.fair_queue import FairQueue
+from leviathan_engine.machine import cgroup
 
-from .fairqueue import FairQueue
 from .metrics import Metric, gauge
 from .status import Status
 

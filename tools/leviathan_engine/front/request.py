@@ -7,10 +7,10 @@ log probabilities, penalties) is refused by name; fields that change no answer (
 from dataclasses import dataclass
 from typing import Any
 
+from leviathan_engine.front.api_error import ApiError, bad, too_long
 from leviathan_engine.wire import ServedModel
 
 from . import fields
-from .apierror import ApiError, bad, too_long
 
 ROLES = {"system", "developer", "user", "assistant"}
 MAX_MESSAGES = 4096

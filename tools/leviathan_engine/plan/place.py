@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from leviathan_engine.gguf import Model
-from leviathan_engine.shape import ModelShape
+from leviathan_engine.model.shape import ModelShape
 
 from . import vram
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from leviathan_engine.errors import PlanError
 from leviathan_engine.gguf import Model
-from leviathan_engine.shape import ModelShape, read_shape
+from leviathan_engine.model.shape import ModelShape, read_shape
 
 from . import advice, ram, vram
 from .machine import MB, Gpu, Machine, Request

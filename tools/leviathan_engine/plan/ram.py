@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from leviathan_engine.errors import GgufError
 from leviathan_engine.gguf import GgmlType, Model
-from leviathan_engine.shape import ModelShape
+from leviathan_engine.model.shape import ModelShape
 
 # Interpreter, torch, CUDA's host side and page-locked buffers: an estimate.
 RUNTIME = 4 << 30

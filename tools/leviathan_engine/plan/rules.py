@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from leviathan_engine.gguf import Model
-from leviathan_engine.shape import ModelShape
+from leviathan_engine.model.shape import ModelShape
 
 from .plan import Plan
 from .vram import layer_linears, marlin_fits

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from leviathan_engine.errors import GgufError
 from leviathan_engine.gguf import GgmlType, Model, Tensor
-from leviathan_engine.shape import ModelShape
+from leviathan_engine.model.shape import ModelShape
 
 # CUDA context, the kernels that get loaded, cuBLAS workspaces and the CUDA graph's pool: what a process holds beside
 # torch's own pool. Measured on an H100 with torch 2.9.1 and CUDA 12.8: 794 to 810 MB (docs/gpu.md).

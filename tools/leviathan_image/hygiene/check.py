@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from leviathan_image.findings import Finding
-from leviathan_image.hygiene import duplicates, filenames, pyc, words
+from leviathan_image.hygiene import duplicates, filenames, pyc
+from leviathan_image.hygiene import forbidden_strings as words
 from leviathan_image.hygiene.bytesearch import Needle
 from leviathan_image.hygiene.exceptions import Exceptions, apply
 from leviathan_image.layer import read_layer

@@ -1,0 +1,200 @@
+"""Asks the API server what applying the manifests would do, object by object, without doing it.
+
+Every object is looked at before one is changed, so that all conflicts and refusals are said at once and a deployment
+that cannot be applied whole is not applied in part.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from leviathan.cluster.client import MANAGER, Cause, Cluster, ClusterError
+from leviathan.cluster.fields import MISSING, applied_fields, value_at, without_servers
+from leviathan.cluster.kinds import in_order, is_ours, path_of, title
+from leviathan.manifests.files import Object
+from leviathan.manifests.policy import MANAGED
+
+
+class Change(Enum):
+    """What happens to an object."""
+
+    CREATED = "created"
+    CONFIGURED = "configured"
+    UNCHANGED = "unchanged"
+    PRUNED = "pruned"
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A field that another manager has set to another value: `now` is its value, `wanted` is that of the manifests."""
+
+    object: str
+    field: str
+    manager: str
+    now: Any
+    wanted: Any
+
+    @property
+    def owner(self) -> str:
+        """Whose the field is."""
+        return self.manager or "another manager"
+
+    def text(self) -> str:
+        """The conflict in one line, with what --force-conflicts would do."""
+        return (
+            f"{self.object}: {self.field} belongs to {self.owner} and is {_shown(self.now)}; "
+            f"--force-conflicts would set it to {_shown(self.wanted)} and make it {MANAGER}'s"
+        )
+
+    def overruled(self) -> str:
+        """What --force-conflicts does to the field, in one line."""
+        return (
+            f"{self.object}: {self.field} was {_shown(self.now)} and {self.owner}'s, becomes {_shown(self.wanted)} "
+            f"and {MANAGER}'s"
+        )
+
+    def data(self) -> dict[str, Any]:
+        """The conflict for programs."""
+        now, wanted = (None if each is MISSING else each for each in (self.now, self.wanted))
+        named = {"object": self.object, "field": self.field, "manager": self.manager}
+        return {**named, "now": now, "wanted": wanted}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One object: as it is `wanted`, `live` (None: not there), and the `result` of applying it, taking over conflicts.
+
+    `result` is None where the server cannot be asked, because the object's namespace is not there yet.
+    """
+
+    wanted: Object
+    live: Object | None
+    result: Object | None
+    conflicts: tuple[Conflict, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Kind/name."""
+        return title(self.wanted)
+
+    @property
+    def change(self) -> Change:
+        """What applying does. An object whose values stay but become ours is configured, too."""
+        if self.live is None:
+            return Change.CREATED
+        if self.result is None or without_servers(self.live) != without_servers(self.result):
+            return Change.CONFIGURED
+        return Change.CONFIGURED if self.adopts else Change.UNCHANGED
+
+    @property
+    def adopts(self) -> bool:
+        """Whether all values stay as they are, but the fields of other managers, or of none, become ours."""
+        if self.live is None or self.result is None or without_servers(self.live) != without_servers(self.result):
+            return False
+        return applied_fields(self.live, MANAGER) != applied_fields(self.result, MANAGER)
+
+
+def look(cluster: Cluster, objects: Sequence[Object]) -> list[Step]:
+    """One step for each object, in the order of applying.
+
+    A namespace that is there without our label keeps being somebody else's: our label is not put on it, so that
+    `leviathan delete` never takes it away.
+    Errors: ClusterError; when the server refuses several objects, one for all of them.
+    """
+    steps: list[Step] = []
+    refusals: list[tuple[str, ClusterError]] = []
+    absent: set[str] = set()
+    for each in in_order(objects):
+        live = None if each["metadata"].get("namespace") in absent else cluster.get(path_of(each))
+        wanted = each
+        if each["kind"] == "Namespace":
+            if live is None:
+                absent.add(each["metadata"]["name"])
+            else:
+                _refuse_terminating(cluster, live)
+                wanted = each if is_ours(live) else _without_label(each)
+        if each["metadata"].get("namespace") in absent:
+            steps.append(Step(wanted, None, None))
+            continue
+        try:
+            steps.append(_step(cluster, wanted, live))
+        except ClusterError as error:
+            if not error.status:
+                raise
+            refusals.append((title(each), error))
+    if refusals:
+        raise _together(refusals)
+    return steps
+
+
+def _step(cluster: Cluster, wanted: Object, live: Object | None) -> Step:
+    path = path_of(wanted)
+    try:
+        return Step(wanted, live, cluster.apply(path, wanted, dry_run=True))
+    except ClusterError as error:
+        if not any(each.manager for each in error.causes):
+            raise
+        conflicts = tuple(
+            Conflict(title(wanted), each.field, each.manager, value_at(live, each.field), value_at(wanted, each.field))
+            for each in error.causes
+        )
+    return Step(wanted, live, cluster.apply(path, wanted, force=True, dry_run=True), conflicts)
+
+
+def refuse_conflicts(steps: Sequence[Step]) -> None:
+    """Errors: ClusterError 409 that names each field in conflict, if there is one."""
+    found = [each for step in steps for each in step.conflicts]
+    if not found:
+        return
+    raise ClusterError(
+        "a field belongs to another manager" if len(found) == 1 else f"{len(found)} fields belong to other managers",
+        why=" | ".join(each.text() for each in found),
+        remedy="leave the fields to them, or run it again with --force-conflicts",
+        status=409,
+        reason="Conflict",
+        causes=[
+            Cause("FieldManagerConflict", f'conflict with "{each.manager}"', f"{each.object}{each.field}")
+            for each in found
+        ],
+    )
+
+
+def _refuse_terminating(cluster: Cluster, namespace: Object) -> None:
+    name = namespace["metadata"]["name"]
+    if "deletionTimestamp" not in namespace["metadata"]:
+        return
+    conditions = (namespace.get("status") or {}).get("conditions") or []
+    raise ClusterError(
+        f"the namespace {name} is being deleted",
+        why=" | ".join(each["message"] for each in conditions if each.get("status") == "True"),
+        remedy=f"wait until it is gone: {cluster.kubectl} wait --for=delete namespace/{name}",
+        status=403,
+        reason="NamespaceTerminating",
+    )
+
+
+def _without_label(namespace: Object) -> Object:
+    labels = {key: value for key, value in namespace["metadata"].get("labels", {}).items() if key != MANAGED[0]}
+    return {**namespace, "metadata": {**namespace["metadata"], "labels": labels}}
+
+
+def _together(refusals: Sequence[tuple[str, ClusterError]]) -> ClusterError:
+    first = refusals[0][1]
+    if len(refusals) == 1:
+        return first
+    return ClusterError(
+        f"the cluster refuses {len(refusals)} objects",
+        why=" | ".join(f"{name}: {error.why}" for name, error in refusals),
+        remedy=" | ".join(dict.fromkeys(error.remedy for _, error in refusals)),
+        status=first.status,
+        reason=first.reason,
+        causes=[cause for _, error in refusals for cause in error.causes],
+    )
+
+
+def _shown(value: Any) -> str:
+    if value is MISSING:
+        return "(not set)"
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,0 +1,114 @@
+"""Follows the download's log: each line once, through broken streams, restarts of its container and silence."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from leviathan.cluster.client import LOG_PATIENCE, Cluster, ClusterError
+from leviathan.model.timestamped_log import Stamped
+
+#: Seconds between two looks at a pod that does not write.
+PAUSE_S = 2.0
+
+
+@dataclass(frozen=True)
+class LogChunk:
+    """One thing that came from the log: a whole `line`, or the growing `rest` of one that has not ended yet."""
+
+    text: str
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Silence:
+    """The stream ended (`broken` empty), fell silent, or broke (`broken` says how)."""
+
+    broken: str = ""
+    ended: bool = False
+
+
+class Log:
+    """The log of one container of one pod.
+
+    Arguments: `quiet_s`, seconds of silence after which a stream is closed and opened again, so that a dead connection
+    is noticed; `pause`, sleeps, for tests.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        pod: str,
+        *,
+        quiet_s: float,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.cluster = cluster.patient(LOG_PATIENCE)
+        self.path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        self.quiet_s = quiet_s
+        self.pause = pause
+        self.stamped = Stamped()
+        self.opened = 0
+
+    def restart(self) -> None:
+        """Another pod of the same name: its log begins anew."""
+        self.stamped = Stamped()
+
+    def read(
+        self, container: str, *, follow: bool, ended: bool = False, previous: bool = False
+    ) -> Iterator[LogChunk | Silence]:
+        """What is new since the last read; the last item is a Silence.
+
+        Arguments: `follow`, go on until the container ends; `ended`, nothing more will come, so that a last line
+        without an end counts as whole; `previous`, the log of the container before its last restart.
+        Errors: ClusterError when the log is refused (400: the container has not started yet).
+        """
+        query: dict[str, Any] = {"container": container, "timestamps": True}
+        query |= {"follow": True} if follow else {}
+        query |= {"previous": True} if previous else {}
+        since = self.stamped.since()
+        query |= {"sinceTime": since} if since else {}
+        self.opened += 1
+        read_s = self.quiet_s if follow else min(self.quiet_s, LOG_PATIENCE.request_s)
+        answer = self.cluster.transport.send("GET", self.path, query, stream=True, read_s=read_s)
+        yield from self._pieces(answer, ended=ended or previous)
+
+    def _pieces(self, answer: Any, *, ended: bool) -> Iterator[LogChunk | Silence]:
+        from urllib3.exceptions import HTTPError, ReadTimeoutError  # noqa: PLC0415 - slow to import
+
+        rest = b""
+        try:
+            for piece in answer.stream(None, decode_content=True):
+                *whole, rest = (rest + piece).split(b"\n")
+                for raw in whole:
+                    text = self.stamped.take(raw.decode("utf-8", "replace"))
+                    if text is not None:
+                        yield LogChunk(text, whole=True)
+                if rest and self.stamped.grows(tail := rest.decode("utf-8", "replace")):
+                    yield LogChunk(tail, whole=False)
+            # A stream may be closed within a line, which then comes whole when it is opened again.
+            if rest and ended:
+                text = self.stamped.take(rest.decode("utf-8", "replace"))
+                if text is not None:
+                    yield LogChunk(text, whole=True)
+        except ReadTimeoutError:
+            yield Silence()
+        except (HTTPError, OSError) as error:
+            yield Silence(broken=type(error).__name__)
+        else:
+            yield Silence(ended=True)
+        finally:
+            answer.close()
+
+
+def not_started(error: ClusterError) -> bool:
+    """Whether the log is refused because there is none yet: the container waits, or the pod has no node."""
+    return error.status == 400
+
+
+def passing(error: ClusterError) -> bool:
+    """Whether the API server or the kubelet is away for a while, which a download outlives."""
+    return (error.status == 0 and error.reason not in ("NoKubeconfig", "UnknownContext", "BadKubeconfig", "TLS")) or (
+        error.status >= 500
+    )

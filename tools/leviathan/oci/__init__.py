@@ -1,1 +1,0 @@
-"""The OCI image layout on disk."""

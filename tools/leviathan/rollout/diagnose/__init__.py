@@ -1,0 +1,1 @@
+"""Why a rollout does not get ready: one module per kind of cause."""

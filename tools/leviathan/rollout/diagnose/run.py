@@ -1,0 +1,37 @@
+"""Says what stands in the way: a pure function of one snapshot."""
+
+from collections.abc import Callable, Iterator
+
+from leviathan.rollout.diagnose.container import container_rules
+from leviathan.rollout.diagnose.deployment import deadline_rules, deployment_rules, other_pod_rules
+from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
+from leviathan.rollout.diagnose.image_pull import image_rules
+from leviathan.rollout.diagnose.node import lost_pod_rules, node_rules
+from leviathan.rollout.diagnose.scheduling import schedule_rules
+from leviathan.rollout.diagnose.service import answer_rules, service_rules
+from leviathan.rollout.diagnose.volume import mount_rules
+from leviathan.rollout.observe.snapshot import Snapshot
+
+Rule = Callable[[Snapshot, Commands], Iterator[Finding]]
+
+#: Causes stand before what follows from them.
+RULES: tuple[Rule, ...] = (
+    deployment_rules,
+    node_rules,
+    other_pod_rules,
+    schedule_rules,
+    image_rules,
+    mount_rules,
+    container_rules,
+    lost_pod_rules,
+    service_rules,
+    answer_rules,
+    deadline_rules,
+)
+
+
+def diagnose(snapshot: Snapshot, commands: Commands) -> tuple[Finding, ...]:
+    """All findings, the fatal ones first, causes before consequences; each cause at an object once."""
+    found = {each.key: each for rule in RULES for each in rule(snapshot, commands)}
+    order = list(Severity)
+    return tuple(sorted(found.values(), key=lambda each: order.index(each.severity)))

@@ -1,0 +1,105 @@
+"""Why the kubelet cannot give the pod its volumes or its sandbox.
+
+Source of the words: the kubelet's FailedMount and FailedCreatePodSandBox events, mount(8) and containerd.
+"""
+
+from collections.abc import Iterator
+
+from leviathan.rollout.diagnose.cases import Case, explain
+from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
+from leviathan.rollout.observe.objects import container_of, state_of
+from leviathan.rollout.observe.snapshot import Snapshot, title
+
+MOUNT = ("FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedMountOnFilesystemMismatch")
+SANDBOX = ("FailedCreatePodSandBox", "FailedPodSandBoxStatus")
+LOOK = "talosctl -n {address} get discoveredvolumes"
+
+MOUNTS = (
+    Case(
+        r"(special device|path) \"?(?P<path>/dev/[^\" ]+)\"? does not exist|(?P<lost>/dev/\S+): No such file",
+        "partition-missing",
+        Severity.FATAL,
+        "the node has no partition {path}{lost}",
+        LOOK + ", then leviathan apply --set nvme.partition=/dev/...",
+    ),
+    Case(
+        r"wrong fs type|bad superblock|unknown filesystem type|structure needs cleaning|FilesystemMismatch"
+        r"|can't read superblock",
+        "partition-filesystem",
+        Severity.FATAL,
+        "the partition {partition} does not mount as {filesystem}",
+        LOOK
+        + " shows its file system (nvme.filesystem); an XFS that was not unmounted cleanly needs one mount that may"
+        " write before it mounts read-only",
+    ),
+    Case(
+        r"already mounted|mount point busy|device is busy|resource busy",
+        "partition-busy",
+        Severity.WAIT,
+        "the partition {partition} is in use",
+        "{cluster} get pods -A --field-selector spec.nodeName={node}: the one that has it must end first",
+    ),
+    Case(
+        r"(?P<kind>configmap|secret|object) \"(?P<name>[^\"]*)\" (not found|not registered)",
+        "volume-source",
+        Severity.FATAL,
+        "the {kind} {name}, which the pod mounts, is not there",
+        "{kubectl} get {kind}s, then make it or take it out of manifests/",
+    ),
+    Case(
+        r"exceeds? .*(size|memory)|cannot allocate memory",
+        "volume-memory",
+        Severity.FATAL,
+        "there is no memory for a volume of the pod",
+        "lower resources.shm, then leviathan apply",
+    ),
+    Case(
+        r"timed out|deadline exceeded|expired waiting",
+        "volume-slow",
+        Severity.WAIT,
+        "a volume of the pod is not mounted in time",
+        "{kubectl} describe {where}; {cluster} describe node {node}",
+    ),
+    Case(r"", "volume", Severity.FATAL, "a volume of the pod cannot be mounted", "{kubectl} describe {where}; " + LOOK),
+)
+SANDBOXES = (
+    Case(
+        r"no runtime for \"(?P<handler>[^\"]*)\" is configured",
+        "runtime-missing",
+        Severity.FATAL,
+        "containerd on the node has no runtime {handler}",
+        "install Talos' NVIDIA container toolkit extension on {node}: talosctl -n {address} get extensions; then"
+        " {cluster} get runtimeclass {runtime_class} -o yaml",
+    ),
+    Case(
+        r"cni|network",
+        "pod-network",
+        Severity.WAIT,
+        "the node cannot give the pod a network",
+        "{cluster} -n kube-system get pods -o wide --field-selector spec.nodeName={node}: the network plugin must run",
+    ),
+    Case(
+        r"",
+        "sandbox",
+        Severity.WAIT,
+        "the node cannot make the pod's sandbox",
+        "{kubectl} describe {where}; talosctl -n {address} logs cri",
+    ),
+)
+
+
+def mount_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
+    """The newest pod, while its container has not been made."""
+    pod = snapshot.pod
+    if pod is None or not pod["spec"].get("nodeName"):
+        return
+    kind, fields = state_of(container_of(pod))
+    if kind and (kind != "waiting" or fields.get("reason") not in ("ContainerCreating", "PodInitializing")):
+        return
+    for reasons, cases in ((MOUNT, MOUNTS), (SANDBOX, SANDBOXES)):
+        told = [event for event in snapshot.about(pod) if event.reason in reasons]
+        if not told:
+            continue
+        # Beside the cause, the kubelet reports that it waits: "timed out waiting for the condition".
+        telling = [event for event in told if "waiting for the condition" not in event.message] or told
+        yield explain(cases, telling[-1].message, title(pod), commands)

@@ -1,0 +1,157 @@
+"""Makes snapshots: once, or again and again from feeds that run beside the loop."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from leviathan.cluster.client import Cluster, ClusterError
+from leviathan.rollout.observe.health import direct, through_api
+from leviathan.rollout.observe.objects import ENGINE, Object, container_of, is_ready, name_of, state_of, uid_of
+from leviathan.rollout.observe.reflector import Reflector
+from leviathan.rollout.observe.snapshot import Health, Snapshot
+from leviathan.site.schema import Site
+
+#: Seconds between two questions for /health, and between two looks at the end of the log.
+HEALTH_S = 2.0
+LOG_S = 10.0
+
+
+def collections(site: Site) -> dict[str, tuple[str, dict[str, Any]]]:
+    """What is read: kind in the plural → API path of the collection and its selectors."""
+    core = f"/api/v1/namespaces/{site.cluster.namespace}"
+    apps = f"/apis/apps/v1/namespaces/{site.cluster.namespace}"
+    label = {"labelSelector": f"app={site.workload.app}"}
+    return {
+        "deployments": (f"{apps}/deployments", {"fieldSelector": f"metadata.name={site.workload.deployment}"}),
+        "replicasets": (f"{apps}/replicasets", label),
+        "pods": (f"{core}/pods", label),
+        "events": (f"{core}/events", {}),
+        "services": (f"{core}/services", {"fieldSelector": f"metadata.name={site.workload.service}"}),
+        "nodes": ("/api/v1/nodes", {"fieldSelector": f"metadata.name={site.cluster.node}"}),
+    }
+
+
+def read_once(site: Site, cluster: Cluster) -> Snapshot:
+    """The state now.
+
+    Errors: ClusterError when the API is not reached; what may not be read is named in the snapshot instead.
+    """
+    found: dict[str, tuple[Object, ...]] = {}
+    unreadable = set()
+    for kind, (path, query) in collections(site).items():
+        try:
+            found[kind] = tuple(cluster.list(path, **query))
+        except ClusterError as error:
+            if error.status != 403 or kind == "deployments":
+                raise
+            found[kind] = ()
+            unreadable.add(kind)
+    bare = assemble(found, frozenset(unreadable))
+    pod = bare.pod
+    health = direct(site)
+    runs = pod is not None and state_of(container_of(pod))[0] == "running"
+    inner = through_api(cluster, site, name_of(pod)) if pod is not None and runs and not health.ours else None
+    return assemble(found, frozenset(unreadable), health=health, inner=inner)
+
+
+class Reader:
+    """Feeds of all collections, and threads that ask /health and read the end of the log.
+
+    Arguments: `site`, `cluster`; `changed` is set whenever there may be something new.
+    """
+
+    def __init__(self, site: Site, cluster: Cluster) -> None:
+        self.site, self.cluster = site, cluster
+        self.changed = threading.Event()
+        self.stop = threading.Event()
+        self.health: Health | None = None
+        self.inner: Health | None = None
+        self.last_log = ""
+        self._restarts: dict[str, int] = {}
+        self._feeds = {
+            kind: Reflector(cluster, path, query, changed=self.changed.set, stop=self.stop)
+            for kind, (path, query) in collections(site).items()
+        }
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator["Reader"]:
+        """Run until the block ends. Errors: ClusterError when the Deployment cannot be read at the beginning."""
+        path, query = collections(self.site)["deployments"]
+        self.cluster.list(path, **query)
+        try:
+            for feed in self._feeds.values():
+                feed.start()
+            for feed in self._feeds.values():
+                feed.listed.wait(self.cluster.transport.patience.first_s)
+            for work, period in ((self._ask, HEALTH_S), (self._ask_inside, HEALTH_S), (self._look, LOG_S)):
+                threading.Thread(target=self._repeat, args=(work, period), daemon=True).start()
+            yield self
+        finally:
+            self.stop.set()
+
+    def snapshot(self) -> Snapshot:
+        """The state as it is known now."""
+        found = {kind: feed.objects() for kind, feed in self._feeds.items()}
+        for pod in found["pods"]:
+            container = container_of(pod)
+            # A container that is down when it is first seen fails now: its restarts count.
+            count = int(container.get("restartCount", 0)) if state_of(container)[0] == "running" else 0
+            self._restarts.setdefault(uid_of(pod), count)
+        return assemble(
+            found,
+            # What has not been listed yet is not known to be missing.
+            frozenset(kind for kind, feed in self._feeds.items() if feed.forbidden or not feed.listed.is_set()),
+            health=self.health,
+            inner=self.inner,
+            last_log=self.last_log,
+            restarts_before=dict(self._restarts),
+            silent_s=max(feed.silent_s() for feed in self._feeds.values()),
+        )
+
+    def _repeat(self, work: Callable[[], None], period: float) -> None:
+        while not self.stop.is_set():
+            before = (self.health, self.inner, self.last_log)
+            work()
+            if before != (self.health, self.inner, self.last_log):
+                self.changed.set()
+            self.stop.wait(period)
+
+    def _ask(self) -> None:
+        self.health = direct(self.site)
+
+    def _ask_inside(self) -> None:
+        pod = self.snapshot().pod
+        runs = pod is not None and state_of(container_of(pod))[0] == "running"
+        outside = self.health is not None and self.health.ours
+        self.inner = through_api(self.cluster, self.site, name_of(pod)) if pod and runs and not outside else None
+
+    def _look(self) -> None:
+        pod = self.snapshot().pod
+        if pod is None or is_ready(pod) or state_of(container_of(pod))[0] != "running":
+            return
+        with contextlib.suppress(ClusterError):
+            lines = self.cluster.log(self.site.cluster.namespace, name_of(pod), container=ENGINE, tail=1, timeout_s=5)
+            self.last_log = next(iter(list(lines)[-1:]), self.last_log)
+
+
+def assemble(
+    found: Mapping[str, tuple[Object, ...]], unreadable: frozenset[str] = frozenset(), **more: Any
+) -> Snapshot:
+    """What the collections show now.
+
+    Arguments: `found`, the objects by collection; `unreadable`, the collections that may not be read or were not yet;
+    `more`, further fields of the Snapshot.
+    """
+    return Snapshot(
+        deployment=next(iter(found["deployments"]), None),
+        replica_sets=found["replicasets"],
+        pods=found["pods"],
+        event_objects=found["events"],
+        node=next(iter(found["nodes"]), None),
+        service=next(iter(found["services"]), None),
+        now=time.time(),
+        unreadable=unreadable,
+        **more,
+    )

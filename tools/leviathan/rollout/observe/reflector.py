@@ -1,0 +1,113 @@
+"""Keeps a copy of a collection of the API up to date: lists it, watches it, and lists it again whenever a watch ends.
+
+A watch ends after `WATCH_S`, when the API server closes it or restarts, and when its version has expired (410): all of
+these are met by the same new list, so that a change is seen within seconds, and within `WATCH_S` and a little where a
+connection has died unseen.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from leviathan.cluster.client import Cluster, ClusterError
+from leviathan.rollout.observe.objects import Object, uid_of
+
+#: Seconds of one watch.
+WATCH_S = 15.0
+#: Seconds between two tries while the API server refuses or is away.
+PAUSE_S = 1.0
+#: Objects in one page of a list.
+PAGE = 500
+
+
+class Reflector:
+    """One collection.
+
+    Arguments: `cluster`; `path` of the collection; `query`, its selectors; `changed`, called after each change, from
+    another thread; `stop` ends it; `clock`, in seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        path: str,
+        query: Mapping[str, Any],
+        *,
+        changed: Callable[[], None],
+        stop: threading.Event,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.cluster, self.path, self.query = cluster, path, dict(query)
+        self.forbidden = False
+        self.listed = threading.Event()
+        self._changed, self._stop, self._clock = changed, stop, clock
+        self._objects: dict[str, Object] = {}
+        self._lock = threading.Lock()
+        self._asking_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name=f"feed {path}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def objects(self) -> tuple[Object, ...]:
+        """The objects as they are known now."""
+        with self._lock:
+            return tuple(self._objects.values())
+
+    def silent_s(self) -> float:
+        """Seconds since a list was asked for that has not come; 0 when nothing is owed."""
+        since = self._asking_since
+        return 0.0 if since is None else self._clock() - since
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._watch(self._list())
+            except ClusterError as error:
+                self.forbidden = error.status in (401, 403)
+                if self.forbidden:
+                    self._asking_since = None
+                    self.listed.set()
+                    self._changed()
+                if error.status != 410:
+                    self._stop.wait(PAUSE_S)
+
+    def _list(self) -> str:
+        """List, page by page; the version that a watch goes on from."""
+        if self._asking_since is None:
+            self._asking_since = self._clock()
+        found: dict[str, Object] = {}
+        more: dict[str, str] = {}
+        while True:
+            page = self.cluster.get(self.path, limit=PAGE, **self.query, **more) or {}
+            kind = str(page.get("kind", "")).removesuffix("List")
+            each = {"apiVersion": page.get("apiVersion", ""), "kind": kind}
+            found |= {uid_of(item): each | item for item in page.get("items") or []}
+            metadata = page.get("metadata", {})
+            if not metadata.get("continue"):
+                break
+            more = {"continue": metadata["continue"]}
+        with self._lock:
+            self._objects = found
+        self._asking_since, self.forbidden = None, False
+        self.listed.set()
+        self._changed()
+        return str(metadata.get("resourceVersion", ""))
+
+    def _watch(self, version: str) -> None:
+        began = self._clock()
+        for kind, each in self.cluster.watch(self.path, timeout_s=WATCH_S, resource_version=version, **self.query):
+            if self._stop.is_set():
+                return
+            if kind == "BOOKMARK":
+                continue
+            with self._lock:
+                if kind == "DELETED":
+                    self._objects.pop(uid_of(each), None)
+                else:
+                    self._objects[uid_of(each)] = each
+            self._changed()
+        if self._clock() - began < PAUSE_S:
+            self._stop.wait(PAUSE_S)  # closed at once: not as fast as it can be asked

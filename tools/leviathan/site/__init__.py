@@ -1,0 +1,1 @@
+"""The site file: keys, types, defaults, where each value came from."""

@@ -1,0 +1,106 @@
+"""The Deployment behind the endpoint: what has passed is noted on it, and what has not is taken back."""
+
+from collections.abc import Mapping
+
+from leviathan.cluster import rollback
+from leviathan.cluster.client import Cluster, ClusterError, connect
+from leviathan.errors import LeviathanError
+from leviathan.site.schema import Site
+from leviathan.smoke import record
+from leviathan.terminal.output import Console
+
+
+class TestedDeployment:
+    """The site's Deployment, as far as the cluster lets itself be asked.
+
+    Arguments: `cluster`, where there is a connection already. What the cluster refuses is told, and raises nothing: the
+    smoke test's result does not hang on it.
+    """
+
+    def __init__(
+        self, site: Site, environ: Mapping[str, str], console: Console, cluster: Cluster | None = None
+    ) -> None:
+        self.site, self.environ, self.console, self.cluster = site, environ, console, cluster
+        self.trouble = ""
+
+    def look(self) -> record.Deployed | None:
+        """The Deployment as it is now; None when there is none, or it cannot be asked for."""
+        if self.trouble:
+            return None
+        try:
+            self.cluster = self.cluster or connect(self.site, self.environ)
+            return record.deployed(self.cluster, self.site)
+        except ClusterError as error:
+            self.trouble = error.line()
+            return None
+
+    def passed(self, before: record.Deployed | None, *, dry_run: bool = False) -> tuple[str, str, bool]:
+        """Note the image as passed, where the Deployment is still as it was `before` the test; a dry run only says so.
+
+        Returns the image or an empty text, what came of it in words, and whether the cluster was changed.
+        """
+        after = self.look()
+        why = self.trouble or record.reason_against(before, after)
+        if not why and after is not None and self.cluster is not None:
+            if after.passed == after.image:
+                return after.image, f"noted before as passed: {after.image}", False
+            if dry_run:
+                return after.image, f"dry run, nothing was noted; would be noted as passed: {after.image}", False
+            try:
+                record.note(self.cluster, self.site, after.image)
+                return after.image, f"noted as passed: {after.image}", True
+            except ClusterError as error:
+                why = error.line()
+        if dry_run:
+            return "", f"dry run, nothing was noted, nor would be: {why}", False
+        self.console.say(f"warning: not noted as passed, so no rollback can come back to it: {why}")
+        return "", f"not noted as passed: {why}", False
+
+    def failed(self, before: record.Deployed | None, *, judged: bool) -> str:
+        """Bring back what passed last, where the test was about the image that the Deployment runs; says what was done.
+
+        Arguments: `before`, the Deployment before the test; `judged`, whether any failed check was about the image.
+        """
+        after = self.look()
+        why = self.trouble
+        if not why and (before is None or after is None):
+            why = "there is no Deployment"
+        elif not why and before is not None and not before.settled:
+            why = "the Deployment was still rolling out when the test began (leviathan rollout)"
+        elif not why and before is not None and after is not None:
+            if (before.image, before.generation) != (after.image, after.generation):
+                why = "the Deployment was changed during the test"
+            elif not judged and after.settled:
+                why = "the pod is ready, and what was received says nothing about its image"
+        if why or self.cluster is None:
+            return f"not rolled back: {why}"
+        return bring_back(self.site, self.cluster, self.console)
+
+
+def bring_back(site: Site, cluster: Cluster, console: Console) -> str:
+    """Have the Deployment run the image that passed last, and wait until it is ready; says what came of it."""
+    from leviathan.rollout.wait import run as wait  # noqa: PLC0415 - only when something has failed
+
+    try:
+        live = record.deployed(cluster, site)
+        if live is None or not live.passed:
+            return "not rolled back: no image has passed the smoke test so far"
+        if live.passed == live.image:
+            return "not rolled back: this image is the one that passed last"
+        done = rollback.run(site, cluster, console)
+        console.say(f"rolled back to {done.after}; waiting until it is ready")
+        wait(site, cluster, console)
+    except LeviathanError as error:
+        changed = record_image(cluster, site)
+        return f"the rollback {f'to {changed} ' if changed else ''}has failed: {error.line()}"
+    digest = done.after.rpartition("@")[2]
+    return f"rolled back to {done.after}, which is ready; to keep it at the next apply: --set image.digest={digest}"
+
+
+def record_image(cluster: Cluster, site: Site) -> str:
+    """The image that the Deployment now wants, where it is one that has passed; else an empty text."""
+    try:
+        live = record.deployed(cluster, site)
+    except ClusterError:
+        return ""
+    return live.image if live is not None and live.image == live.passed else ""

@@ -1,0 +1,1 @@
+"""What this machine is: CPUs, control groups, GPUs, block devices, mounts."""

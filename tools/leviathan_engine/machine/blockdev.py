@@ -1,0 +1,101 @@
+"""The machine's block devices, from sysfs, and what is mounted, from mountinfo."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from leviathan_engine.errors import DiskError
+from leviathan_engine.machine.superblock import Content, probe
+
+SYSFS = Path("/sys/class/block")
+DEV = Path("/dev")
+MOUNTINFO = Path("/proc/self/mountinfo")
+SECTOR = 512  # sysfs counts in these, whatever the disk's own sectors are
+
+
+@dataclass(frozen=True)
+class BlockDevice:
+    """A disk or partition: `size` in bytes, `number` as major:minor, `disk` the disk that a partition is on."""
+
+    name: str
+    path: Path
+    size: int
+    number: str
+    partition: bool
+    disk: str
+    content: Content
+
+    def describe(self) -> str:
+        """`nvme0n1p1 3.7 TB xfs "models"`."""
+        what = self.content.kind or (f"unreadable ({self.content.why})" if self.content.why else "unknown content")
+        label = f' "{self.content.label}"' if self.content.label else ""
+        kind = "" if self.partition else "whole disk with "
+        return f"{self.name} {human(self.size)} {kind}{what}{label}"
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A line of mountinfo: what of which device (`root` below its file system's root) is where."""
+
+    number: str
+    root: str
+    point: Path
+    kind: str
+
+
+def devices(sysfs: Path = SYSFS, dev: Path = DEV) -> list[BlockDevice]:
+    """Every disk and partition that has a size, by name. A device that is gone meanwhile is left out.
+
+    Errors: DiskError when the kernel's list cannot be read.
+    """
+    try:
+        entries = sorted(sysfs.iterdir())
+    except OSError as err:
+        raise DiskError(f"{sysfs}: cannot be read: {err.strerror}", "mount /sys in the container") from err
+    found: list[BlockDevice] = []
+    for entry in entries:
+        try:
+            size = int((entry / "size").read_text()) * SECTOR
+            number = (entry / "dev").read_text().strip()
+        except (OSError, ValueError):
+            continue
+        if size <= 0:
+            continue
+        partition = (entry / "partition").exists()
+        disk = entry.resolve().parent.name if partition else entry.name
+        path = dev / entry.name.replace("!", "/")
+        found.append(BlockDevice(entry.name, path, size, number, partition, disk, probe(path)))
+    return found
+
+
+def mounts(mountinfo: Path = MOUNTINFO) -> list[Mount]:
+    """What is mounted in this namespace (proc(5), mountinfo), in order."""
+    out: list[Mount] = []
+    for line in mountinfo.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        fields = line.split(" ")
+        if "-" not in fields[6:]:
+            continue
+        kind = fields[fields.index("-", 6) + 1]
+        out.append(Mount(fields[2], _plain(fields[3]), Path(_plain(fields[4])), kind))
+    return out
+
+
+def mounted_at(point: Path, table: Sequence[Mount]) -> Mount | None:
+    """The uppermost mount exactly at `point`."""
+    return next((m for m in reversed(table) if m.point == point), None)
+
+
+def human(size: int) -> str:
+    """Bytes as `3.7 TB`, decimal as on a disk's label."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def _plain(field: str) -> str:
+    """mountinfo writes blanks and the like as three octal digits."""
+    return re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), field)

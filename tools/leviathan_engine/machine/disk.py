@@ -1,0 +1,143 @@
+"""Brings the model's disk to its mount point, read-only: the configured partition, or the one that fits.
+
+The runbook took the first disk of 3.5 TB and more, added `p1` to its name, and went on when the mount failed. Here the
+partition is recognised by what it is: a partition, at least `least` bytes, with XFS on it. Anything else stops the
+start and says what was found.
+"""
+
+import errno
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from leviathan_engine.errors import DiskError
+from leviathan_engine.machine import mount
+from leviathan_engine.machine.blockdev import (
+    DEV,
+    MOUNTINFO,
+    SYSFS,
+    BlockDevice,
+    Mount,
+    devices,
+    human,
+    mounted_at,
+    mounts,
+)
+from leviathan_engine.machine.superblock import TABLES
+
+LEAST = 3_500_000_000_000  # the runbook's threshold, in bytes
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Where the model's disk is: the mount point, and what was done ("already mounted", "mounted nvme0n1p1 ...")."""
+
+    point: Path
+    how: str
+
+
+@dataclass(frozen=True)
+class System:
+    """The places that are looked at, and how mounting is done; replaced in tests."""
+
+    sysfs: Path = SYSFS
+    dev: Path = DEV
+    mountinfo: Path = MOUNTINFO
+    run: Callable[[list[mount.Step]], None] = mount.run
+
+
+def provide(point: Path, device: Path | None = None, least: int = LEAST, system: System | None = None) -> Disk:
+    """Makes sure that the model's partition is mounted at `point`.
+
+    Arguments: `device`, the configured partition, None to look for it; `least`, its size in bytes when looking.
+    What is mounted at `point` already is taken as it is, unless another device is configured. Errors: DiskError.
+    """
+    system = system or System()
+    table = mounts(system.mountinfo)
+    here = mounted_at(point, table)
+    if here is not None and device is None:
+        return Disk(point, f"already mounted ({here.kind})")
+    found = devices(system.sysfs, system.dev)
+    chosen = find(found, least) if device is None else configured(device, found, system.dev)
+    if here is not None:
+        if here.number != chosen.number:
+            raise DiskError(
+                f"{point} has another device mounted ({here.number}) than {chosen.path} ({chosen.number})",
+                "unmount it, or correct the configured device",
+            )
+        return Disk(point, f"already mounted ({chosen.describe()})")
+    return _mount(chosen, point, table, system)
+
+
+def find(found: Sequence[BlockDevice], least: int = LEAST) -> BlockDevice:
+    """The one XFS partition of at least `least` bytes. Errors: DiskError with what was found, for none or several."""
+    fitting = [d for d in found if d.partition and d.size >= least and d.content.kind == "xfs"]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise DiskError(
+            f"{len(fitting)} XFS partitions of {human(least)} or more: {_list(fitting)}",
+            f"configure the device: {' or '.join(str(d.path) for d in fitting)}",
+        )
+    raise DiskError(
+        f"no XFS partition of {human(least)} or more; found: {_list(found)}",
+        "configure the device, or see that the pod is privileged and the disk is in this node",
+    )
+
+
+def configured(device: Path, found: Sequence[BlockDevice], dev: Path = DEV) -> BlockDevice:
+    """The configured device, if it is an XFS partition. Errors: DiskError with what it is instead."""
+    resolved = device.resolve()
+    match = next((d for d in found if d.path in (device, resolved) or d.path.resolve() == resolved), None)
+    if match is None:
+        raise DiskError(f"{device} is no block device of this node; found: {_list(found)}", _absent(device, dev))
+    if not match.partition:
+        parts = [d for d in found if d.partition and d.disk == match.name]
+        better = next((d for d in parts if d.content.kind == "xfs"), None)
+        remedy = f"configure {better.path}" if better else "make a partition with XFS on it and configure that"
+        raise DiskError(f"{device} is a whole disk ({match.describe()}), with partitions: {_list(parts)}", remedy)
+    if match.content.kind != "xfs":
+        what = match.content.kind or match.content.why or "an unknown file system"
+        kind = "holds" if match.content.kind in TABLES else "has"
+        raise DiskError(f"{device} {kind} {what}, not XFS; found: {_list(found)}", "configure the XFS partition")
+    return match
+
+
+def _mount(device: BlockDevice, point: Path, table: Sequence[Mount], system: System) -> Disk:
+    whole = next((m for m in table if m.number == device.number and m.root == "/"), None)
+    try:
+        point.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise DiskError(f"{point}: the mount point cannot be made: {err.strerror}", "give another mount point") from err
+    try:
+        if whole is not None:
+            system.run(mount.bind_read_only(whole.point, point))
+            return Disk(point, f"bound from {whole.point} ({device.describe()})")
+        try:
+            system.run(mount.read_only(device.path, point))
+        except OSError as err:
+            if err.errno != errno.EBUSY:
+                raise
+            system.run(mount.join_read_only(device.path, point))
+            return Disk(point, f"mounted read-only beside a writer elsewhere ({device.describe()})")
+    except OSError as err:
+        raise mount.explain(err, device.path, point) from err
+    return Disk(point, f"mounted ({device.describe()})")
+
+
+def _absent(device: Path, dev: Path) -> str:
+    """What to do about a device that is not there.
+
+    A container runtime makes the node's device files in a privileged container and leaves out the links
+    (containerd, pkg/cri and oci: HostDevices), so udev's names below /dev/disk are missing there.
+    """
+    if device.is_relative_to(dev / "disk") and not (dev / "disk").exists():
+        return f"a container has no {dev / 'disk'}: configure the partition's own name, such as {dev / 'nvme0n1p1'}"
+    return f"look into {dev}"
+
+
+def _list(found: Sequence[BlockDevice]) -> str:
+    """What was found, largest first, at most eight."""
+    order = sorted(found, key=lambda d: (-d.size, d.name))
+    more = f" and {len(order) - 8} more" if len(order) > 8 else ""
+    return (", ".join(d.describe() for d in order[:8]) or "no block device") + more

@@ -1,0 +1,1 @@
+"""The engine's process: KTransformers, one session of answers at a time."""

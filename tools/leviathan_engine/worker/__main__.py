@@ -1,0 +1,91 @@
+"""The engine's process: `python3 -m leviathan_engine.worker --socket ... -- KTRANSFORMERS FLAGS`.
+
+Loads the model while it tells the front how far it is, tries it with one short answer, then serves the front's jobs
+until the front closes the connection. A failure is one line on stderr, and the text of the file --reason.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from leviathan_engine.errors import EngineError
+from leviathan_engine.wire import Job, Link
+from leviathan_engine.worker.ktransformers import KTransformers, Options
+from leviathan_engine.worker.session import Session
+
+# Two decode steps before the CUDA graph is captured, one with it.
+TRIAL_TOKENS = 4
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs to the end of the connection; returns the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        link = Link(args.socket)
+    except OSError as err:
+        return _fail(args.reason, f"{args.socket}: the front does not answer: {err.strerror}")
+    try:
+        _serve(link, args)
+    except EngineError as err:
+        return _fail(args.reason, err.line(), link)
+    except (Exception, KeyboardInterrupt) as err:
+        traceback.print_exc()
+        first = (str(err).strip().splitlines() or ["no message"])[0]
+        return _fail(args.reason, f"the engine failed: {type(err).__name__}: {first}", link)
+    return 0
+
+
+def _serve(link: Link, args: argparse.Namespace) -> None:
+    def progress(layers: int, loaded: int) -> None:
+        link.send({"kind": "progress", "layers": layers, "bytes": loaded})
+
+    link.send({"kind": "phase", "phase": "loading"})
+    options = Options(
+        home=args.home,
+        hf=args.hf,
+        gguf=args.gguf,
+        rules=args.rules,
+        cpu_infer=args.cpu_infer,
+        cache_lens=args.cache_lens,
+        device=args.device,
+        flags=tuple(args.flags),
+    )
+    model = KTransformers(options, progress)
+    link.send({"kind": "phase", "phase": "first answer"})
+    trial = Job("trial", (0,), TRIAL_TOKENS, 0.0, 1.0, None, ())
+    for count, _token in enumerate(model.tokens(trial), 1):
+        if count == TRIAL_TOKENS:
+            break
+    Session(link, model, os.getpid()).run()
+
+
+def _fail(path: Path, reason: str, link: Link | None = None) -> int:
+    try:
+        path.write_text(reason, encoding="utf-8")
+        if link is not None:
+            link.send({"kind": "failed", "reason": reason})
+    except OSError as err:
+        sys.stderr.write(f"the reason could not be handed on: {err}\n")
+    sys.stderr.write(f"error: {reason}\n")
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="leviathan_engine.worker", description=__doc__)
+    for name in ("socket", "reason", "home", "hf", "gguf", "rules"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    for name in ("cpu_infer", "cache_lens"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("flags", nargs="*", help="KTransformers' own, after --")
+    return parser
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # the engine's spinning threads do not end by themselves

@@ -1,0 +1,206 @@
+"""KTransformers behind our own loop: its loader, its model and its decode step, with sampling of our own.
+
+Its HTTP server and its generation loop are left out: they ignore temperature, max_tokens and stop, and count nothing
+(0.2.1.post1). What is used is `KTransformersInterface`: loading, `prefill`, `decode_one_tokens`, CUDA graphs.
+"""
+
+import importlib.util
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from leviathan_engine.errors import EngineError
+from leviathan_engine.model.hf_config import register
+from leviathan_engine.wire import Job
+from leviathan_engine.worker.sampling import Sampler
+from leviathan_engine.worker.session import Cancelled, OutOfMemory
+
+REPORT_SECONDS = 0.2
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the engine is started with: its folders and files, and upstream's own `flags`."""
+
+    home: Path
+    hf: Path
+    gguf: Path
+    rules: Path
+    cpu_infer: int
+    cache_lens: int
+    device: str
+    flags: tuple[str, ...] = ()
+
+
+def never() -> bool:
+    """Nobody cancels."""
+    return False
+
+
+class KTransformers:
+    """One loaded model."""
+
+    def __init__(self, options: Options, progress: Progress) -> None:
+        """Loads it; `progress` hears the number of layers and bytes. Errors: EngineError, and whatever upstream raises.
+
+        The process's HOME must be `options.home`: upstream keeps its configuration there.
+        """
+        write_config(options)
+        self._torch = import_module("torch")
+        config = import_module("ktransformers.server.config.config").Config()
+        parse_flags(config, options)
+        register()
+        count_tensors(import_module("ktransformers.util.custom_gguf").GGUFLoader, progress)
+        upstream = import_module("ktransformers.server.backend.interfaces.ktransformers").KTransformersInterface
+        self._interface = _interface_class(upstream)(config)
+        self._cancelled = never
+        for layer in self._interface.model.model.layers:
+            layer.register_forward_pre_hook(self._before_layer)
+
+    def tokens(self, job: Job, cancelled: Callable[[], bool] = never) -> Iterator[int]:
+        """The tokens of an answer, without the one that ends it.
+
+        The prompt is read in one piece, which may take minutes: `cancelled` is asked before each layer of it. Errors:
+        Cancelled, OutOfMemory; RuntimeError of the engine.
+        """
+        engine = self._interface
+        engine.choose = Sampler(job.temperature, job.top_p, job.seed)
+        # Upstream sizes its list of ids by this, and never sets the cache's count of tokens back.
+        engine.args.max_new_tokens = job.max_tokens
+        engine.cache.past_tokens = [0] * len(engine.cache.past_tokens)
+        try:
+            token = self._prefill(job, cancelled)
+            while token not in job.eos:
+                yield token
+                token = engine.append_new_tokens(engine.decode_one_tokens())
+        except self._torch.OutOfMemoryError as err:
+            self._torch.cuda.empty_cache()
+            raise OutOfMemory(f"the GPU's memory is too small for this prompt: {str(err).splitlines()[0]}") from err
+
+    def _prefill(self, job: Job, cancelled: Callable[[], bool]) -> int:
+        """The first token. Only here a layer may raise: a decode step may be in the middle of a graph's capture."""
+        self._cancelled = cancelled
+        try:
+            return int(next(iter(self._interface.prefill(self._torch.tensor([list(job.ids)]), True))))
+        finally:
+            self._cancelled = never
+
+    def _before_layer(self, *_arguments: Any) -> None:
+        if self._cancelled():
+            raise Cancelled
+
+    def memory(self) -> list[dict[str, Any]]:
+        """The GPUs' memory in bytes."""
+        cuda = self._torch.cuda
+        out = []
+        for gpu in range(cuda.device_count()):
+            free, total = cuda.mem_get_info(gpu)
+            out.append({"gpu": gpu, "used": total - free, "total": total})
+        return out
+
+
+def write_config(options: Options) -> None:
+    """Writes HOME/.ktransformers/config.yaml: upstream's, with absolute paths, our model and no remote code.
+
+    Errors: EngineError when upstream is not installed or the folder cannot be written.
+    """
+    spec = importlib.util.find_spec("ktransformers")
+    if spec is None or spec.origin is None:
+        raise EngineError("ktransformers is not installed", "run this in the image")
+    yaml = import_module("yaml")
+    folder = options.home / ".ktransformers"
+    try:
+        text = (Path(spec.origin).parent / "configs" / "config.yaml").read_text(encoding="utf-8")
+        config = yaml.safe_load(text)
+        config["log"] |= {"dir": str(options.home / "logs"), "level": "info"}
+        config["db"]["host"] = str(options.home)
+        config["ext"]["cpu_infer"] = options.cpu_infer
+        config["model"] |= {
+            "path": str(options.hf),
+            "gguf_path": str(options.gguf),
+            "device": options.device,
+            "cache_lens": options.cache_lens,
+            "use_cuda_graph": options.device != "cpu",
+            "trust_remote_code": False,
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    except OSError as err:
+        raise EngineError(f"{err.filename}: {err.strerror}", "give a writable folder as LEVIATHAN_STATE") from err
+
+
+def engine_argv(options: Options) -> list[str]:
+    """The command line for upstream's parser: ours, then the user's."""
+    own = {
+        "--model_path": options.hf,
+        "--gguf_path": options.gguf,
+        "--optimize_config_path": options.rules,
+        "--cpu_infer": options.cpu_infer,
+        "--cache_lens": options.cache_lens,
+        "--device": options.device,
+    }
+    return [word for pair in own.items() for word in map(str, pair)] + list(options.flags)
+
+
+def parse_flags(config: Any, options: Options) -> None:
+    """Has upstream's own parser set its configuration. Errors: EngineError for a flag that it does not know."""
+    before = sys.argv
+    sys.argv = ["ktransformers", *engine_argv(options)]
+    try:
+        import_module("ktransformers.server.args").ArgumentParser(config).parse_args()
+    except SystemExit as err:
+        flags = " ".join(options.flags)
+        raise EngineError(f"KTransformers refuses its flags ({flags})", "correct what stands after --") from err
+    finally:
+        sys.argv = before
+
+
+def count_tensors(loader: Any, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
+    """Makes upstream's GGUF loader report: every tensor, also those of the experts, is taken by `get_mmap_tensor`.
+
+    A layer counts as loaded when a later one has begun.
+    """
+    take = loader.get_mmap_tensor
+    seen: set[str] = set()
+    state = {"bytes": 0, "layers": 0, "at": 0.0}
+
+    def counted(self: Any, name: str) -> Any:
+        data = take(self, name)
+        if name not in seen:
+            seen.add(name)
+            state["bytes"] += data.nbytes
+            state["layers"] = max(state["layers"], layer_of(name))
+            if clock() - state["at"] >= REPORT_SECONDS:
+                state["at"] = clock()
+                progress(int(state["layers"]), int(state["bytes"]))
+        return data
+
+    loader.get_mmap_tensor = counted
+
+
+def layer_of(name: str) -> int:
+    """`3` of `blk.3.attn_norm.weight`, 0 for a tensor outside the layers."""
+    parts: Sequence[str] = name.split(".")
+    return int(parts[1]) if parts[0] == "blk" and len(parts) > 1 and parts[1].isdecimal() else 0
+
+
+def _interface_class(upstream: Any) -> Any:
+    """Upstream's class with our choice of tokens, and without its text streamer."""
+
+    class Interface(upstream):  # type: ignore[misc]
+        choose: Callable[[Any], int]
+
+        def logits_to_token(self, logits: Any) -> int:
+            return self.choose(logits)
+
+        def append_new_tokens(self, new_tokens: int) -> int:
+            self.generated_ids[0, self.seq_length] = new_tokens
+            self.seq_length += 1
+            return new_tokens
+
+    return Interface

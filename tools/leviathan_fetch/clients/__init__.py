@@ -1,0 +1,1 @@
+"""The programs and protocols that bring artifacts: apt, pip, HTTP."""

@@ -1,0 +1,1 @@
+"""The sources of Kubernetes for the end-to-end test, through Go's module client."""
