@@ -17,6 +17,7 @@ sys.path.insert(0, str(HERE))
 NEED_ENGINE = [
     "test_flash_attn.py",
     "test_import.py",
+    "test_marlin_packing.py",
     "test_moe.py",
     "test_queue.py",
     "test_server.py",

@@ -3,8 +3,10 @@
 //   race start SECONDS    TaskQueue in memory full of ones, one task, sync, destroy; the new thread gets a head start
 //   race load SECONDS     the same with the scheduler left alone, on a machine kept busy by spinning threads
 //   race end SECONDS      CPUInfer destroyed with tasks still queued, which use its worker threads
+//   race crowd SECONDS    tasks one after another on four times as many threads as there are CPUs
+//   race node SECONDS     tasks from the queue and from host nodes, from two threads at once; built with -DHOST_NODE
 //
-// Prints the number of rounds and exits 0; exits 3 when a round makes no progress for four seconds.
+// Prints the number of rounds and exits 0; exits 3 when a round makes no progress for four seconds, 4 for a wrong sum.
 #include <dlfcn.h>
 #include <pthread.h>
 #include <unistd.h>
@@ -88,9 +90,55 @@ static void end_round() {
     }
 }
 
+static void crowd_round() {
+    static auto *infer = new CPUInfer(4 * std::thread::hardware_concurrency() + 1);
+    std::atomic<int> sum{0};
+    Job job{&sum};
+    infer->enqueue(&Job::run, &job);
+    infer->sync();
+    if (sum != 8) {
+        std::printf("%d of 8 pieces of work were done\n", sum.load());
+        std::fflush(stdout);
+        _exit(4);
+    }
+}
+
+#ifdef HOST_NODE
+struct Node {
+    CPUInfer *infer;
+    Job *job;
+    // As MOEBindings::ForwardBindings::inner.
+    static void inner(void *node) { ((Node *)node)->infer->enqueue(&Job::run, ((Node *)node)->job); }
+};
+
+static void node_round() {
+    static auto *infer = new CPUInfer(3);
+    std::atomic<int> sum{0};
+    Job job{&sum};
+    Node node{nullptr, &job};
+    std::thread other([&] {
+        for (int i = 0; i < 50; i++) {
+            infer->run_with_cuda_stream(0, {(intptr_t)&Node::inner, (intptr_t)&node});
+        }
+    });
+    for (int i = 0; i < 50; i++) {
+        infer->enqueue(&Job::run, &job);
+    }
+    other.join();
+    infer->sync();
+    if (sum != 800) {
+        std::printf("%d of 800 pieces of work were done\n", sum.load());
+        std::fflush(stdout);
+        _exit(4);
+    }
+}
+#else
+static void node_round() { _exit(2); }
+#endif
+
 int main(int argc, char **argv) {
     if (argc != 3) {
-        std::fprintf(stderr, "usage: race start|load|end SECONDS\n");
+        std::fprintf(stderr, "usage: race start|load|end|crowd|node SECONDS\n");
         return 2;
     }
     std::string mode = argv[1];
@@ -103,7 +151,15 @@ int main(int argc, char **argv) {
     }
     head_start = mode == "start";
     while (Clock::now() < deadline) {
-        mode == "end" ? end_round() : start_round();
+        if (mode == "end") {
+            end_round();
+        } else if (mode == "crowd") {
+            crowd_round();
+        } else if (mode == "node") {
+            node_round();
+        } else {
+            start_round();
+        }
         rounds++;
     }
     std::printf("%ld rounds\n", rounds.load());

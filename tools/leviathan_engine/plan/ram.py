@@ -12,8 +12,8 @@ RUNTIME = 4 << 30
 GROUP_TOKENS = 1024
 # `dequantize_q4_k` and its kind hold four 32-bit copies of the embedding at their peak.
 EMBED_TRANSIENT = 16
-# Weights a second that `marlin_weights` packs with numpy on one core: an estimate.
-PACK_RATE = 1.0e8
+# Weights a second that a GPU dequantises, rounds and packs for Marlin (worker/marlin_packing.py): an estimate.
+PACK_RATE = 3.0e9
 # Types that the compiled CPU experts multiply (tinyblas and iqk in third_party/llamafile). For any other type
 # `llamafile_sgemm` returns false, nobody looks, and the answers are noise.
 EXPERT_TYPES = frozenset(

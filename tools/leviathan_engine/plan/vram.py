@@ -17,7 +17,7 @@ CONTEXT = 760 << 20
 PAGE_TOKENS = 64
 MARLIN_GROUP = 64
 MARLIN_PARALLEL = 16
-# `quantize_weights` and `marlin_weights` hold five 32-bit copies of a weight at their peak.
+# `quantize_weights` and `marlin_packing.pack` hold five 32-bit copies of a weight at their peak.
 MARLIN_TRANSIENT = 20
 # Types with a kernel in `GGML_DEQUANTIZE_GPU` (Q4_0 and Q5_0 stand there but raise).
 GPU_TYPES = frozenset(

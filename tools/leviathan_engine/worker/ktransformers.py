@@ -16,6 +16,7 @@ from typing import Any
 from leviathan_engine.errors import EngineError
 from leviathan_engine.model.hf_config import register
 from leviathan_engine.wire import Job
+from leviathan_engine.worker import marlin_packing
 from leviathan_engine.worker.sampling import Sampler
 from leviathan_engine.worker.session import Cancelled, OutOfMemory
 
@@ -55,6 +56,7 @@ class KTransformers:
         config = import_module("ktransformers.server.config.config").Config()
         parse_flags(config, options)
         register()
+        marlin_packing.install()
         count_tensors(import_module("ktransformers.util.custom_gguf").GGUFLoader, progress)
         upstream = import_module("ktransformers.server.backend.interfaces.ktransformers").KTransformersInterface
         self._interface = _interface_class(upstream)(config)
