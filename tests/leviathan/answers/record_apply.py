@@ -15,7 +15,7 @@ from apply_scenes import SCENES, Play, play, shown
 from record_api import recorded
 
 from leviathan.cluster.client import Cluster, connect
-from leviathan.site_load import load
+from leviathan.site.load import load
 
 
 def clusters(folder: Path, user: str) -> Cluster:

@@ -25,8 +25,8 @@ from leviathan.cluster.client import connect
 from leviathan.deploy.phases import PHASES, Work
 from leviathan.deploy.run import deploy
 from leviathan.errors import LeviathanError
-from leviathan.output import Console
-from leviathan.rollout.reader import collections
+from leviathan.rollout.observe.reader import collections
+from leviathan.terminal.output import Console
 
 #: What tells one request from another; the rest (versions, times, pages) differs from run to run.
 KEPT = {"watch", "limit", "dryRun", "labelSelector", "fieldSelector"}

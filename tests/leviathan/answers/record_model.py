@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from leviathan.site_load import load
 from record_api import recorded
 from record_preflight import MERGE, clean, space, without_fields
 
 from leviathan.cluster.client import Cluster, ClusterError, RetryPolicy, connect
+from leviathan.site.load import load
 
 SPACE, NAME = "lab-model", "sysadmin-logistics"
 PODS = f"/api/v1/namespaces/{SPACE}/pods"

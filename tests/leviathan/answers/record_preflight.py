@@ -19,11 +19,11 @@ from preflight_site import scene_site
 from record_api import recorded
 
 from leviathan.cluster.client import Cluster, connect
-from leviathan.output import Console
+from leviathan.manifests.render import render
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.run import CHECKS, ask
-from leviathan.render import render
-from leviathan.site_load import load
+from leviathan.site.load import load
+from leviathan.terminal.output import Console
 
 MERGE = "application/merge-patch+json"
 #: Checks that ask the cluster.

@@ -15,7 +15,7 @@ import rollout_scenes_kubelet
 from rollout_bench import SCENES, Bench
 
 from leviathan.cluster.client import connect
-from leviathan.site_load import load
+from leviathan.site.load import load
 
 DIGEST = f"image.digest=sha256:{'1' * 64}"
 MODULES = (rollout_scenes_api, rollout_scenes_kubelet)  # importing them fills SCENES

@@ -9,9 +9,9 @@ from typing import Any
 from played_kubelet import NODE, Kubelet
 
 from leviathan.cluster.client import Cluster, ClusterError
-from leviathan.render import render
-from leviathan.rollout.reader import collections
-from leviathan.site import Site
+from leviathan.manifests.render import render
+from leviathan.rollout.observe.reader import collections
+from leviathan.site.schema import Site
 
 FOLDER = Path(__file__).with_name("rollout")
 MERGE = "application/merge-patch+json"
