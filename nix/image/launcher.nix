@@ -4,7 +4,10 @@ let
   code = source.pick {
     name = "leviathan-engine-code";
     path = ../../tools;
-    keep = [ "leviathan_engine" ];
+    keep = [
+      "leviathan_engine"
+      "leviathan_operators"
+    ];
   };
 in
 runInRootfs {
@@ -12,7 +15,7 @@ runInRootfs {
   script = ''
     packages=$out/usr/local/lib/python3.11/dist-packages
     mkdir -p $packages $out/models # the disk is mounted there, on a root that may be read-only
-    cp -r ${code}/leviathan_engine $packages/
+    cp -r ${code}/* $packages/
     chmod -R u+w $out
   '';
 }

@@ -1,0 +1,159 @@
+"""Sequences over the paged cache: each opens with its longest known prefix, grows page by page, and leaves its pages.
+
+Any number of sequences may be open at once; they share the pages of common prefixes and hold their own behind them.
+"""
+
+from collections.abc import Sequence as Items
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .pages import PAGE_TOKENS, CacheFull, PagePool, pages_for
+from .parked import Blob, ParkedPages, page_key, scope_key
+from .radix_tree import Node, RadixTree
+
+
+class PageStore(Protocol):
+    """The memory behind page numbers."""
+
+    def copy(self, source: int, target: int) -> None:
+        """Copies a page."""
+
+    def read(self, pages: Items[int]) -> list[Blob]:
+        """The bytes of pages."""
+
+    def write(self, pages: Items[int], blobs: Items[Blob]) -> None:
+        """Puts bytes into pages. Errors: ValueError for bytes of another length than a page's."""
+
+
+@dataclass(eq=False)
+class Sequence:
+    """One conversation while it is being read and answered.
+
+    `ids` are the tokens whose keys and values are in the cache, `pages` hold them in order and may have room for more.
+    `reused` of the tokens were there when it was opened.
+    """
+
+    scope: str
+    ids: list[int]
+    pages: list[int]
+    reused: int
+    shared: list[Node] = field(default_factory=list)
+
+    @property
+    def length(self) -> int:
+        """Tokens in the cache."""
+        return len(self.ids)
+
+
+class PrefixCache:
+    """The pool, the tree and the parked pages together."""
+
+    def __init__(self, pages: int, store: PageStore, parked: ParkedPages | None = None) -> None:
+        """`pages` pages in `store`; `parked` keeps what is evicted."""
+        self.pool = PagePool(pages)
+        self.tree = RadixTree()
+        self._store = store
+        self._parked = ParkedPages(0) if parked is None else parked
+        self.evicted = 0
+
+    def open(self, ids: Items[int], scope: str = "") -> Sequence:
+        """A sequence for the prompt `ids`, with the longest prefix that is known, at most all but the last token.
+
+        The last token is always read: its logits are the answer's first. Errors: CacheFull.
+        """
+        known = ids[:-1]
+        match = self.tree.match(known, scope)
+        shared = list(match.pages)
+        for node in [*shared, *([match.part] if match.part else [])]:
+            node.users += 1
+        sequence = Sequence(scope, [], [node.page for node in shared], 0, shared)
+        try:
+            self._unpark(sequence, known)
+            length = len(sequence.pages) * PAGE_TOKENS
+            if match.part is not None and match.tokens > length and self._grow(sequence, 1):
+                self._store.copy(match.part.page, sequence.pages[-1])
+                length = match.tokens
+        except BaseException:
+            self._release(sequence, sequence.pages[len(match.pages) :])
+            raise
+        finally:
+            if match.part is not None:
+                match.part.users -= 1
+        sequence.ids = list(known[:length])
+        sequence.reused = length
+        return sequence
+
+    def reserve(self, sequence: Sequence, tokens: int) -> list[int]:
+        """Makes room for `tokens` tokens in all; returns the pages that were added. Errors: CacheFull."""
+        pages = self.take(max(0, pages_for(tokens) - len(sequence.pages)))
+        sequence.pages += pages
+        return pages
+
+    def commit(self, sequence: Sequence, ids: Items[int]) -> None:
+        """Tokens that have been read into reserved room. Errors: ValueError without the room."""
+        if len(sequence.pages) * PAGE_TOKENS < len(sequence.ids) + len(ids):
+            raise ValueError(f"{len(sequence.ids) + len(ids)} tokens do not fit {len(sequence.pages)} pages")
+        sequence.ids += ids
+
+    def close(self, sequence: Sequence) -> None:
+        """Leaves what was read for later sequences."""
+        used = pages_for(len(sequence.ids))
+        spare = sequence.pages[used:]
+        self._release(sequence, spare + self.tree.insert(sequence.ids, sequence.pages[:used], sequence.scope))
+
+    def take(self, wanted: int) -> list[int]:
+        """Free pages; evicts what was not used for longest. Errors: CacheFull when open sequences hold too many."""
+        missing = wanted - self.pool.free
+        if missing > 0:
+            self._evict(missing)
+        return self.pool.take(wanted)
+
+    def _evict(self, missing: int) -> None:
+        evicted = self.tree.evict(missing)
+        self.evicted += len(evicted)
+        # A page with fewer tokens would not be found again: a key is over whole pages.
+        whole = [(node, scope) for node, scope in evicted if len(node.tokens) == PAGE_TOKENS]
+        if whole and self._parked.keeps:
+            blobs = self._store.read([node.page for node, _ in whole])
+            for (node, scope), blob in zip(whole, blobs, strict=True):
+                self._parked.park(_key(node, scope), blob)
+        self.pool.give([node.page for node, _ in evicted])
+
+    def _unpark(self, sequence: Sequence, ids: Items[int]) -> None:
+        """Adds pages of the sequence's own with what is parked of `ids` behind its pages, as far as there is room."""
+        if not self._parked.keeps:
+            return
+        have = len(sequence.pages)
+        key = scope_key(sequence.scope)
+        blobs: list[Blob] = []
+        for index in range(len(ids) // PAGE_TOKENS):
+            key = page_key(key, ids[index * PAGE_TOKENS :][:PAGE_TOKENS])
+            if index < have:
+                continue
+            blob = self._parked.fetch(key)
+            if blob is None:
+                break
+            blobs.append(blob)
+        if blobs and self._grow(sequence, len(blobs)):
+            self._store.write(sequence.pages[have:], blobs)
+
+    def _grow(self, sequence: Sequence, wanted: int) -> bool:
+        """Adds pages to save reading; without room for them the sequence reads the tokens instead."""
+        try:
+            sequence.pages += self.take(wanted)
+        except CacheFull:
+            return False
+        return True
+
+    def _release(self, sequence: Sequence, pages: Items[int]) -> None:
+        for node in sequence.shared:
+            node.users -= 1
+        self.pool.give(pages)
+        sequence.shared, sequence.pages = [], []
+
+
+def _key(node: Node, scope: str) -> bytes:
+    key = scope_key(scope)
+    for each in node.path():
+        key = page_key(key, each.tokens)
+    return key

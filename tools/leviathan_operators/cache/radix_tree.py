@@ -1,0 +1,175 @@
+"""A radix tree over token ids with one page a node: which prefixes are in the cache, and who may be evicted first.
+
+A node stands for the tokens of one page. A full page has 64 tokens and may have children; a page with fewer tokens is a
+leaf. Pages in the tree never change: a sequence that goes on from a part of a page works on a copy.
+"""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from .pages import PAGE_TOKENS
+
+Tokens = tuple[int, ...]
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """One page in the tree. `users` counts open sequences that read the page; `used` is the time of the last use."""
+
+    tokens: Tokens
+    page: int
+    parent: "Node | None"
+    users: int = 0
+    used: int = 0
+    children: dict[int, list["Node"]] = field(default_factory=dict)
+
+    def child(self, tokens: Tokens) -> "Node | None":
+        """The child with exactly these tokens."""
+        return next((node for node in self.children.get(tokens[0], ()) if node.tokens == tokens), None)
+
+    def path(self) -> list["Node"]:
+        """The nodes from below the root to this one."""
+        nodes: list[Node] = []
+        node: Node | None = self
+        while node is not None and node.parent is not None:
+            nodes.append(node)
+            node = node.parent
+        return nodes[::-1]
+
+
+@dataclass(frozen=True)
+class Match:
+    """The longest prefix in the tree: whole pages, and `part` with how many of its first tokens agree."""
+
+    pages: tuple[Node, ...]
+    part: Node | None = None
+    part_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the prefix."""
+        return len(self.pages) * PAGE_TOKENS + self.part_tokens
+
+
+class RadixTree:
+    """One tree for each scope; scopes share pages of the pool and nothing else."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self._roots: dict[str, Node] = {}
+        self._clock = 0
+
+    def match(self, ids: Sequence[int], scope: str = "") -> Match:
+        """The longest prefix of `ids` in the tree of `scope`; its nodes count as used now."""
+        node = self._roots.get(scope)
+        pages: list[Node] = []
+        part, length = None, 0
+        while node is not None:
+            rest = tuple(ids[len(pages) * PAGE_TOKENS :][:PAGE_TOKENS])
+            child = node.child(rest) if len(rest) == PAGE_TOKENS else None
+            if child is None:
+                part, length = _closest(node, rest)
+                break
+            pages.append(child)
+            node = child
+        match = Match(tuple(pages), part, length)
+        self._touch([*pages, *([part] if part else [])])
+        return match
+
+    def insert(self, ids: Sequence[int], pages: Sequence[int], scope: str = "") -> list[int]:
+        """Adds the pages of `ids`; `pages[i]` holds ids[64 * i : 64 * i + 64], the last one what is left.
+
+        Returns pages that the tree does not need: those whose tokens it had already in another page, and pages of
+        leaves that a longer one replaces. A page that is in the tree already may be named again.
+        """
+        node = self._roots.setdefault(scope, Node((), -1, None))
+        unneeded: list[int] = []
+        path: list[Node] = []
+        for index, page in enumerate(pages):
+            tokens = tuple(ids[index * PAGE_TOKENS :][:PAGE_TOKENS])
+            child = node.child(tokens)
+            if child is None and len(tokens) < PAGE_TOKENS:
+                child = next((n for n in node.children.get(tokens[0], ()) if n.tokens[: len(tokens)] == tokens), None)
+            if child is None:
+                unneeded += self._drop_shorter(node, tokens)
+                child = Node(tokens, page, node)
+                node.children.setdefault(tokens[0], []).append(child)
+            elif child.page != page:
+                unneeded.append(page)
+            path.append(child)
+            node = child
+        self._touch(path)
+        return unneeded
+
+    def evict(self, wanted: int) -> list[tuple[Node, str]]:
+        """Removes up to `wanted` pages, the least recently used leaves first; returns their nodes and scopes.
+
+        A page that an open sequence reads stays, and so do all before it. A removed node keeps its `parent`.
+        """
+        heap = [(node.used, id(node), node, scope) for scope, node in self.nodes() if not node.children]
+        heapq.heapify(heap)
+        evicted: list[tuple[Node, str]] = []
+        while heap and len(evicted) < wanted:
+            _used, _id, node, scope = heapq.heappop(heap)
+            if node.users:
+                continue
+            parent = node.parent
+            assert parent is not None
+            self._remove(node)
+            evicted.append((node, scope))
+            if not parent.children and parent.parent is not None:
+                heapq.heappush(heap, (parent.used, id(parent), parent, scope))
+        return evicted
+
+    def nodes(self) -> Iterator[tuple[str, Node]]:
+        """Every node with its scope; parents come before their children."""
+        for scope, root in self._roots.items():
+            stack = [root]
+            while stack:
+                node = stack.pop()
+                if node.parent is not None:
+                    yield scope, node
+                stack += [child for children in node.children.values() for child in children]
+
+    def _touch(self, nodes: Sequence[Node]) -> None:
+        self._clock += 1
+        for node in nodes:
+            node.used = self._clock
+
+    def _drop_shorter(self, parent: Node, tokens: Tokens) -> list[int]:
+        """Removes leaves whose tokens `tokens` begins with; returns their pages."""
+        covered = [
+            node
+            for node in parent.children.get(tokens[0], ())
+            if not node.users and node.tokens == tokens[: len(node.tokens)]
+        ]
+        for node in covered:
+            self._remove(node)
+        return [node.page for node in covered]
+
+    def _remove(self, node: Node) -> None:
+        parent = node.parent
+        assert parent is not None
+        siblings = parent.children[node.tokens[0]]
+        siblings.remove(node)
+        if not siblings:
+            del parent.children[node.tokens[0]]
+
+
+def _closest(node: Node, tokens: Tokens) -> tuple[Node | None, int]:
+    """The child that shares the most first tokens, and how many."""
+    best, length = None, 0
+    for child in node.children.get(tokens[0], ()) if tokens else ():
+        common = _common(child.tokens, tokens)
+        if common > length:
+            best, length = child, common
+    return best, length
+
+
+def _common(a: Tokens, b: Tokens) -> int:
+    """How many first tokens are the same."""
+    for index, (left, right) in enumerate(zip(a, b, strict=False)):
+        if left != right:
+            return index
+    return min(len(a), len(b))

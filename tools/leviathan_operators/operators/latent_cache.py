@@ -1,0 +1,84 @@
+"""The KV cache of DeepSeek-V3 in pages: upstream's tensors, addressed through a page table that is honoured.
+
+Upstream has a page table for its decode kernel and writes by identity (0.2.1.post1, models/custom_cache.py, line 138).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from ktransformers.models.custom_cache import StaticCache
+from torch import Tensor
+
+
+class LatentCache(StaticCache):
+    """Pages of 64 tokens, in every layer (pages, 64, 1, rank + rope); implements `cache.PageStore` over all layers.
+
+    One sequence is selected at a time. Its table is changed in place, so a captured CUDA graph reads the new one.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As upstream's; then no sequence is selected: positions are page numbers by identity."""
+        super().__init__(*args, **kwargs)
+        self.past_tokens: list[int]
+        self.start = 0
+
+    def select(self, pages: Sequence[int], start: int) -> None:
+        """The next tokens, from position `start` on, belong to the sequence with these pages."""
+        self.start = start
+        row = torch.tensor(pages, dtype=torch.int32)
+        for table in self.page_table_map.values():
+            table[0, : len(pages)].copy_(row)
+        self.past_tokens = [start] * len(self.past_tokens)
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, cache_kwargs: dict[str, Any] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Writes latent vectors (1, n, 1, rank) and rotated keys (1, n, 1, rope) at `cache_position`.
+
+        Returns the layer's pages and its table, as upstream's does.
+        """
+        assert cache_kwargs is not None
+        position = cache_kwargs["cache_position"]
+        pages, table = self.key_cache[layer_idx], self.page_table_list[layer_idx]
+        self.past_tokens[layer_idx] += position.size(0)
+        page, offset = table[0, position // self.page_size], position % self.page_size
+        pages[page, offset, :, : self.kv_lora_rank] = key_states
+        pages[page, offset, :, self.kv_lora_rank :] = value_states
+        return pages, table
+
+    def latents(self, layer: int, first: int, last: int) -> Tensor:
+        """Entries (last - first, rank + rope) of the selected sequence's positions `first` to before `last`."""
+        size = self.page_size
+        pages, table = self.key_cache[layer], self.page_table_list[layer]
+        numbers = table[0, first // size : -(-last // size)]
+        return pages[numbers].flatten(0, 2)[first % size : first % size + last - first]
+
+    def copy(self, source: int, target: int) -> None:
+        """Copies a page in every layer."""
+        for pages in self.key_cache:
+            pages[target].copy_(pages[source])
+
+    @property
+    def page_bytes(self) -> int:
+        """Bytes of a page over all layers."""
+        return sum(pages[0].nbytes for pages in self.key_cache)
+
+    def read(self, pages: Sequence[int]) -> list[memoryview]:
+        """The bytes of pages, the first layer's first."""
+        layers = [layer[list(pages)].flatten(1).view(torch.uint8).cpu() for layer in self.key_cache]
+        joined = torch.cat(layers, dim=1)
+        return [memoryview(row.numpy()) for row in joined]
+
+    def write(self, pages: Sequence[int], blobs: Sequence[bytes | bytearray | memoryview]) -> None:
+        """Puts bytes, as `read` gives them, into pages. Errors: ValueError for another length."""
+        wrong = next((len(blob) for blob in blobs if len(blob) != self.page_bytes), None)
+        if wrong is not None:
+            raise ValueError(f"a page of this model has {self.page_bytes} bytes, not {wrong}")
+        joined = torch.stack([torch.frombuffer(bytearray(blob), dtype=torch.uint8) for blob in blobs])
+        at = 0
+        for layer in self.key_cache:
+            size = layer[0].nbytes
+            part = joined[:, at : at + size].contiguous().view(layer.dtype).view(len(blobs), *layer.shape[1:])
+            layer[list(pages)] = part.to(layer.device)
+            at += size

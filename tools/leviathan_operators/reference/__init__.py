@@ -1,0 +1,1 @@
+"""Plain torch implementations that run on the CPU: what every operator and kernel is held against."""
