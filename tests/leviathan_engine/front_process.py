@@ -111,13 +111,15 @@ class FrontProcess:
             str(self.socket_path),
         ]
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOOLS), **environ}
-        self.process = subprocess.Popen(argv, pass_fds=[listener.fileno()], env=env, stderr=subprocess.PIPE)
+        self._log = work / "front.log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(argv, pass_fds=[listener.fileno()], env=env, stderr=log)
         listener.close()
         self.link = self._connect()
 
     def _connect(self) -> wire.Link:
         while True:
-            assert self.process.poll() is None, self.process.stderr and self.process.stderr.read().decode()
+            assert self.process.poll() is None, self.log()
             try:
                 return wire.Link(self.socket_path)
             except OSError:
@@ -152,6 +154,10 @@ class FrontProcess:
         text = httpx.get(self.url + "/metrics").text
         return next((float(one.rsplit(" ", 1)[1]) for one in text.splitlines() if one.startswith(line + " ")), 0.0)
 
+    def log(self) -> str:
+        """What the front has written on stderr."""
+        return self._log.read_text(encoding="utf-8")
+
     def stop(self) -> int:
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -162,8 +168,6 @@ class FrontProcess:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        if self.process.stderr:
-            self.process.stderr.close()
         self.link.close()
         self._short.cleanup()
 

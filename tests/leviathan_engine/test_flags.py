@@ -148,3 +148,14 @@ def test_any_split_gives_bytes_or_one_line(text: str) -> None:
         assert all(size % 10**6 == 0 for size in gpu_split(text))
     except UsageError as err:
         assert text.strip() == "" or repr(text) in err.line()  # noqa: PT017
+
+
+def test_the_fronts_settings_as_flags() -> None:
+    """Each sets the variable that the front reads; what is not given leaves the environment as it is."""
+    settings = parse([*GGUF, "--cors_origins", "*", "--tls_cert_file=/tls/tls.crt", "--access_log", "json"])
+    assert settings.front_environ == {
+        "LEVIATHAN_CORS_ORIGINS": "*",
+        "LEVIATHAN_TLS_CERT_FILE": "/tls/tls.crt",
+        "LEVIATHAN_ACCESS_LOG": "json",
+    }
+    assert parse(GGUF).front_environ == {}

@@ -376,7 +376,7 @@ def test_metrics_show_what_was_done(front: FrontProcess) -> None:
     assert front.metric("leviathan_engine_resident_bytes") > 1 << 20
 
 
-SAMPLE = re.compile(r"([a-z_]+)(\{[a-z]+=\"[^\"\\\n]*\"(,[a-z]+=\"[^\"\\\n]*\")*\})? ([0-9.e+-]+)")
+SAMPLE = re.compile(r"([a-z_:0-9]+)(\{[a-z_]+=\"[^\"\\\n]*\"(,[a-z_]+=\"[^\"\\\n]*\")*\})? ([0-9.e+-]+)")
 
 
 def test_metrics_are_prometheus_text(front: FrontProcess) -> None:

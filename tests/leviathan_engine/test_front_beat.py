@@ -1,4 +1,4 @@
-"""A stream is never silent for long: it says that it waits for its turn, and that the engine works, in comments."""
+"""An answer is never silent for long: a stream has comments, a whole answer blanks in front of its JSON."""
 
 import asyncio
 import json
@@ -11,11 +11,13 @@ from front_process import SERVED, write_folder
 
 from leviathan_engine import wire
 from leviathan_engine.front import request
+from leviathan_engine.front.access.record import Record
 from leviathan_engine.front.api_error import ApiError
 from leviathan_engine.front.engine import Engine, Tick
 from leviathan_engine.front.fair_queue import FairQueue
 from leviathan_engine.front.generation import Generation, Service
 from leviathan_engine.front.metrics import Metrics
+from leviathan_engine.front.reply import Reply
 from leviathan_engine.front.status import Status
 from leviathan_engine.model import chat_prompt as prompt
 
@@ -27,11 +29,14 @@ class Slow(Engine):
 
     def __init__(self) -> None:
         super().__init__(Status(), lambda _model: None, BEAT)
+        self.quick = False
 
     async def generate(self, job: wire.Job) -> AsyncGenerator[Tick, None]:
-        yield Tick()
+        if not self.quick:
+            yield Tick()
         yield Tick(job.ids[2])  # the "x" of the prompt: <bos> <user> x <assistant>
-        yield Tick()
+        if not self.quick:
+            yield Tick()
         yield Tick(done="length")
 
 
@@ -48,7 +53,12 @@ class Sent:
 
     def run(self, client: str, *, stream: bool) -> Coroutine[Any, Any, None]:
         body = {"model": SERVED.name, "messages": [{"role": "user", "content": "x"}], "stream": stream}
-        return Generation(self._service, request.chat(body, SERVED), client).run({"type": "http"}, receive, self.send)
+        generation = Generation(self._service, request.chat(body, SERVED), client, Record("r"))
+        return generation.run(Reply(self.send, stream=stream))
+
+    def heartbeats_off(self) -> None:
+        """The engine gives its token at once."""
+        self._service.engine.quick = True  # type: ignore[attr-defined]
 
     @property
     def starts(self) -> list[int]:
@@ -58,10 +68,6 @@ class Sent:
     def events(self) -> list[str]:
         raw = b"".join(message.get("body", b"") for message in self.messages)
         return raw.decode().removesuffix("\n\n").split("\n\n")
-
-
-async def receive() -> dict[str, Any]:
-    raise AssertionError("the body has been read")
 
 
 @pytest.fixture
@@ -152,17 +158,52 @@ def test_before_the_first_beat_an_error_is_a_status(sent: Sent) -> None:
     assert sent.messages == []
 
 
-def test_an_answer_in_one_piece_waits_in_silence(sent: Sent) -> None:
+def test_a_whole_answer_begins_with_blanks_while_it_waits(sent: Sent) -> None:
+    """A blank each beat, which JSON allows before a value: the answer is the same for its reader."""
+
     async def main() -> None:
         await sent.queue.acquire("x")
         task = asyncio.create_task(sent.run("a", stream=False))
-        await asyncio.sleep(BEAT * 4)
-        assert sent.messages == []
+        while len(sent.messages) < 3:
+            await asyncio.sleep(BEAT / 5)
         sent.queue.release()
         await task
 
     asyncio.run(main())
     assert sent.starts == [200]
+    raw = b"".join(message.get("body", b"") for message in sent.messages)
+    assert raw.startswith(b"  ")
+    assert json.loads(raw)["choices"][0]["finish_reason"] == "length"
+    assert sent.messages[-1]["more_body"] is False
+
+
+def test_a_whole_answer_that_does_not_wait_has_its_length(sent: Sent) -> None:
+    """Without a beat nothing is sent before the answer, as clients expect it."""
+
+    async def main() -> None:
+        sent.heartbeats_off()
+        await sent.run("a", stream=False)
+
+    asyncio.run(main())
+    start, body = sent.messages
+    assert dict(start["headers"])[b"content-length"] == str(len(body["body"])).encode()
+
+
+def test_a_whole_answer_that_began_and_fails_stays_incomplete(sent: Sent) -> None:
+    """Status 200 has gone out: the error is written, and the answer never ends, so that no client takes it for one."""
+
+    async def main() -> None:
+        await sent.queue.acquire("x")
+        task = asyncio.create_task(sent.run("a", stream=False))
+        while not sent.messages:
+            await asyncio.sleep(BEAT / 5)
+        sent.queue.close()
+        await task
+
+    asyncio.run(main())
+    assert sent.starts == [200]
+    assert all(message["more_body"] for message in sent.messages[1:])
+    assert json.loads(sent.messages[-1]["body"])["error"]["code"] == "stopping"
 
 
 def test_a_stream_whose_client_leaves_while_it_waits_gives_up_its_place(sent: Sent) -> None:

@@ -51,7 +51,7 @@ def test_from_loading_to_the_end(front: FrontProcess) -> None:
     front.serve()
     assert health(front)[0] == 200
     assert front.post(CHAT, BODY, headers=headers).status_code == 200
-    for wrong in ({}, {"authorization": "Bearer secre"}, {"authorization": "secret"}):
+    for wrong in ({}, {"authorization": "Bearer secre"}, {"authorization": "secret"}, {"x-api-key": "secre"}):
         answer = front.post(CHAT, BODY, headers=wrong)
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
     assert httpx.get(front.url + "/v1/models").status_code == 401
@@ -132,13 +132,13 @@ def test_an_engine_that_cannot_load_says_why(front: FrontProcess, tmp_path: Path
 
 def test_a_key_from_a_file(tmp_path: Path) -> None:
     """As a Secret is mounted, with the line break that editors leave."""
-    (tmp_path / "key").write_text("from a file\n")
-    front = FrontProcess(tmp_path, LEVIATHAN_API_KEY_FILE=str(tmp_path / "key"), LEVIATHAN_API_KEY="not this one")
+    (tmp_path / "key").write_text("from-a-file\n")
+    front = FrontProcess(tmp_path, LEVIATHAN_API_KEY_FILE=str(tmp_path / "key"), LEVIATHAN_API_KEY="not-this-one")
     try:
         front.serve()
         codes = [
             httpx.get(front.url + "/v1/models", headers={"authorization": f"Bearer {key}"}).status_code
-            for key in ("from a file", "not this one", "from a fil")
+            for key in ("from-a-file", "not-this-one", "from-a-fil")
         ]
     finally:
         front.close()

@@ -1,4 +1,4 @@
-"""The queue, the text, the progress and the metrics of the front, each by itself."""
+"""The queue, the text, the progress and the memory of the front, each alone."""
 
 import asyncio
 import os
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from leviathan_engine.front import memory
 from leviathan_engine.front.api_error import ApiError
 from leviathan_engine.front.fair_queue import FairQueue
-from leviathan_engine.front.metrics import Histogram, Metric
 from leviathan_engine.front.status import Status
 from leviathan_engine.front.text import TextStream
 from leviathan_engine.wire import ServedModel
@@ -208,32 +207,12 @@ def test_the_estimate_follows_the_rate() -> None:
     assert (status.ready, status.report()["status"], status.report()["detail"]) == (False, "failed", "the disk is gone")
 
 
-def test_metrics_text() -> None:
-    counter = Metric("a_total", "counter", "Text.")
-    counter.add(path='x"\n', status="200")
-    counter.add(path='x"\n', status="200")
-    assert counter.lines() == [
-        "# HELP a_total Text.",
-        "# TYPE a_total counter",
-        'a_total{path="x\\"\\n",status="200"} 2',
-    ]
-    histogram = Histogram("b", "Text.", (0.5, 1))
-    for value in (0.25, 0.75, 3):
-        histogram.observe(value)
-    assert histogram.lines()[2:] == [
-        'b_bucket{le="0.5"} 1',
-        'b_bucket{le="1"} 2',
-        'b_bucket{le="+Inf"} 3',
-        "b_sum 4",
-        "b_count 3",
-    ]
-
-
 def test_the_memory_of_container_and_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the kernel's files say; without them the lines are left out, and a process that has gone is none."""
 
     def named() -> dict[str, float]:
-        return {metric.name: metric.values[()] for metric in memory.gauges(status, FairQueue(1)) if () in metric.values}
+        samples = [sample for family in memory.gauges(status, FairQueue(1)) for sample in family.samples]
+        return {sample.name: sample.value for sample in samples if not sample.labels}
 
     status = Status()
     status.memory = {"pid": os.getpid()}

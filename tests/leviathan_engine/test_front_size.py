@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, pre_tokenizers
 
 from leviathan_engine.front import body, request
+from leviathan_engine.front.access.record import Record
 from leviathan_engine.front.api_error import ApiError
 from leviathan_engine.front.fair_queue import FairQueue
 from leviathan_engine.front.generation import Generation
@@ -252,7 +253,7 @@ def test_who_finds_the_queue_full_is_refused_untokenised() -> None:
         chat = request.chat({"model": model.name, "messages": [{"role": "user", "content": "x"}]}, model)
         service: Any = SimpleNamespace(queue=queue, prompts=Untouched(), model=model)
         with pytest.raises(ApiError) as caught:
-            await Generation(service, chat, "a").run({}, None, None)  # type: ignore[arg-type]
+            await Generation(service, chat, "a", Record("r")).run(None)  # type: ignore[arg-type]
         waits.cancel()
         return caught.value.status
 

@@ -22,12 +22,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from leviathan_engine.launcher.state_dir import last_words, state  # noqa: PLC0415
 
     from .errors import EngineError  # noqa: PLC0415
+    from .front.access.settings import access  # noqa: PLC0415
     from .front.limits import limits  # noqa: PLC0415
 
     environ = environment()
     try:
         settings = parse(sys.argv[1:] if argv is None else argv)
+        environ |= settings.front_environ
         limits(environ)  # the front would say it too, but it has no termination log
+        access(environ)
         folder = state(environ)
         listener = listen(settings.host, settings.port)
         return Launcher(settings, folder, environ).run(listener)

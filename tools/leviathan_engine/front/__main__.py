@@ -1,6 +1,6 @@
 """Runs the front: `python3 -m leviathan_engine.front --fd N --socket PATH`, on a listening socket that it inherits.
 
-Its settings come from the environment: see limits.py.
+Its settings come from the environment: see limits.py and access/settings.py.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -16,6 +17,8 @@ import uvicorn
 
 from leviathan_engine.errors import EngineError
 
+from .access.settings import Access, access
+from .access.tls import LOOK_SECONDS, Watch, load, server_context
 from .app import Front
 from .limits import Limits, limits
 
@@ -44,9 +47,9 @@ class Server(uvicorn.Server):
         cut.cancel()
 
 
-async def serve(listener: socket.socket, path: Path, limit: Limits) -> None:
+async def serve(listener: socket.socket, path: Path, limit: Limits, allowed: Access) -> None:
     """Serves on `listener` until a signal comes; `path` is where the engine's socket is made."""
-    front = Front(limit)
+    front = Front(limit, allowed)
     config = uvicorn.Config(
         front.app(),
         log_level="warning",
@@ -61,8 +64,36 @@ async def serve(listener: socket.socket, path: Path, limit: Limits) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
     await front.engine.listen(path)
+    watching = asyncio.ensure_future(_watch(watches(front, config)))
     await server.serve(sockets=[listener])
+    watching.cancel()
     await front.engine.close()
+    front.log.close()
+
+
+def watches(front: Front, config: uvicorn.Config) -> list[Watch]:
+    """Sets up TLS where it is configured; the files that are read again when they change."""
+    found = []
+    if front.access.key_file is not None:
+        found.append(Watch((front.access.key_file,), front.reload_keys, _note))
+    files = front.access.tls
+    if files is not None:
+        config.load()
+        context = config.ssl = server_context(files)
+        found.append(Watch((files.certificate, files.key), lambda: load(context, files), _note))
+    return found
+
+
+async def _watch(watched: Sequence[Watch]) -> None:
+    while watched:
+        await asyncio.sleep(LOOK_SECONDS)
+        for one in watched:
+            one.look()
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(f"leviathan: {text}\n")
+    sys.stderr.flush()
 
 
 def main() -> int:
@@ -72,8 +103,8 @@ def main() -> int:
     parser.add_argument("--socket", type=Path, required=True, help="the engine's socket, to be made")
     args = parser.parse_args()
     try:
-        limit = limits(os.environ)
-        asyncio.run(serve(socket.socket(fileno=args.fd), args.socket, limit))
+        limit, allowed = limits(os.environ), access(os.environ)
+        asyncio.run(serve(socket.socket(fileno=args.fd), args.socket, limit, allowed))
     except EngineError as err:
         sys.stderr.write(f"error: {err.line()}\n")
         return err.exit_code

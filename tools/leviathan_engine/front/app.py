@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hmac
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leviathan_engine.errors import EngineError
 from leviathan_engine.front.api_error import ApiError, unavailable
@@ -22,14 +21,22 @@ from leviathan_engine.model.chat_prompt import Prompts, load
 from leviathan_engine.wire import ServedModel
 
 from . import answers, openapi, request
+from .access.access_log import AccessLog
+from .access.api_keys import ApiKey
+from .access.edge import Edge, write_stderr
+from .access.key_ring import KeyRing
+from .access.record import record_of
+from .access.settings import Access, read_keys
 from .asgi import ClientGone, or_gone, parse_json, read_body
 from .body import BodyLimit, body_limit
 from .client_key import queue_key
 from .engine import Engine
-from .generation import Generation, Service, break_off
+from .generation import Generation, Service
 from .limits import Limits
 from .memory import gauges
-from .metrics import CONTENT_TYPE, Metrics
+from .metrics import Metrics
+from .page import assemble
+from .reply import Reply
 from .request import Chat, Completion
 from .status import Status
 
@@ -42,19 +49,26 @@ LARGE = 16 << 10
 class Front:
     """The state behind the routes."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, access: Access) -> None:
+        """`access` says who may ask, from which pages, and what is logged."""
         self.limits = limits
+        self.access = access
+        self.keys = KeyRing(access.keys)
+        self.log = AccessLog(access.log, write_stderr)
         self.status = Status()
         self.metrics = Metrics()
         self.engine = Engine(self.status, self._load_prompts)
         self.queue = FairQueue(limits.waiting)
+        self.metrics.looked.look = lambda: gauges(self.status, self.queue)
+        self.page = assemble()
         self._created = int(time.time())
         self._prompts: asyncio.Future[Prompts] | None = None
         self._generations: set[asyncio.Task[None]] = set()
 
-    def app(self) -> Starlette:
+    def app(self) -> ASGIApp:
         """The ASGI application."""
         routes = [
+            Route("/", self.show_page),
             Route("/health", self.health),
             Route("/ready", self.ready),
             Route("/metrics", self.show_metrics),
@@ -65,7 +79,8 @@ class Front:
             Route("/v1/completions", _Generate(self, chat=False), methods=["POST"]),
         ]
         handlers = {HTTPException: _http_error, ApiError: _api_error, Exception: _server_error}
-        return Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
+        app = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
+        return Edge(app, self.log, self.access.origins)
 
     def stop(self) -> None:
         """Takes no more requests; those that wait are sent away."""
@@ -97,9 +112,14 @@ class Front:
         serving = self.status.serving
         return json_response({"ready": serving, "phase": self.status.phase}, 200 if serving else 503)
 
-    async def show_metrics(self, _request: Request) -> Response:
-        """Prometheus' text format."""
-        return Response(self.metrics.render(gauges(self.status, self.queue)), media_type=CONTENT_TYPE)
+    async def show_page(self, _request: Request) -> Response:
+        """The page for a browser."""
+        return Response(self.page.body, headers=self.page.headers)
+
+    async def show_metrics(self, http: Request) -> Response:
+        """Prometheus' text format, or OpenMetrics."""
+        text, media_type = self.metrics.render(http.headers.get("accept", ""))
+        return Response(text, headers={"content-type": media_type})
 
     async def document(self, _request: Request) -> Response:
         """The OpenAPI document; it names the model once it is known."""
@@ -119,18 +139,17 @@ class Front:
             raise ApiError(404, f"the model {name[:100]!r} does not exist", param="model", code="model_not_found")
         return json_response(answers.model(model.name, self._created))
 
-    def authorize(self, scope: Scope) -> None:
-        """Errors: ApiError 401 without the right key, where one is configured."""
-        if not self.limits.api_key:
-            return
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        if not hmac.compare_digest(given, b"Bearer " + self.limits.api_key.encode()):
-            raise ApiError(
-                401,
-                "the API key is missing or wrong: send Authorization: Bearer KEY",
-                code="invalid_api_key",
-                headers={"www-authenticate": "Bearer"},
-            )
+    def reload_keys(self) -> None:
+        """Reads the key file again. Errors: UsageError, and the keys stay as they were."""
+        if self.access.key_file is not None:
+            self.keys.replace(read_keys(self.access.key_file))
+
+    def authorize(self, scope: Scope) -> ApiKey | None:
+        """The request's key, None where none is needed. Errors: ApiError 401 without a right one."""
+        key = self.keys.identify(scope)
+        if key is not None:
+            record_of(scope).key = key.name
+        return key
 
     def body_limit(self) -> BodyLimit:
         """How large a request may be, by what is known of the model so far."""
@@ -174,6 +193,9 @@ class _Generate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         front = self._front
         status = BEFORE_ANSWER
+        record = record_of(scope)
+        key: ApiKey | None = None
+        reply: Reply | None = None
 
         async def counted(message: Message) -> None:
             nonlocal status
@@ -182,25 +204,27 @@ class _Generate:
             await send(message)
 
         try:
-            with front.generation():
-                front.authorize(scope)
+            key = front.authorize(scope)
+            with front.generation(), front.keys.admitted(key):
                 raw = await read_body(receive, front.body_limit())
                 service = await front.service()
                 checked, line = await self._check(raw, service.model, scope)
-                await or_gone(receive, Generation(service, checked, line).run(scope, receive, counted))
+                reply = Reply(counted, stream=checked.sampling.stream)
+                await or_gone(receive, Generation(service, checked, line, record).run(reply))
         except ApiError as err:
             await err.response()(scope, receive, counted)
         except asyncio.CancelledError:
             if not front.status.stopping:
                 raise
-            if status == BEFORE_ANSWER:
-                await stopping().response()(scope, receive, counted)
+            if reply is not None and reply.begun:
+                await reply.fail(stopping())
             else:
-                await break_off(send, stopping())
+                await stopping().response()(scope, receive, counted)
         except ClientGone:
-            front.metrics.cancelled.add()
+            front.metrics.cancelled.inc()
         finally:
-            front.metrics.requests.add(path=scope["path"], status=str(status))
+            front.keys.spend(key, (record.prompt_tokens or 0) + (record.generated_tokens or 0))
+            front.metrics.requests.labels(scope["path"], str(status)).inc()
 
     async def _check(self, raw: bytes, model: ServedModel, scope: Scope) -> tuple[Chat | Completion, str]:
         """The checked request, and whose line it waits in; a large one beside the loop. Errors: ApiError 4xx."""

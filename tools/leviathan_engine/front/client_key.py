@@ -12,12 +12,14 @@ from typing import Any
 
 from starlette.types import Scope
 
+from .access.key_ring import offered
+
 FIELDS = ("user", "safety_identifier")
 
 
 def queue_key(scope: Scope, body: Mapping[str, Any]) -> str:
     """The line's name: a digest, so that neither a key nor a long name is kept. Fields that are no text are ignored."""
     address = (scope.get("client") or ("",))[0]
-    key = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+    key = b" ".join(offered(scope)).decode("latin-1")
     said = [body[name] if isinstance(body.get(name), str) else "" for name in FIELDS]
     return hashlib.sha256(json.dumps([address, key, *said]).encode("ascii")).hexdigest()

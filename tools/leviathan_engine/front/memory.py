@@ -2,16 +2,18 @@
 
 from pathlib import Path
 
+from prometheus_client.core import GaugeMetricFamily
+
 from leviathan_engine.front.fair_queue import FairQueue
 from leviathan_engine.machine import cgroup
 
-from .metrics import Metric, gauge
+from .metrics import gauge
 from .status import Status
 
 PROC = Path("/proc")
 
 
-def gauges(status: Status, queue: FairQueue) -> list[Metric]:
+def gauges(status: Status, queue: FairQueue) -> list[GaugeMetricFamily]:
     """The gauges. Sizes in bytes, times in seconds; what cannot be known is left out."""
     model = status.model
     estimate = status.estimate()
@@ -26,13 +28,17 @@ def gauges(status: Status, queue: FairQueue) -> list[Metric]:
     ]
     if estimate is not None:
         out.append(gauge("leviathan_load_estimate_seconds", "Until the model answers.", estimate))
+    if model:
+        waiting, running = float(queue.waiting), float(queue.busy)
+        out.append(gauge("vllm:num_requests_waiting", "Requests that wait.", waiting, model_name=model.name))
+        out.append(gauge("vllm:num_requests_running", "Requests that are generated.", running, model_name=model.name))
     vram = status.memory.get("vram", [])
     if vram:
-        used = Metric("leviathan_vram_used_bytes", "gauge", "Memory of a GPU that is in use.")
-        total = Metric("leviathan_vram_total_bytes", "gauge", "Memory of a GPU.")
+        used = GaugeMetricFamily("leviathan_vram_used_bytes", "Memory of a GPU that is in use.", labels=("gpu",))
+        total = GaugeMetricFamily("leviathan_vram_total_bytes", "Memory of a GPU.", labels=("gpu",))
         for card in vram:
-            used.set(card["used"], gpu=str(card["gpu"]))
-            total.set(card["total"], gpu=str(card["gpu"]))
+            used.add_metric((str(card["gpu"]),), card["used"])
+            total.add_metric((str(card["gpu"]),), card["total"])
         out += [used, total]
     rss = resident(status.memory.get("pid"))
     if rss is not None:

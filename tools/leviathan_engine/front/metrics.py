@@ -1,89 +1,159 @@
-"""Counts and durations in Prometheus' text format, version 0.0.4."""
+"""What /metrics shows, by prometheus-client: our own names, and vLLM's for what both count.
 
-from collections.abc import Mapping, Sequence
+vLLM's names carry its label `model_name`, so that dashboards and autoscalers that are written for vLLM work here. Their
+meanings are those of vLLM's documentation (docs/usage/metrics.md).
+"""
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-Labels = tuple[tuple[str, str], ...]
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
-class Metric:
-    """A counter or a gauge, one value for each set of labels."""
+SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 10)
+TOKENS = (1, 10, 100, 500, 1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000)
+MODEL = ("model_name",)
 
-    def __init__(self, name: str, kind: str, text: str, values: Mapping[Labels, float] | None = None) -> None:
-        self.name, self.kind, self.text = name, kind, text
-        self.values: dict[Labels, float] = dict(values or {})
-
-    def add(self, amount: float = 1, **labels: str) -> None:
-        """Adds to the value of these labels."""
-        key = tuple(sorted(labels.items()))
-        self.values[key] = self.values.get(key, 0) + amount
-
-    def set(self, value: float, **labels: str) -> None:
-        """Sets the value of these labels."""
-        self.values[tuple(sorted(labels.items()))] = value
-
-    def lines(self) -> list[str]:
-        """The metric's lines."""
-        return [*self._head(), *(f"{self.name}{_labels(k)} {_number(v)}" for k, v in self.values.items())]
-
-    def _head(self) -> list[str]:
-        return [f"# HELP {self.name} {self.text}", f"# TYPE {self.name} {self.kind}"]
+# Each counter would get a second line with the time at which it was made; nobody reads it.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-class Histogram(Metric):
-    """Counts values by upper bounds."""
+@dataclass(frozen=True)
+class Finished:
+    """One generation at its end. Times in seconds: `waited` for the turn, `first` from the turn to the first token
+    (None: there was none), `decoding` from the first token to the end, `whole` from the request to the end.
 
-    def __init__(self, name: str, text: str, bounds: Sequence[float]) -> None:
-        super().__init__(name, "histogram", text)
-        self._bounds = tuple(bounds)
-        self._counts = [0] * len(self._bounds)
-        self._count = 0
-        self._sum = 0.0
+    `cached` tokens of the prompt were not read again; `reason` is OpenAI's finish_reason, or "abort".
+    """
 
-    def observe(self, value: float) -> None:
-        """Takes one value."""
-        self._count += 1
-        self._sum += value
-        for i, bound in enumerate(self._bounds):
-            self._counts[i] += value <= bound
+    model: str
+    prompt: int
+    cached: int
+    generated: int
+    waited: float
+    first: float | None
+    decoding: float
+    whole: float
+    reason: str
 
-    def lines(self) -> list[str]:
-        """The metric's lines."""
-        pairs = zip((*map(_number, self._bounds), "+Inf"), (*self._counts, self._count), strict=True)
-        body = [f'{self.name}_bucket{{le="{bound}"}} {count}' for bound, count in pairs]
-        return [*self._head(), *body, f"{self.name}_sum {_number(self._sum)}", f"{self.name}_count {self._count}"]
+
+class Looked(Collector):
+    """Metrics that are looked up at the moment they are asked for."""
+
+    def __init__(self) -> None:
+        """Nothing to look up yet."""
+        self.look: Callable[[], Iterable[Metric]] = tuple
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics of this moment."""
+        return self.look()
 
 
 class Metrics:
-    """What the front counts by itself; what is only looked up is added by the caller of `render`."""
+    """What the front counts itself, and through `looked` what is only looked up."""
 
     def __init__(self) -> None:
-        seconds = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-        self.requests = Metric("leviathan_requests_total", "counter", "Answers, by path and HTTP status.")
-        self.prompt_tokens = Metric("leviathan_prompt_tokens_total", "counter", "Tokens of prompts.", {(): 0})
-        self.tokens = Metric("leviathan_generated_tokens_total", "counter", "Tokens generated.", {(): 0})
-        self.cancelled = Metric("leviathan_cancelled_total", "counter", "Requests whose client went away.", {(): 0})
-        self.first = Histogram("leviathan_time_to_first_token_seconds", "From the turn to the first token.", seconds)
-        self.waited = Histogram("leviathan_queue_wait_seconds", "From the request to its turn.", seconds)
-        self.rate = Metric("leviathan_tokens_per_second", "gauge", "Decoding rate of the last answer.", {(): 0})
+        """All counters at 0, in a registry of their own."""
+        self.registry = registry = CollectorRegistry(auto_describe=False)
+        self.looked = Looked()
+        registry.register(self.looked)
+        ProcessCollector(registry=registry)
+        self.requests = Counter(
+            "leviathan_requests_total", "Answers, by path and HTTP status.", ("path", "status"), registry=registry
+        )
+        self.cancelled = Counter("leviathan_cancelled_total", "Requests whose client went away.", registry=registry)
+        self._prompt_tokens = Counter("leviathan_prompt_tokens_total", "Tokens of prompts.", registry=registry)
+        self._tokens = Counter("leviathan_generated_tokens_total", "Tokens generated.", registry=registry)
+        self._rate = Gauge("leviathan_tokens_per_second", "Decoding rate of the last answer.", registry=registry)
+        self._first = Histogram(
+            "leviathan_time_to_first_token_seconds",
+            "From the turn to the first token.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._waited = Histogram(
+            "leviathan_queue_wait_seconds", "From the request to its turn.", buckets=SECONDS, registry=registry
+        )
+        self._vllm = Vllm(registry)
 
-    def render(self, more: Sequence[Metric] = ()) -> str:
-        """All lines."""
-        own = (self.requests, self.prompt_tokens, self.tokens, self.cancelled, self.first, self.waited, self.rate)
-        return "\n".join(line for metric in (*own, *more) for line in metric.lines()) + "\n"
+    def token(self, model: str, seconds: float) -> None:
+        """A token that came `seconds` after the one before it."""
+        self._vllm.between.labels(model).observe(seconds)
+
+    def finished(self, one: Finished) -> None:
+        """A generation has ended."""
+        self._prompt_tokens.inc(one.prompt)
+        self._tokens.inc(one.generated)
+        self._waited.observe(one.waited)
+        if one.first is not None:
+            self._first.observe(one.first)
+        if one.generated > 1 and one.decoding > 0:
+            self._rate.set((one.generated - 1) / one.decoding)
+        self._vllm.finished(one)
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """The text and its media type: Prometheus' own format, or OpenMetrics where `accept` asks for it."""
+        encoder, media_type = choose_encoder(accept)
+        return encoder(self.registry), media_type
 
 
-def gauge(name: str, text: str, value: float) -> Metric:
+class Vllm:
+    """vLLM's names."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Registers them; a series appears with the first request."""
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
+            return Histogram(f"vllm:{name}", text, MODEL, buckets=buckets, registry=registry)
+
+        def counter(name: str, text: str, labels: tuple[str, ...] = MODEL) -> Counter:
+            return Counter(f"vllm:{name}", text, labels, registry=registry)
+
+        self.prompt = counter("prompt_tokens_total", "Tokens of prompts.")
+        self.generated = counter("generation_tokens_total", "Tokens generated.")
+        self.success = counter("request_success_total", "Answers by their end.", (*MODEL, "finished_reason"))
+        self.queries = counter("prefix_cache_queries_total", "Tokens of prompts that were looked for in the cache.")
+        self.hits = counter("prefix_cache_hits_total", "Tokens of prompts that were found in the cache.")
+        self.first = histogram("time_to_first_token_seconds", "From the request to the first token.")
+        self.between = histogram("inter_token_latency_seconds", "Between two tokens.", TOKEN_SECONDS)
+        self.whole = histogram("e2e_request_latency_seconds", "From the request to the end of its answer.")
+        self.queue = histogram("request_queue_time_seconds", "From the request to its turn.")
+        self.prefill = histogram("request_prefill_time_seconds", "From the turn to the first token.")
+        self.decode = histogram("request_decode_time_seconds", "From the first token to the last.")
+        self.prompt_size = histogram("request_prompt_tokens", "Tokens of a prompt.", TOKENS)
+        self.answer_size = histogram("request_generation_tokens", "Tokens of an answer.", TOKENS)
+
+    def finished(self, one: Finished) -> None:
+        """A generation has ended."""
+        model = one.model
+        self.prompt.labels(model).inc(one.prompt)
+        self.generated.labels(model).inc(one.generated)
+        self.queries.labels(model).inc(one.prompt)
+        self.hits.labels(model).inc(one.cached)
+        if one.reason != "abort":
+            self.success.labels(model, one.reason).inc()
+        self.whole.labels(model).observe(one.whole)
+        self.queue.labels(model).observe(one.waited)
+        self.prompt_size.labels(model).observe(one.prompt)
+        self.answer_size.labels(model).observe(one.generated)
+        if one.first is not None:
+            self.first.labels(model).observe(one.waited + one.first)
+            self.prefill.labels(model).observe(one.first)
+            self.decode.labels(model).observe(one.decoding)
+
+
+def gauge(name: str, text: str, value: float, **labels: str) -> GaugeMetricFamily:
     """A gauge with one value."""
-    return Metric(name, "gauge", text, {(): value})
-
-
-def _labels(labels: Labels) -> str:
-    def escape(value: str) -> str:
-        return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-    return "{" + ",".join(f'{name}="{escape(value)}"' for name, value in labels) + "}" if labels else ""
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(float(value))
+    family = GaugeMetricFamily(name, text, labels=tuple(labels))
+    family.add_metric(tuple(labels.values()), value)
+    return family

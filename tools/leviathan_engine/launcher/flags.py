@@ -9,20 +9,23 @@ that would do nothing here are refused.
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from leviathan_engine.errors import UsageError
-from leviathan_engine.launcher import upstream_flags
+from leviathan_engine.launcher import front_flags, upstream_flags
 from leviathan_engine.plan.machine import MB
 
 MAX_THREADS = 1024
 EPILOG = """\
 environment:
-  LEVIATHAN_API_KEY        the key that /v1 asks for as `Authorization: Bearer KEY`; empty: none
-  LEVIATHAN_API_KEY_FILE   a file with the key, as a Secret is mounted; goes before LEVIATHAN_API_KEY
+  LEVIATHAN_API_KEY        the key that /v1 asks for, or several, separated by commas; empty: everybody may ask
+  LEVIATHAN_API_KEY_FILE   a file with the keys, as a Secret is mounted; goes before LEVIATHAN_API_KEY
+  LEVIATHAN_CORS_ORIGINS   web origins whose pages may use the API, such as https://chat.example.org; * is all
+  LEVIATHAN_TLS_CERT_FILE  the certificate for HTTPS, with LEVIATHAN_TLS_KEY_FILE; both are read again when renewed
+  LEVIATHAN_ACCESS_LOG     a line a request on stderr: text (the default), json, or off
   LEVIATHAN_QUEUE          requests that may wait beside the one that is answered (64); the next one gets 429
   LEVIATHAN_MAX_BODY       bytes of a request, at most; without it what --cache_lens tokens can take, up to 32 MiB
   LEVIATHAN_DEVICE         the model's partition, to be mounted; without it it is looked for where the model is missing
@@ -36,7 +39,8 @@ environment:
 class Settings:
     """The checked command line. Sizes in bytes, lengths in tokens; None where the choice is left to the launcher.
 
-    `config_path` is a Hugging Face folder to use in place of the one that is made from the GGUF header.
+    `config_path` is a Hugging Face folder to use in place of the one that is made from the GGUF header. `front_environ`
+    are variables of the environment that the front reads.
     """
 
     gguf_path: Path
@@ -50,6 +54,7 @@ class Settings:
     max_new_tokens: int
     optimize_config_path: Path | None
     engine_args: tuple[str, ...]
+    front_environ: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse(argv: Sequence[str]) -> Settings:
@@ -84,6 +89,7 @@ def parse(argv: Sequence[str]) -> Settings:
         max_new_tokens=max_new_tokens,
         optimize_config_path=args.optimize_config_path,
         engine_args=theirs,
+        front_environ=front_flags.environment(args),
     )
 
 
@@ -146,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     path("--gpu_split", help='MB for each GPU, in the order of CUDA_VISIBLE_DEVICES: "90000,30000"; 0: none')
     path("--cache_lens", type=_whole(64, 1 << 24), default=8192, help="tokens of the KV cache: prompt and answer")
     path("--max_new_tokens", type=_whole(1, 1 << 24), help="tokens of an answer, at most (2000, or half of the cache)")
+    front_flags.add(parser)
     return parser
 
 

@@ -1,0 +1,72 @@
+"""What is known of one request at its end: filled in on the way, written to the access log."""
+
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.types import Scope
+
+# Longer or odder ids are replaced: they go into headers and logs.
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+HEADER = b"x-request-id"
+_PLACE = "leviathan.record"
+
+
+@dataclass
+class Record:
+    """One request. Times in seconds, `status` 0 until an answer begins; None where nothing is known."""
+
+    id: str
+    came: float = field(default_factory=time.monotonic)
+    status: int = 0
+    key: str = ""
+    stream: bool | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    generated_tokens: int | None = None
+    waited: float | None = None
+    first_token: float | None = None
+    finish: str = ""
+
+
+def begin(scope: Scope) -> Record:
+    """The record of a request that has just come; its id is the client's own, or a new one."""
+    given = [value for name, value in scope["headers"] if name == HEADER]
+    fits = len(given) == 1 and REQUEST_ID.fullmatch(given[0])
+    record = Record(given[0].decode("ascii") if fits else f"req_{uuid.uuid4().hex}")
+    scope[_PLACE] = record
+    return record
+
+
+def record_of(scope: Scope) -> Record:
+    """The record of a request under way; one of its own where the app runs without the edge, as in some tests."""
+    record = scope.get(_PLACE)
+    return record if isinstance(record, Record) else begin(scope)
+
+
+def facts(record: Record, scope: Scope, seconds: float) -> dict[str, Any]:
+    """The access log's fields of an answered request; what is not known is left out."""
+    path = scope.get("raw_path") or scope["path"].encode("utf-8", "backslashreplace")
+    values = {
+        "request_id": record.id,
+        "client": (scope.get("client") or ("",))[0],
+        "key": record.key or None,
+        "method": scope["method"],
+        "path": path[:200].decode("ascii", "backslashreplace"),
+        "status": record.status or None,
+        "seconds": round(seconds, 4),
+        "stream": record.stream,
+        "prompt_tokens": record.prompt_tokens,
+        "cached_tokens": record.cached_tokens,
+        "completion_tokens": record.generated_tokens,
+        "queue_seconds": _rounded(record.waited),
+        "first_token_seconds": _rounded(record.first_token),
+        "finish_reason": record.finish or None,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

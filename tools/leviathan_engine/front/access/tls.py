@@ -1,0 +1,88 @@
+"""TLS from a certificate and a key file. A renewed pair is taken over without a restart.
+
+A mounted Secret is renewed by exchanging a link, other files by writing them again: both change the file's inode,
+time or size, which is what is looked at.
+"""
+
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from leviathan_engine.errors import UsageError
+
+# Seconds between two looks at the files.
+LOOK_SECONDS = 2.0
+Signature = tuple[tuple[int, int, int] | None, ...]
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """PEM files: the certificate with its chain, and its private key without a passphrase."""
+
+    certificate: Path
+    key: Path
+
+
+def server_context(files: TlsFiles) -> ssl.SSLContext:
+    """TLS 1.2 and newer with the files' certificate. Errors: UsageError that names the files."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load(context, files)
+    return context
+
+
+def load(context: ssl.SSLContext, files: TlsFiles) -> None:
+    """Puts the files' certificate into `context`; handshakes from now on use it. Errors: UsageError."""
+    try:
+        # The pair is tried apart first: a failure halfway would leave the new certificate with the old key.
+        for one in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+            one.load_cert_chain(files.certificate, files.key, password=_no_passphrase)
+    except (OSError, ValueError) as err:  # ssl.SSLError is an OSError
+        why = f"{getattr(err, 'reason', None) or getattr(err, 'strerror', None) or err}"
+        raise UsageError(
+            f"{files.certificate} and {files.key} are not a certificate and its key in PEM: {why}",
+            "mount a Secret of type kubernetes.io/tls, or unset the certificate and the key",
+        ) from err
+
+
+def signature(paths: Sequence[Path]) -> Signature:
+    """What changes when one of the files does; None for a file that is missing."""
+    return tuple(_one(path) for path in paths)
+
+
+class Watch:
+    """Reloads what was read from files when they change, and keeps the old state where the new files are wrong."""
+
+    def __init__(self, paths: Sequence[Path], reload: Callable[[], None], note: Callable[[str], None]) -> None:
+        """`reload` raises UsageError for wrong files; `note` takes one message for the log."""
+        self._paths = tuple(paths)
+        self._reload = reload
+        self._note = note
+        self._seen = signature(self._paths)
+
+    def look(self) -> None:
+        """Looks once."""
+        now = signature(self._paths)
+        if now == self._seen:
+            return
+        self._seen = now
+        names = " and ".join(str(path) for path in self._paths)
+        try:
+            self._reload()
+        except UsageError as err:
+            self._note(f"{names} changed and cannot be used, the previous content stays in use: {err.line()}")
+        else:
+            self._note(f"{names} changed and is in use")
+
+
+def _one(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _no_passphrase() -> str:
+    raise ValueError("the key has a passphrase")
