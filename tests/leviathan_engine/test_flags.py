@@ -127,7 +127,17 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
         parse(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for variable in ("API_KEY", "API_KEY_FILE", "QUEUE", "MAX_BODY", "DEVICE", "MOUNT_POINT", "STATE", "MARCH"):
+    for variable in (
+        "API_KEY",
+        "API_KEY_FILE",
+        "QUEUE",
+        "MAX_BODY",
+        "ANY_MODEL",
+        "DEVICE",
+        "MOUNT_POINT",
+        "STATE",
+        "MARCH",
+    ):
         assert f"\n  LEVIATHAN_{variable} " in text
     assert max(map(len, text.splitlines())) <= 120
     for flag in ("--gpu_split", "--cpu_offload_max_threads", "--cache_lens", "--config_path", "--optimize_config_path"):

@@ -10,14 +10,15 @@ import pytest
 from front_process import SERVED, write_folder
 
 from leviathan_engine import wire
-from leviathan_engine.front import request
 from leviathan_engine.front.access.record import Record
 from leviathan_engine.front.api_error import ApiError
 from leviathan_engine.front.engine import Engine, Tick
 from leviathan_engine.front.fair_queue import FairQueue
-from leviathan_engine.front.generation import Generation, Service
+from leviathan_engine.front.generation.run import Generation, Service
 from leviathan_engine.front.metrics import Metrics
+from leviathan_engine.front.openai.chat_body import read_chat
 from leviathan_engine.front.reply import Reply
+from leviathan_engine.front.served import Served
 from leviathan_engine.front.status import Status
 from leviathan_engine.model import chat_prompt as prompt
 
@@ -46,15 +47,16 @@ class Sent:
     def __init__(self, folder: Path, waiting: int = 4) -> None:
         self.queue = FairQueue(waiting)
         self.messages: list[dict[str, Any]] = []
-        self._service = Service(Slow(), self.queue, Metrics(), prompt.load(folder), SERVED)
+        self._service = Service(Slow(), self.queue, Metrics(), prompt.load(folder), Served(SERVED))
 
     async def send(self, message: Any) -> None:
         self.messages.append(message)
 
     def run(self, client: str, *, stream: bool) -> Coroutine[Any, Any, None]:
         body = {"model": SERVED.name, "messages": [{"role": "user", "content": "x"}], "stream": stream}
-        generation = Generation(self._service, request.chat(body, SERVED), client, Record("r"))
-        return generation.run(Reply(self.send, stream=stream))
+        request, writer = read_chat(body, Served(SERVED))
+        generation = Generation(self._service, request, client, Record("r"))
+        return generation.run(Reply(self.send, writer, stream=stream))
 
     def heartbeats_off(self) -> None:
         """The engine gives its token at once."""

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from leviathan_engine.front import memory
 from leviathan_engine.front.api_error import ApiError
 from leviathan_engine.front.fair_queue import FairQueue
+from leviathan_engine.front.generation.text import TextStream
 from leviathan_engine.front.status import Status
-from leviathan_engine.front.text import TextStream
 from leviathan_engine.wire import ServedModel
 
 

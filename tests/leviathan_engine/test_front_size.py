@@ -19,11 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, pre_tokenizers
 
-from leviathan_engine.front import body, request
+from leviathan_engine.front import body
 from leviathan_engine.front.access.record import Record
 from leviathan_engine.front.api_error import ApiError
 from leviathan_engine.front.fair_queue import FairQueue
-from leviathan_engine.front.generation import Generation
+from leviathan_engine.front.generation.run import Generation
+from leviathan_engine.front.openai.chat_body import read_chat
+from leviathan_engine.front.served import Served
 from leviathan_engine.model import chat_prompt as prompt
 from leviathan_engine.model.token_bytes import longest_token
 from leviathan_engine.model.tokenizer import Vocabulary, tokenizer_json
@@ -249,11 +251,11 @@ def test_who_finds_the_queue_full_is_refused_untokenised() -> None:
         await queue.acquire("x")
         waits = asyncio.create_task(queue.acquire("a"))
         await asyncio.sleep(0.01)
-        model = replace(SERVED)
-        chat = request.chat({"model": model.name, "messages": [{"role": "user", "content": "x"}]}, model)
-        service: Any = SimpleNamespace(queue=queue, prompts=Untouched(), model=model)
+        served = Served(SERVED)
+        asked = read_chat({"model": SERVED.name, "messages": [{"role": "user", "content": "x"}]}, served)
+        service: Any = SimpleNamespace(queue=queue, prompts=Untouched(), served=served)
         with pytest.raises(ApiError) as caught:
-            await Generation(service, chat, "a", Record("r")).run(None)  # type: ignore[arg-type]
+            await Generation(service, asked[0], "a", Record("r")).run(None)  # type: ignore[arg-type]
         waits.cancel()
         return caught.value.status
 

@@ -20,7 +20,7 @@ from leviathan_engine.front.json_response import json_response
 from leviathan_engine.model.chat_prompt import Prompts, load
 from leviathan_engine.wire import ServedModel
 
-from . import answers, openapi, request
+from . import openapi
 from .access.access_log import AccessLog
 from .access.api_keys import ApiKey
 from .access.edge import Edge, write_stderr
@@ -31,13 +31,17 @@ from .asgi import ClientGone, or_gone, parse_json, read_body
 from .body import BodyLimit, body_limit
 from .client_key import queue_key
 from .engine import Engine
-from .generation import Generation, Service
+from .generation.door import AnswerWriter, Door
+from .generation.request import GenerationRequest
+from .generation.run import Generation, Service
 from .limits import Limits
 from .memory import gauges
 from .metrics import Metrics
+from .openai.doors import CHAT_COMPLETIONS, COMPLETIONS
+from .openai.models import model_entry, model_list
 from .page import assemble
 from .reply import Reply
-from .request import Chat, Completion
+from .served import Served
 from .status import Status
 
 # nginx's number for a client that left, and so what is counted as long as no answer has begun.
@@ -75,8 +79,8 @@ class Front:
             Route("/openapi.json", self.document),
             Route("/v1/models", self.models),
             Route("/v1/models/{name:path}", self.one_model),
-            Route("/v1/chat/completions", _Generate(self, chat=True), methods=["POST"]),
-            Route("/v1/completions", _Generate(self, chat=False), methods=["POST"]),
+            Route("/v1/chat/completions", GenerationRoute(self, CHAT_COMPLETIONS), methods=["POST"]),
+            Route("/v1/completions", GenerationRoute(self, COMPLETIONS), methods=["POST"]),
         ]
         handlers = {HTTPException: _http_error, ApiError: _api_error, Exception: _server_error}
         app = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
@@ -123,21 +127,27 @@ class Front:
 
     async def document(self, _request: Request) -> Response:
         """The OpenAPI document; it names the model once it is known."""
-        return json_response(openapi.document(self.status.model))
+        prompts = self._loaded_prompts()
+        return json_response(openapi.document(self.served(), prompts.vocabulary if prompts else None))
 
     async def models(self, http: Request) -> Response:
-        """The list of the one model; empty while it loads."""
+        """The model under each of its names; empty while it loads."""
         self.authorize(http.scope)
-        model = self.status.model if self.status.ready else None
-        return json_response(answers.models(model.name, self._created) if model else {"object": "list", "data": []})
+        return json_response(model_list(self.served() if self.status.ready else None, self._created))
 
     async def one_model(self, http: Request) -> Response:
         """The model by its name."""
         self.authorize(http.scope)
-        model, name = self.status.model, http.path_params["name"]
-        if model is None or name != model.name:
-            raise ApiError(404, f"the model {name[:100]!r} does not exist", param="model", code="model_not_found")
-        return json_response(answers.model(model.name, self._created))
+        served, name = self.served(), http.path_params["name"]
+        if served is None:
+            raise ApiError(404, "the model is not known yet: it loads", param="model", code="model_not_found")
+        served.resolve(name)
+        return json_response(model_entry(served, name, self._created))
+
+    def served(self) -> Served | None:
+        """The model as requests may name it; None before the launcher has said which one it is."""
+        model, limits = self.status.model, self.limits
+        return None if model is None else Served(model, limits.aliases, limits.any_model, limits.ignore_unknown)
 
     def reload_keys(self) -> None:
         """Reads the key file again. Errors: UsageError, and the keys stay as they were."""
@@ -153,23 +163,31 @@ class Front:
 
     def body_limit(self) -> BodyLimit:
         """How large a request may be, by what is known of the model so far."""
-        model, prompts = self.status.model, self._prompts
-        if model is None or prompts is None or not prompts.done() or prompts.cancelled() or prompts.exception():
+        model, prompts = self.status.model, self._loaded_prompts()
+        if model is None or prompts is None:
             return body_limit(self.limits.body)
-        return body_limit(self.limits.body, model.cache_lens, prompts.result().longest_token)
+        return body_limit(self.limits.body, model.cache_lens, prompts.longest_token)
+
+    def _loaded_prompts(self) -> Prompts | None:
+        """The tokenizer once it is read."""
+        prompts = self._prompts
+        if prompts is None or not prompts.done() or prompts.cancelled() or prompts.exception():
+            return None
+        return prompts.result()
 
     async def service(self) -> Service:
         """What a generation needs. Errors: ApiError 503 while the model does not answer."""
         status = self.status
         if status.stopping:
             raise stopping()
-        if not status.ready or status.model is None or self._prompts is None:
+        served = self.served()
+        if not status.ready or served is None or self._prompts is None:
             raise unavailable(f"the model does not answer yet: {status.phase}, {100 * status.share:.0f} %", "loading")
         try:
             prompts = await asyncio.shield(self._prompts)
         except EngineError as err:
             raise unavailable(err.line()) from err
-        return Service(self.engine, self.queue, self.metrics, prompts, status.model)
+        return Service(self.engine, self.queue, self.metrics, prompts, served)
 
     def _load_prompts(self, model: ServedModel) -> None:
         """Reads the tokenizer beside everything else: a large one takes a second."""
@@ -183,15 +201,15 @@ class Front:
         self._prompts.add_done_callback(done)
 
 
-class _Generate:
-    """The endpoint of chats, or of completions, as an ASGI application: it must see when the client goes away."""
+class GenerationRoute:
+    """The endpoint of one door, as an ASGI application: it must see when the client goes away."""
 
-    def __init__(self, front: Front, *, chat: bool) -> None:
+    def __init__(self, front: Front, door: Door) -> None:
         self._front = front
-        self._chat = chat
+        self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        front = self._front
+        front, error = self._front, self._door.error
         status = BEFORE_ANSWER
         record = record_of(scope)
         key: ApiKey | None = None
@@ -208,33 +226,33 @@ class _Generate:
             with front.generation(), front.keys.admitted(key):
                 raw = await read_body(receive, front.body_limit())
                 service = await front.service()
-                checked, line = await self._check(raw, service.model, scope)
-                reply = Reply(counted, stream=checked.sampling.stream)
-                await or_gone(receive, Generation(service, checked, line, record).run(reply))
+                request, writer, client = await self._read(raw, service.served, scope)
+                reply = Reply(counted, writer, stream=request.stream)
+                await or_gone(receive, Generation(service, request, client, record).run(reply))
         except ApiError as err:
-            await err.response()(scope, receive, counted)
+            await error(err)(scope, receive, counted)
         except asyncio.CancelledError:
             if not front.status.stopping:
                 raise
             if reply is not None and reply.begun:
                 await reply.fail(stopping())
             else:
-                await stopping().response()(scope, receive, counted)
+                await error(stopping())(scope, receive, counted)
         except ClientGone:
             front.metrics.cancelled.inc()
         finally:
             front.keys.spend(key, (record.prompt_tokens or 0) + (record.generated_tokens or 0))
             front.metrics.requests.labels(scope["path"], str(status)).inc()
 
-    async def _check(self, raw: bytes, model: ServedModel, scope: Scope) -> tuple[Chat | Completion, str]:
-        """The checked request, and whose line it waits in; a large one beside the loop. Errors: ApiError 4xx."""
+    async def _read(self, raw: bytes, served: Served, scope: Scope) -> tuple[GenerationRequest, AnswerWriter, str]:
+        """The request, its writer, and whose line it waits in; a large one in a thread. Errors: ApiError 4xx."""
 
-        def check() -> tuple[Chat | Completion, str]:
+        def read() -> tuple[GenerationRequest, AnswerWriter, str]:
             body = parse_json(raw)
-            checked = (request.chat if self._chat else request.completion)(body, model)
-            return checked, queue_key(scope, body)
+            request, writer = self._door.read(body, served)
+            return request, writer, queue_key(scope, body)
 
-        return check() if len(raw) < LARGE else await asyncio.to_thread(check)
+        return read() if len(raw) < LARGE else await asyncio.to_thread(read)
 
 
 async def _api_error(_request: Request, err: ApiError) -> Response:

@@ -1,6 +1,8 @@
 """The front's bounds from the environment, which the launcher checks before it starts the front.
 
-LEVIATHAN_QUEUE (requests that may wait) and LEVIATHAN_MAX_BODY (bytes). Keys, CORS and TLS: access/settings.py.
+LEVIATHAN_QUEUE (requests that may wait), LEVIATHAN_MAX_BODY (bytes), LEVIATHAN_MODEL_ALIASES (further names of the
+model, separated by commas), LEVIATHAN_ANY_MODEL=1 (answer requests for any model), and LEVIATHAN_UNKNOWN_FIELDS
+(refuse, or ignore: let unknown fields through and name them in a header). Keys, CORS and TLS: access/settings.py.
 """
 
 from collections.abc import Mapping
@@ -11,10 +13,16 @@ from leviathan_engine.errors import UsageError
 
 @dataclass(frozen=True)
 class Limits:
-    """`waiting` requests in the queue; `body` in bytes, None: what the context needs."""
+    """`waiting` requests in the queue; `body` in bytes, None: what the context needs.
+
+    `aliases`, `any_model` and `ignore_unknown` are what `Served` says.
+    """
 
     waiting: int = 64
     body: int | None = None
+    aliases: tuple[str, ...] = ()
+    any_model: bool = False
+    ignore_unknown: bool = False
 
 
 def limits(environ: Mapping[str, str]) -> Limits:
@@ -22,6 +30,9 @@ def limits(environ: Mapping[str, str]) -> Limits:
     return Limits(
         waiting=_whole(environ, "LEVIATHAN_QUEUE") or Limits().waiting,
         body=_whole(environ, "LEVIATHAN_MAX_BODY"),
+        aliases=tuple(filter(None, map(str.strip, environ.get("LEVIATHAN_MODEL_ALIASES", "").split(",")))),
+        any_model=_one_of(environ, "LEVIATHAN_ANY_MODEL", ("0", "1")) == "1",
+        ignore_unknown=_one_of(environ, "LEVIATHAN_UNKNOWN_FIELDS", ("refuse", "ignore")) == "ignore",
     )
 
 
@@ -30,3 +41,11 @@ def _whole(environ: Mapping[str, str], name: str) -> int | None:
     if text and not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) > 0):
         raise UsageError(f"{name} is {text[:40]!r}, a whole number above 0 is wanted", f"correct or unset {name}")
     return int(text) if text else None
+
+
+def _one_of(environ: Mapping[str, str], name: str, values: tuple[str, ...]) -> str:
+    """The variable's value, or the first of `values` where it is not set."""
+    text = environ.get(name, "") or values[0]
+    if text not in values:
+        raise UsageError(f"{name}: expected {' or '.join(values)}, got {text[:40]!r}", f"correct or unset {name}")
+    return text

@@ -1,10 +1,15 @@
-"""The OpenAPI 3.0 document of the front, answered at /openapi.json: the routes, what is checked, what is answered."""
+"""The OpenAPI 3.1 document of the front, answered at /openapi.json.
+
+The request bodies come from the pydantic models that check them; what is answered is described here.
+"""
 
 from typing import Any
 
-from leviathan_engine.wire import ServedModel
-
-from . import request
+from .openai.chat_body import ChatBody
+from .openai.completion_body import CompletionBody
+from .openai.rules import CHAT, COMPLETION
+from .openai.schema import body_schema
+from .served import Served
 
 Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
@@ -19,16 +24,24 @@ ERROR: Schema = {
             "properties": {
                 "message": TEXT,
                 "type": TEXT,
-                "param": {"type": "string", "nullable": True},
-                "code": {"type": "string", "nullable": True},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
             },
         }
     },
 }
 MODEL: Schema = {
     "type": "object",
-    "required": ["id", "object", "created", "owned_by"],
-    "properties": {"id": TEXT, "object": {"enum": ["model"]}, "created": WHOLE, "owned_by": TEXT},
+    "required": ["id", "object", "created", "owned_by", "root", "max_model_len", "meta"],
+    "properties": {
+        "id": TEXT,
+        "object": {"enum": ["model"]},
+        "created": WHOLE,
+        "owned_by": TEXT,
+        "root": TEXT | {"description": "the model's own name; id may be an alias"},
+        "max_model_len": WHOLE | {"description": "tokens of prompt and answer together"},
+        "meta": {"type": "object", "required": ["n_ctx", "max_prompt_tokens", "max_new_tokens"]},
+    },
 }
 MODELS: Schema = {
     "type": "object",
@@ -52,17 +65,23 @@ READY: Schema = {
     "properties": {"ready": {"type": "boolean"}, "phase": TEXT},
 }
 QUEUE = (
-    "One answer is generated at a time; who waits does so in a line of the client's own, and the lines take turns. A"
-    " client is told by its address, the bearer token, `user` and `safety_identifier` together."
+    "One answer is generated at a time. Waiting requests stand in a line of their client's own, and the lines take"
+    " turns. A client is told by its address, the API key, `user` and `safety_identifier` together."
 )
+HEADERS: Schema = {
+    "x-leviathan-clamped": {"schema": TEXT, "description": "a number of tokens that was lowered to the room there is"},
+    "x-leviathan-ignored": {"schema": TEXT, "description": "unknown fields, where the site lets them through"},
+}
 
 
-def document(model: ServedModel | None) -> Schema:
-    """The document; with `model` its name and its limits in tokens are in it."""
+def document(served: Served | None, vocabulary: int | None = None) -> Schema:
+    """The document; once the model is known, its names and its limits in tokens are in it."""
     key: list[Schema] = [{}, {"key": []}]
     one = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    chat, chat_parts = body_schema(ChatBody, CHAT, served, vocabulary)
+    completion, completion_parts = body_schema(CompletionBody, COMPLETION, served, vocabulary)
     return {
-        "openapi": "3.0.3",
+        "openapi": "3.1.0",
         "info": {"title": "leviathan", "version": "1", "description": QUEUE},
         "paths": {
             "/health": {"get": _get({"200": HEALTH, "503": HEALTH})},
@@ -72,19 +91,18 @@ def document(model: ServedModel | None) -> Schema:
             "/v1/models/{name}": {
                 "get": _get({"200": MODEL, "401": ERROR, "404": ERROR}) | {"security": key, "parameters": [one]}
             },
-            "/v1/chat/completions": {"post": _post(_chat(model), "chat.completion") | {"security": key}},
-            "/v1/completions": {"post": _post(_completion(model), "text_completion") | {"security": key}},
+            "/v1/chat/completions": {"post": _post(chat, "chat.completion") | {"security": key}},
+            "/v1/completions": {"post": _post(completion, "text_completion") | {"security": key}},
         },
-        "components": {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        "components": {
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "schemas": chat_parts | completion_parts,
+        },
     }
 
 
 def _answer(text: str, content: Schema) -> Schema:
     return {"description": text, "content": content}
-
-
-def _ranged(kind: str, limits: tuple[int, int]) -> Schema:
-    return {"type": kind, "minimum": limits[0], "maximum": limits[1]}
 
 
 def _answers(schemas: dict[str, Schema]) -> Schema:
@@ -104,7 +122,7 @@ def _post(body: Schema, kind: str) -> Schema:
             "object": {"enum": [kind]},
             "created": WHOLE,
             "model": TEXT,
-            "choices": {"type": "array", "minItems": 1, "maxItems": 1, "items": {"type": "object"}},
+            "choices": {"type": "array", "minItems": 1, "items": {"type": "object"}},
             "usage": {
                 "type": "object",
                 "required": ["prompt_tokens", "completion_tokens", "total_tokens"],
@@ -116,51 +134,5 @@ def _post(body: Schema, kind: str) -> Schema:
     said = {"application/json": {"schema": whole}, "text/event-stream": {}}
     return {
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": {"200": _answer("the answer, or its stream", said), **errors},
-    }
-
-
-def _chat(model: ServedModel | None) -> Schema:
-    part = {
-        "type": "object",
-        "required": ["type", "text"],
-        "properties": {"type": {"enum": ["text"]}, "text": TEXT},
-    }
-    message = {
-        "type": "object",
-        "required": ["role", "content"],
-        "properties": {
-            "role": {"enum": sorted(request.ROLES)},
-            "content": {"oneOf": [TEXT, {"type": "array", "items": part}]},
-        },
-    }
-    messages = {"type": "array", "minItems": 1, "maxItems": request.MAX_MESSAGES, "items": message}
-    return _body(model, {"messages": messages})
-
-
-def _completion(model: ServedModel | None) -> Schema:
-    ids = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}}
-    prompt = {"oneOf": [{"type": "string", "minLength": 1}, ids]}
-    return _body(model, {"prompt": prompt, "echo": {"type": "boolean"}})
-
-
-def _body(model: ServedModel | None, own: Schema) -> Schema:
-    tokens = WHOLE | {"minimum": 1} | ({"maximum": model.max_new_tokens} if model else {})
-    stop = {"type": "string", "minLength": 1, "maxLength": request.MAX_STOP_CHARACTERS}
-    return {
-        "type": "object",
-        "required": ["model", *(name for name in own if name != "echo")],
-        "properties": {
-            "model": {"enum": [model.name]} if model else TEXT,
-            **own,
-            "temperature": _ranged("number", request.TEMPERATURE),
-            "top_p": _ranged("number", request.TOP_P),
-            "max_tokens": tokens,
-            "max_completion_tokens": tokens,
-            "seed": _ranged("integer", request.SEED),
-            "stop": {"oneOf": [stop, {"type": "array", "maxItems": request.MAX_STOPS, "items": stop}]},
-            "stream": {"type": "boolean"},
-            "user": TEXT | {"description": "whose line in the queue, beside the address and the bearer token"},
-            "safety_identifier": TEXT | {"description": "as user"},
-        },
+        "responses": {"200": _answer("the answer, or its stream", said) | {"headers": HEADERS}, **errors},
     }

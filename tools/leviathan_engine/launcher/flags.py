@@ -28,6 +28,9 @@ environment:
   LEVIATHAN_ACCESS_LOG     a line a request on stderr: text (the default), json, or off
   LEVIATHAN_QUEUE          requests that may wait beside the one that is answered (64); the next one gets 429
   LEVIATHAN_MAX_BODY       bytes of a request, at most; without it what --cache_lens tokens can take, up to 32 MiB
+  LEVIATHAN_MODEL_ALIASES  further names of the model, separated by commas
+  LEVIATHAN_ANY_MODEL      1: requests for any other model are answered too (0: they get 404)
+  LEVIATHAN_UNKNOWN_FIELDS refuse or ignore: unknown fields of a request get 400, or a response header names them
   LEVIATHAN_DEVICE         the model's partition, to be mounted; without it it is looked for where the model is missing
   LEVIATHAN_MOUNT_POINT    where it is mounted (/models)
   LEVIATHAN_STATE          the folder for all that is written (/var/lib/leviathan, /run/leviathan or TMPDIR)

@@ -45,7 +45,9 @@ class Prompts:
         try:
             text = self.template.render(messages=list(messages), add_generation_prompt=True, **self.special)
         except (TemplateError, TypeError, ValueError) as err:
-            raise bad(f"the model's chat template refuses these messages: {err}", "messages") from err
+            raise bad(
+                f"the model's chat template refuses these messages: {err}", "messages", "chat_template_refuses"
+            ) from err
         return self._encode(text, most, "messages", special=False)
 
     def text_ids(self, prompt: str | Sequence[int], most: int) -> list[int]:

@@ -1,0 +1,71 @@
+"""What happens while an answer is generated, as a door's writer gets to see it."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class Part(Enum):
+    """Which part of the answer a piece of text belongs to."""
+
+    CONTENT = "content"
+    REASONING = "reasoning"
+
+
+@dataclass(frozen=True)
+class TextDelta:
+    """More text of choice `index`; never empty."""
+
+    index: int
+    text: str
+    part: Part = Part.CONTENT
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Choice `index` has ended. `reason` is OpenAI's word: "stop", "length". `timings` are llama.cpp's, so far."""
+
+    index: int
+    reason: str
+    timings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Working:
+    """Nothing came for the time of a heartbeat (15 s). It does not reach the writer's `write`, but its `beat`."""
+
+
+Written = TextDelta | Finish
+Event = Written | Working
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of a request: of its prompts, of all choices together, and of prompts those that were read before.
+
+    `timings` are llama.cpp's.
+    """
+
+    prompt: int
+    generated: int
+    cached: int = 0
+    timings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Choice:
+    """One choice of an answer that is not streamed, put together from its events."""
+
+    index: int
+    content: str = ""
+    reasoning: str = ""
+    finish: str = ""
+
+    def add(self, event: Written) -> None:
+        """Takes the next event of this choice."""
+        if isinstance(event, Finish):
+            self.finish = event.reason
+        elif event.part is Part.CONTENT:
+            self.content += event.text
+        else:
+            self.reasoning += event.text

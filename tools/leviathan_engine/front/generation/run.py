@@ -1,0 +1,178 @@
+"""From an internal request to its answer: ids, limits, the turn in the queue, tokens, text, stream or whole."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from leviathan_engine.model.chat_prompt import Prompts
+from leviathan_engine.wire import Job
+
+from ..access.record import Record
+from ..api_error import ApiError, bad
+from ..engine import Engine
+from ..fair_queue import FairQueue
+from ..metrics import Metrics
+from ..reply import Reply
+from ..served import Served
+from ..timing import Timing
+from .events import Choice, Event, Finish, TextDelta, Usage, Working
+from .request import ChatPrompt, GenerationRequest, Prompt, TextPrompt
+from .text import TextStream
+
+
+@dataclass(frozen=True)
+class Service:
+    """What every generation needs."""
+
+    engine: Engine
+    queue: FairQueue
+    metrics: Metrics
+    prompts: Prompts
+    served: Served
+
+
+class Generation:
+    """One request on its way to its answer."""
+
+    def __init__(self, service: Service, request: GenerationRequest, client: str, record: Record) -> None:
+        """`client` is whose line in the queue it waits in; `record` is for the access log."""
+        self._service, self._request, self._client = service, request, client
+        self._timing = Timing(record, service.served.model.name)
+        self._finish = ""
+        record.stream = request.stream
+
+    async def run(self, reply: Reply) -> None:
+        """Answers. Errors: ApiError, before anything was sent.
+
+        An answer that waits longer than the engine's heartbeat begins while it waits: a proxy would take the silence
+        for the end. From then on an error is part of the answer.
+        """
+        service = self._service
+        service.queue.check(self._client)  # who is to be refused for it need not be tokenised first
+        jobs = [self._job(ids) for ids in await asyncio.to_thread(self._ids)]
+        reply.headers |= self._notes(jobs)
+        try:
+            await service.queue.acquire(self._client, lambda: reply.beat("waiting"), service.engine.heartbeat)
+        except ApiError as err:
+            await reply.fail(err)
+            return
+        self._timing.turn(sum(len(job.ids) for job in jobs))
+        try:
+            await (self._stream(jobs, reply) if reply.stream else self._whole(jobs, reply))
+        except ApiError as err:
+            await reply.fail(err)
+        finally:
+            service.queue.release()
+            self._timing.end(service.metrics, self._finish)
+
+    def _ids(self) -> list[list[int]]:
+        """The token ids of each prompt. Errors: ApiError 400."""
+        most = self._service.served.model.longest_prompt
+        return [self._prompt_ids(prompt, most) for prompt in self._request.prompts]
+
+    def _prompt_ids(self, prompt: Prompt, most: int) -> list[int]:
+        prompts = self._service.prompts
+        if isinstance(prompt, ChatPrompt):
+            return prompts.chat_ids(prompt.messages, most)
+        return prompts.text_ids(prompt.text if isinstance(prompt, TextPrompt) else prompt.ids, most)
+
+    def _job(self, ids: list[int]) -> Job:
+        """The job of a prompt. A number of tokens above the room becomes the room."""
+        model, defaults, sampling = self._service.served.model, self._service.prompts, self._request.sampling
+        if not ids:
+            raise bad("the prompt has no tokens", self._request.where)
+        room = min(model.cache_lens - len(ids), model.max_new_tokens)
+        asked = self._request.ending.max_tokens
+        return Job(
+            id=uuid.uuid4().hex,
+            ids=tuple(ids),
+            max_tokens=room if asked is None else min(asked, room),
+            temperature=defaults.temperature if sampling.temperature is None else sampling.temperature,
+            top_p=defaults.top_p if sampling.top_p is None else sampling.top_p,
+            seed=sampling.seed,
+            eos=defaults.eos,
+        )
+
+    def _notes(self, jobs: list[Job]) -> dict[str, str]:
+        """Headers that say what was done otherwise than asked."""
+        request, notes = self._request, dict[str, str]()
+        if request.ignored:
+            notes["x-leviathan-ignored"] = ascii(", ".join(request.ignored))[1:-1][:1000]
+        asked, least = request.ending.max_tokens, min(job.max_tokens for job in jobs)
+        if asked is not None and asked > least:
+            notes["x-leviathan-clamped"] = f"max_tokens {asked} to {least}"
+        return notes
+
+    async def _events(self, jobs: list[Job]) -> AsyncGenerator[Event, None]:
+        """The answer's events, one choice after the other."""
+        for index, job in enumerate(jobs):
+            if echo := self._echo(index, job):
+                yield TextDelta(index, echo)
+            choice = self._choice(index, job)
+            try:
+                async for event in choice:
+                    yield event
+            finally:
+                await choice.aclose()
+
+    async def _choice(self, index: int, job: Job) -> AsyncGenerator[Event, None]:
+        """The events of one choice; the last is its `Finish`."""
+        text = TextStream(self._service.prompts.text, self._request.ending.stop)
+        reason = ""
+        ticks = self._service.engine.generate(job)
+        try:
+            async for tick in ticks:
+                if tick.done:
+                    reason = tick.done
+                    break
+                if tick.token is None:
+                    yield Working()
+                    continue
+                self._timing.token(self._service.metrics)
+                if piece := text.push(tick.token):
+                    yield TextDelta(index, piece)
+                if text.stopped:
+                    break
+            if rest := text.finish():
+                yield TextDelta(index, rest)
+            self._finish = "stop" if text.stopped else reason
+            yield Finish(index, self._finish, self._timing.timings())
+        finally:
+            await ticks.aclose()
+
+    async def _whole(self, jobs: list[Job], reply: Reply) -> None:
+        choices = [Choice(index) for index in range(len(jobs))]
+        events = self._events(jobs)
+        try:
+            async for event in events:
+                if isinstance(event, Working):
+                    await reply.beat("working")
+                else:
+                    choices[event.index].add(event)
+        finally:
+            await events.aclose()
+        await reply.whole(reply.writer.whole(choices, self._usage()))
+
+    async def _stream(self, jobs: list[Job], reply: Reply) -> None:
+        await reply.text(reply.writer.begin())
+        events = self._events(jobs)
+        try:
+            async for event in events:
+                if isinstance(event, Working):
+                    await reply.beat("working")
+                else:
+                    await reply.text(reply.writer.write(event))
+        finally:
+            await events.aclose()
+        await reply.done(reply.writer.end(self._usage()))
+
+    def _echo(self, index: int, job: Job) -> str:
+        prompt = self._request.prompts[index]
+        if isinstance(prompt, ChatPrompt) or not self._request.echo:
+            return ""
+        return prompt.text if isinstance(prompt, TextPrompt) else self._service.prompts.text(job.ids)
+
+    def _usage(self) -> Usage:
+        timing = self._timing
+        return Usage(timing.prompt, timing.tokens, timing.cached, timing.timings())

@@ -1,0 +1,113 @@
+"""OpenAI's answer objects: chat.completion, text_completion and the chunks of their streams."""
+
+import time
+import uuid
+from collections.abc import Sequence
+
+from ..api_error import ApiError
+from ..generation.door import SSE
+from ..generation.events import Choice, Finish, Part, TextDelta, Usage, Written
+from ..generation.request import JsonObject
+from ..json_response import dumps
+
+
+class OpenAiWriter:
+    """Writes one answer: an id, a time, the model's name; a chat or a plain completion."""
+
+    media_type = SSE
+
+    def __init__(self, model: str, *, chat: bool, include_usage: bool) -> None:
+        """`include_usage`: a stream ends with a chunk of usage, and its other chunks carry null."""
+        self._model, self._chat, self._include_usage = model, chat, include_usage
+        self._created = int(time.time())
+        self.id = ("chatcmpl-" if chat else "cmpl-") + uuid.uuid4().hex
+        self._opened: set[int] = set()
+
+    def begin(self) -> str:
+        """The first chunk of a chat, which names the role; a completion has none."""
+        return self._open(0) if self._chat else ""
+
+    def write(self, event: Written) -> str:
+        """A chunk with text, or with the reason of the end."""
+        opening = self._open(event.index) if self._chat else ""
+        if isinstance(event, Finish):
+            return opening + self._chunk(
+                event.index, {"delta": {}} if self._chat else {"text": ""}, event.reason, event.timings
+            )
+        return opening + self._chunk(event.index, self._said(event), None)
+
+    def beat(self, what: str) -> str:
+        """A comment."""
+        return f": {what}\n\n"
+
+    def end(self, usage: Usage) -> str:
+        """The chunk of usage where it is asked for, and the end."""
+        last = (
+            self._head("chat.completion.chunk") | {"choices": [], "usage": usage_body(usage)} | _timings(usage.timings)
+        )
+        return (_event(last) if self._include_usage else "") + "data: [DONE]\n\n"
+
+    def fail(self, err: ApiError) -> str:
+        """The error in place of [DONE]."""
+        return _event(err.body())
+
+    def whole(self, choices: Sequence[Choice], usage: Usage) -> JsonObject:
+        """The answer without streaming."""
+        return self._head("chat.completion") | {
+            "choices": [self._choice(choice) for choice in choices],
+            "usage": usage_body(usage),
+            **_timings(usage.timings),
+        }
+
+    def _said(self, event: TextDelta) -> JsonObject:
+        if not self._chat:
+            return {"text": event.text}
+        if event.part is Part.REASONING:
+            return {"delta": {"reasoning_content": event.text, "reasoning": event.text}}
+        return {"delta": {"content": event.text}}
+
+    def _choice(self, choice: Choice) -> JsonObject:
+        said: JsonObject = {"text": choice.reasoning + choice.content}
+        if self._chat:
+            message: JsonObject = {"role": "assistant", "content": choice.content}
+            if choice.reasoning:
+                message |= {"reasoning_content": choice.reasoning, "reasoning": choice.reasoning}
+            said = {"message": message}
+        return {"index": choice.index, **said, "logprobs": None, "finish_reason": choice.finish}
+
+    def _open(self, index: int) -> str:
+        """The chunk that names the role of a choice, once."""
+        if index in self._opened:
+            return ""
+        self._opened.add(index)
+        return self._chunk(index, {"delta": {"role": "assistant", "content": ""}}, None)
+
+    def _chunk(self, index: int, said: JsonObject, finish: str | None, timings: JsonObject | None = None) -> str:
+        choice = {"index": index, **said, "logprobs": None, "finish_reason": finish}
+        usage: JsonObject = {"usage": None} if self._include_usage else {}
+        return _event(usage | self._head("chat.completion.chunk") | {"choices": [choice]} | _timings(timings))
+
+    def _head(self, kind: str) -> JsonObject:
+        return {
+            "id": self.id,
+            "object": kind if self._chat else "text_completion",
+            "created": self._created,
+            "model": self._model,
+        }
+
+
+def usage_body(usage: Usage) -> JsonObject:
+    """The `usage` object."""
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.generated,
+        "total_tokens": usage.prompt + usage.generated,
+    }
+
+
+def _timings(timings: JsonObject | None) -> JsonObject:
+    return {"timings": timings} if timings else {}
+
+
+def _event(body: JsonObject) -> str:
+    return f"data: {dumps(body)}\n\n"

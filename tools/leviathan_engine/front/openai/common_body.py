@@ -1,0 +1,82 @@
+"""The fields that /v1/chat/completions and /v1/completions share, and how they become the internal request's."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
+
+from ..generation.request import Ending, Sampling
+from ..requests.json_types import INTEGRAL, Body, Text
+
+MAX_STOPS, MAX_STOP_CHARACTERS = 16, 1024
+SEEDS = 1 << 63
+Stop = Annotated[Text, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
+
+
+def _stop_kind(value: Any) -> str | None:
+    return "<text>" if isinstance(value, str) else "<list>" if isinstance(value, list) else None
+
+
+Stops = Annotated[
+    Annotated[Stop, Tag("<text>")] | Annotated[list[Stop], Field(max_length=MAX_STOPS), Tag("<list>")],
+    Discriminator(_stop_kind, custom_error_type="stop", custom_error_message="expected a string or a list of strings"),
+]
+
+
+def _not_zero(value: int) -> int:
+    if value == 0:
+        raise PydanticCustomError("no_tokens", "expected -1 or at least 1, got 0")
+    return value
+
+
+# -1: as many as there is room for.
+MaxTokens = Annotated[int, Field(ge=-1, json_schema_extra={"not": {"const": 0}}), AfterValidator(_not_zero), INTEGRAL]
+
+
+class StreamOptions(Body):
+    """`stream_options`. Without `stream: true` they change nothing."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = Field(None, description="let through: no padding is ever added")
+
+
+class CommonBody(Body):
+    """The shared fields. Every optional field takes null, which means the same as leaving it out."""
+
+    model: Text | None = Field(None, description="the served model or one of its aliases; missing: the served model")
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: MaxTokens | None = Field(
+        None, description="-1 and null: as many as there is room for. A number above the room is clamped to it."
+    )
+    max_completion_tokens: MaxTokens | None = Field(None, description="as max_tokens, and goes before it")
+    n_predict: MaxTokens | None = Field(None, description="llama.cpp's name of max_tokens")
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    seed: Annotated[int, Field(ge=-SEEDS, lt=SEEDS), INTEGRAL] | None = None
+    stop: Stops | None = None
+    user: Text | None = Field(None, description="whose line in the queue, together with the address and the API key")
+    safety_identifier: Text | None = Field(None, description="as user")
+
+    def asked_tokens(self, default: int | None) -> int | None:
+        """Tokens of the answer at most; None: as many as there is room for. `default`: where the body says nothing."""
+        names = ("max_completion_tokens", "max_tokens", "n_predict")
+        given = [name for name in names if name in self.model_fields_set]
+        value = next((n for n in (getattr(self, name) for name in given) if n is not None), None)
+        if not given:
+            return default
+        return None if value == -1 else value
+
+    def sampling(self) -> Sampling:
+        """How tokens are chosen."""
+        return Sampling(temperature=self.temperature, top_p=self.top_p, seed=self.seed)
+
+    def ending(self, default_tokens: int | None) -> Ending:
+        """When the answer ends."""
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return Ending(max_tokens=self.asked_tokens(default_tokens), stop=tuple(stops))
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with a chunk of usage."""
+        return bool(self.stream_options and self.stream_options.include_usage)

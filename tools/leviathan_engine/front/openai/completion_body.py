@@ -1,0 +1,75 @@
+"""The body of /v1/completions."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, Tag
+
+from ..generation.request import GenerationRequest, Prompt, TextPrompt, TokenPrompt
+from ..requests.json_types import CONTEXT, Text, TokenId
+from ..served import Served
+from .answers import OpenAiWriter
+from .common_body import CommonBody
+from .reading import checked
+from .rules import COMPLETION
+
+# OpenAI's own default for a completion.
+DEFAULT_TOKENS = 16
+PromptText = Annotated[Text, Field(min_length=1)]
+PromptIds = Annotated[list[TokenId], Field(min_length=1, json_schema_extra={CONTEXT: True})]
+
+
+def _kind(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "<text>"
+    if not isinstance(value, list):
+        return None
+    inner = value[0] if value else None
+    return "<texts>" if isinstance(inner, str) else "<lists>" if isinstance(inner, list) else "<ids>"
+
+
+AnyPrompt = Annotated[
+    Annotated[PromptText, Tag("<text>")]
+    | Annotated[PromptIds, Tag("<ids>")]
+    | Annotated[list[PromptText], Field(min_length=1, max_length=1), Tag("<texts>")]
+    | Annotated[list[PromptIds], Field(min_length=1, max_length=1), Tag("<lists>")],
+    Discriminator(
+        _kind,
+        custom_error_type="prompt",
+        custom_error_message="expected a string, a list of token ids, or a list of one of them",
+    ),
+]
+
+
+class CompletionBody(CommonBody):
+    """Text or token ids to continue."""
+
+    prompt: AnyPrompt
+    echo: bool | None = Field(None, description="the prompt's text comes before the answer")
+
+    def prompts(self) -> tuple[Prompt, ...]:
+        """The prompt, or each of the list."""
+        if isinstance(self.prompt, str):
+            return (TextPrompt(self.prompt),)
+        if isinstance(self.prompt[0], int):
+            return (TokenPrompt(tuple(i for i in self.prompt if isinstance(i, int))),)
+        return tuple(
+            TextPrompt(one) if isinstance(one, str) else TokenPrompt(tuple(one))
+            for one in self.prompt
+            if not isinstance(one, int)
+        )
+
+
+def read_completion(body: Mapping[str, Any], served: Served) -> tuple[GenerationRequest, OpenAiWriter]:
+    """The request of a completion's body. Errors: ApiError 4xx."""
+    asked, ignored = checked(CompletionBody, body, COMPLETION, served)
+    request = GenerationRequest(
+        prompts=asked.prompts(),
+        where="prompt",
+        sampling=asked.sampling(),
+        ending=asked.ending(DEFAULT_TOKENS),
+        stream=bool(asked.stream),
+        echo=bool(asked.echo),
+        ignored=ignored,
+    )
+    return request, OpenAiWriter(served.resolve(asked.model), chat=False, include_usage=asked.include_usage)

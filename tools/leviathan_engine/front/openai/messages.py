@@ -1,0 +1,83 @@
+"""The messages of a chat, and their form for the chat template."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from ..generation.request import JsonObject
+from ..requests.json_types import Body, Text
+
+MAX_MESSAGES = 4096
+ASSISTANT, OTHERS = "assistant", ("developer", "system", "user")
+# Keys of a message that OpenAI's clients send back with an earlier answer, and that no template reads.
+NOT_FOR_TEMPLATES = frozenset({"refusal", "annotations", "audio"})
+
+
+class TextPart(Body):
+    """A part of a message's content. The model reads text alone."""
+
+    type: Literal["text"]
+    text: Text
+
+
+def _content_kind(value: Any) -> str | None:
+    return "<text>" if isinstance(value, str) else "<parts>" if isinstance(value, list) else None
+
+
+Content = Annotated[
+    Annotated[Text, Tag("<text>")] | Annotated[list[TextPart], Tag("<parts>")],
+    Discriminator(
+        _content_kind,
+        custom_error_type="content",
+        custom_error_message="expected a string or a list of parts of type text",
+    ),
+]
+
+
+class Message(Body):
+    """What the roles share. Keys that are not declared reach the chat template as they are."""
+
+    tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
+    function_call: None = None
+
+    def content_text(self) -> str:
+        """The content as one string."""
+        content: str | list[TextPart] | None = getattr(self, "content", None)
+        return "".join(part.text for part in content) if isinstance(content, list) else content or ""
+
+    def for_template(self) -> JsonObject:
+        """The dictionary that the template gets."""
+        kept = {key: value for key, value in (self.model_extra or {}).items() if key not in NOT_FOR_TEMPLATES}
+        # "developer" is OpenAI's newer name for "system"; chat templates know the older one.
+        role = getattr(self, "role", "user")
+        return {**kept, "role": "system" if role == "developer" else role, "content": self.content_text()}
+
+
+class AskingMessage(Message):
+    """A message to the model."""
+
+    role: Literal["developer", "system", "user"]
+    content: Content
+
+
+class AssistantMessage(Message):
+    """An earlier answer."""
+
+    role: Literal["assistant"]
+    content: Content | None = None
+
+
+def _role(value: Any) -> str | None:
+    role = value.get("role", "user") if isinstance(value, dict) else getattr(value, "role", "user")
+    return "<assistant>" if role == ASSISTANT else "<asking>" if role in OTHERS else None
+
+
+AnyMessage = Annotated[
+    Annotated[AskingMessage, Tag("<asking>")] | Annotated[AssistantMessage, Tag("<assistant>")],
+    Discriminator(
+        _role,
+        custom_error_type="role",
+        custom_error_message=f"expected a role of {', '.join(sorted((*OTHERS, ASSISTANT)))}",
+    ),
+]
+Messages = Annotated[list[AnyMessage], Field(min_length=1, max_length=MAX_MESSAGES)]

@@ -1,0 +1,28 @@
+"""The first steps that every body of OpenAI's API takes: its types, its model, its fields."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from ..api_error import bad
+from ..requests.field_rules import FieldRules
+from ..requests.validation import json_type, validated
+from ..served import Served
+from .common_body import CommonBody
+
+B = TypeVar("B", bound=CommonBody)
+
+
+def checked(kind: type[B], body: Mapping[str, Any], rules: FieldRules, served: Served) -> tuple[B, tuple[str, ...]]:
+    """The body as a `kind`, and the names of the unknown fields that the site has this server ignore.
+
+    Errors: ApiError 400 for a wrong or unknown field, 404 for another model.
+    """
+    if not isinstance(body, dict):
+        raise bad(f"the body: expected a JSON object, got {json_type(body)}")
+    asked = validated(kind, body)
+    served.resolve(asked.model)
+    known = frozenset(kind.model_fields)
+    unknown = rules.check(asked.model_extra or {})
+    if unknown and not served.ignore_unknown:
+        rules.refuse_unknown(unknown, known)
+    return asked, tuple(unknown)

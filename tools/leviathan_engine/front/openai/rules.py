@@ -1,0 +1,134 @@
+"""Fields of OpenAI's, vLLM's, SGLang's, llama.cpp's and OpenRouter's requests that the models do not declare."""
+
+from typing import Any
+
+from ..requests.field_rules import FieldRules
+
+# They change where, when or how cheaply a request is served, or what is logged; never the answer.
+LET_THROUGH = frozenset(
+    {
+        # OpenAI
+        *("metadata", "store", "service_tier", "prompt_cache_key", "prompt_cache_retention", "prediction"),
+        *("parallel_tool_calls", "verbosity"),
+        # vLLM
+        *("request_id", "priority", "cache_salt", "guided_decoding_backend", "guided_whitespace_pattern"),
+        *("mm_processor_kwargs", "data_parallel_rank"),
+        # SGLang
+        *("rid", "extra_key", "bootstrap_host", "bootstrap_port", "bootstrap_room", "max_dynamic_patch"),
+        # llama.cpp; tau, eta, exponent, threshold and dry_* say something only where their sampler is on
+        *("cache_prompt", "id_slot", "n_keep", "n_discard", "min_keep", "mirostat_tau", "mirostat_eta"),
+        *("dynatemp_exponent", "xtc_threshold", "dry_base", "dry_allowed_length", "dry_penalty_last_n"),
+        *("dry_sequence_breakers", "preserved_tokens", "speculative.n_max", "speculative.n_min", "speculative.p_min"),
+        # OpenRouter, Open WebUI: they choose among providers, and name the talk
+        *("provider", "models", "route", "transforms", "usage", "chat_id", "session_id", "trace"),
+    }
+)
+OFF: tuple[Any, ...] = (False,)
+NOTHING: tuple[Any, ...] = ()
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    # OpenAI
+    "n": (1,),
+    "presence_penalty": (0,),
+    "frequency_penalty": (0,),
+    "logit_bias": ({},),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "audio": NOTHING,
+    "modalities": (["text"],),
+    "response_format": ({"type": "text"},),
+    "reasoning_effort": NOTHING,
+    "web_search_options": NOTHING,
+    # vLLM and SGLang
+    "top_k": (0, -1),
+    "min_p": (0,),
+    "typical_p": (1,),
+    "repetition_penalty": (1,),
+    "length_penalty": (1,),
+    "use_beam_search": OFF,
+    "early_stopping": OFF,
+    "stop_token_ids": ([],),
+    "min_tokens": (0,),
+    "ignore_eos": OFF,
+    "include_stop_str_in_output": OFF,
+    "no_stop_trim": OFF,
+    "stop_regex": ([],),
+    "skip_special_tokens": (True,),
+    "spaces_between_special_tokens": (True,),
+    "truncate_prompt_tokens": NOTHING,
+    "prompt_logprobs": NOTHING,
+    "allowed_token_ids": NOTHING,
+    "bad_words": ([],),
+    "logits_processors": ([],),
+    "custom_logit_processor": NOTHING,
+    "custom_params": NOTHING,
+    "vllm_xargs": ({},),
+    "kv_transfer_params": NOTHING,
+    "return_tokens_as_token_ids": OFF,
+    "return_token_ids": OFF,
+    "return_hidden_states": OFF,
+    "return_prompt_token_ids": OFF,
+    "return_meta_info": OFF,
+    "lora_path": NOTHING,
+    "session_params": NOTHING,
+    "input_ids": NOTHING,
+    "structural_tag": NOTHING,
+    **dict.fromkeys(("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"), NOTHING),
+    **dict.fromkeys(("regex", "ebnf", "grammar", "json_schema"), NOTHING),
+    # llama.cpp
+    "repeat_penalty": (1,),
+    "repeat_last_n": NOTHING,
+    "penalize_nl": OFF,
+    "n_cmpl": (1,),
+    "n_probs": (0,),
+    "n_indent": (0,),
+    "post_sampling_probs": OFF,
+    "return_tokens": OFF,
+    "return_progress": OFF,
+    "timings_per_token": OFF,
+    "response_fields": ([],),
+    "samplers": NOTHING,
+    "t_max_predict_ms": (0, -1),
+    "mirostat": (0,),
+    "dynatemp_range": (0,),
+    "xtc_probability": (0,),
+    "dry_multiplier": (0,),
+    "top_n_sigma": (0, -1),
+    "tfs_z": (1,),
+    "top_a": (0,),
+    "lora": ([],),
+    "image_data": ([],),
+    "grammar_lazy": OFF,
+    "grammar_triggers": ([],),
+    # OpenRouter
+    "plugins": ([],),
+}
+CHAT = FieldRules(
+    LET_THROUGH,
+    NEUTRAL
+    | {
+        "logprobs": OFF,
+        "top_logprobs": (0,),
+        "echo": OFF,
+        "best_of": (1,),
+        "suffix": NOTHING,
+        "prompt": NOTHING,
+        "add_generation_prompt": (True,),
+        "continue_final_message": OFF,
+        "add_special_tokens": OFF,
+        "documents": ([],),
+        "chat_template": NOTHING,
+        "chat_template_kwargs": ({},),
+        **dict.fromkeys(("thinking", "enable_thinking", "reasoning", "thinking_budget", "include_reasoning"), NOTHING),
+        **dict.fromkeys(
+            ("separate_reasoning", "stream_reasoning", "thinking_budget_tokens", "reasoning_format"), NOTHING
+        ),
+        **dict.fromkeys(("thinking_forced_open", "parse_tool_calls"), NOTHING),
+    },
+)
+COMPLETION = FieldRules(
+    LET_THROUGH,
+    NEUTRAL
+    | {"logprobs": NOTHING, "best_of": (1,), "suffix": ("",), "messages": NOTHING, "add_special_tokens": (True,)},
+)

@@ -1,0 +1,47 @@
+"""JSON schemas of the request bodies: from the pydantic models and the rules for other fields, one source.
+
+Bounds that only the loaded model knows (its name, its vocabulary, its context) are filled in once it is known.
+"""
+
+from typing import Any
+
+from ..requests.field_rules import FieldRules
+from ..requests.json_types import CONTEXT, VOCABULARY, Body
+from ..served import Served
+
+Schema = dict[str, Any]
+REFERENCES = "#/components/schemas/{model}"
+
+
+def body_schema(
+    kind: type[Body], rules: FieldRules, served: Served | None, vocabulary: int | None
+) -> tuple[Schema, Schema]:
+    """The schema of a body, and the schemas that it refers to by name."""
+    schema = kind.model_json_schema(ref_template=REFERENCES)
+    named: Schema = schema.pop("$defs", {})
+    own: Schema = schema["properties"]
+    for name in sorted(rules.let_through - own.keys()):
+        own[name] = {"description": "let through: changes no answer"}
+    for name, values in sorted(rules.neutral.items()):
+        if name not in own:
+            own[name] = {"enum": [None, *values], "description": "not supported: only values that ask for nothing"}
+    schema["additionalProperties"] = bool(served and served.ignore_unknown)
+    if served and not served.any_model:
+        own["model"] = {"enum": [None, *served.names], "description": own["model"]["description"]}
+    for part in (schema, named):
+        _fill(part, served, vocabulary)
+    return schema, named
+
+
+def _fill(part: Any, served: Served | None, vocabulary: int | None) -> None:
+    """Replaces the marks of json_types.py by numbers, or takes them out while the model is not known."""
+    if isinstance(part, list):
+        for item in part:
+            _fill(item, served, vocabulary)
+    elif isinstance(part, dict):
+        if part.pop(VOCABULARY, False) is True and vocabulary:
+            part["maximum"] = vocabulary - 1
+        if part.pop(CONTEXT, False) is True and served:
+            part["maxItems"] = served.model.longest_prompt
+        for item in part.values():
+            _fill(item, served, vocabulary)

@@ -1,0 +1,98 @@
+"""Turns pydantic's findings into this server's error body: the first one, with the field's path as `param`."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ..api_error import ApiError, bad
+
+M = TypeVar("M", bound=BaseModel)
+# pydantic's types of errors about JSON types, and the type that is expected.
+EXPECTED = {
+    "string_type": "a string",
+    "int_type": "an integer",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+    "finite_number": "a finite number",
+}
+BOUNDS = {
+    "greater_than_equal": "at least",
+    "less_than_equal": "at most",
+    "greater_than": "more than",
+    "less_than": "less than",
+}
+LENGTHS = {
+    "too_long": ("at most", "max_length", "items"),
+    "too_short": ("at least", "min_length", "items"),
+    "string_too_long": ("at most", "max_length", "characters"),
+    "string_too_short": ("at least", "min_length", "characters"),
+}
+SHOWN = 60
+
+
+def validated(model: type[M], body: Mapping[str, Any]) -> M:
+    """`body` as a `model`. Errors: ApiError 400 that names the field, what is expected and what came."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as err:
+        raise _api_error(err.errors(include_url=False)[0]) from err
+
+
+def path(loc: tuple[int | str, ...]) -> str:
+    """`messages[0].content` of a location. Names in <> tell the branches of a union apart and are left out."""
+    out = ""
+    for step in loc:
+        if isinstance(step, int):
+            out += f"[{step}]"
+        elif not step.startswith("<"):
+            out += f".{step}" if out else step
+    return out
+
+
+def json_type(value: Any) -> str:
+    """The JSON type of a value, with its article."""
+    kinds = {
+        bool: "a boolean",
+        int: "an integer",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "an object",
+    }
+    return "null" if value is None else kinds.get(type(value), type(value).__name__)
+
+
+def shown(value: Any) -> str:
+    """A value for a message: short scalars as JSON writes them, others by their type."""
+    if isinstance(value, str) and len(value) <= SHOWN:
+        return ascii(value)
+    return f"{value}" if type(value) in (int, float) and abs(value) < 1e20 else json_type(value)
+
+
+def _api_error(error: ErrorDetails) -> ApiError:
+    where = path(error["loc"])
+    if error["type"] == "missing":
+        return bad(f"{where} is missing", where, "missing_required_parameter")
+    if error["type"] in ("too_short", "string_too_short") and not error["input"]:
+        return bad(f"{where} is empty", where, "invalid_value")
+    return bad(f"{where}: {_finding(error)}", where, "invalid_value")
+
+
+def _finding(error: ErrorDetails) -> str:
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    if kind in EXPECTED:
+        return f"expected {EXPECTED[kind]}, got {value if kind == 'finite_number' else json_type(value)}"
+    if kind == "literal_error":
+        return f"expected {context['expected']}, got {shown(value)}"
+    if kind in BOUNDS:
+        return f"expected {BOUNDS[kind]} {next(iter(context.values()))}, got {shown(value)}"
+    if kind in LENGTHS:
+        word, key, what = LENGTHS[kind]
+        return f"expected {word} {context[key]} {what}, got {len(value)}"
+    return error["msg"]
