@@ -33,6 +33,11 @@ TEMPLATE = (
 )
 SERVED = wire.ServedModel("letters", "", 450, 400, 100, 61, 1000)
 PATIENCE = 60.0
+# Runs the rest of the command line with a limit of open files.
+LIMIT_FILES = (
+    "import os, resource, sys; n = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_NOFILE, (n, n));"
+    " os.execv(sys.argv[2], sys.argv[2:])"
+)
 
 
 def write_folder(folder: Path) -> Path:
@@ -92,7 +97,8 @@ class Letters:
 class FrontProcess:
     """A running front; `serve` connects the letters to it."""
 
-    def __init__(self, work: Path, **environ: str) -> None:
+    def __init__(self, work: Path, files: int | None = None, **environ: str) -> None:
+        """`files` is how many descriptors the process may have; None as many as the tests."""
         self.folder = write_folder(work / "hf")
         self.letters = Letters(self.folder)
         self.began = time.monotonic()
@@ -111,9 +117,10 @@ class FrontProcess:
             str(self.socket_path),
         ]
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOOLS), **environ}
+        limit = [sys.executable, "-c", LIMIT_FILES, str(files)] if files else []
         self._log = work / "front.log"
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(argv, pass_fds=[listener.fileno()], env=env, stderr=log)
+            self.process = subprocess.Popen([*limit, *argv], pass_fds=[listener.fileno()], env=env, stderr=log)
         listener.close()
         self.link = self._connect()
 

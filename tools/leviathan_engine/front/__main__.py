@@ -17,10 +17,14 @@ import uvicorn
 
 from leviathan_engine.errors import EngineError
 
+from . import bounded_log
 from .access.settings import Access, access
 from .access.tls import LOOK_SECONDS, Watch, load, server_context
 from .app import Front
+from .connections import Connections, bounds
 from .limits import Limits, limits
+from .protocol import bounded
+from .sockets import ACCEPTED_AT_ONCE, KERNEL_BACKLOG, most_connections, open_files, watch_peers
 
 # Of the 30 s that a stop may take: then what still runs is cut off. The rest is for the engine's end.
 DRAIN_SECONDS = 24
@@ -31,9 +35,18 @@ LAST_SECONDS = 1
 class Server(uvicorn.Server):
     """uvicorn, which tells the front when it is to end: what waits is sent away, what runs may finish."""
 
-    def __init__(self, config: uvicorn.Config, front: Front) -> None:
+    def __init__(self, config: uvicorn.Config, front: Front, connections: Connections) -> None:
         super().__init__(config)
         self._front = front
+        self._connections = connections
+        self._watch: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens, and begins to watch the connections."""
+        await super().startup(sockets)
+        for listener in sockets or []:
+            listener.listen(KERNEL_BACKLOG)
+        self._watch = asyncio.create_task(self._connections.watch())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal has come."""
@@ -50,16 +63,21 @@ class Server(uvicorn.Server):
 async def serve(listener: socket.socket, path: Path, limit: Limits, allowed: Access) -> None:
     """Serves on `listener` until a signal comes; `path` is where the engine's socket is made."""
     front = Front(limit, allowed)
+    connections = Connections(bounds(most_connections(limit.connections, open_files()), limit.client_seconds))
+    watch_peers(listener, limit.client_seconds)
     config = uvicorn.Config(
         front.app(),
-        log_level="warning",
+        http=bounded(connections),
+        ws="none",
+        log_config=None,
         access_log=False,
+        backlog=ACCEPTED_AT_ONCE,
         lifespan="off",
         timeout_graceful_shutdown=DRAIN_SECONDS + LAST_SECONDS,
         timeout_keep_alive=75,
         server_header=False,
     )
-    server = Server(config, front)
+    server = Server(config, front, connections)
     # uvicorn raises the signal once more when it has ended; with Python's own handler that would be the exit code.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
@@ -104,6 +122,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         limit, allowed = limits(os.environ), access(os.environ)
+        bounded_log.install()
         asyncio.run(serve(socket.socket(fileno=args.fd), args.socket, limit, allowed))
     except EngineError as err:
         sys.stderr.write(f"error: {err.line()}\n")

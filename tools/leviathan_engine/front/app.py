@@ -28,6 +28,7 @@ from .access.key_ring import KeyRing
 from .access.record import record_of
 from .access.settings import Access, read_keys
 from .asgi import ClientGone, or_gone, parse_json, read_body
+from .bodies import Bodies
 from .body import BodyLimit, body_limit
 from .client_key import queue_key
 from .engine import Engine
@@ -39,6 +40,7 @@ from .memory import gauges
 from .metrics import Metrics
 from .openai.doors import CHAT_COMPLETIONS, COMPLETIONS
 from .openai.models import model_entry, model_list
+from .outbox import Outbox, Unsent
 from .page import assemble
 from .reply import Reply
 from .served import Served
@@ -65,6 +67,8 @@ class Front:
         self.queue = FairQueue(limits.waiting)
         self.metrics.looked.look = lambda: gauges(self.status, self.queue)
         self.page = assemble()
+        self.unsent = Unsent()
+        self.bodies = Bodies()
         self._created = int(time.time())
         self._prompts: asyncio.Future[Prompts] | None = None
         self._generations: set[asyncio.Task[None]] = set()
@@ -209,11 +213,8 @@ class GenerationRoute:
         self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        front, error = self._front, self._door.error
+        front = self._front
         status = BEFORE_ANSWER
-        record = record_of(scope)
-        key: ApiKey | None = None
-        reply: Reply | None = None
 
         async def counted(message: Message) -> None:
             nonlocal status
@@ -222,27 +223,39 @@ class GenerationRoute:
             await send(message)
 
         try:
+            async with Outbox(counted, front.unsent) as out:
+                await self._answer(scope, receive, out)
+                await out.finish()
+        except ClientGone:
+            front.metrics.cancelled.inc()
+        finally:
+            front.metrics.requests.labels(scope["path"], str(status)).inc()
+
+    async def _answer(self, scope: Scope, receive: Receive, out: Outbox) -> None:
+        """Answers by `out`, with what was asked for or with an error. Errors: ClientGone."""
+        front, error, record = self._front, self._door.error, record_of(scope)
+        key: ApiKey | None = None
+        reply: Reply | None = None
+        try:
             key = front.authorize(scope)
             with front.generation(), front.keys.admitted(key):
-                raw = await read_body(receive, front.body_limit())
+                raw = await read_body(receive, front.body_limit(), front.bodies)
                 service = await front.service()
                 request, writer, client = await self._read(raw, service.served, scope)
-                reply = Reply(counted, writer, stream=request.stream)
-                await or_gone(receive, Generation(service, request, client, record).run(reply))
+                reply = Reply(out.send, writer, stream=request.stream)
+                generation = Generation(service, request, client, record)
+                await or_gone(receive, out.after(generation.run(reply)), out)
         except ApiError as err:
-            await error(err)(scope, receive, counted)
+            await error(err)(scope, receive, out.send)
         except asyncio.CancelledError:
             if not front.status.stopping:
                 raise
             if reply is not None and reply.begun:
                 await reply.fail(stopping())
             else:
-                await error(stopping())(scope, receive, counted)
-        except ClientGone:
-            front.metrics.cancelled.inc()
+                await error(stopping())(scope, receive, out.send)
         finally:
             front.keys.spend(key, (record.prompt_tokens or 0) + (record.generated_tokens or 0))
-            front.metrics.requests.labels(scope["path"], str(status)).inc()
 
     async def _read(self, raw: bytes, served: Served, scope: Scope) -> tuple[GenerationRequest, AnswerWriter, str]:
         """The request, its writer, and whose line it waits in; a large one in a thread. Errors: ApiError 4xx."""

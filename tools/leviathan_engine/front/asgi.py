@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.types import Receive
 
 from leviathan_engine.front.api_error import ApiError, bad
 
+from .bodies import Bodies, Unfinished
 from .body import BodyLimit, Outline, too_large
 
 BODY_SECONDS = 60.0
@@ -18,13 +19,22 @@ class ClientGone(Exception):
     """The client closed its connection before its answer was complete."""
 
 
-async def read_body(receive: Receive, limit: BodyLimit) -> bytes:
-    """The body's bytes. Errors: ApiError 408, 413; ClientGone."""
+async def read_body(receive: Receive, limit: BodyLimit, bodies: Bodies) -> bytes:
+    """The body's bytes; `bodies` bounds the sum of all. Errors: ApiError 408, 413, 503; ClientGone."""
+    body = bodies.begin()
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await _read(receive, limit)
+            await _read(receive, limit, bodies, body)
+            return b"".join(body.pieces)
     except TimeoutError as err:
-        raise ApiError(408, f"the body did not come within {BODY_SECONDS:g} s", code="request_timeout") from err
+        raise ApiError(
+            408,
+            f"the body did not come within {BODY_SECONDS:g} s",
+            code="request_timeout",
+            headers={"connection": "close"},
+        ) from err
+    finally:
+        bodies.end(body)
 
 
 def parse_json(raw: bytes) -> Any:
@@ -36,43 +46,57 @@ def parse_json(raw: bytes) -> Any:
         raise bad(f"the body is no JSON: {why}", code="invalid_json") from err
 
 
-async def or_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Does `work`, and cancels it when the client goes away. Errors: those of `work`; ClientGone."""
+class Answer(Protocol):
+    """What is known of an answer: whether it is `complete`, and so no client can leave before its end."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it has gone out."""
+
+
+async def or_gone(receive: Receive, work: Coroutine[Any, Any, None], answer: Answer) -> None:
+    """Does `work`, and cancels it when the client goes away before the end of its `answer`.
+
+    Errors: those of `work`; ClientGone.
+    """
     doing = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_until_gone(receive))
+    watching = asyncio.ensure_future(_gone(receive, answer))
     try:
         await asyncio.wait({doing, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not doing.done():
+        if watching.done() and watching.result():
             raise ClientGone
-        doing.result()
+        await doing
     finally:
         for task in (doing, watching):
             task.cancel()
         await asyncio.gather(doing, watching, return_exceptions=True)
 
 
-async def _read(receive: Receive, limit: BodyLimit) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
+async def _read(receive: Receive, limit: BodyLimit, bodies: Bodies, body: Unfinished) -> None:
     outline = Outline()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        pieces.append(message.get("body", b""))
-        size += len(pieces[-1])
-        if size > limit.whole:
+        piece = message.get("body", b"")
+        bodies.grow(body, piece)
+        if body.size > limit.whole:
             raise too_large(f"the body is larger than {limit.whole} bytes")
-        outline.feed(pieces[-1])
+        outline.feed(piece)
         if outline.size > limit.outline:
             raise too_large(f"the body has more than {limit.outline} bytes outside of strings")
         if not message.get("more_body", False):
-            return b"".join(pieces)
+            return
 
 
-async def _until_gone(receive: Receive) -> None:
+async def _gone(receive: Receive, answer: Answer) -> bool:
+    """Waits for the end of the connection or of the answer, which ASGI does not tell apart; whether it is the former.
+
+    It must be asked at this very moment: what is sent to a connection that has gone is swallowed, and soon complete.
+    """
     while (await receive())["type"] != "http.disconnect":
         pass
+    return not answer.complete
 
 
 def _no_constant(name: str) -> None:

@@ -1,7 +1,8 @@
 """The front's bounds from the environment, which the launcher checks before it starts the front.
 
-LEVIATHAN_QUEUE (requests that may wait), LEVIATHAN_MAX_BODY (bytes), LEVIATHAN_MODEL_ALIASES (further names of the
-model, separated by commas), LEVIATHAN_ANY_MODEL=1 (answer requests for any model), and LEVIATHAN_UNKNOWN_FIELDS
+LEVIATHAN_QUEUE (requests that may wait), LEVIATHAN_MAX_BODY (bytes), LEVIATHAN_CONNECTIONS (at most),
+LEVIATHAN_CLIENT_SECONDS (after which a client that stands still is thrown out), LEVIATHAN_MODEL_ALIASES (further names
+of the model, separated by commas), LEVIATHAN_ANY_MODEL=1 (answer requests for any model), and LEVIATHAN_UNKNOWN_FIELDS
 (refuse, or ignore: let unknown fields through and name them in a header). Keys, CORS and TLS: access/settings.py.
 """
 
@@ -15,7 +16,8 @@ from leviathan_engine.errors import UsageError
 class Limits:
     """`waiting` requests in the queue; `body` in bytes, None: what the context needs.
 
-    `aliases`, `any_model` and `ignore_unknown` are what `Served` says.
+    `connections` at most, and the seconds after which a client that stands still is thrown out. `aliases`, `any_model`
+    and `ignore_unknown` are what `Served` says.
     """
 
     waiting: int = 64
@@ -23,6 +25,8 @@ class Limits:
     aliases: tuple[str, ...] = ()
     any_model: bool = False
     ignore_unknown: bool = False
+    connections: int = 1024
+    client_seconds: int = 30
 
 
 def limits(environ: Mapping[str, str]) -> Limits:
@@ -33,6 +37,8 @@ def limits(environ: Mapping[str, str]) -> Limits:
         aliases=tuple(filter(None, map(str.strip, environ.get("LEVIATHAN_MODEL_ALIASES", "").split(",")))),
         any_model=_one_of(environ, "LEVIATHAN_ANY_MODEL", ("0", "1")) == "1",
         ignore_unknown=_one_of(environ, "LEVIATHAN_UNKNOWN_FIELDS", ("refuse", "ignore")) == "ignore",
+        connections=_whole(environ, "LEVIATHAN_CONNECTIONS") or Limits.connections,
+        client_seconds=_whole(environ, "LEVIATHAN_CLIENT_SECONDS") or Limits.client_seconds,
     )
 
 

@@ -31,6 +31,8 @@ environment:
   LEVIATHAN_MODEL_ALIASES  further names of the model, separated by commas
   LEVIATHAN_ANY_MODEL      1: requests for any other model are answered too (0: they get 404)
   LEVIATHAN_UNKNOWN_FIELDS refuse or ignore: unknown fields of a request get 400, or a response header names them
+  LEVIATHAN_CONNECTIONS    connections at most (1024); what waits longest for its client is closed for newcomers
+  LEVIATHAN_CLIENT_SECONDS seconds after which a client that takes nothing of its answer is thrown out (30)
   LEVIATHAN_DEVICE         the model's partition, to be mounted; without it it is looked for where the model is missing
   LEVIATHAN_MOUNT_POINT    where it is mounted (/models)
   LEVIATHAN_STATE          the folder for all that is written (/var/lib/leviathan, /run/leviathan or TMPDIR)

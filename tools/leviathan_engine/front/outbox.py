@@ -1,0 +1,143 @@
+"""Sends an answer from a task of its own, so that the engine's turn never waits for a client that reads slowly.
+
+What the client has not taken yet is kept here. An answer is bounded by `max_new_tokens`, and the sum over all answers
+by `Unsent`. How long a connection may stand still is the business of `protocol.py`, which aborts it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+from starlette.types import Message, Send
+
+from .asgi import ClientGone
+
+# Bytes of all answers that may wait for their clients: 100 answers of 2,000 tokens.
+MOST_UNSENT = 64 << 20
+# Bytes that are joined into one message at most.
+JOINED = 64 << 10
+
+
+class Unsent:
+    """The answers that clients have not taken yet. The largest one is dropped when their sum is above `most` bytes."""
+
+    def __init__(self, most: int = MOST_UNSENT) -> None:
+        self._most = most
+        self._outboxes: set[Outbox] = set()
+        self.total = 0
+
+    def add(self, outbox: "Outbox") -> None:
+        """Counts `outbox` from now on."""
+        self._outboxes.add(outbox)
+
+    def remove(self, outbox: "Outbox") -> None:
+        """Counts it no longer."""
+        if outbox in self._outboxes:
+            self._outboxes.remove(outbox)
+            self.total -= outbox.size
+
+    def grew(self, size: int) -> None:
+        """One of them has `size` bytes more, or fewer; the largest goes when the sum is too large."""
+        self.total += size
+        while self.total > self._most:
+            largest = max(self._outboxes, key=lambda outbox: outbox.size)
+            self.remove(largest)
+            largest.drop()
+
+
+class Outbox:
+    """The way of one answer to its client, an ASGI `send` that returns at once; `finish` waits until all is sent.
+
+    `complete` once the last message has gone out. `async with` ends its task. Errors: ClientGone once the answer has
+    been dropped for being too slow.
+    """
+
+    def __init__(self, send: Send, unsent: Unsent) -> None:
+        self._send = send
+        self._unsent = unsent
+        self._messages: deque[Message] = deque()
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self._dropped = False
+        self.complete = False
+        self.size = 0
+
+    async def __aenter__(self) -> Self:
+        self._unsent.add(self)
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._unsent.remove(self)
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def send(self, message: Message) -> None:
+        """Takes the next message of the answer."""
+        if self._dropped or (self._task is not None and self._task.done()):
+            raise ClientGone
+        size = len(message.get("body", b""))
+        self._messages.append(message)
+        self.size += size
+        self._news.set()
+        self._unsent.grew(size)
+
+    async def finish(self) -> None:
+        """Waits until the client has taken all but what its connection buffers. Errors: what `send` raises."""
+        assert self._task is not None
+        self._closing = True
+        self._news.set()
+        await asyncio.wait({self._task})
+        if self._dropped or self._task.cancelled():
+            raise ClientGone
+        self._task.result()
+
+    async def after(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does `work`, which writes the answer, and then what `finish` does. Errors: those of both."""
+        await work
+        await self.finish()
+
+    def drop(self) -> None:
+        """Others need the room: the answer ends here."""
+        self._dropped = True
+        self._messages.clear()
+        self.size = 0
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        more = True
+        while more:
+            if not self._messages:
+                if self._closing:
+                    return  # an answer that is left incomplete: the server closes its connection
+                self._news.clear()
+                await self._news.wait()
+                continue
+            message = self._next()
+            size = len(message.get("body", b""))
+            more = message["type"] == "http.response.start" or message.get("more_body", False)
+            await self._send(message)
+            self.complete = not more
+            self.size -= size
+            self._unsent.grew(-size)
+
+    def _next(self) -> Message:
+        """The next message; pieces of the body that are smaller than JOINED become one."""
+        message = self._messages.popleft()
+        if message["type"] != "http.response.body":
+            return message
+        pieces, more = [message.get("body", b"")], message.get("more_body", False)
+        size = len(pieces[0])
+        while more and self._messages and size + len(self._messages[0].get("body", b"")) <= JOINED:
+            following = self._messages.popleft()
+            pieces.append(following.get("body", b""))
+            size += len(pieces[-1])
+            more = following.get("more_body", False)
+        return {"type": "http.response.body", "body": b"".join(pieces), "more_body": more}

@@ -1,0 +1,95 @@
+"""uvicorn's connection with bounds: see connections.py for which there are."""
+
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .api_error import bad
+from .connections import Connections, address_group
+from .json_response import dumps
+from .sockets import bytes_taken
+
+# Of what is sent to it a client must take so many bytes in `client_seconds`: less is a client that stands still.
+LEAST_BYTES = 8 << 10
+UNREADABLE = bad("this is not an HTTP/1.1 request as RFC 9112 has it", code="invalid_http")
+
+
+class BoundedProtocol(H11Protocol):
+    """One connection. It tells the registry whether it waits for its client, and when the client is overdue."""
+
+    registry: Connections
+
+    def connection_made(self, transport: Any) -> None:
+        """A new connection: its first byte and its head have a deadline."""
+        super().connection_made(transport)
+        self.address = address_group(self.client[0] if self.client else "")
+        self._deadline: float | None = self._in_head_seconds()
+        self._mark: tuple[float, int] | None = None
+        self.registry.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed."""
+        self.registry.gone(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        super().data_received(data)
+        self._settle()
+
+    def on_response_complete(self) -> None:
+        """The answer is written, though the client may not have taken it yet."""
+        super().on_response_complete()
+        self._settle()
+
+    def send_400_response(self, msg: str) -> None:
+        """What h11 cannot read is answered in the API's form, and the connection closed. `msg` is uvicorn's own."""
+        body = dumps(UNREADABLE.body()).encode("ascii")
+        length = str(len(body)).encode("ascii")
+        headers = [(b"content-type", b"application/json"), (b"content-length", length), (b"connection", b"close")]
+        for event in (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def overdue(self, now: float) -> bool:
+        """Whether the client owes a head or the rest of a body for too long, or stands still while it is sent to."""
+        if self._deadline is not None and now >= self._deadline:
+            return True
+        if not self.transport.get_write_buffer_size():
+            self._mark = None
+            return False
+        taken = bytes_taken(self.transport.get_extra_info("socket"))
+        if self._mark is None or taken - self._mark[1] >= LEAST_BYTES:
+            self._mark = (now, taken)
+        return now - self._mark[0] >= self.registry.bounds.client_seconds
+
+    def abort(self) -> None:
+        """Closes it at once; what is unsent is lost."""
+        self.transport.abort()
+
+    def _settle(self) -> None:
+        """Whose turn it is after something has come or gone."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            self._deadline = None  # a body has a bound of its own, in asgi.py
+            (self.registry.waits if cycle.more_body else self.registry.works)(self)
+            return
+        self.registry.waits(self)
+        begun = self.conn.their_state is h11.SEND_BODY or bool(self.conn.trailing_data[0])
+        if cycle is not None and not begun:
+            self._deadline = None  # between two requests: uvicorn's keep-alive timer
+        elif self._deadline is None:
+            self._deadline = self._in_head_seconds()
+
+    def _in_head_seconds(self) -> float:
+        return self.registry.clock() + self.registry.bounds.head_seconds
+
+
+def bounded(connections: Connections) -> type[BoundedProtocol]:
+    """The class of the connections that `connections` registers."""
+    return type("Bounded", (BoundedProtocol,), {"registry": connections})
