@@ -363,8 +363,8 @@ def test_metrics_show_what_was_done(front: FrontProcess) -> None:
     finally:
         front.letters.delay = 0.0
     assert {name: front.metric(name) - before[name] for name in grow} == grow
-    # 20 ms a token at the least, so 50 a second at the most.
-    assert 1 < front.metric("leviathan_tokens_per_second") <= 50
+    # 20 ms a token at the least, so 50 a second at the most; the front may have seen the first one late.
+    assert 1 < front.metric("leviathan_tokens_per_second") <= 60
     now = {
         "leviathan_ready": 1,
         "leviathan_load_ratio": 1,
