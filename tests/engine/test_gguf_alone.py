@@ -69,10 +69,11 @@ def vocabulary() -> dict[str, Typed]:
     }
 
 
-def write_model(path: Path, *, split_kv_b: bool, parts: int = 1) -> None:
+def write_model(path: Path, *, split_kv_b: bool, parts: int = 1, steady: bool = False) -> None:
     """The same random weights in either generation; kv_b is bfloat16 in both, so nothing is lost between them.
 
-    In several `parts` it is written as llama.cpp's gguf-split does it: the metadata in the first alone.
+    In several `parts` it is written as llama.cpp's gguf-split does it: the metadata in the first alone. With `steady`
+    routers every token gets the same experts: else rounding turns a close choice over, and an answer with it.
     """
     kinds = {str: ValueType.STRING, bool: ValueType.BOOL, int: ValueType.UINT32, float: ValueType.FLOAT32}
     table: Model = q4_k_m(TINY, split_kv_b=split_kv_b)
@@ -85,6 +86,8 @@ def write_model(path: Path, *, split_kv_b: bool, parts: int = 1) -> None:
         data.append(
             _kv_b_part(tensor.name, part) if kind is GgmlType.BF16 else _weights(tensor.name, kind, tensor.elements)
         )
+        if steady and part == "bias":
+            data[-1] = np.arange(tensor.elements, dtype=np.float32).tobytes()  # scores are below 1
     keys |= vocabulary()
     if parts == 1:
         write_gguf(path, keys, rows, data)

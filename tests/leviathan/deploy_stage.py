@@ -128,8 +128,8 @@ def unsteady(letters: Any) -> Any:
     """A model whose second letter differs from answer to answer."""
     right, turn = letters.tokens, itertools.count()
 
-    def tokens(job: Any, cancelled: Any) -> Iterator[int]:
-        for place, letter in enumerate(right(job, cancelled)):
+    def tokens(job: Any, *heard: Any) -> Iterator[int]:
+        for place, letter in enumerate(right(job, *heard)):
             yield letters.ids[next(turn) % 26] if place == 1 else letter
 
     return tokens

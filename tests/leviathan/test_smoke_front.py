@@ -114,8 +114,8 @@ def test_front_whose_engine_is_not_greedy(front: FrontProcess) -> None:
     right = front.letters.tokens
     turn = itertools.count()
 
-    def tokens(job: Any, cancelled: Any) -> Iterator[int]:
-        for place, letter in enumerate(right(job, cancelled)):
+    def tokens(job: Any, *heard: Any) -> Iterator[int]:
+        for place, letter in enumerate(right(job, *heard)):
             yield front.letters.ids[next(turn) % 26] if place == 1 else letter
 
     front.letters.tokens = tokens

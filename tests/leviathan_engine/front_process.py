@@ -69,12 +69,16 @@ class Letters:
         self.go = threading.Event()  # cleared, it holds every generation before its next letter
         self.go.set()
         self.layers, self.layer_delay = 0, 0.0
+        self.cached = 0
         self.jobs: list[wire.Job] = []
         self.ended: list[str] = []
         self.error: Exception | None = None
 
-    def tokens(self, job: wire.Job, cancelled: Callable[[], bool]) -> Iterator[int]:
+    def tokens(
+        self, job: wire.Job, cancelled: Callable[[], bool], progress: Callable[[wire.PromptProgress], None]
+    ) -> Iterator[int]:
         self.jobs.append(job)
+        progress(wire.PromptProgress(job.id, len(job.ids), min(self.cached, len(job.ids) - 1), len(job.ids)))
         if self.error is not None:
             raise self.error
         chance = random.Random(f"{job.seed} {job.temperature} {job.top_p}")

@@ -1,7 +1,8 @@
 """What the engine's processes say to one another: JSON objects, one a line, over a Unix socket that the front opens.
 
 The launcher and the engine connect to it. To the front: `phase`, `model`, `progress`, `ready`, `failed`, and for a
-request `token`, `done`. From the front, to the engine alone: `generate`, `cancel`. The kind is under "kind".
+request `prompt_progress`, `token`, `done`. From the front, to the engine alone: `generate`, `cancel`. The kind is
+under "kind".
 """
 
 import json
@@ -45,7 +46,8 @@ class ServedModel:
 class Job:
     """One generation: the prompt's token ids, how many tokens at most, and how each is chosen.
 
-    `temperature` 0 takes the likeliest token; `seed` None draws another one each time; `eos` end the answer.
+    `temperature` 0 takes the likeliest token; `seed` None draws another one each time; `eos` end the answer. Jobs of
+    one `scope` may reuse what the engine has read for one another.
     """
 
     id: str
@@ -55,6 +57,17 @@ class Job:
     top_p: float
     seed: int | None
     eos: tuple[int, ...]
+    scope: str = ""
+
+
+@dataclass(frozen=True)
+class PromptProgress:
+    """How far the prompt of job `id` has been read: `done` of `total` tokens, `cached` of them were known before."""
+
+    id: str
+    total: int
+    cached: int
+    done: int
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
@@ -89,6 +102,16 @@ def job(message: Message) -> Job:
     """The job of a `generate` message."""
     fields = {key: value for key, value in message.items() if key != "kind"}
     return Job(**(fields | {"ids": tuple(fields["ids"]), "eos": tuple(fields["eos"])}))
+
+
+def progress_message(progress: PromptProgress) -> Message:
+    """`prompt_progress`, to the front."""
+    return {"kind": "prompt_progress", **asdict(progress)}
+
+
+def prompt_progress(message: Message) -> PromptProgress:
+    """The progress of a `prompt_progress` message."""
+    return PromptProgress(**{key: value for key, value in message.items() if key != "kind"})
 
 
 class Link:

@@ -162,7 +162,8 @@ class Front:
         """The request's key, None where none is needed. Errors: ApiError 401 without a right one."""
         key = self.keys.identify(scope)
         if key is not None:
-            record_of(scope).key = key.name
+            record = record_of(scope)
+            record.key, record.scope = key.name, key.scope
         return key
 
     def body_limit(self) -> BodyLimit:

@@ -16,10 +16,11 @@ Events = asyncio.Queue[wire.Message]
 
 @dataclass(frozen=True)
 class Tick:
-    """What a generation gives: a token, or None when nothing came for a while; `done` says why it ended."""
+    """What a generation gives: a token, or how far the prompt is, or why it ended; nothing when nothing came."""
 
     token: int | None = None
     done: str = ""
+    progress: wire.PromptProgress | None = None
 
 
 class Engine:
@@ -51,7 +52,7 @@ class Engine:
             await asyncio.wait(tasks, timeout=1)
 
     async def generate(self, job: wire.Job) -> AsyncGenerator[Tick, None]:
-        """The tokens of a job, then one tick that says why it ended: "stop" or "length".
+        """How far the prompt is, then the tokens of a job, then one tick that says why it ended: "stop" or "length".
 
         Left before its end, the job is cancelled. Errors: ApiError 5xx when the engine fails.
         """
@@ -71,6 +72,9 @@ class Engine:
                     continue
                 if event["kind"] == "token":
                     yield Tick(int(event["token"]))
+                    continue
+                if event["kind"] == "prompt_progress":
+                    yield Tick(progress=wire.prompt_progress(event))
                     continue
                 ended = True
                 if event["reason"] not in ("stop", "length"):
@@ -112,7 +116,7 @@ class Engine:
                 status.answer()
             case "failed":
                 status.fail(message["reason"])
-            case "token" | "done":
+            case "token" | "done" | "prompt_progress":
                 if message["id"] in self._running:
                     self._running[message["id"]].put_nowait(message)
 

@@ -126,7 +126,12 @@ def _post(body: Schema, kind: str) -> Schema:
             "usage": {
                 "type": "object",
                 "required": ["prompt_tokens", "completion_tokens", "total_tokens"],
-                "properties": {"prompt_tokens": WHOLE, "completion_tokens": WHOLE, "total_tokens": WHOLE},
+                "properties": {
+                    "prompt_tokens": WHOLE,
+                    "completion_tokens": WHOLE,
+                    "total_tokens": WHOLE,
+                    "prompt_tokens_details": {"type": "object", "properties": {"cached_tokens": WHOLE}},
+                },
             },
         },
     }

@@ -1,13 +1,13 @@
 """KTransformers behind our own loop: its loader, its model and its decode step, with sampling of our own.
 
 Its HTTP server and its generation loop are left out: they ignore temperature, max_tokens and stop, and count nothing
-(0.2.1.post1). What is used is `KTransformersInterface`: loading, `prefill`, `decode_one_tokens`, CUDA graphs.
+(0.2.1.post1). What is used is `KTransformersInterface`: loading, `decode_one_tokens`, CUDA graphs.
 """
 
 import importlib.util
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,10 +15,11 @@ from typing import Any
 
 from leviathan_engine.errors import EngineError
 from leviathan_engine.model.hf_config import register
-from leviathan_engine.wire import Job
-from leviathan_engine.worker import marlin_packing
-from leviathan_engine.worker.sampling import Sampler
-from leviathan_engine.worker.session import Cancelled, OutOfMemory
+from leviathan_engine.wire import Job, PromptProgress
+from leviathan_engine.worker import marlin_packing, model_changes
+from leviathan_engine.worker.generation import Generation
+from leviathan_engine.worker.session import Cancelled, Heard, OutOfMemory
+from leviathan_operators.cache import CacheFull, PrefixCache
 
 REPORT_SECONDS = 0.2
 Progress = Callable[[int, int], None]
@@ -26,7 +27,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Options:
-    """What the engine is started with: its folders and files, and upstream's own `flags`."""
+    """What the engine is started with: its folders and files, and upstream's own `flags`.
+
+    `chunk`: tokens of a prompt that are read at once, at most.
+    """
 
     home: Path
     hf: Path
@@ -36,11 +40,16 @@ class Options:
     cache_lens: int
     device: str
     flags: tuple[str, ...] = ()
+    chunk: int = 4096
 
 
 def never() -> bool:
     """Nobody cancels."""
     return False
+
+
+def unheard(_progress: PromptProgress) -> None:
+    """Nobody wants to know how far a prompt is."""
 
 
 class KTransformers:
@@ -58,39 +67,79 @@ class KTransformers:
         register()
         marlin_packing.install()
         count_tensors(import_module("ktransformers.util.custom_gguf").GGUFLoader, progress)
-        upstream = import_module("ktransformers.server.backend.interfaces.ktransformers").KTransformersInterface
-        self._interface = _interface_class(upstream)(config)
+        interfaces: Any = import_module("ktransformers.server.backend.interfaces.ktransformers")
+        interfaces.StaticCache = import_module("leviathan_operators.operators.latent_cache").LatentCache
+        self._interface = _interface_class(interfaces.KTransformersInterface)(config)
+        model_changes.lighten(self._interface.model)
+        model_changes.read_in_chunks(self._interface.model)
+        self._cache = self._interface.cache
+        self._prefixes = PrefixCache(self._cache.max_pages, self._cache)
+        # Kept in main memory: a decode step looks its token up there.
+        self._interface.generated_ids = self._torch.zeros(1, options.cache_lens + 1, dtype=self._torch.int)
+        self._device = self._interface.device_map["blk.0.self_attn"]["generate_device"]
+        self._chunk = options.chunk
         self._cancelled = never
         for layer in self._interface.model.model.layers:
             layer.register_forward_pre_hook(self._before_layer)
 
-    def tokens(self, job: Job, cancelled: Callable[[], bool] = never) -> Iterator[int]:
+    def tokens(
+        self, job: Job, cancelled: Callable[[], bool] = never, progress: Heard = unheard
+    ) -> Generator[int, None, None]:
         """The tokens of an answer, without the one that ends it.
 
-        The prompt is read in one piece, which may take minutes: `cancelled` is asked before each layer of it. Errors:
-        Cancelled, OutOfMemory; RuntimeError of the engine.
+        Reading a prompt may take minutes: `cancelled` is asked before each layer of each chunk, and what was read
+        before stays known. Errors: Cancelled, OutOfMemory; RuntimeError of the engine.
         """
-        engine = self._interface
-        engine.choose = Sampler(job.temperature, job.top_p, job.seed)
-        # Upstream sizes its list of ids by this, and never sets the cache's count of tokens back.
-        engine.args.max_new_tokens = job.max_tokens
-        engine.cache.past_tokens = [0] * len(engine.cache.past_tokens)
         try:
-            token = self._prefill(job, cancelled)
-            while token not in job.eos:
-                yield token
-                token = engine.append_new_tokens(engine.decode_one_tokens())
+            generation = Generation(self, self._prefixes, job, self._chunk)
+            try:
+                yield from self._answer(generation, job, cancelled, progress)
+            finally:
+                generation.close()
+        except CacheFull as err:
+            raise OutOfMemory(f"the KV cache is too small for this request: {err}") from err
         except self._torch.OutOfMemoryError as err:
             self._torch.cuda.empty_cache()
             raise OutOfMemory(f"the GPU's memory is too small for this prompt: {str(err).splitlines()[0]}") from err
 
-    def _prefill(self, job: Job, cancelled: Callable[[], bool]) -> int:
-        """The first token. Only here a layer may raise: a decode step may be in the middle of a graph's capture."""
+    def _answer(
+        self, generation: Generation, job: Job, cancelled: Callable[[], bool], progress: Heard
+    ) -> Generator[int, None, None]:
+        progress(generation.progress)
+        # Only here a layer may raise: a decode step may be in the middle of a graph's capture.
         self._cancelled = cancelled
         try:
-            return int(next(iter(self._interface.prefill(self._torch.tensor([list(job.ids)]), True))))
+            while generation.read():
+                progress(generation.progress)
         finally:
             self._cancelled = never
+        while (token := generation.choose()) not in job.eos:
+            yield token
+            generation.decode(token)
+
+    def read(self, pages: Sequence[int], first: int, ids: Sequence[int]) -> Any:
+        """Reads a chunk of a prompt into `pages` at positions from `first` on; returns the logits of its last token."""
+        torch, model = self._torch, self._interface.model
+        if self._device != "cpu":
+            torch.cuda.set_device(self._device)
+        self._cache.select(pages, first)
+        embedded = model.model.embed_tokens(torch.tensor([list(ids)])).to(self._device)
+        out = model(
+            inputs_embeds=embedded,
+            cache_position=torch.arange(first, first + len(ids), device=self._device),
+            past_key_values=self._cache,
+            return_dict=False,
+            use_cache=True,
+        )
+        return out[0][0, -1]
+
+    def decode(self, pages: Sequence[int], position: int, token: int) -> Any:
+        """Reads one generated token into `pages` at `position`; returns its logits, which the next step overwrites."""
+        engine = self._interface
+        self._cache.select(pages, position)
+        engine.generated_ids[0, position] = token
+        engine.seq_length = position + 1
+        return engine.decode_one_tokens()
 
     def _before_layer(self, *_arguments: Any) -> None:
         if self._cancelled():
@@ -192,17 +241,11 @@ def layer_of(name: str) -> int:
 
 
 def _interface_class(upstream: Any) -> Any:
-    """Upstream's class with our choice of tokens, and without its text streamer."""
+    """Upstream's class without its choice of tokens."""
 
     class Interface(upstream):  # type: ignore[misc]
-        choose: Callable[[Any], int]
-
-        def logits_to_token(self, logits: Any) -> int:
-            return self.choose(logits)
-
-        def append_new_tokens(self, new_tokens: int) -> int:
-            self.generated_ids[0, self.seq_length] = new_tokens
-            self.seq_length += 1
-            return new_tokens
+        def logits_to_token(self, logits: Any) -> Any:
+            """Leaves the logits to the caller."""
+            return logits
 
     return Interface

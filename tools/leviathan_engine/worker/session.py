@@ -3,11 +3,11 @@
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
 from leviathan_engine import wire
-from leviathan_engine.wire import Job, Link
+from leviathan_engine.wire import Job, Link, PromptProgress
 from leviathan_engine.worker.malloc_trim import Heap
 
 
@@ -19,14 +19,17 @@ class Cancelled(Exception):
     """A generation that was told to stop while it read its prompt."""
 
 
+Heard = Callable[[PromptProgress], None]
+
+
 class Model(Protocol):
     """What generates."""
 
-    def tokens(self, job: Job, cancelled: Callable[[], bool]) -> Iterator[int]:
-        """The answer's tokens, without the one that ends it.
+    def tokens(self, job: Job, cancelled: Callable[[], bool], progress: Heard) -> Generator[int]:
+        """The answer's tokens, without the one that ends it. It must be closed.
 
-        A model that reads its prompt for long asks `cancelled` meanwhile. Errors: Cancelled, OutOfMemory; any other
-        ends the engine.
+        A model that reads its prompt for long asks `cancelled` meanwhile; `progress` hears how far it is, first of all
+        how much it knew. Errors: Cancelled, OutOfMemory; any other ends the engine.
         """
 
     def memory(self) -> list[dict[str, Any]]:
@@ -89,10 +92,15 @@ class Session:
 
         if cancelled():
             return "cancelled"
-        for count, token in enumerate(self._model.tokens(job, cancelled), 1):
-            if cancelled():
-                return "cancelled"
-            self._link.send({"kind": "token", "id": job.id, "token": token})
-            if count >= job.max_tokens:
-                return "length"
+
+        def progress(state: PromptProgress) -> None:
+            self._link.send(wire.progress_message(state))
+
+        with contextlib.closing(self._model.tokens(job, cancelled, progress)) as tokens:
+            for count, token in enumerate(tokens, 1):
+                if cancelled():
+                    return "cancelled"
+                self._link.send({"kind": "token", "id": job.id, "token": token})
+                if count >= job.max_tokens:
+                    return "length"
         return "stop"

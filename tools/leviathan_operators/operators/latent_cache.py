@@ -22,13 +22,16 @@ class LatentCache(StaticCache):
         super().__init__(*args, **kwargs)
         self.past_tokens: list[int]
         self.start = 0
+        self._selected: tuple[int, ...] = ()
 
     def select(self, pages: Sequence[int], start: int) -> None:
         """The next tokens, from position `start` on, belong to the sequence with these pages."""
         self.start = start
-        row = torch.tensor(pages, dtype=torch.int32)
-        for table in self.page_table_map.values():
-            table[0, : len(pages)].copy_(row)
+        if self._selected != tuple(pages):
+            self._selected = tuple(pages)
+            row = torch.tensor(pages, dtype=torch.int32)
+            for table in self.page_table_map.values():
+                table[0, : len(pages)].copy_(row)
         self.past_tokens = [start] * len(self.past_tokens)
 
     def update(
@@ -58,6 +61,7 @@ class LatentCache(StaticCache):
         """Copies a page in every layer."""
         for pages in self.key_cache:
             pages[target].copy_(pages[source])
+        self._wait()
 
     @property
     def page_bytes(self) -> int:
@@ -82,3 +86,10 @@ class LatentCache(StaticCache):
             part = joined[:, at : at + size].contiguous().view(layer.dtype).view(len(blobs), *layer.shape[1:])
             layer[list(pages)] = part.to(layer.device)
             at += size
+        self._wait()
+
+    def _wait(self) -> None:
+        """A step may run on another stream than the one that has just changed pages."""
+        for device in self.page_table_map:
+            if torch.device(device).type == "cuda":
+                torch.cuda.synchronize(device)

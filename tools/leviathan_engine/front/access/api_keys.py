@@ -11,6 +11,7 @@ is not given does not apply.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from leviathan_engine.errors import UsageError
 
@@ -29,6 +30,11 @@ class ApiKey:
     requests: int | None = None
     tokens: int | None = None
     parallel: int | None = None
+
+    @property
+    def scope(self) -> str:
+        """Whose prompts may share what the engine has read: this key's, whatever its name is after a reload."""
+        return blake2b(self.secret, digest_size=16).hexdigest()
 
 
 def parse_keys(text: str, source: str) -> tuple[ApiKey, ...]:

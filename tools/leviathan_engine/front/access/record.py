@@ -16,12 +16,16 @@ _PLACE = "leviathan.record"
 
 @dataclass
 class Record:
-    """One request. Times in seconds, `status` 0 until an answer begins; None where nothing is known."""
+    """One request. Times in seconds, `status` 0 until an answer begins; None where nothing is known.
+
+    Requests of one `scope` may reuse what the engine has read for one another; it is not written anywhere.
+    """
 
     id: str
     came: float = field(default_factory=time.monotonic)
     status: int = 0
     key: str = ""
+    scope: str = ""
     stream: bool | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None

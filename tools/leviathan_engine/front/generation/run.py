@@ -40,6 +40,7 @@ class Generation:
         self._service, self._request, self._client = service, request, client
         self._timing = Timing(record, service.served.model.name)
         self._finish = ""
+        self._scope = record.scope
         record.stream = request.stream
 
     async def run(self, reply: Reply) -> None:
@@ -92,6 +93,7 @@ class Generation:
             top_p=defaults.top_p if sampling.top_p is None else sampling.top_p,
             seed=sampling.seed,
             eos=defaults.eos,
+            scope=self._scope,
         )
 
     def _notes(self, jobs: list[Job]) -> dict[str, str]:
@@ -119,13 +121,18 @@ class Generation:
     async def _choice(self, index: int, job: Job) -> AsyncGenerator[Event, None]:
         """The events of one choice; the last is its `Finish`."""
         text = TextStream(self._service.prompts.text, self._request.ending.stop)
-        reason = ""
+        reason, read = "", False
         ticks = self._service.engine.generate(job)
         try:
             async for tick in ticks:
                 if tick.done:
                     reason = tick.done
                     break
+                if tick.progress is not None:
+                    if not read:
+                        self._timing.reuse(self._timing.cached + tick.progress.cached)
+                    read = True
+                    continue
                 if tick.token is None:
                     yield Working()
                     continue

@@ -102,6 +102,7 @@ def usage_body(usage: Usage) -> JsonObject:
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.generated,
         "total_tokens": usage.prompt + usage.generated,
+        "prompt_tokens_details": {"cached_tokens": usage.cached},
     }
 
 

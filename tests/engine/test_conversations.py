@@ -1,0 +1,226 @@
+"""Chunks, reused prefixes, evicted, parked and interleaved conversations give the tokens of re-reading everything.
+
+The real engine on the CPU, in a process of its own (this file as a script), which prints what it saw.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+if __name__ != "__main__" and os.environ.get("LEVIATHAN_ENGINE") != "required":
+    pytest.importorskip("torch")
+    pytest.importorskip("ktransformers")
+
+HERE = Path(__file__).resolve().parent
+TOKENS, CACHE = 4, 1024
+PLENTY = CACHE // 64
+# As docs/gpu.md has them.
+LOGITS_ERROR, NEAR = 5e-2, 0.1
+
+
+def load(gguf: Path, work: Path) -> Any:
+    """The engine's class, as the worker makes it."""
+    import_module("cpu_shims").apply()
+    from leviathan_engine.gguf import read_model  # noqa: PLC0415
+    from leviathan_engine.model.hf_config import build  # noqa: PLC0415
+    from leviathan_engine.model.kv_b import engine_folder  # noqa: PLC0415
+    from leviathan_engine.model.shape import read_shape  # noqa: PLC0415
+    from leviathan_engine.worker.ktransformers import KTransformers, Options  # noqa: PLC0415
+
+    model = read_model(gguf)
+    build(model).write(work / "hf")
+    files = engine_folder(model, read_shape(model), work / "engine")
+    options = Options(work, work / "hf", files, HERE / "cpu-rules.yaml", 2, CACHE, "cpu")
+    return KTransformers(options, lambda _layers, _bytes: None)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The logits of each step of an answer whose tokens were given, and how many tokens of the prompt were reused."""
+
+    logits: list[Any]
+    reused: int
+
+    @property
+    def tokens(self) -> list[int]:
+        """The likeliest tokens."""
+        return [int(logits.argmax()) for logits in self.logits]
+
+    def against(self, right: "Answer") -> dict[str, Any]:
+        """The worst relative error of a step's logits, and how many chosen tokens are wrong.
+
+        A token is wrong whose right logit lies more than NEAR of the logits' spread below the best.
+        """
+        pairs = list(zip(self.logits, right.logits, strict=True))
+        errors = [float((mine - true).norm() / true.norm()) for mine, true in pairs]
+        gaps = [float((true.max() - true[int(mine.argmax())]) / true.std()) for mine, true in pairs]
+        return {"error": max(errors), "wrong": sum(gap > NEAR for gap in gaps), "reused": self.reused}
+
+
+class Talk:
+    """Conversations over a cache of so many pages, read in chunks of so many tokens."""
+
+    def __init__(self, engine: Any, pages: int, chunk: int, parked: int = 0) -> None:
+        cache = import_module("leviathan_operators.cache")
+        self.engine, self.chunk = engine, chunk
+        self.prefixes = cache.PrefixCache(pages, engine._cache, cache.ParkedPages(parked))
+
+    def start(self, ids: Sequence[int]) -> Any:
+        """A generation that has read nothing."""
+        generation = import_module("leviathan_engine.worker.generation").Generation
+        job = import_module("leviathan_engine.wire").Job("x", tuple(ids), TOKENS, 0.0, 1.0, None, ())
+        return generation(self.engine, self.prefixes, job, self.chunk)
+
+    def answer(self, ids: Sequence[int], tokens: Sequence[int] | None = None) -> Answer:
+        """The whole answer; with `tokens` these are what it goes on from."""
+        generation = self.start(ids)
+        while generation.read():
+            pass
+        logits = [generation._logits.float().clone()]
+        while len(logits) < TOKENS:
+            step(generation, logits, tokens)
+        reused = generation.progress.cached
+        generation.close()
+        return Answer(logits, reused)
+
+
+def step(generation: Any, logits: list[Any], tokens: Sequence[int] | None) -> None:
+    """One more token of an answer."""
+    generation.decode(int(logits[-1].argmax()) if tokens is None else tokens[len(logits) - 1])
+    logits.append(generation._logits.float().clone())
+
+
+def ids(seed: int, count: int) -> list[int]:
+    """Token ids that look random and are the same in every run."""
+    return [4 + (seed * 7919 + n * 104729 + n * n * 31) % 250 for n in range(count)]
+
+
+def see(engine: Any) -> dict[str, Any]:
+    """Every way to the same answers, each held against reading the prompt in one piece with nothing reused."""
+    prompts: list[list[int]] = [ids(1, 150)]
+    right = [Talk(engine, PLENTY, 4096).answer(prompts[0])]
+    for turn in (2, 3):
+        prompts.append(prompts[-1] + right[-1].tokens + ids(turn, 70))
+        right.append(Talk(engine, PLENTY, 4096).answer(prompts[-1]))
+    prompts.append(ids(9, 300))
+    right.append(Talk(engine, PLENTY, 4096).answer(prompts[-1]))
+
+    def follow(talk: Talk, order: Sequence[int]) -> list[dict[str, Any]]:
+        return [talk.answer(prompts[n], right[n].tokens).against(right[n]) for n in order]
+
+    both = interleaved(Talk(engine, PLENTY, 64), [prompts[1], prompts[3]], [right[1].tokens, right[3].tokens])
+    return {
+        "lengths": [len(prompt) for prompt in prompts],
+        "answers": [answer.tokens for answer in right],
+        "chunks": follow(Talk(engine, PLENTY, 64), [2, 3]),
+        "reused": follow(Talk(engine, PLENTY, 64), [0, 1, 2, 2]),
+        # Eight pages: each of the two conversations pushes the other out.
+        "evicted": follow(small := Talk(engine, 8, 128), [1, 3, 2]),
+        "evictions": small.prefixes.evicted,
+        "parked": follow(Talk(engine, 8, 128, parked=32), [1, 3, 2, 3]),
+        "interleaved": [mine.against(true) for mine, true in zip(both, (right[1], right[3]), strict=True)],
+        "cancelled": cancelled(Talk(engine, PLENTY, 64), prompts[2], right[2]),
+    }
+
+
+def interleaved(talk: Talk, prompts: Sequence[Sequence[int]], tokens: Sequence[Sequence[int]]) -> list[Answer]:
+    """Two answers whose steps alternate; the shorter one decodes while the other still reads."""
+    generations = [talk.start(prompt) for prompt in prompts]
+    logits: list[list[Any]] = [[], []]
+    while min(map(len, logits)) < TOKENS:
+        for generation, own, forced in zip(generations, logits, tokens, strict=True):
+            if generation.read() or len(own) == TOKENS:
+                continue
+            if own:
+                step(generation, own, forced)
+            else:
+                own.append(generation._logits.float().clone())
+    for generation in generations:
+        generation.close()
+    return [Answer(own, 0) for own in logits]
+
+
+def cancelled(talk: Talk, prompt: Sequence[int], right: Answer) -> dict[str, Any]:
+    """Is given up in the third chunk, after one layer of it; then the whole answer."""
+    engine, session = talk.engine, import_module("leviathan_engine.worker.session")
+    generation = talk.start(prompt)
+    generation.read()
+    generation.read()
+    asked: list[bool] = []
+
+    def stop() -> bool:
+        asked.append(len(asked) == 1)
+        return asked[-1]
+
+    engine._cancelled = stop
+    try:
+        generation.read()
+    except session.Cancelled:
+        engine._cancelled = lambda: False
+    generation.close()
+    return {"asked": asked, **talk.answer(prompt, right.tokens).against(right)}
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    work = tmp_path_factory.mktemp("conversations")
+    (work / "models").mkdir()
+    import_module("test_gguf_alone").write_model(work / "models" / "tiny.gguf", split_kv_b=False, steady=True)
+    argv = [sys.executable, str(Path(__file__).resolve()), str(work / "models"), str(work)]
+    env = import_module("engine_process").environment(work)
+    env["PYTHONPATH"] = os.pathsep.join([str(HERE), *sys.path])
+    done = subprocess.run(argv, env=env, cwd=work, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+WAYS = ["chunks", "reused", "evicted", "parked", "interleaved"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_answers_are_those_of_one_piece(seen: dict[str, Any], way: str) -> None:
+    for answer in seen[way]:
+        assert answer["wrong"] == 0
+        assert answer["error"] < LOGITS_ERROR
+
+
+def test_the_answers_differ(seen: dict[str, Any]) -> None:
+    assert len({tuple(answer) for answer in seen["answers"]}) == len(seen["lengths"])
+
+
+def test_a_turn_reads_only_what_is_new(seen: dict[str, Any]) -> None:
+    # All of the turn before and its answer, but for the answer's last token, which was never read.
+    first, second, third, _other = seen["lengths"]
+    known = [0, first + TOKENS - 1, second + TOKENS - 1, third - 1]
+    assert [answer["reused"] for answer in seen["reused"]] == known
+
+
+def test_conversations_that_push_each_other_out(seen: dict[str, Any]) -> None:
+    known = (seen["lengths"][1] + TOKENS - 1) // 64 * 64
+    assert [answer["reused"] for answer in seen["parked"]] == [0, 0, known, 256]
+    assert seen["evictions"] > 0
+    assert [answer["reused"] for answer in seen["evicted"]][:2] == [0, 0]
+    assert seen["evicted"][2]["reused"] <= known
+
+
+def test_a_cancelled_prompt_keeps_its_chunks(seen: dict[str, Any]) -> None:
+    cancelled = seen["cancelled"]
+    assert cancelled["asked"] == [False, True]
+    assert (cancelled["reused"], cancelled["wrong"]) == (128, 0)
+    assert cancelled["error"] < LOGITS_ERROR
+
+
+if __name__ == "__main__":
+    result = see(load(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.stdout.write(f"\n{json.dumps(result)}\n")
+    sys.stdout.flush()
+    os._exit(0)  # the engine's spinning threads do not end by themselves
