@@ -249,7 +249,7 @@ def other_app(p: Play) -> Any:
 def as_unprivileged(site: Site, **nvme: Any) -> Site:
     """The site with the other variant, and another volume."""
     workload = replace(site.workload, variant=Variant.UNPRIVILEGED)
-    return replace(site, workload=workload, nvme=replace(site.nvme, **nvme))
+    return replace(site, workload=workload, storage=replace(site.storage, **nvme))
 
 
 def unprivileged(p: Play, **nvme: Any) -> Any:

@@ -20,8 +20,8 @@ DIFFERENCES: dict[str, dict[str, str]] = {
     "moved": {
         "cluster.namespace": "lab-moved",
         "workload.variant": "unprivileged",
-        "nvme.partition": "/dev/nvme1n1p1",
-        "nvme.size_gb": "4000",
+        "storage.partition": "/dev/nvme1n1p1",
+        "storage.size_gb": "4000",
     },
     "ending": {"cluster.namespace": "lab-ending"},
     "restricted": {"cluster.namespace": "lab-fine", "model.manifest": "model.json"},

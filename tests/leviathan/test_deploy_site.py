@@ -46,7 +46,7 @@ def test_runbook_defaults() -> None:
     )
     assert (site.workload.deployment, site.workload.app) == ("cortex-leviathan", "leviathan-671b")
     assert (site.workload.service, site.engine.node_port) == ("leviathan-inference", 30000)
-    assert (site.nvme.partition, site.nvme.filesystem) == ("/dev/nvme0n1p1", "xfs")
+    assert (site.storage.partition, site.storage.filesystem) == ("/dev/nvme0n1p1", "xfs")
     assert site.engine.gpu_split == (90000, 30000)
     assert (site.resources.memory_limit, site.resources.memory_request) == ("360Gi", "256Gi")
     assert (site.resources.cpu_limit, site.resources.cpu_request, site.resources.gpus) == ("96", "48", 2)
@@ -84,12 +84,18 @@ def test_site_is_frozen() -> None:
 OTHERWISE: dict[str, Callable[[int], Any]] = {
     "image.digest": lambda n: f"sha256:{str(n) * 64}",
     "model.folder": lambda n: f"/other{n}",
-    "nvme.mount_point": lambda n: ("/", "/models/models")[n % 2],
+    "storage.mount_point": lambda n: ("/", "/models/models")[n % 2],
     "push.mount_from": lambda n: [f"other/{n}", "second"],
     "resources.cpu_request": lambda n: f"{n}500m",
     "resources.memory_request": lambda n: f"{n}Gi",
     "engine.cache_lens": lambda n: 64 * n,
     "workload.variant": lambda n: ("privileged", "unprivileged")[n % 2],
+    "cluster.node_labels": lambda n: [f"card={n}", "disk=fast"],
+    "service.type": lambda n: ("NodePort", "ClusterIP", "LoadBalancer")[n % 3],
+    "service.url": lambda n: f"https://engine{n}.example.org",
+    "storage.kind": lambda n: ("partition", "pvc")[n % 2],
+    "storage.path": lambda n: f"/srv/models{n}",
+    "policy.exceptions": lambda n: [f"safe-volumes: reason {n}"],
 }
 
 
@@ -138,6 +144,8 @@ def test_every_key_can_be_set_everywhere(path: str, tmp_path: Path) -> None:
     for layer, content, value, origin in steps:
         how[layer] = content
         together = dict(how)
+        if path == "image.make_pull_secret":
+            together["settings"] = [*how.get("settings", []), "image.pull_secret=login"]
         if path == "resources.gpus":  # as many numbers as cards
             split = f"engine.gpu_split={text_of([1] * value)}"
             together["settings"] = [*how.get("settings", []), split]
@@ -165,18 +173,18 @@ def test_later_wins(tmp_path: Path) -> None:
         ("[registry]\nhosts = 'x'", "registry.hosts (FILE): no such key, nearest: host, allowed: host, plain_http"),
         ("[registy]\nhost = 'x'", "registy (FILE): no such section, nearest: registry, allowed: registry, image, push"),
         ("registry = 'x'", "registry (FILE): is a section: write [registry] and its keys below"),
-        ("[push]\nparallel = 'four'", "push.parallel (FILE): got the text 'four', wants a whole number, 1 to 32"),
-        ("[push]\nparallel = 33", "push.parallel (FILE): got 33, wants a whole number, 1 to 32"),
-        ("[push]\nparallel = true", "push.parallel (FILE): got true, wants a whole number"),
-        ("[registry]\nplain_http = 1", "registry.plain_http (FILE): got 1, wants true or false"),
-        ("[workload]\nvariant = 'open'", "workload.variant (FILE): got the text 'open', wants one of priv"),
-        ("[engine]\ngpu_split = ['a']", "engine.gpu_split (FILE): got ['a'], wants a list of whole numbers"),
-        ("[resources]\nmemory_limit = '360GB'", "wants a text, a Kubernetes quantity like 360Gi"),
-        ("[nvme]\npartition = '/dev/nvme0n1'", "got the text '/dev/nvme0n1', wants a text, like /dev/nvme0n1p1"),
-        ("[nvme]\npartition = '/dev/sda'", "wants a text, like /dev/nvme0n1p1"),
-        ("[image]\nrepository = 'Omni'", "image.repository (FILE): got the text 'Omni', wants a text, like omni"),
-        ("[cluster]\naddress = '192.168.3.2:30000'", "got the text '192.168.3.2:30000', wants a text, like 192.1"),
-        ("[engine]\nnode_port = 80", "engine.node_port (FILE): got 80, wants a whole number, 30000 to 32767"),
+        ("[push]\nparallel = 'four'", "push.parallel (FILE): expected an integer from 1 to 32, got the string 'four'"),
+        ("[push]\nparallel = 33", "push.parallel (FILE): expected an integer from 1 to 32, got 33"),
+        ("[push]\nparallel = true", "push.parallel (FILE): expected an integer from 1 to 32, got true"),
+        ("[registry]\nplain_http = 1", "registry.plain_http (FILE): expected true or false, got 1"),
+        ("[workload]\nvariant = 'open'", "variant (FILE): expected one of privileged, unprivileged, got 'open'"),
+        ("[engine]\ngpu_split = ['a']", "engine.gpu_split (FILE): expected a list of integers, got ['a']"),
+        ("[resources]\nmemory_limit = '360GB'", "with a Kubernetes quantity such as 360Gi, got '360GB'"),
+        ("[nvme]\npartition = '/dev/nvme0n1'", "expected a string such as /dev/nvme0n1p1"),
+        ("[nvme]\npartition = '/dev/sda'", "expected a string such as /dev/nvme0n1p1"),
+        ("[image]\nrepository = 'Omni'", "got 'Omni'; a repository has no capitals: omni"),
+        ("[cluster]\naddress = '192.168.3.2:30000'", "got '192.168.3.2:30000'; the port belongs into engine.node_port"),
+        ("[engine]\nnode_port = 80", "engine.node_port (FILE): expected an integer from 30000 to 32767, or 0, got 80"),
     ],
 )  # fmt: skip
 def test_wrong_file_names_the_key(toml: str, words: str, tmp_path: Path) -> None:
@@ -199,10 +207,21 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "good",
-    ["/dev/nvme0n1p1", "/dev/nvme10n2p15", "/dev/sda1", "/dev/vda2", "/dev/loop0p1", "/dev/disk/by-id/nvme-x-part1"],
+    [
+        "/dev/nvme0n1p1",
+        "/dev/nvme10n2p15",
+        "/dev/sda1",
+        "/dev/vda2",
+        "/dev/loop0p1",
+        "/dev/disk/by-id/nvme-x-part1",
+        "/dev/mapper/vg0-models",
+        "/dev/md0",
+        "/dev/md/models",
+        "/dev/dm-3",
+    ],
 )
 def test_partitions(good: str) -> None:
-    assert load(settings=[f"nvme.partition={good}"]).site.nvme.partition == good
+    assert load(settings=[f"storage.partition={good}"]).site.storage.partition == good
 
 
 @pytest.mark.parametrize(
@@ -211,11 +230,11 @@ def test_partitions(good: str) -> None:
         ("engine.gpu_split=1,2,3", "engine.gpu_split: 3 numbers for resources.gpus = 2 (--set)"),
         ("engine.gpu_split=-1,2", "a share below zero"),
         ("engine.max_new_tokens=8192", "engine.max_new_tokens: leaves no room for a prompt in engine.cache_lens"),
-        ("engine.cache_lens=63", "wants a whole number, 0, or 64 to"),
+        ("engine.cache_lens=63", "expected an integer from 64 to 16777216, or 0"),
         ("resources.cpu_request=97", "resources.cpu_request: 97 is more than resources.cpu_limit = 96 (--set)"),
         ("resources.memory_request=361Gi", "resources.memory_request"),
-        ("engine.model_path=/elsewhere/x", "/elsewhere/x is not below nvme.mount_point = /models"),
-        ("model.size_gb=4000", "4000 GB do not fit nvme.size_gb = 3700"),
+        ("engine.model_path=/elsewhere/x", "/elsewhere/x is not below storage.mount_point = /models"),
+        ("model.size_gb=4000", "4000 GB do not fit storage.size_gb = 3700"),
     ],
 )
 def test_conflicts(setting: str, words: str) -> None:
@@ -230,8 +249,8 @@ def test_conflicts(setting: str, words: str) -> None:
             "push.paralel (--set): no such key, nearest: push.parallel, allowed: push.parallel, push.chunk_mib",
         ),
         ("nonsense.key=1", "nonsense.key (--set): no such key"),
-        ("push.parallel", "--set push.parallel: wants section.key=value"),
-        ("registry.plain_http=yes", "got the text 'yes', wants true or false"),
+        ("push.parallel", "--set push.parallel: expected section.key=value"),
+        ("registry.plain_http=yes", "expected true or false, got the string 'yes'"),
     ],
 )
 def test_wrong_setting(setting: str, words: str) -> None:
@@ -257,9 +276,9 @@ def test_environment_slips_are_errors_and_others_are_not_ours() -> None:
 
 def test_unreadable_and_broken_files(tmp_path: Path) -> None:
     assert f"cannot read the site file ({tmp_path}/none): No such file" in problem(tmp_path / "none")
-    assert "is no TOML" in problem(write(tmp_path, "[push\n"))
+    assert "is not TOML" in problem(write(tmp_path, "[push\n"))
     (tmp_path / "site.toml").write_bytes(b"\xff\xfe")
-    assert "is no TOML" in problem(tmp_path / "site.toml")
+    assert "is not TOML" in problem(tmp_path / "site.toml")
 
 
 def test_every_default_is_accepted_again() -> None:

@@ -205,9 +205,14 @@ def test_a_wrong_kubeconfig_is_one_problem(content: str | None, context: str, wo
 @pytest.mark.parametrize(
     ("key", "value", "kind", "words"),
     [
-        ("nvme.partition", "/dev/nvme1n1p1", "PersistentVolume", "is /dev/nvme0n1p1, which cannot become /dev/nvme1"),
-        ("nvme.filesystem", "ext4", "PersistentVolume", "is xfs, which cannot become ext4"),
-        ("nvme.size_gb", "2000", "PersistentVolumeClaim", "is 3000, which cannot become 2000"),
+        (
+            "storage.partition",
+            "/dev/nvme1n1p1",
+            "PersistentVolume",
+            "is /dev/nvme0n1p1, which cannot become /dev/nvme1",
+        ),
+        ("storage.filesystem", "ext4", "PersistentVolume", "is xfs, which cannot become ext4"),
+        ("storage.size_gb", "2000", "PersistentVolumeClaim", "is 3000, which cannot become 2000"),
         ("cluster.node", "talos-2", "PersistentVolume", "is talos-u8k-rze, which cannot become talos-2"),
     ],
 )

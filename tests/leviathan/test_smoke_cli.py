@@ -77,7 +77,7 @@ def test_usage_errors_are_2(tmp_path: Path) -> None:
             ("--url", "http://x", "--set", "smoke.api_key_file=none"),
             "cannot read the API key (smoke.api_key_file none)",
         ),
-        (("--set", "smoke.max_tokens=1"), "smoke.max_tokens (--set): got 1, wants a whole number, 2 to 4096"),
+        (("--set", "smoke.max_tokens=1"), "smoke.max_tokens (--set): expected an integer from 2 to 4096, got 1"),
     ):
         code, out, err = smoke(tmp_path, *arguments)
         assert (code, out) == (2, "")

@@ -22,7 +22,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> ApiRequest:
     """What `disk.provide` is asked for; test_disk has what it does."""
     seen: ApiRequest = []
 
-    def provide(point: Path, device: Path | None = None) -> Disk:
+    def provide(point: Path, device: Path | None = None, kind: str = "xfs") -> Disk:
         seen.append((point, device))
         return Disk(point, "mounted (nvme0n1p1)")
 

@@ -14,6 +14,7 @@ from leviathan_engine.gguf import Model, dump, read_model
 from leviathan_engine.launcher.flags import gpu_split
 from leviathan_engine.machine.cpu import Threads, threads
 from leviathan_engine.model.reference import q4_k_m
+from leviathan_engine.model.reference_sizes import assumed
 from leviathan_engine.model.shape import read_shape
 from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
 from leviathan_engine.plan.machine import MB
@@ -54,11 +55,11 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan that works, the threads that the engine would use, whether the model is only assumed, the pod's GPUs."""
+    """A plan that works, the engine's threads, what is assumed of the model (empty: it was read), the pod's GPUs."""
 
     plan: Plan
     threads: Threads
-    assumed: bool
+    assumed: str
     gpus: int
 
     @property
@@ -68,14 +69,20 @@ class Planned:
 
     def text(self) -> str:
         """The table, the threads, warnings and notes."""
-        head = "no model given: DeepSeek-V3 Q4_K_M as llama.cpp writes it\n" if self.assumed else ""
+        written = " as llama.cpp writes it" if self.assumed.endswith("Q4_K_M") else ""
+        head = f"no model given: {self.assumed}{written}\n" if self.assumed else ""
         note = f" ({self.threads.note})" if self.threads.note else ""
         return head + self._translated(render(self.plan)) + f"threads for the experts: {self.threads.count}{note}"
 
     def data(self) -> dict[str, Any]:
         """The plan for programs; sizes in bytes."""
         document = self.plan.to_dict()
-        return {**document, "warnings": list(self.warnings), "threads": self.threads.count, "assumed": self.assumed}
+        return {
+            **document,
+            "warnings": list(self.warnings),
+            "threads": self.threads.count,
+            "assumed": bool(self.assumed),
+        }
 
     def _translated(self, text: str) -> str:
         """The engine's words as the site's settings, with the split that gives one GPU everything.
@@ -115,7 +122,9 @@ def plan(site: Site, model: Model | None, wishes: Wishes) -> Planned:
     Threads, split, memory limit and the disk's rate are the site's; a split that does not fit the cards is refused.
     Errors: Misfit, with the bytes that are missing and what to change; of exit status 2 for a wrong number of cards.
     """
-    chosen = model if model is not None else q4_k_m()
+    guess = assumed(site.model.size_gb * 1e9) if model is None else None
+    chosen = guess.model if guess is not None else model
+    assert chosen is not None
     split = tuple(share * MB for share in site.engine.gpu_split)
     tokens = wishes.cache_tokens or site.engine.cache_lens or CACHE_TOKENS
     try:
@@ -135,7 +144,7 @@ def plan(site: Site, model: Model | None, wishes: Wishes) -> Planned:
         used = threads(read_shape(chosen), site.engine.cpu_threads, cpus, cpus)
     except EngineError as error:
         raise misfit(error) from None
-    return Planned(made, used, model is None, len(split))
+    return Planned(made, used, guess.name if guess is not None else "", len(split))
 
 
 def write_header(model: Model, target: Path) -> None:

@@ -247,7 +247,7 @@ BREAKS = (
     ),
     Break(
         "whole disk behind a lasting name",
-        (*HASTY, "--set", "nvme.partition={alias}"),
+        (*HASTY, "--set", "storage.partition={alias}"),
         ExitCode.ROLLOUT,
         (FAILED, ": {alias} is a whole disk (loop", "), with partitions: loop"),
         whole_disk,

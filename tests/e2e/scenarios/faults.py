@@ -93,9 +93,9 @@ FAULTS = (
     ),
     Fault(
         "whole disk instead of the partition",
-        ("apply", "--set", "nvme.partition=/dev/nvme0n1"),
+        ("apply", "--set", "storage.partition=/dev/nvme0n1"),
         ExitCode.USAGE,
-        ("error: wrong site: nvme.partition (--set): got the text '/dev/nvme0n1', wants a text, like /dev/nvme0n1p1",),
+        ("error: wrong site: storage.partition (--set): expected a string such as /dev/nvme0n1p1",),
     ),
     Fault(
         "more GPUs than there are",

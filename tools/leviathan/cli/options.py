@@ -40,7 +40,10 @@ class Invocation:
             path = Path(os.environ["LEVIATHAN_SITE"])
         if path is None and Path("site.toml").is_file():
             path = Path("site.toml")
-        return load(path, environ=os.environ, settings=self.settings, named=self.named)
+        loaded = load(path, environ=os.environ, settings=self.settings, named=self.named)
+        for note in loaded.notes:
+            self.console.say(f"note: {note}")
+        return loaded
 
     def finish(self, work: Callable[[], Report]) -> int:
         """Do `work`, write its report, and return the exit status; an error becomes a report and one line.

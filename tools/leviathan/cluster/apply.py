@@ -9,6 +9,7 @@ from leviathan.cluster.dry_run import Change, Conflict, Step, look, refuse_confl
 from leviathan.cluster.kinds import is_ours, path_of, title
 from leviathan.cluster.podcheck import SETTLES, check_pod, leftovers
 from leviathan.cluster.prune import labelled, stale
+from leviathan.cluster.secrets import ensure
 from leviathan.errors import ExitCode
 from leviathan.manifests.files import Object
 from leviathan.manifests.policy import ENFORCE
@@ -100,8 +101,15 @@ def run(
         if any(each.change is not Change.UNCHANGED for each in steps if each.wanted["kind"] == "Deployment"):
             pullable(rendered.image)
         namespace = site.cluster.namespace
-        old = stale(labelled(cluster, namespace, console.say), rendered.objects) if prune else []
-        _write(cluster, console, steps, force_conflicts=force_conflicts, dry_run=dry_run)
+        old = stale(labelled(cluster, namespace, console.say, site.release), rendered.objects) if prune else []
+        _write(
+            cluster,
+            console,
+            steps,
+            force_conflicts=force_conflicts,
+            dry_run=dry_run,
+            secrets=lambda: ensure(site, cluster, environ, console),
+        )
         for gone in old:
             if not dry_run:
                 cluster.delete(path_of(gone), propagationPolicy="Background")
@@ -114,11 +122,21 @@ def run(
     return Applied(rendered.image, namespace, tuple(outcomes), warnings, overruled, dry_run)
 
 
-def _write(cluster: Cluster, console: Console, steps: Sequence[Step], *, force_conflicts: bool, dry_run: bool) -> None:
-    """Apply what differs, each before what needs it; before the Deployment its pod is checked."""
+def _write(
+    cluster: Cluster,
+    console: Console,
+    steps: Sequence[Step],
+    *,
+    force_conflicts: bool,
+    dry_run: bool,
+    secrets: Callable[[], object],
+) -> None:
+    """Apply what differs, each before what needs it; before the Deployment Secrets are made and its pod is checked."""
     done: list[str] = []
     fresh = any(each.change is not Change.UNCHANGED for each in steps if each.wanted["kind"] == "Namespace")
     for step in steps:
+        if step.wanted["kind"] == "Deployment" and not dry_run:
+            secrets()
         if step.change is Change.UNCHANGED:
             continue
         try:

@@ -10,6 +10,7 @@ from leviathan.cluster.kinds import SELECTOR, is_ours, path_of, title
 from leviathan.cluster.prune import labelled
 from leviathan.errors import ExitCode
 from leviathan.manifests.files import Object
+from leviathan.manifests.policy import ENFORCE
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 
@@ -64,12 +65,12 @@ def run(site: Site, cluster: Cluster, console: Console, *, timeout_s: float = 30
     """
     start = console.clock()
     with exits(ExitCode.APPLY):
-        objects = labelled(cluster, site.cluster.namespace, console.say)
+        objects = labelled(cluster, site.cluster.namespace, console.say, site.release)
         if not dry_run:
             for each in objects:
                 cluster.delete(path_of(each), propagationPolicy="Foreground")
             _await_gone(cluster, console, objects, start + timeout_s)
-        namespace, stays = _namespace(cluster, site.cluster.namespace)
+        namespace, stays = _namespace(cluster, site)
         if namespace is not None:
             objects = [*objects, namespace]
             if not dry_run:
@@ -80,18 +81,31 @@ def run(site: Site, cluster: Cluster, console: Console, *, timeout_s: float = 30
     return Deleted(site.cluster.namespace, gone, stays, console.clock() - start, dry_run)
 
 
-def _namespace(cluster: Cluster, name: str) -> tuple[Object | None, str]:
+def _namespace(cluster: Cluster, site: Site) -> tuple[Object | None, str]:
     """The namespace if it is to be deleted, and why it stays if it does; neither when there is none."""
+    name = site.cluster.namespace
     found = cluster.get(f"/api/v1/namespaces/{name}")
     if found is None:
         return None, ""
     if not is_ours(found):
-        return None, "it was there before and does not carry our label"
-    others = [] if "deletionTimestamp" in found["metadata"] else foreign(cluster, name)
+        level = (found["metadata"].get("labels") or {}).get(ENFORCE)
+        keeps = (
+            f", and keeps {ENFORCE}=privileged (to take it off: {cluster.kubectl} label namespace {name} {ENFORCE}-)"
+        )
+        return None, f"it was there before and does not carry our label{keeps if level == 'privileged' else ''}"
+    if "deletionTimestamp" in found["metadata"]:
+        return found, ""
+    others = foreign(cluster, name) or _other_releases(cluster, site)
     if others:
         listed = ", ".join(others[:10]) + (f" and {len(others) - 10} more" if len(others) > 10 else "")
         return None, f"others live in it: {listed}"
     return found, ""
+
+
+def _other_releases(cluster: Cluster, site: Site) -> list[str]:
+    """The Deployments of other releases of ours that live in the namespace."""
+    path = f"/apis/apps/v1/namespaces/{site.cluster.namespace}/deployments"
+    return [title(each) for each in cluster.list(path, labelSelector=SELECTOR) if not is_ours(each, site.release)]
 
 
 def _await_gone(cluster: Cluster, console: Console, objects: Sequence[Object], ends: float) -> None:

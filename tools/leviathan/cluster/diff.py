@@ -86,7 +86,7 @@ def run(
     with exits(ExitCode.APPLY):
         rendered = render(site, environ)
         steps = look(cluster, rendered.objects)
-        found = labelled(cluster, site.cluster.namespace, console.say) if prune else []
+        found = labelled(cluster, site.cluster.namespace, console.say, site.release) if prune else []
     differences = [_difference(each) for each in steps if each.change is not Change.UNCHANGED]
     gone = [Difference(title(each), Change.PRUNED, _yaml(each), "") for each in stale(found, rendered.objects)]
     for conflict in (each for step in steps for each in step.conflicts):

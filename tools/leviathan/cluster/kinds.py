@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from leviathan.errors import RenderError
 from leviathan.manifests.files import Object
+from leviathan.manifests.fit import INSTANCE
 from leviathan.manifests.policy import MANAGED
 
 #: Selects what `leviathan` applied.
@@ -55,10 +56,10 @@ def title(each: Object) -> str:
     return f"{each['kind']}/{each['metadata']['name']}"
 
 
-def is_ours(each: Object) -> bool:
-    """Whether an object carries our label."""
+def is_ours(each: Object, release: str | None = None) -> bool:
+    """Whether an object carries our label, and, where `release` is given, is one of that release."""
     labels = each["metadata"].get("labels") or {}
-    return bool(labels.get(MANAGED[0]) == MANAGED[1])
+    return bool(labels.get(MANAGED[0]) == MANAGED[1]) and release in (None, labels.get(INSTANCE, ""))
 
 
 def in_order(objects: Sequence[Object]) -> list[Object]:

@@ -7,8 +7,10 @@ from leviathan.cluster.kinds import KINDS, SELECTOR, Kind, is_ours, path_of
 from leviathan.manifests.files import Object
 
 
-def labelled(cluster: Cluster, namespace: str, say: Callable[[str], None]) -> list[Object]:
+def labelled(cluster: Cluster, namespace: str, say: Callable[[str], None], release: str = "") -> list[Object]:
     """Everything of the manifests' kinds that carries our label and belongs to `namespace`, in the order of deleting.
+
+    Of several releases in the namespace only the objects of `release` count; those of the runbook's carry no name.
 
     Of what has no namespace only PersistentVolumes that are claimed from `namespace` are given, and never a Namespace.
     What may not be listed is said, and left alone.
@@ -25,7 +27,7 @@ def labelled(cluster: Cluster, namespace: str, say: Callable[[str], None]) -> li
                 raise
             say(f"note: {kind.plural} may not be listed, so none is looked at: {error.why}")
             continue
-        found += [item for item in each if is_ours(item) and _belongs(kind, item, namespace)]
+        found += [item for item in each if is_ours(item, release) and _belongs(kind, item, namespace)]
     return found
 
 

@@ -18,7 +18,7 @@ on stderr.
 Examples:
   leviathan render | kubectl diff -f -
   leviathan render --variant unprivileged --out unprivileged.yaml
-  leviathan render --digest sha256:... --set nvme.partition=/dev/nvme1n1p1
+  leviathan render --digest sha256:... --set storage.partition=/dev/nvme1n1p1
 """
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from leviathan.cli.options import Invocation, make_command
-from leviathan.site.load import DEFAULTS, SPECS
+from leviathan.site.load import DEFAULTS, RENAMED, SPECS, load
 from leviathan.terminal.output import Report
 
 HELP = """Print the site's values and where each comes from.
@@ -16,19 +16,25 @@ Later wins: the defaults, the site file (--site, else $LEVIATHAN_SITE, else ./si
 \b
 Examples:
   leviathan site --default > site.toml
+  leviathan site --schema > site.schema.json
   leviathan site --set push.parallel=8 | grep -v default
   LEVIATHAN_CLUSTER_NODE=talos-2 leviathan site --json
 """
 
 
 @click.option("--default", "show_default", is_flag=True, help="Print the commented file with the defaults.")
-def site_command(invocation: Invocation, show_default: bool) -> int:
+@click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of the site file, for editors.")
+def site_command(invocation: Invocation, show_default: bool, show_schema: bool) -> int:
     """Print the site that the other commands would see."""
 
     def shown() -> Report:
         if show_default:
             text = DEFAULTS.read_text(encoding="utf-8")
             return Report(text, {"toml": text})
+        if show_schema:
+            from leviathan.site import json_schema  # noqa: PLC0415 - only here
+
+            return Report(json_schema.FILE.read_text(encoding="utf-8").rstrip("\n"), current_schema())
         loaded = invocation.load_site()
         values = loaded.values()
         lines, section = [], ""
@@ -41,6 +47,13 @@ def site_command(invocation: Invocation, show_default: bool) -> int:
         return Report("\n".join(lines), {"site": values, "origins": dict(loaded.origins)})
 
     return invocation.finish(shown)
+
+
+def current_schema() -> dict[str, Any]:
+    """The JSON Schema that the code of today makes."""
+    from leviathan.site import json_schema  # noqa: PLC0415 - as above
+
+    return json_schema.schema(SPECS, load().values(), RENAMED)
 
 
 def toml(value: Any) -> str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from leviathan.manifests.files import Object
 from leviathan.manifests.policy_rules import ENFORCE, MANAGED, RULES, Finding, containers, security_of
+from leviathan.site.schema import Site, Variant
 from leviathan.site.start_budget import StartBudget
 
-__all__ = ["ENFORCE", "EXCEPTIONS", "MANAGED", "Except", "Finding", "check"]
+__all__ = ["ENFORCE", "EXCEPTIONS", "MANAGED", "Except", "Finding", "check", "exceptions"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,18 @@ EXCEPTIONS = (
     Except("disk-names", True, "the partition may be given by one of udev's lasting names"),
     Except("seccomp", True, "a privileged container runs without a profile, whatever it names"),
 )
+
+
+def exceptions(site: Site) -> tuple[Except, ...]:
+    """The exceptions of a site: the variants', those that follow from its keys, and its own with their reasons."""
+    privileged = site.workload.variant is Variant.PRIVILEGED
+    found = list(EXCEPTIONS)
+    if not site.node_selector:
+        found.append(Except("node", privileged, "cluster.node and cluster.node_labels are empty: any node will do"))
+    for text in site.policy.exceptions:
+        rule, _, reason = text.partition(":")
+        found.append(Except(rule.strip(), privileged, reason.strip()))
+    return tuple(found)
 
 
 def check(objects: Sequence[Object], budget: StartBudget, exceptions: Sequence[Except] = EXCEPTIONS) -> list[Finding]:

@@ -10,6 +10,8 @@ from leviathan.site.start_budget import StartBudget
 
 MANAGED = ("app.kubernetes.io/managed-by", "leviathan")
 ENFORCE = "pod-security.kubernetes.io/enforce"
+#: The resource that is missing where a container has none with a vendor's name.
+GPU = "nvidia.com/gpu"
 CLUSTER_WIDE = frozenset({"Namespace", "PersistentVolume"})
 #: Volume types of the `restricted` Pod Security Standard.
 SAFE_VOLUMES = frozenset(
@@ -43,12 +45,14 @@ def named(each: Object) -> str:
 def objects_are_ours(objects: Sequence[Object], budget: StartBudget) -> Iterator[Finding]:
     """Every object carries the label by which it may be pruned, and stands in the one namespace there is."""
     namespaces = {each["metadata"]["name"] for each in objects if each["kind"] == "Namespace"}
+    # Where the namespace is somebody else's, the Deployment says which it is.
+    spaces = {each["metadata"].get("namespace") for each in objects if each["kind"] == "Deployment"}
     for each in objects:
         if each["metadata"].get("labels", {}).get(MANAGED[0]) != MANAGED[1]:
             yield Finding("managed-by", named(each), f"lacks the label {MANAGED[0]}: {MANAGED[1]}")
         space = each["metadata"].get("namespace")
-        if each["kind"] not in CLUSTER_WIDE and space not in namespaces:
-            yield Finding("namespace", named(each), f"namespace {space} is none of {sorted(namespaces)}")
+        if each["kind"] not in CLUSTER_WIDE and space not in (namespaces or spaces):
+            yield Finding("namespace", named(each), f"namespace {space} is none of {sorted(namespaces or spaces)}")
 
 
 def image_is_pinned(objects: Sequence[Object], budget: StartBudget) -> Iterator[Finding]:
@@ -98,21 +102,23 @@ def pod_keeps_to_itself(objects: Sequence[Object], budget: StartBudget) -> Itera
             yield Finding("no-api-token", name, "automountServiceAccountToken is not false")
         if "nodeName" in pod:
             yield Finding("scheduled", name, "nodeName goes around the scheduler")
-        if not pod.get("nodeSelector", {}).get("kubernetes.io/hostname"):
+        if not pod.get("nodeSelector"):
             yield Finding("node", name, "no nodeSelector for the node")
 
 
 def resources_are_bounded(objects: Sequence[Object], budget: StartBudget) -> Iterator[Finding]:
-    """CPU and memory requested and limited, GPUs the same in both, /dev/shm with a size."""
+    """CPU and memory requested and limited, GPUs the same in both, sizes for emptyDirs."""
     for each, pod, container in containers(objects):
         limits, requests = (container.get("resources", {}).get(kind, {}) for kind in ("limits", "requests"))
-        for resource in ("cpu", "memory", "nvidia.com/gpu"):
+        gpu = next((name for name in {**limits, **requests} if "/" in name), GPU)
+        starts = container in pod.get("initContainers", [])
+        for resource in ("cpu", "memory") if starts else ("cpu", "memory", gpu):
             if resource not in limits or resource not in requests:
                 yield Finding("resources", named(each), f"{resource} is not both requested and limited")
             elif parse_quantity(requests[resource]) > parse_quantity(limits[resource]):
                 yield Finding("resources", named(each), f"{resource}: request above limit")
-        if limits.get("nvidia.com/gpu") != requests.get("nvidia.com/gpu"):
-            yield Finding("resources", named(each), "nvidia.com/gpu cannot be overcommitted")
+        if limits.get(gpu) != requests.get(gpu):
+            yield Finding("resources", named(each), f"{gpu} cannot be overcommitted")
         for volume in pod.get("volumes", []):
             if "emptyDir" in volume and "sizeLimit" not in volume["emptyDir"]:
                 yield Finding("resources", named(each), f"emptyDir {volume['name']} has no sizeLimit")
@@ -130,6 +136,8 @@ def start_fits_the_budget(objects: Sequence[Object], budget: StartBudget) -> Ite
         if pod.get("terminationGracePeriodSeconds", 30) < budget.end_s:
             yield Finding("grace", name, f"terminationGracePeriodSeconds below {budget.end_s:g}")
         for probe, least in (("startupProbe", budget.startup_s), ("readinessProbe", 10), ("livenessProbe", 120)):
+            if container in pod.get("initContainers", []):
+                continue  # it ends before the engine starts
             if probe not in container:
                 yield Finding("probes", name, f"no {probe}")
                 continue
@@ -148,7 +156,9 @@ def service_reaches_the_pod(objects: Sequence[Object], budget: StartBudget) -> I
         targets = [each for each in pods if selector <= each["spec"]["template"]["metadata"]["labels"].items()]
         if not targets:
             yield Finding("selector", named(service), "selects no pod")
-        for each, _, container in containers(targets):
+        for each, pod, container in containers(targets):
+            if container in pod.get("initContainers", []):
+                continue
             ports = {entry["name"] for entry in container.get("ports", [])}
             for port in service["spec"]["ports"]:
                 if port["targetPort"] not in ports:
@@ -175,7 +185,8 @@ def namespace_lets_the_pod_in(objects: Sequence[Object], budget: StartBudget) ->
 def model_is_read_only(objects: Sequence[Object], budget: StartBudget) -> Iterator[Finding]:
     """A volume with the model is mounted read-only, or the kubelet may format it, and stays when its claim goes."""
     for each in (each for each in objects if each["kind"] == "PersistentVolume"):
-        if "ro" not in each["spec"].get("mountOptions", []):
+        device = "local" not in each["spec"] or "fsType" in each["spec"]["local"]
+        if device and "ro" not in each["spec"].get("mountOptions", []):
             yield Finding("model-read-only", named(each), "mountOptions lacks ro")
         if each["spec"].get("persistentVolumeReclaimPolicy") != "Retain":
             yield Finding("model-read-only", named(each), "persistentVolumeReclaimPolicy is not Retain")

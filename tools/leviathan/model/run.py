@@ -64,8 +64,11 @@ def run(
     if folder is not None and manifest is not None:
         return Model(None, verify_local(site, manifest, folder, console, hashed=hashed))
     with exits(ExitCode.MODEL):
+        if not site.model.pod and manifest is None:
+            console.say("model: model.pod is empty: no download is waited for")
+            return Model(None, None)
         cluster = connect()
-        downloaded = wait_for_download(site, cluster, console, pause=pause)
+        downloaded = wait_for_download(site, cluster, console, pause=pause) if site.model.pod else None
         verified = None if manifest is None else verify_remote(site, cluster, manifest, console, hashed=hashed)
     return Model(downloaded, verified)
 

@@ -96,7 +96,10 @@ def wanted(site: Site, objects: Iterable[Object], *, namespace_is_there: bool) -
     found.append(Right("get", "", "pods/proxy", space, "rollout", needed=False))
     found.append(Right("create", "", "pods", space, "apply", needed=False))
     found.append(Right("list", "apps", "replicasets", space, "rollback", needed=False))
-    found += [Right("get", "", "pods", download, "model"), Right("get", "", "pods/log", download, "model")]
+    if site.image.make_pull_secret:
+        found += [Right(verb, "", "secrets", space, "apply") for verb in ("get", "create")]
+    if site.model.pod:
+        found += [Right("get", "", "pods", download, "model"), Right("get", "", "pods/log", download, "model")]
     if site.model.manifest:
         found.append(Right("get", "", "pods/exec", download, "model"))
         found.append(Right("create", "", "pods/exec", download, "model"))

@@ -41,6 +41,9 @@ def api(facts: Facts) -> Iterator[Finding]:
 def runtime_class(facts: Facts) -> Iterator[Finding]:
     """The RuntimeClass is there, and lets the node in."""
     name = facts.site.cluster.runtime_class
+    if not name:
+        yield ok("none is asked for: the pod runs with the node's default runtime")
+        return
     found = facts.get(f"{RUNTIME_CLASSES}/{name}")
     if found is None:
         there = [each["metadata"]["name"] for each in facts.list(RUNTIME_CLASSES)]
@@ -58,7 +61,7 @@ def runtime_class(facts: Facts) -> Iterator[Finding]:
     if lacking:
         yield problem(
             f"the RuntimeClass {name} is only for nodes with {', '.join(lacking)}",
-            f"kubectl label node {facts.site.cluster.node} {' '.join(lacking)}",
+            f"kubectl label node {facts.node_name()} {' '.join(lacking)}",
         )
     else:
         yield ok(f"RuntimeClass {name} with the handler {found['handler']}")

@@ -11,6 +11,7 @@ from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.manifests.files import Object
 from leviathan.manifests.render import render
 from leviathan.preflight.finding import NotAsked
+from leviathan.preflight.node_resources import allocatable
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 
@@ -91,18 +92,35 @@ class Facts:
         return self.once(f"LIST {path} {sorted(query.items())}", lambda: cluster.list(path, **query))
 
     def node(self) -> Object:
-        """The node. Errors: NotAsked when there is none, or it may not be read, which the check `node` reports."""
+        """The node; of several that fit, the one that offers the most GPUs.
+
+        Errors: NotAsked when there is none, or it may not be read, which the check `node` reports.
+        """
         try:
-            found = self.get(f"/api/v1/nodes/{self.site.cluster.node}")
+            name = self.site.cluster.node
+            found = self.get(f"/api/v1/nodes/{name}") if name else self._best(self.fitting_nodes())
         except ClusterError:
             raise NotAsked("the node cannot be read") from None
         if found is None:
             raise NotAsked("the node is not there")
         return found
 
+    def node_name(self) -> str:
+        """The node's name. Errors: as `node`."""
+        return self.site.cluster.node or str(self.node()["metadata"]["name"])
+
+    def fitting_nodes(self) -> Objects:
+        """The nodes that have the labels of cluster.node_labels. Errors: ClusterError, NotAsked."""
+        labels = ",".join(self.site.cluster.node_labels)
+        return self.list("/api/v1/nodes", **({"labelSelector": labels} if labels else {}))
+
+    def _best(self, nodes: Objects) -> Object | None:
+        resource = self.site.resources.gpu_resource
+        return max(nodes, key=lambda node: allocatable(node, resource) or 0, default=None)
+
     def pods_on_node(self) -> Objects:
         """The pods that are bound to the node and have not ended. Errors: ClusterError, NotAsked."""
-        pods = self.list("/api/v1/pods", fieldSelector=f"spec.nodeName={self.site.cluster.node}")
+        pods = self.list("/api/v1/pods", fieldSelector=f"spec.nodeName={self.node_name()}")
         return [pod for pod in pods if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
 
     def objects(self) -> tuple[Object, ...]:

@@ -119,11 +119,11 @@ def march(facts: Facts) -> Iterator[Finding]:
         return
     if not chosen:
         yield problem(
-            f"{facts.site.cluster.node} can run none of the image's builds: {why}",
+            f"{facts.node_name()} can run none of the image's builds: {why}",
             "add a march that fits to nix/settings.nix (x86-64-v3 or x86-64-v2), then nix build .#leviathan-image",
         )
         return
-    said = f"{facts.site.cluster.node} can run {chosen}{f' ({why})' if why else ''}"
+    said = f"{facts.node_name()} can run {chosen}{f' ({why})' if why else ''}"
     if more := better(chosen, labels):
         yield warning(
             f"{said}, which leaves its AVX-512 unused; {more} fits it and would be faster",

@@ -11,6 +11,7 @@ from leviathan.plan import plan as make_plan
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, NotAsked, ok, problem, warning
 from leviathan.preflight.node_resources import amount
+from leviathan_engine.model.reference_sizes import assumed
 
 #: How much more than model.size_gb a model may have before the start budget is called too small.
 TOLERANCE = 1.02
@@ -20,7 +21,8 @@ def plan(facts: Facts) -> Iterator[Finding]:
     """The model fits the GPUs and the memory; what the planner warns of."""
     site, path = facts.site, facts.header or _manifest(facts)
     model = load_model(path) if path is not None else None
-    source = str(path) if path is not None else "assumed: DeepSeek-V3 Q4_K_M; give --header FILE for the model itself"
+    guess = assumed(site.model.size_gb * 1e9).name
+    source = str(path) if path is not None else f"assumed: {guess}; name the model itself in model.manifest"
     try:
         made = make_plan(site, model, Wishes(gpu_memory=facts.gpu_memory, ram=_ram(facts)))
     except Misfit as error:

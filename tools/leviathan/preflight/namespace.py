@@ -11,7 +11,7 @@ from leviathan.manifests.policy import ENFORCE, MANAGED
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, ok, problem, warning
 from leviathan.preflight.node_resources import amount
-from leviathan.site.schema import Variant
+from leviathan.site.schema import ServiceType, Variant
 
 #: NodePorts, as the API server hands them out unless told otherwise (--service-node-port-range).
 NODE_PORTS = range(30000, 32768)
@@ -22,6 +22,9 @@ def namespace(facts: Facts) -> Iterator[Finding]:
     name = facts.site.cluster.namespace
     privileged = facts.site.workload.variant is Variant.PRIVILEGED
     found = facts.get(f"/api/v1/namespaces/{name}")
+    if found is None and not facts.site.cluster.make_namespace:
+        yield problem(f"there is no namespace {name}", f"kubectl create namespace {name}")
+        return
     if found is None:
         yield ok(f"{name} will be created{f', labelled {ENFORCE}=privileged' if privileged else ''}")
         return
@@ -34,7 +37,15 @@ def namespace(facts: Facts) -> Iterator[Finding]:
     elif level == "privileged":
         yield ok(f"{name} is there, and lets privileged pods in")
     elif not level:
-        yield ok(f"{name} is there without a Pod Security level; apply sets {ENFORCE}=privileged")
+        text = f"{name} is there without a Pod Security level; apply sets {ENFORCE}=privileged"
+        if is_ours(found):
+            yield ok(text)
+        else:
+            yield warning(
+                f"{text}, for every pod in it, and delete leaves it there",
+                f"a namespace of its own: --set cluster.namespace={facts.site.workload.deployment}; or, without a "
+                "privileged pod, --set workload.variant=unprivileged",
+            )
     else:
         yield warning(
             f"{name} enforces Pod Security {level}, which refuses the privileged pod; apply changes it to privileged, "
@@ -45,6 +56,9 @@ def namespace(facts: Facts) -> Iterator[Finding]:
 
 def node_port(facts: Facts) -> Iterator[Finding]:
     """No other Service has the NodePort."""
+    if facts.site.service.type is not ServiceType.NODE_PORT or not facts.site.engine.node_port:
+        yield ok(f"none is asked for: the Service is a {facts.site.service.type.value}")
+        return
     site, services = facts.site, facts.list("/api/v1/services")
     wanted, mine = site.engine.node_port, (site.cluster.namespace, site.workload.service)
     users = {port: _place(each) for each in services for port in node_ports(each)}
@@ -70,6 +84,7 @@ def node_ports(service: Object) -> list[int]:
 
 def names(facts: Facts) -> Iterator[Finding]:
     """Nobody else has an object of the names that ours have, and no Deployment stands there with another selector."""
+    yield from _rivals(facts)
     clean, new = [], []
     for each in facts.objects():
         if each["kind"] == "Namespace":
@@ -90,6 +105,20 @@ def names(facts: Facts) -> Iterator[Finding]:
         yield ok(f"not there yet: {', '.join(new)}")
     if clean:
         yield ok(f"ours: {', '.join(clean)}")
+
+
+def _rivals(facts: Facts) -> Iterator[Finding]:
+    """Deployments of other releases whose pods our Service would select, or that have our claim's volume."""
+    site = facts.site
+    if not site.release:
+        return
+    for each in facts.list(f"/apis/apps/v1/namespaces/{site.cluster.namespace}/deployments"):
+        name, labels = each["metadata"]["name"], each["spec"]["template"]["metadata"].get("labels") or {}
+        if name != site.workload.deployment and labels.get("app") == site.workload.app:
+            yield problem(
+                f"Deployment/{name} has pods with app={site.workload.app} too: the Service would send to both",
+                f"leviathan preflight --set workload.app={site.workload.deployment}",
+            )
 
 
 def _in_the_way(wanted: Object, live: Object) -> Finding | None:
@@ -123,13 +152,14 @@ def _fixed(wanted: Object, live: Object) -> Iterator[tuple[str, str, str]]:
     """
     new, old = wanted["spec"], live["spec"]
     if wanted["kind"] == "PersistentVolume":
-        for key, field in (("nvme.partition", "path"), ("nvme.filesystem", "fsType")):
-            yield key, str((old.get("local") or {}).get(field, "unset")), str(new["local"][field])
+        for key, field in (("storage.partition", "path"), ("storage.filesystem", "fsType")):
+            before, after = (str((spec.get("local") or {}).get(field, "unset")) for spec in (old, new))
+            yield key, before, after
         yield "cluster.node", _nodes(old), _nodes(new)
     if wanted["kind"] == "PersistentVolumeClaim":
         sizes = [amount(spec["resources"]["requests"]["storage"]) for spec in (old, new)]
         before, after = (f"{float(size) / 1e9:g}" for size in sizes)
-        yield "nvme.size_gb", before, after
+        yield "storage.size_gb", before, after
 
 
 def _nodes(volume: Mapping[str, Any]) -> str:

@@ -10,7 +10,6 @@ from leviathan.preflight.node_resources import allocatable, amount, requested, s
 from leviathan.site.keys import nearest
 
 HOSTNAME = "kubernetes.io/hostname"
-GPU = "nvidia.com/gpu"
 #: Taints that only repeat what the node's conditions and spec say.
 REPEATING = ("node.kubernetes.io/unschedulable", "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
@@ -18,7 +17,13 @@ PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailabl
 
 def node(facts: Facts) -> Iterator[Finding]:
     """The node is there, Ready, not cordoned, and its taints are tolerated."""
-    name = facts.site.cluster.node
+    if not facts.site.cluster.node and not facts.fitting_nodes():
+        yield problem(
+            f"no node has the labels {', '.join(facts.site.cluster.node_labels) or '(there is no node at all)'}",
+            "kubectl get nodes --show-labels, then correct cluster.node_labels",
+        )
+        return
+    name = facts.node_name()
     found = facts.get(f"/api/v1/nodes/{name}")
     if found is None:
         names = [each["metadata"]["name"] for each in facts.list("/api/v1/nodes")]
@@ -35,7 +40,7 @@ def node(facts: Facts) -> Iterator[Finding]:
     ]
     if spec.get("unschedulable"):
         findings.append(problem(f"{name} is cordoned: no new pod goes there", f"kubectl uncordon {name}"))
-    if labels.get(HOSTNAME) != name:
+    if facts.site.cluster.node and labels.get(HOSTNAME) != name:
         findings.append(
             problem(
                 f"{name} has the label {HOSTNAME}={labels.get(HOSTNAME, '')}, and the pod is bound by that label",
@@ -93,17 +98,18 @@ def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
 
 
 def gpus(facts: Facts) -> Iterator[Finding]:
-    """Enough of nvidia.com/gpu is free."""
-    offered = allocatable(facts.node(), GPU)
+    """Enough GPUs are free."""
+    gpu = facts.site.resources.gpu_resource
+    offered = allocatable(facts.node(), gpu)
     if not offered:
         none = "does not offer" if offered is None else "offers none of"
         yield problem(
-            f"{facts.site.cluster.node} {none} {GPU}: the device plugin or the driver is missing",
+            f"{facts.node_name()} {none} {gpu}: the device plugin or the driver is missing",
             "kubectl get pods -A -o wide | grep -i nvidia; on Talos the NVIDIA extensions and kernel modules: "
             f"talosctl -n {facts.site.cluster.address} get extensions",
         )
         return
-    yield _room(facts, GPU, str(facts.site.resources.gpus), "--set resources.gpus=N --set engine.gpu_split=MB,...")
+    yield _room(facts, gpu, str(facts.site.resources.gpus), "--set resources.gpus=N --set engine.gpu_split=MB,...")
 
 
 def cpu(facts: Facts) -> Iterator[Finding]:

@@ -76,7 +76,8 @@ class Judge:
             return None
         self._ready_at = now if self._ready_at is None else self._ready_at
         health = snapshot.health
-        if health is not None and health.ok:
+        inside = not self.site.endpoint and snapshot.inner is not None and snapshot.inner.ok
+        if inside or (health is not None and health.ok):
             return Verdict(Outcome.HEALTHY)
         inner_ok = snapshot.inner is None or not snapshot.inner.ours or snapshot.inner.ok
         if health is not None and health.status is None and inner_ok and now - self._ready_at >= REACH_S:

@@ -43,7 +43,7 @@ class Stage(Enum):
             Stage.IMAGE: "{kubectl} describe pods -l app={app}",
             Stage.DOWN: "leviathan logs",
             Stage.LOADING: "leviathan logs; talosctl -n {address} dmesg | grep -i -E 'nvme|xfs|nvrm'",
-            Stage.READY: "curl -i http://{address}:{node_port}/health",
+            Stage.READY: "curl -i {endpoint}/health",
         }[self]
 
 

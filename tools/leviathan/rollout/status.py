@@ -7,7 +7,7 @@ from typing import Any
 from leviathan.cluster.client import Cluster
 from leviathan.rollout.diagnose.finding import Commands, Finding
 from leviathan.rollout.diagnose.run import diagnose
-from leviathan.rollout.observe.health import endpoint, fetch, proxied
+from leviathan.rollout.observe.health import fetch, proxied
 from leviathan.rollout.observe.objects import container_of, name_of, state_of
 from leviathan.rollout.observe.reader import read_once
 from leviathan.rollout.observe.snapshot import Snapshot
@@ -98,13 +98,15 @@ class Status:
 def run(site: Site, cluster: Cluster) -> Status:
     """The state now. Errors: ClusterError when the API is not reached or the Deployment may not be read."""
     snapshot = read_once(site, cluster)
-    return Status(snapshot, diagnose(snapshot, Commands(site)), _metrics(site, cluster, snapshot), endpoint(site))
+    return Status(
+        snapshot, diagnose(snapshot, Commands(site)), _metrics(site, cluster, snapshot), Commands(site).endpoint
+    )
 
 
 def _metrics(site: Site, cluster: Cluster, snapshot: Snapshot) -> Mapping[str, float]:
     """The engine's metrics, the way that /health has answered."""
     if snapshot.health is not None and snapshot.health.ours:
-        status, body, _ = fetch(f"{endpoint(site)}/metrics")
+        status, body, _ = fetch(f"{site.endpoint}/metrics")
     elif snapshot.inner is not None and snapshot.inner.ours and snapshot.pod is not None:
         status, body, _ = proxied(cluster, site, name_of(snapshot.pod), "/metrics")
     else:

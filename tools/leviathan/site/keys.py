@@ -4,21 +4,27 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any
 
-from leviathan.site.quantity import parse_quantity
+from leviathan.site.quantity import PATTERN, parse_quantity
 
 
 @dataclass(frozen=True)
 class Key:
-    """What a key means and may be: `help` in one line, `wants` names the allowed values, `accepts` tests one."""
+    """What a key means and may be.
+
+    Arguments: `help`, in one line; `wants`, the allowed values in words; `accepts` tests one; `schema`, the same for
+    JSON Schema; `hint`, for a wrong value: what its author probably wants, and the key for it, or an empty text.
+    """
 
     help: str
     wants: str = ""
     accepts: Callable[[Any], bool] | None = None
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    hint: Callable[[Any], str] = lambda _value: ""
 
 
 @dataclass(frozen=True)
@@ -43,22 +49,43 @@ class Spec:
     @property
     def wants(self) -> str:
         """The allowed values in words."""
-        return f"{kind(self.type)}, {self.key.wants}" if self.key.wants else kind(self.type)
+        return f"{kind(self.type)} {self.key.wants}" if self.key.wants else kind(self.type)
 
 
 def between(low: float, high: float, unit: str = "") -> dict[str, Any]:
     """Allowed are numbers from `low` to `high`, both included."""
-    return {"wants": f"{low:g} to {high:g}{f' {unit}' if unit else ''}", "accepts": lambda value: low <= value <= high}
+    return {
+        "wants": f"from {low:g} to {high:g}{f' {unit}' if unit else ''}",
+        "accepts": lambda value: low <= value <= high,
+        "schema": {"minimum": low, "maximum": high},
+    }
 
 
 def zero_or(low: int, high: int) -> dict[str, Any]:
     """Allowed are 0 and the numbers from `low` to `high`, both included."""
-    return {"wants": f"0, or {low} to {high}", "accepts": lambda value: value == 0 or low <= value <= high}
+    return {
+        "wants": f"from {low} to {high}, or 0",
+        "accepts": lambda value: value == 0 or low <= value <= high,
+        "schema": {"anyOf": [{"const": 0}, {"minimum": low, "maximum": high}]},
+    }
 
 
 def like(pattern: str, example: str) -> dict[str, Any]:
-    """Allowed are texts that match the whole of `pattern`; `example` shows one."""
-    return {"wants": f"like {example}", "accepts": lambda value: re.fullmatch(pattern, value) is not None}
+    """Allowed are strings that match the whole of `pattern`; `example` shows one."""
+    return {
+        "wants": f"such as {example}",
+        "accepts": lambda value: re.fullmatch(pattern, value) is not None,
+        "schema": {"pattern": f"^({pattern})$", "examples": [example]},
+    }
+
+
+def each_like(pattern: str, example: str) -> dict[str, Any]:
+    """Allowed are lists of strings that each match the whole of `pattern`; `example` shows one."""
+    return {
+        "wants": f"such as {example}",
+        "accepts": lambda values: all(re.fullmatch(pattern, value) is not None for value in values),
+        "schema": {"items": {"type": "string", "pattern": f"^({pattern})$"}},
+    }
 
 
 def quantity(example: str) -> dict[str, Any]:
@@ -70,7 +97,11 @@ def quantity(example: str) -> dict[str, Any]:
         except ValueError:
             return False
 
-    return {"wants": f"a Kubernetes quantity like {example}", "accepts": accepts}
+    return {
+        "wants": f"with a Kubernetes quantity such as {example}",
+        "accepts": accepts,
+        "schema": {"pattern": f"^({PATTERN.pattern})$", "examples": [example]},
+    }
 
 
 def kind(type_: Any) -> str:
@@ -79,7 +110,7 @@ def kind(type_: Any) -> str:
         return "one of " + ", ".join(str(member.value) for member in type_)
     if typing.get_origin(type_) is tuple:
         return f"a list of {kind(typing.get_args(type_)[0]).split(' ', 1)[1]}s"
-    return {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}[type_]
+    return {str: "a string", bool: "true or false", int: "an integer", float: "a number"}[type_]
 
 
 def specs(site: type) -> list[Spec]:
@@ -88,7 +119,7 @@ def specs(site: type) -> list[Spec]:
     for section in fields(site):
         section_type = typing.get_type_hints(site)[section.name]
         hints = typing.get_type_hints(section_type, include_extras=True)
-        for name in (field.name for field in fields(section_type)):
+        for name in (each.name for each in fields(section_type)):
             type_, key = typing.get_args(hints[name])[:2]
             found.append(Spec(section.name, name, type_, key))
     return found
@@ -101,7 +132,13 @@ def from_toml(spec: Spec, value: Any) -> Any:
     """
     typed = _typed(spec.type, value)
     if typed is None or (spec.key.accepts is not None and not spec.key.accepts(typed)):
-        raise ValueError(f"got {shown(value)}, wants {spec.wants}")
+        got = shown(
+            value,
+            quoted_only=typed is not None
+            or (isinstance(value, str) and isinstance(spec.type, type) and issubclass(spec.type, str | Enum)),
+        )
+        hint = spec.key.hint(value)
+        raise ValueError(f"expected {spec.wants}, got {got}{f'; {hint}' if hint else ''}")
     return typed
 
 
@@ -113,15 +150,11 @@ def from_text(spec: Spec, text: str) -> Any:
     return from_toml(spec, _untext(spec.type, text))
 
 
-def shown(value: Any) -> str:
-    """A value as an error shows it, with its type where that is the point."""
-    return (
-        f"the text {value!r}"
-        if isinstance(value, str)
-        else str(value).lower()
-        if isinstance(value, bool)
-        else f"{value!r}"
-    )
+def shown(value: Any, *, quoted_only: bool = True) -> str:
+    """A value as an error shows it; not `quoted_only`: with its type, where that is the point."""
+    if isinstance(value, str):
+        return f"{value!r}" if quoted_only else f"the string {value!r}"
+    return str(value).lower() if isinstance(value, bool) else f"{value!r}"
 
 
 def nearest(name: str, allowed: Iterable[str], cutoff: float = 0.6) -> str:

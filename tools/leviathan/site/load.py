@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 from leviathan.errors import UsageError
 from leviathan.site.keys import Spec, from_text, from_toml, nearest, specs
-from leviathan.site.schema import Site
+from leviathan.site.schema import Site, Storage, Variant
 
 DEFAULTS = Path(__file__).with_name("site.toml")
 PREFIX = "LEVIATHAN_"
@@ -25,14 +25,18 @@ OTHER_VARIABLES = frozenset(
     }
 )
 SPECS = specs(Site)
+#: Keys of earlier releases, and what they are called now; both work.
+RENAMED = {f"nvme.{name}": f"storage.{name}" for name in ("partition", "filesystem", "size_gb", "mount_point")}
+RENAMED_VARIABLES = {f"{PREFIX}{old}".upper().replace(".", "_"): new for old, new in RENAMED.items()}
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The site, and for each `section.key` where its value comes from."""
+    """The site, for each `section.key` where its value comes from, and `notes` about keys with another name now."""
 
     site: Site
     origins: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     def values(self) -> dict[str, dict[str, Any]]:
         """The site as plain data, as JSON and TOML have it: {section: {key: value}}."""
@@ -61,11 +65,12 @@ def load(
     problems: list[str] = []
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
+    notes: list[str] = []
     for file, origin in ((DEFAULTS, "default"), (path, str(path))):
         if file is not None:
-            _layer_file(file, origin, values, origins, problems)
-    texts = [*_from_environment(environ or {}, problems), *_from_settings(settings, problems)]
-    texts += [(_spec(key), text, "flag") for key, text in (named or {}).items()]
+            _layer_file(file, origin, values, origins, problems, notes)
+    texts = [*_from_environment(environ or {}, problems, notes), *_from_settings(settings, problems, notes)]
+    texts += [(_spec(RENAMED.get(key, key)), text, "flag") for key, text in (named or {}).items()]
     for spec, text, origin in texts:
         try:
             values[spec.path] = from_text(spec, text)
@@ -73,6 +78,7 @@ def load(
         except ValueError as error:
             problems.append(f"{spec.path} ({origin}): {error}")
     if not problems:
+        _derive(values, origins)
         site = _build(values)
         problems = [f"{text} ({origins[text.split(':')[0]]})" for text in site.conflicts()]
     if problems:
@@ -81,12 +87,45 @@ def load(
             why=" | ".join(problems),
             remedy="correct it where it stands; `leviathan site --default` shows every key with its meaning",
         )
-    return Loaded(site, origins)
+    return Loaded(site, origins, tuple(notes))
 
 
-def _layer_file(path: Path, origin: str, values: dict[str, Any], origins: dict[str, str], problems: list[str]) -> None:
+def _derive(values: dict[str, Any], origins: dict[str, str]) -> None:
+    """Defaults that follow from other keys: only a partition is mounted by a privileged pod."""
+    if origins["workload.variant"] == "default" and values["storage.kind"] is not Storage.PARTITION:
+        values["workload.variant"], origins["workload.variant"] = Variant.UNPRIVILEGED, "storage.kind"
+
+
+def _layer_file(
+    path: Path, origin: str, values: dict[str, Any], origins: dict[str, str], problems: list[str], notes: list[str]
+) -> None:
+    known = {spec.path: spec for spec in SPECS}
+    sections = list(dict.fromkeys(spec.section for spec in SPECS))
+    for section, table in _tables(path).items():
+        old = [key for key in RENAMED if key.startswith(f"{section}.")]
+        if section not in sections and not old:
+            problems.append(f"{section} ({origin}): {_unknown('section', section, sections)}")
+            continue
+        if not isinstance(table, dict):
+            problems.append(f"{section} ({origin}): is a section: write [{section}] and its keys below")
+            continue
+        for name, value in table.items():
+            key = _today(f"{section}.{name}", origin, notes)
+            if key not in known:
+                allowed = [spec.name for spec in SPECS if spec.section == section] or [old.split(".")[1] for old in old]
+                problems.append(f"{key} ({origin}): {_unknown('key', name, allowed, section)}")
+                continue
+            try:
+                values[key] = from_toml(known[key], value)
+                origins[key] = origin
+            except ValueError as error:
+                problems.append(f"{section}.{name} ({origin}): {error}")
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    """The file's sections. Errors: UsageError."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(
             "cannot read the site file",
@@ -95,32 +134,28 @@ def _layer_file(path: Path, origin: str, values: dict[str, Any], origins: dict[s
             remedy="name it with --site FILE",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError("the site file is no TOML", where=str(path), why=str(error), remedy=f"edit {path}") from None
-    sections = list(dict.fromkeys(spec.section for spec in SPECS))
-    for section, table in tables.items():
-        if section not in sections:
-            problems.append(f"{section} ({origin}): {_unknown('section', section, sections)}")
-        elif not isinstance(table, dict):
-            problems.append(f"{section} ({origin}): is a section: write [{section}] and its keys below")
-        else:
-            known = {spec.name: spec for spec in SPECS if spec.section == section}
-            for name, value in table.items():
-                if name not in known:
-                    problems.append(f"{section}.{name} ({origin}): {_unknown('key', name, list(known))}")
-                    continue
-                try:
-                    values[f"{section}.{name}"] = from_toml(known[name], value)
-                    origins[f"{section}.{name}"] = origin
-                except ValueError as error:
-                    problems.append(f"{section}.{name} ({origin}): {error}")
+        raise UsageError("the site file is not TOML", where=str(path), why=str(error), remedy=f"edit {path}") from None
 
 
-def _from_environment(environ: Mapping[str, str], problems: list[str]) -> list[tuple[Spec, str, str]]:
+def _today(key: str, origin: str, notes: list[str]) -> str:
+    """What a key is called now; an old name is noted."""
+    now = RENAMED.get(key, key)
+    if now != key:
+        notes.append(f"{key} ({origin}) is called {now} now; the old name works too")
+    return now
+
+
+def _from_environment(environ: Mapping[str, str], problems: list[str], notes: list[str]) -> list[tuple[Spec, str, str]]:
     known = {spec.variable: spec for spec in SPECS}
     sections = {spec.section.upper() for spec in SPECS}
     found = []
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name in OTHER_VARIABLES:
+            continue
+        if name in RENAMED_VARIABLES:
+            spec = _spec(RENAMED_VARIABLES[name])
+            notes.append(f"${name} is called ${spec.variable} now; the old name works too")
+            found.append((spec, environ[name], f"${name}"))
             continue
         if name in known:
             found.append((known[name], environ[name], f"${name}"))
@@ -134,19 +169,21 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> list[t
     return found
 
 
-def _from_settings(settings: Sequence[str], problems: list[str]) -> list[tuple[Spec, str, str]]:
+def _from_settings(settings: Sequence[str], problems: list[str], notes: list[str]) -> list[tuple[Spec, str, str]]:
     found = []
     known = {spec.path: spec for spec in SPECS}
     for setting in settings:
         match = re.fullmatch(r"([^=]+)=(.*)", setting, re.DOTALL)
         if match is None:
-            problems.append(f"--set {setting}: wants section.key=value")
-        elif match[1] not in known:
-            section = match[1].split(".")[0]
-            allowed = [path for path in known if path.startswith(f"{section}.")]
-            problems.append(f"{match[1]} (--set): {_unknown('key', match[1], allowed or list(known))}")
-        else:
-            found.append((known[match[1]], match[2], "--set"))
+            problems.append(f"--set {setting}: expected section.key=value")
+            continue
+        key = _today(match[1], "--set", notes)
+        if key in known:
+            found.append((known[key], match[2], "--set"))
+            continue
+        section = key.split(".")[0]
+        allowed = [path for path in known if path.startswith(f"{section}.")]
+        problems.append(f"{key} (--set): {_unknown('key', key, allowed or list(known), section)}")
     return found
 
 
@@ -154,8 +191,11 @@ def _spec(path: str) -> Spec:
     return next(spec for spec in SPECS if spec.path == path)
 
 
-def _unknown(what: str, name: str, allowed: list[str]) -> str:
-    near = nearest(name, allowed)
+def _unknown(what: str, name: str, allowed: list[str], section: str = "") -> str:
+    """An unknown name: the nearest one, also of another section, and all that are allowed."""
+    leaf = name.rsplit(".", 1)[-1]
+    elsewhere = [spec.path for spec in SPECS if spec.section != section and spec.name == leaf]
+    near = elsewhere[0] if what == "key" and elsewhere else nearest(name, allowed)
     return f"no such {what}{f', nearest: {near}' if near else ''}, allowed: {', '.join(allowed)}"
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated
 
-from leviathan.site.keys import Key, between, like, quantity, zero_or
+from leviathan.site import hints
+from leviathan.site.keys import Key, between, each_like, like, quantity, zero_or
 from leviathan.site.quantity import parse_quantity
 
 NAME = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -18,9 +19,14 @@ TAG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 DIGEST = r"sha256:[0-9a-f]{64}"
 PARTITION = (
     r"/dev/((nvme[0-9]+n|mmcblk|loop)[0-9]+p[0-9]+|(sd|vd|xvd)[a-z]+[0-9]+"
-    r"|disk/by-(id|path|partuuid|partlabel|uuid|label)/\S+)"
+    r"|disk/by-(id|path|partuuid|partlabel|uuid|label)/\S+|mapper/[^/\s]+|dm-[0-9]+|md[0-9]+(p[0-9]+)?|md/[^/\s]+)"
 )
+LABEL = r"([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?=[-._A-Za-z0-9]*"
+RESOURCE = r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?"
+URL = r"https?://[^\s/?#@]+(/[^\s?#]*)?"
 ABSOLUTE = r"/|(/[^/\s]+)+"
+#: The Deployment of the runbook: its objects keep the names and labels that they had when there was only one release.
+RUNBOOK_DEPLOYMENT = "cortex-leviathan"
 #: The engine's default of --cache_lens, which holds where engine.cache_lens is 0.
 CACHE_TOKENS = 8192
 
@@ -32,11 +38,28 @@ class Variant(Enum):
     UNPRIVILEGED = "unprivileged"
 
 
+class Storage(Enum):
+    """What the model is stored on."""
+
+    PARTITION = "partition"
+    PVC = "pvc"
+    EXISTING_CLAIM = "existing_claim"
+    HOST_PATH = "host_path"
+
+
+class ServiceType(Enum):
+    """How the Service is reached. Source: Kubernetes, "Service", "Publishing Services"."""
+
+    NODE_PORT = "NodePort"
+    CLUSTER_IP = "ClusterIP"
+    LOAD_BALANCER = "LoadBalancer"
+
+
 @dataclass(frozen=True)
 class Registry:
     """Where the image goes."""
 
-    host: Annotated[str, Key("registry, with its port", **like(HOST, "192.168.3.10:5000"))]
+    host: Annotated[str, Key("registry, with its port", **like(HOST, "192.168.3.10:5000"), hint=hints.host)]
     plain_http: Annotated[bool, Key("whether the registry speaks HTTP instead of HTTPS")]
     ca_file: Annotated[str, Key("PEM file of the authority that signed its certificate; empty: the system's")]
 
@@ -45,10 +68,16 @@ class Registry:
 class Image:
     """Which image."""
 
-    repository: Annotated[str, Key("repository on the registry", **like(REPOSITORY, "omni/engine"))]
+    repository: Annotated[
+        str, Key("repository on the registry", **like(REPOSITORY, "omni/engine"), hint=hints.repository)
+    ]
     tag: Annotated[str, Key("tag that is set last", **like(TAG, "leviathan-standard"))]
     layout: Annotated[str, Key("folder with the OCI image layout", **like(r".+", "result"))]
     digest: Annotated[str, Key("digest that render pins; empty: the layout's", **like(f"({DIGEST})?", "sha256:64 hex"))]
+    pull_secret: Annotated[
+        str, Key("Secret that the kubelet pulls with; empty: none", **like(f"({NAME})?", "registry-login"))
+    ]
+    make_pull_secret: Annotated[bool, Key("whether apply makes that Secret from your registry login, if it is missing")]
 
 
 @dataclass(frozen=True)
@@ -69,11 +98,24 @@ class Cluster:
 
     context: Annotated[str, Key("kubeconfig context; empty: the current one")]
     namespace: Annotated[str, Key("namespace of all objects", **like(NAME, "ai-workloads"))]
+    make_namespace: Annotated[bool, Key("whether the Namespace is one of our objects; false: it has to be there")]
     node: Annotated[
-        str, Key("node with the GPUs and the NVMe", **like(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", "talos-u8k-rze"))
+        str,
+        Key(
+            "node with the GPUs and the model; empty: any that node_labels fit",
+            **like(r"([a-z0-9]([-.a-z0-9]*[a-z0-9])?)?", "talos-u8k-rze"),
+        ),
     ]
-    address: Annotated[str, Key("address where the NodePort answers", **like(ADDRESS, "192.168.3.2"))]
-    runtime_class: Annotated[str, Key("RuntimeClass of the pod", **like(NAME, "nvidia"))]
+    node_labels: Annotated[
+        tuple[str, ...],
+        Key("labels that the node must have", **each_like(LABEL, '["nvidia.com/gpu.product=NVIDIA-GeForce-RTX-4090"]')),
+    ]
+    address: Annotated[
+        str, Key("address where the NodePort answers", **like(ADDRESS, "192.168.3.2"), hint=hints.address)
+    ]
+    runtime_class: Annotated[
+        str, Key("RuntimeClass of the pod; empty: the cluster's default runtime", **like(f"({NAME})?", "nvidia"))
+    ]
     node_memory: Annotated[str, Key("memory of the node, where it is not asked", **quantity("384Gi"))]
 
 
@@ -95,7 +137,9 @@ class Engine:
     model_name: Annotated[str, Key("name that clients ask for", **like(r"\S+", "deepseek-v3"))]
     host: Annotated[str, Key("address it listens on in the pod", **like(r"[0-9A-Za-z.:-]+", "0.0.0.0"))]
     port: Annotated[int, Key("port it listens on in the pod", **between(1, 65535))]
-    node_port: Annotated[int, Key("port on the node", **between(30000, 32767))]
+    node_port: Annotated[
+        int, Key("port on the node; 0: Kubernetes chooses", **zero_or(30000, 32767), hint=hints.node_port)
+    ]
     cpu_threads: Annotated[int, Key("threads for the experts on the CPU", **between(1, 1024))]
     gpu_split: Annotated[tuple[int, ...], Key("MB for each GPU, one number a GPU")]
     cache_lens: Annotated[int, Key("tokens of the KV cache; 0: the engine's 8192", **zero_or(64, 1 << 24))]
@@ -109,7 +153,10 @@ class Engine:
 class Resources:
     """Kubernetes resources of the container."""
 
-    gpus: Annotated[int, Key("nvidia.com/gpu", **between(1, 16))]
+    gpus: Annotated[int, Key("how many of resources.gpu_resource", **between(1, 16), hint=hints.gpus)]
+    gpu_resource: Annotated[
+        str, Key("resource that the device plugin offers", **like(RESOURCE, "nvidia.com/gpu or nvidia.com/gpu.shared"))
+    ]
     cpu_limit: Annotated[str, Key("CPU limit", **quantity("96"))]
     cpu_request: Annotated[str, Key("CPU request", **quantity("48"))]
     memory_limit: Annotated[str, Key("memory limit", **quantity("360Gi"))]
@@ -118,15 +165,48 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Nvme:
-    """The partition with the model."""
+class ServiceSettings:
+    """How clients reach the engine."""
 
-    partition: Annotated[
-        str, Key("partition, not the whole disk", **like(PARTITION, "/dev/nvme0n1p1 or /dev/disk/by-partuuid/..."))
+    type: Annotated[ServiceType, Key("type of the Service")]
+    url: Annotated[
+        str,
+        Key(
+            "address that clients use; empty: http://cluster.address and the port",
+            **like(f"({URL})?", "https://leviathan.example.org"),
+        ),
     ]
-    filesystem: Annotated[str, Key("its file system", **like(r"[a-z0-9]+", "xfs"))]
-    size_gb: Annotated[float, Key("its size in GB (10^9 bytes)", **between(1, 1e6, "GB"))]
+
+
+@dataclass(frozen=True)
+class StorageSettings:
+    """Where the model's files are."""
+
+    kind: Annotated[Storage, Key("what the model is stored on")]
+    partition: Annotated[
+        str,
+        Key(
+            "partition or device-mapper or md device, not the whole disk",
+            **like(PARTITION, "/dev/nvme0n1p1, /dev/disk/by-partuuid/... or /dev/mapper/vg0-models"),
+            hint=hints.partition,
+        ),
+    ]
+    filesystem: Annotated[str, Key("its file system, any that the node's kernel mounts", **like(r"[a-z0-9]+", "xfs"))]
+    size_gb: Annotated[float, Key("size of the volume in GB (10^9 bytes)", **between(1, 1e6, "GB"))]
     mount_point: Annotated[str, Key("where the pod has it", **like(ABSOLUTE, "/models"))]
+    volume: Annotated[
+        str,
+        Key("name of the volume and its claim; empty: after the Deployment", **like(f"({NAME})?", "leviathan-models")),
+    ]
+    storage_class: Annotated[
+        str, Key("kind pvc: StorageClass; empty: the cluster's default", **like(f"({NAME})?", "local-path"))
+    ]
+    claim: Annotated[
+        str, Key("kind existing_claim: the claim that holds the model", **like(f"({NAME})?", "deepseek-models"))
+    ]
+    path: Annotated[
+        str, Key("kind host_path: folder of the node", **like(f"({ABSOLUTE})?", "/srv/models"), hint=hints.path)
+    ]
 
 
 @dataclass(frozen=True)
@@ -134,7 +214,13 @@ class Model:
     """Where the model comes from."""
 
     size_gb: Annotated[float, Key("bytes that one start reads, in GB (10^9 bytes)", **between(0.001, 1e5, "GB"))]
-    pod: Annotated[str, Key("pod that downloads it", **like(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?", "sysadmin-logistics"))]
+    pod: Annotated[
+        str,
+        Key(
+            "pod that downloads it; empty: the model is there",
+            **like(r"([a-z0-9]([-.a-z0-9]*[a-z0-9])?)?", "sysadmin-logistics"),
+        ),
+    ]
     pod_namespace: Annotated[str, Key("its namespace; empty: cluster.namespace", **like(f"({NAME})?", "ai-workloads"))]
     done_marker: Annotated[str, Key("text in its log that ends the download", **like(r".+", "DOWNLOAD COMPLETE"))]
     idle_s: Annotated[int, Key("seconds without a word in its log until it counts as stuck", **between(1, 86400, "s"))]
@@ -172,13 +258,23 @@ class Rollout:
 class Smoke:
     """What the endpoint is asked, and how good its answers have to be."""
 
-    prompt: Annotated[str, Key("text that is to be gone on with", **like(r"(?s).*\S.*", "Count from one to ten:"))]
+    prompt: Annotated[str, Key("text to continue", **like(r"[\s\S]*\S[\s\S]*", "Count from one to ten:"))]
     max_tokens: Annotated[int, Key("tokens of an answer at most", **between(2, 4096))]
     min_tokens_per_s: Annotated[float, Key("tokens a second at least", **between(0, 1e6))]
     max_ttft_s: Annotated[float, Key("time to the first token at most", **between(0.001, 3600, "s"))]
     timeout_s: Annotated[int, Key("seconds for one answer", **between(1, 3600, "s"))]
     reach_s: Annotated[int, Key("seconds in which the port has to be open", **between(0, 600, "s"))]
     api_key_file: Annotated[str, Key("file with the endpoint's API key; empty: $LEVIATHAN_API_KEY, else none")]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the site's manifests may do that ours do not."""
+
+    exceptions: Annotated[
+        tuple[str, ...],
+        Key("rules that may be broken, each with its reason", **each_like(r"[a-z-]+: ?\S.*", '["RULE: why"]')),
+    ]
 
 
 @dataclass(frozen=True)
@@ -192,11 +288,53 @@ class Site:
     workload: Workload
     engine: Engine
     resources: Resources
-    nvme: Nvme
+    service: ServiceSettings
+    storage: StorageSettings
     model: Model
     start: Start
     rollout: Rollout
     smoke: Smoke
+    policy: Policy
+
+    @property
+    def volume(self) -> str:
+        """The name of the model's volume and of its claim."""
+        runbook = self.workload.deployment == RUNBOOK_DEPLOYMENT
+        return self.storage.volume or ("leviathan-models" if runbook else f"{self.workload.deployment}-models")
+
+    @property
+    def claim(self) -> str:
+        """The name of the claim that the pod mounts."""
+        return self.storage.claim if self.storage.kind is Storage.EXISTING_CLAIM else self.volume
+
+    @property
+    def node_selector(self) -> dict[str, str]:
+        """The labels by which the pod finds its node; empty: any node."""
+        name = {"kubernetes.io/hostname": self.cluster.node} if self.cluster.node else {}
+        return name | dict(label.split("=", 1) for label in self.cluster.node_labels)
+
+    @property
+    def where(self) -> str:
+        """The node as sentences name it."""
+        return self.cluster.node or (
+            f"nodes with {','.join(self.cluster.node_labels)}" if self.node_selector else "any node"
+        )
+
+    @property
+    def endpoint(self) -> str:
+        """The URL where clients reach the engine; empty where only the API server leads to it."""
+        if self.service.url:
+            return self.service.url.rstrip("/")
+        if self.service.type is ServiceType.NODE_PORT and self.engine.node_port:
+            return f"http://{self.cluster.address}:{self.engine.node_port}"
+        if self.service.type is ServiceType.LOAD_BALANCER:
+            return f"http://{self.cluster.address}:{self.engine.port}"
+        return ""
+
+    @property
+    def release(self) -> str:
+        """The label of this release's objects; empty for the runbook's, whose objects carry none."""
+        return "" if self.workload.deployment == RUNBOOK_DEPLOYMENT else self.workload.deployment
 
     def conflicts(self) -> list[str]:
         """What does not fit together, each as `section.key: why`; empty when all does."""
@@ -213,9 +351,35 @@ class Site:
             request, limit = getattr(self.resources, f"{name}_request"), getattr(self.resources, f"{name}_limit")
             if parse_quantity(request) > parse_quantity(limit):
                 found.append(f"resources.{name}_request: {request} is more than resources.{name}_limit = {limit}")
-        mount = self.nvme.mount_point.rstrip("/")
+        mount = self.storage.mount_point.rstrip("/")
         if not self.engine.model_path.startswith(f"{mount}/"):
-            found.append(f"engine.model_path: {self.engine.model_path} is not below nvme.mount_point = {mount or '/'}")
-        if self.model.size_gb > self.nvme.size_gb:
-            found.append(f"model.size_gb: {self.model.size_gb:g} GB do not fit nvme.size_gb = {self.nvme.size_gb:g}")
+            found.append(
+                f"engine.model_path: {self.engine.model_path} is not below storage.mount_point = {mount or '/'}"
+            )
+        if self.storage.kind is not Storage.EXISTING_CLAIM and self.model.size_gb > self.storage.size_gb:
+            size = f"{self.storage.size_gb:g}"
+            found.append(f"model.size_gb: {self.model.size_gb:g} GB do not fit storage.size_gb = {size}")
+        if self.image.make_pull_secret and not self.image.pull_secret:
+            found.append("image.make_pull_secret: image.pull_secret names no Secret to make")
+        return found + self._storage_conflicts()
+
+    def _storage_conflicts(self) -> list[str]:
+        found, kind = [], self.storage.kind
+        if kind is not Storage.PARTITION and self.workload.variant is Variant.PRIVILEGED:
+            found.append(
+                f"workload.variant: privileged mounts a partition itself, storage.kind = {kind.value} "
+                "needs no privilege: leave the key out, or set unprivileged"
+            )
+        if kind is Storage.EXISTING_CLAIM and not self.storage.claim:
+            found.append("storage.claim: name the claim that holds the model")
+        if kind is Storage.HOST_PATH and not self.storage.path:
+            found.append("storage.path: name the node's folder that has the model")
+        bound = kind is Storage.HOST_PATH or (
+            kind is Storage.PARTITION and self.workload.variant is Variant.UNPRIVILEGED
+        )
+        if bound and not self.node_selector:
+            found.append(
+                f"cluster.node: a volume of storage.kind = {kind.value} is on one node: "
+                "name it, or set cluster.node_labels"
+            )
         return found

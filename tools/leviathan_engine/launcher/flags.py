@@ -34,6 +34,7 @@ environment:
   LEVIATHAN_CONNECTIONS    connections at most (1024); what waits longest for its client is closed for newcomers
   LEVIATHAN_CLIENT_SECONDS seconds after which a client that takes nothing of its answer is thrown out (30)
   LEVIATHAN_DEVICE         the model's partition, to be mounted; without it it is looked for where the model is missing
+  LEVIATHAN_FILESYSTEM     its file system, any that the kernel mounts (xfs)
   LEVIATHAN_MOUNT_POINT    where it is mounted (/models)
   LEVIATHAN_STATE          the folder for all that is written (/var/lib/leviathan, /run/leviathan or TMPDIR)
   LEVIATHAN_MARCH          the build of the CPU experts, such as znver4, in place of the best that this CPU runs

@@ -109,7 +109,8 @@ def find_disk(path: Path, environ: Mapping[str, str], note: Say) -> None:
     device = environ.get("LEVIATHAN_DEVICE", "")
     point = Path(environ.get("LEVIATHAN_MOUNT_POINT") or "/models")
     if device or (not path.exists() and path.is_relative_to(point)):
-        found = disk.provide(point, Path(device) if device else None)
+        kind = environ.get("LEVIATHAN_FILESYSTEM") or "xfs"
+        found = disk.provide(point, Path(device) if device else None, kind=kind)
         note(f"{found.point}: {found.how}")
 
 

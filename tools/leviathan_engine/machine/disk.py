@@ -25,6 +25,10 @@ from leviathan_engine.machine.blockdev import (
 )
 from leviathan_engine.machine.superblock import TABLES
 
+#: Devices of device-mapper (LVM, dm-crypt) and of md (RAID), which need no partition table.
+STACKED = ("dm-", "md")
+#: File systems that are recognised by the name that mount(2) takes.
+KNOWN = frozenset({"xfs", "ext4", "btrfs", "f2fs", "erofs", "squashfs"})
 LEAST = 3_500_000_000_000  # the runbook's threshold, in bytes
 
 
@@ -46,10 +50,13 @@ class System:
     run: Callable[[list[mount.Step]], None] = mount.run
 
 
-def provide(point: Path, device: Path | None = None, least: int = LEAST, system: System | None = None) -> Disk:
+def provide(
+    point: Path, device: Path | None = None, least: int = LEAST, system: System | None = None, kind: str = "xfs"
+) -> Disk:
     """Makes sure that the model's partition is mounted at `point`.
 
-    Arguments: `device`, the configured partition, None to look for it; `least`, its size in bytes when looking.
+    Arguments: `device`, the configured partition, None to look for it; `least`, its size in bytes when looking; `kind`,
+    the file system of the configured partition.
     What is mounted at `point` already is taken as it is, unless another device is configured. Errors: DiskError.
     """
     system = system or System()
@@ -58,7 +65,7 @@ def provide(point: Path, device: Path | None = None, least: int = LEAST, system:
     if here is not None and device is None:
         return Disk(point, f"already mounted ({here.kind})")
     found = devices(system.sysfs, system.dev)
-    chosen = find(found, least) if device is None else configured(device, found, system.dev)
+    chosen = find(found, least) if device is None else configured(device, found, system.dev, kind, system.sysfs)
     if here is not None:
         if here.number != chosen.number:
             raise DiskError(
@@ -66,7 +73,7 @@ def provide(point: Path, device: Path | None = None, least: int = LEAST, system:
                 "unmount it, or correct the configured device",
             )
         return Disk(point, f"already mounted ({chosen.describe()})")
-    return _mount(chosen, point, table, system)
+    return _mount(chosen, point, table, system, kind)
 
 
 def find(found: Sequence[BlockDevice], least: int = LEAST) -> BlockDevice:
@@ -85,25 +92,53 @@ def find(found: Sequence[BlockDevice], least: int = LEAST) -> BlockDevice:
     )
 
 
-def configured(device: Path, found: Sequence[BlockDevice], dev: Path = DEV) -> BlockDevice:
-    """The configured device, if it is an XFS partition. Errors: DiskError with what it is instead."""
-    resolved = device.resolve()
+def configured(
+    device: Path, found: Sequence[BlockDevice], dev: Path = DEV, kind: str = "xfs", sysfs: Path = SYSFS
+) -> BlockDevice:
+    """The configured device, if it is a partition, a device-mapper or an md device with the file system `kind`.
+
+    Errors: DiskError with what it is instead.
+    """
+    resolved = mapped(device, dev, sysfs) or device.resolve()
     match = next((d for d in found if d.path in (device, resolved) or d.path.resolve() == resolved), None)
     if match is None:
         raise DiskError(f"{device} is no block device of this node; found: {_list(found)}", _absent(device, dev))
-    if not match.partition:
+    if not match.partition and not match.name.startswith(STACKED):
         parts = [d for d in found if d.partition and d.disk == match.name]
-        better = next((d for d in parts if d.content.kind == "xfs"), None)
-        remedy = f"configure {better.path}" if better else "make a partition with XFS on it and configure that"
+        better = next((d for d in parts if d.content.kind == kind), None)
+        wanted = "XFS" if kind == "xfs" else kind
+        remedy = f"configure {better.path}" if better else f"make a partition with {wanted} on it and configure that"
         raise DiskError(f"{device} is a whole disk ({match.describe()}), with partitions: {_list(parts)}", remedy)
-    if match.content.kind != "xfs":
+    if match.content.kind != kind and (kind in KNOWN or match.content.kind in KNOWN or not _may_be_mounted(match)):
         what = match.content.kind or match.content.why or "an unknown file system"
-        kind = "holds" if match.content.kind in TABLES else "has"
-        raise DiskError(f"{device} {kind} {what}, not XFS; found: {_list(found)}", "configure the XFS partition")
+        verb = "holds" if match.content.kind in TABLES else "has"
+        remedy = "configure the XFS partition"
+        if match.content.kind in KNOWN:
+            remedy += f", or set storage.filesystem = {match.content.kind}"
+        wanted = "XFS" if kind == "xfs" else kind
+        raise DiskError(f"{device} {verb} {what}, not {wanted}; found: {_list(found)}", remedy)
     return match
 
 
-def _mount(device: BlockDevice, point: Path, table: Sequence[Mount], system: System) -> Disk:
+def mapped(device: Path, dev: Path = DEV, sysfs: Path = SYSFS) -> Path | None:
+    """The kernel's name of a device below /dev/mapper, whose links a container does not have; None for any other."""
+    if device.parent != dev / "mapper":
+        return None
+    for entry in sorted(sysfs.glob("dm-*")):
+        try:
+            if (entry / "dm" / "name").read_text(encoding="utf-8").strip() == device.name:
+                return dev / entry.name
+        except OSError:
+            continue
+    return None
+
+
+def _may_be_mounted(device: BlockDevice) -> bool:
+    """Whether what was recognised can be a file system that the kernel knows by another name, such as vfat."""
+    return device.content.kind in ("", "FAT", "NTFS", "ISO 9660") and not device.content.why
+
+
+def _mount(device: BlockDevice, point: Path, table: Sequence[Mount], system: System, kind: str) -> Disk:
     whole = next((m for m in table if m.number == device.number and m.root == "/"), None)
     try:
         point.mkdir(parents=True, exist_ok=True)
@@ -114,11 +149,11 @@ def _mount(device: BlockDevice, point: Path, table: Sequence[Mount], system: Sys
             system.run(mount.bind_read_only(whole.point, point))
             return Disk(point, f"bound from {whole.point} ({device.describe()})")
         try:
-            system.run(mount.read_only(device.path, point))
+            system.run(mount.read_only(device.path, point, kind))
         except OSError as err:
             if err.errno != errno.EBUSY:
                 raise
-            system.run(mount.join_read_only(device.path, point))
+            system.run(mount.join_read_only(device.path, point, kind))
             return Disk(point, f"mounted read-only beside a writer elsewhere ({device.describe()})")
     except OSError as err:
         raise mount.explain(err, device.path, point) from err

@@ -142,7 +142,7 @@ def other_pod_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]
             title(pod),
             "the old pod does not end, and until then no new one is made",
             why,
-            f"{commands.cluster} describe node {pod['spec'].get('nodeName') or commands.site.cluster.node}; only when"
+            f"{commands.cluster} describe node {pod['spec'].get('nodeName') or commands.site.where}; only when"
             f" the node is off, or nothing of the pod runs any more: {force}",
         )
     for pod in snapshot.strangers:

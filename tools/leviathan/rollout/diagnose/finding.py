@@ -83,5 +83,6 @@ class Commands:
 
     @property
     def endpoint(self) -> str:
-        """Where the NodePort answers, as a URL."""
-        return f"http://{self.site.cluster.address}:{self.site.engine.node_port}"
+        """Where the engine answers, as a URL; inside of the cluster where it has no address outside."""
+        service = f"{self.site.workload.service}.{self.site.cluster.namespace}"
+        return self.site.endpoint or f"http://{service}:{self.site.engine.port}"

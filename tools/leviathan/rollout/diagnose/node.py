@@ -29,7 +29,7 @@ LOST = (
         "gpu-refused",
         Severity.FATAL,
         "the node refuses the pod: it does not have the {gpus} GPUs that the scheduler counted on",
-        "{cluster} describe node {node} | grep nvidia.com/gpu; restart the device plugin: {cluster} get pods -A | grep"
+        "{cluster} describe node {node} | grep {gpu_resource}; restart the device plugin: {cluster} get pods -A | grep"
         " -i device-plugin; then {kubectl} delete {where}",
     ),
     Case(
@@ -73,11 +73,12 @@ LOST = (
 
 def node_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
     """The node that the site names."""
-    node, name = snapshot.node, commands.site.cluster.node
+    node = snapshot.node
+    name = node["metadata"]["name"] if node else commands.site.where
     where = f"node/{name}"
     if node is None:
         if "nodes" not in snapshot.unreadable:
-            remedy = f"{commands.cluster} get nodes, then leviathan apply --set cluster.node=NAME"
+            remedy = f"{commands.cluster} get nodes --show-labels, then leviathan apply --set cluster.node=NAME"
             yield Finding("no-node", Severity.FATAL, where, "there is no such node", "", remedy)
         return
     address = commands.site.cluster.address

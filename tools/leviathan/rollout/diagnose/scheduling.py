@@ -76,14 +76,14 @@ CASES = (
         Severity.FATAL,
         "the claim of the model's volume is not bound",
         "{kubectl} get pvc; {cluster} get pv; a PersistentVolume that is Released keeps its old claim: {cluster} delete"
-        " pv leviathan-models (the data stays), then leviathan apply",
+        " pv {volume} (the data stays), then leviathan apply",
     ),
     Case(
         r"PersistentVolume's node affinity|volume node affinity conflict",
         "volume-node",
         Severity.FATAL,
         "the model's volume is on another node than the pod",
-        "{cluster} describe pv leviathan-models; its nodeAffinity and cluster.node must name the same node",
+        "{cluster} describe pv {volume}; its nodeAffinity and cluster.node must name the same node",
     ),
     Case(
         r"no nodes available|0/0 nodes",
@@ -170,7 +170,7 @@ def _words(clause: str, pod: Object, snapshot: Snapshot, commands: Commands) -> 
     resource = match[1] if match else ""
     taints = _taints(snapshot.node, pod) if snapshot.node else re.findall(r"\{([^}]*)\}", clause)
     state = [taint for taint in taints if taint.startswith(STATE_TAINT)]
-    node = commands.site.cluster.node
+    node = commands.site.where
     key = re.split("[=:]", taints[0])[0] if taints else "KEY"
     untaint = (
         "this taint goes when the node is well again"
@@ -190,7 +190,7 @@ def _wanted(pod: Object, resource: str) -> str:
 
 def _shortage(resource: str, wanted: str, snapshot: Snapshot, commands: Commands) -> dict[str, str]:
     """How much of the resource the node has, and the way out that fits."""
-    site, node = commands.site, commands.site.cluster.node
+    site, node = commands.site, commands.site.where
     held = HELD.format(cluster=commands.cluster, node=node)
     if snapshot.node is None:
         return {"has": "and the node is not known", "short": f"{commands.cluster} describe node {node}; {held}"}
@@ -202,7 +202,7 @@ def _shortage(resource: str, wanted: str, snapshot: Snapshot, commands: Commands
         enough = True
     if enough:
         return {"has": f"{has}, and others hold them", "short": held}
-    if resource != "nvidia.com/gpu":
+    if resource != site.resources.gpu_resource:
         limit = f"resources.{resource}_request" if resource in ("cpu", "memory") else "[resources]"
         return {"has": has, "short": f"leviathan apply --set {limit}=LESS (at most {text}), or a larger node"}
     if text == "0":

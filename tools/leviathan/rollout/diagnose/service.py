@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
 from leviathan.rollout.observe.snapshot import Snapshot
+from leviathan.site.schema import ServiceType
 
 
 def service_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
@@ -15,7 +16,8 @@ def service_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
             yield Finding("no-service", Severity.FATAL, where, "there is no such Service", "", "leviathan apply")
         return
     ports = [port.get("nodePort") for port in snapshot.service["spec"].get("ports", [])]
-    if site.engine.node_port not in ports:
+    wanted = site.engine.node_port if site.service.type is ServiceType.NODE_PORT else 0
+    if wanted and wanted not in ports:
         yield Finding(
             "node-port",
             Severity.FATAL,

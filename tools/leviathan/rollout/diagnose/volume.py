@@ -20,7 +20,7 @@ MOUNTS = (
         "partition-missing",
         Severity.FATAL,
         "the node has no partition {path}{lost}",
-        LOOK + ", then leviathan apply --set nvme.partition=/dev/...",
+        LOOK + ", then leviathan apply --set storage.partition=/dev/...",
     ),
     Case(
         r"wrong fs type|bad superblock|unknown filesystem type|structure needs cleaning|FilesystemMismatch"
@@ -29,7 +29,7 @@ MOUNTS = (
         Severity.FATAL,
         "the partition {partition} does not mount as {filesystem}",
         LOOK
-        + " shows its file system (nvme.filesystem); an XFS that was not unmounted cleanly needs one mount that may"
+        + " shows its file system (storage.filesystem); an XFS that was not unmounted cleanly needs one mount that may"
         " write before it mounts read-only",
     ),
     Case(

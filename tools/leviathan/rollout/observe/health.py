@@ -19,14 +19,11 @@ NODE_PORT = "the NodePort"
 API = "the API server"
 
 
-def endpoint(site: Site) -> str:
-    """Where the NodePort answers, as a URL."""
-    return f"http://{site.cluster.address}:{site.engine.node_port}"
-
-
 def direct(site: Site, path: str = "/health") -> Health:
     """What the NodePort answers; proxies of the environment are not used, since it is in the local network."""
-    status, body, error = fetch(f"{endpoint(site)}{path}")
+    if not site.endpoint:
+        return Health(None, {}, NODE_PORT, "the Service has no address outside of the cluster")
+    status, body, error = fetch(f"{site.endpoint}{path}")
     return Health(status, _object(body), NODE_PORT, error)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from leviathan.cluster.client import Cluster, ClusterError
@@ -29,8 +30,15 @@ def collections(site: Site) -> dict[str, tuple[str, dict[str, Any]]]:
         "pods": (f"{core}/pods", label),
         "events": (f"{core}/events", {}),
         "services": (f"{core}/services", {"fieldSelector": f"metadata.name={site.workload.service}"}),
-        "nodes": ("/api/v1/nodes", {"fieldSelector": f"metadata.name={site.cluster.node}"}),
+        "nodes": ("/api/v1/nodes", nodes(site)),
     }
+
+
+def nodes(site: Site) -> dict[str, str]:
+    """The selector of the nodes that the pod may go to."""
+    if site.cluster.node:
+        return {"fieldSelector": f"metadata.name={site.cluster.node}"}
+    return {"labelSelector": ",".join(site.cluster.node_labels)} if site.cluster.node_labels else {}
 
 
 def read_once(site: Site, cluster: Cluster) -> Snapshot:
@@ -144,14 +152,24 @@ def assemble(
     Arguments: `found`, the objects by collection; `unreadable`, the collections that may not be read or were not yet;
     `more`, further fields of the Snapshot.
     """
-    return Snapshot(
-        deployment=next(iter(found["deployments"]), None),
-        replica_sets=found["replicasets"],
-        pods=found["pods"],
-        event_objects=found["events"],
-        node=next(iter(found["nodes"]), None),
-        service=next(iter(found["services"]), None),
-        now=time.time(),
-        unreadable=unreadable,
-        **more,
+    return _at_its_node(
+        Snapshot(
+            deployment=next(iter(found["deployments"]), None),
+            replica_sets=found["replicasets"],
+            pods=found["pods"],
+            event_objects=found["events"],
+            node=next(iter(found["nodes"]), None),
+            service=next(iter(found["services"]), None),
+            now=time.time(),
+            unreadable=unreadable,
+            **more,
+        ),
+        found["nodes"],
     )
+
+
+def _at_its_node(snapshot: Snapshot, found: tuple[Object, ...]) -> Snapshot:
+    """The snapshot with the node that the pod is on, where several fit."""
+    name = snapshot.pod["spec"].get("nodeName") if snapshot.pod is not None else None
+    mine = next((each for each in found if name_of(each) == name), None)
+    return snapshot if mine is None or mine is snapshot.node else replace(snapshot, node=mine)

@@ -1,0 +1,173 @@
+"""Sites of other kinds than the runbook's: the examples, the schema, and the keys of earlier releases."""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+
+from leviathan.commands.site import current_schema
+from leviathan.manifests.render import render
+from leviathan.site import json_schema
+from leviathan.site.load import DEFAULTS, RENAMED, load
+from leviathan.site.schema import Site
+
+DIGEST = f"sha256:{'1' * 64}"
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
+OF_ALL = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+
+
+def rendered(site: Site) -> dict[str, dict[str, Any]]:
+    return {each["kind"]: each for each in render(site, {}).objects}
+
+
+def site(*settings: str, path: Path | None = None) -> Site:
+    return load(path, settings=[f"image.digest={DIGEST}", *settings]).site
+
+
+@OF_ALL
+def test_an_example_renders_and_keeps_the_policy(path: Path, golden: Callable[[str, str], None]) -> None:
+    done = render(site(path=path), {})
+    golden(f"example-{path.stem}.yaml", done.text())
+    for each in done.objects:
+        kubernetes_validate.validate(each, "1.34", strict=True)
+
+
+def test_the_runbooks_example_is_the_default() -> None:
+    path = next(path for path in EXAMPLES if path.stem == "runbook")
+    assert load(path).site == load().site
+
+
+@OF_ALL
+def test_an_example_follows_the_schema(path: Path) -> None:
+    assert wrong(tomllib.loads(path.read_text())) == []
+
+
+def test_the_schema_that_is_checked_in_is_that_of_the_code() -> None:
+    now = json_schema.text(current_schema())
+    assert json_schema.FILE.read_text() == now, (
+        "python -m leviathan site --schema --json has changed: write it to the file"
+    )
+
+
+def test_the_defaults_name_the_schema_and_follow_it() -> None:
+    text = DEFAULTS.read_text()
+    assert text.startswith("#:schema ")
+    assert "leviathan site --schema" in text
+    assert wrong(tomllib.loads(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "where"),
+    [
+        ({"cluster": {"nod": "x"}}, "cluster.nod"),
+        ({"engine": {"port": 0}}, "engine.port"),
+        ({"engine": {"node_port": 80}}, "engine.node_port"),
+        ({"storage": {"kind": "nfs"}}, "storage.kind"),
+        ({"storage": {"partition": "/srv/models"}}, "storage.partition"),
+        ({"registry": {"plain_http": "yes"}}, "registry.plain_http"),
+        ({"cluster": {"node_labels": ["none"]}}, "cluster.node_labels"),
+        ({"nonsense": {}}, "nonsense"),
+    ],
+)
+def test_the_schema_refuses_what_the_tool_refuses(file: dict[str, Any], where: str) -> None:
+    assert wrong(file) == [where]
+
+
+def test_old_keys_work_everywhere_and_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text('[nvme]\npartition = "/dev/sda1"\nfilesystem = "ext4"\nsize_gb = 2000\nmount_point = "/"\n')
+    loaded = load(path)
+    assert loaded.site.storage.partition == "/dev/sda1"
+    assert loaded.site.storage.size_gb == 2000
+    assert f"nvme.partition ({path}) is called storage.partition now; the old name works too" in loaded.notes
+    assert len(loaded.notes) == len(RENAMED) == 4
+    by_environment = load(environ={"LEVIATHAN_NVME_PARTITION": "/dev/sdb1"})
+    assert by_environment.site.storage.partition == "/dev/sdb1"
+    assert by_environment.notes == (
+        "$LEVIATHAN_NVME_PARTITION is called $LEVIATHAN_STORAGE_PARTITION now; the old name works too",
+    )
+    assert load(settings=["nvme.partition=/dev/sdc1"]).site.storage.partition == "/dev/sdc1"
+    assert wrong(tomllib.loads(path.read_text())) == []
+
+
+def test_two_releases_share_no_object() -> None:
+    one, two = (render(site(*more), {}).objects for more in ((), TWO))
+    names = [{(each["kind"], each["metadata"]["name"]) for each in objects} for objects in (one, two)]
+    assert names[0] & names[1] == {("Namespace", "ai-workloads")}
+    assert {each["metadata"]["labels"].get("app.kubernetes.io/instance") for each in two} == {None, "second"}
+
+
+TWO = (
+    "workload.deployment=second",
+    "workload.service=second",
+    "workload.app=second",
+    "engine.node_port=0",
+    "workload.variant=unprivileged",
+)
+
+
+def test_the_pod_of_a_claim_needs_no_privilege() -> None:
+    objects = rendered(
+        site("storage.kind=existing_claim", "storage.claim=mine", "cluster.node=", "service.type=ClusterIP")
+    )
+    assert set(objects) == {"Namespace", "Deployment", "Service"}
+    pod = objects["Deployment"]["spec"]["template"]["spec"]
+    assert "nodeSelector" not in pod
+    assert pod["volumes"][1]["persistentVolumeClaim"] == {"claimName": "mine", "readOnly": True}
+    assert objects["Service"]["spec"]["type"] == "ClusterIP"
+    assert "nodePort" not in objects["Service"]["spec"]["ports"][0]
+
+
+def test_a_class_makes_the_volume_of_a_claim() -> None:
+    claim = rendered(site("storage.kind=pvc", "storage.storage_class=fast"))["PersistentVolumeClaim"]["spec"]
+    assert claim["storageClassName"] == "fast"
+    assert "volumeName" not in claim
+    assert "storageClassName" not in rendered(site("storage.kind=pvc"))["PersistentVolumeClaim"]["spec"]
+
+
+def test_a_folder_of_the_node_is_a_local_volume() -> None:
+    volume = rendered(site("storage.kind=host_path", "storage.path=/srv/models"))["PersistentVolume"]["spec"]
+    assert volume["local"] == {"path": "/srv/models"}
+    assert "mountOptions" not in volume
+
+
+def wrong(file: dict[str, Any]) -> list[str]:
+    """Where a site file breaks the schema: the few words of JSON Schema that ours uses."""
+    found = []
+    sections = current_schema()["properties"]
+    for section, keys in file.items():
+        if section not in sections:
+            found.append(section)
+            continue
+        known = sections[section]["properties"]
+        found += [f"{section}.{key}" for key, value in keys.items() if key not in known or not fits(value, known[key])]
+    return found
+
+
+def fits(value: Any, rule: dict[str, Any]) -> bool:
+    kinds = {"string": str, "boolean": bool, "integer": int, "number": (int, float), "array": list}
+    if "enum" in rule:
+        return value in rule["enum"]
+    if "type" in rule and (
+        not isinstance(value, kinds[rule["type"]]) or isinstance(value, bool) != (rule["type"] == "boolean")
+    ):
+        return False
+    if "anyOf" in rule and not any(fits(value, each) for each in rule["anyOf"]):
+        return False
+    if "const" in rule and value != rule["const"]:
+        return False
+    if "items" in rule and not all(fits(item, rule["items"]) for item in value):
+        return False
+    inside = (
+        rule.get("minimum", value) <= value <= rule.get("maximum", value) if not isinstance(value, str | list) else True
+    )
+    return inside and ("pattern" not in rule or re.search(rule["pattern"], value) is not None)
+
+
+def test_the_schema_is_json() -> None:
+    assert json.loads(json_schema.FILE.read_text())["title"] == "leviathan site"

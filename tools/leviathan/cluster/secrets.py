@@ -1,0 +1,84 @@
+"""The Secrets that a site asks for: made when they are missing, never read back into output, never overwritten.
+
+Source: Kubernetes, "Secrets" (type kubernetes.io/dockerconfigjson), and docker-cli's config file.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+
+from leviathan.cluster.client import Cluster, ClusterError
+from leviathan.manifests.files import Object
+from leviathan.manifests.fit import INSTANCE
+from leviathan.manifests.policy import MANAGED
+from leviathan.registry.credentials import Credentials, config_path, find_credentials
+from leviathan.site.schema import Site
+from leviathan.terminal.output import Console
+
+
+def ensure(site: Site, cluster: Cluster, environ: Mapping[str, str], console: Console) -> list[str]:
+    """Make the site's missing Secrets; the titles of those that were made.
+
+    Errors: ClusterError when the cluster refuses, or there is no login to make the pull Secret from.
+    """
+    made = []
+    if site.image.make_pull_secret and _missing(site, cluster, site.image.pull_secret):
+        _create(site, cluster, _pull_secret(site, environ))
+        made.append(f"Secret/{site.image.pull_secret}")
+        console.say(f"made Secret/{site.image.pull_secret} from the login for {site.registry.host}")
+    return made
+
+
+def path(site: Site, name: str) -> str:
+    """The API path of a Secret of the site's namespace."""
+    return f"/api/v1/namespaces/{site.cluster.namespace}/secrets/{name}"
+
+
+def _missing(site: Site, cluster: Cluster, name: str) -> bool:
+    return cluster.get(path(site, name)) is None
+
+
+def _create(site: Site, cluster: Cluster, secret: Object) -> None:
+    try:
+        cluster.create(f"/api/v1/namespaces/{site.cluster.namespace}/secrets", secret, fieldManager="leviathan")
+    except ClusterError as error:
+        if error.status != 409:  # somebody else was faster
+            raise
+
+
+def secret(site: Site, name: str, kind: str, data: Mapping[str, str]) -> Object:
+    """A Secret with our label; `data` as text."""
+    labels = {MANAGED[0]: MANAGED[1], **({INSTANCE: site.release} if site.release else {})}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": site.cluster.namespace, "labels": labels},
+        "type": kind,
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
+    }
+
+
+def _pull_secret(site: Site, environ: Mapping[str, str]) -> Object:
+    """The Secret that the kubelet logs in with. Errors: ClusterError."""
+    host = site.registry.host
+    found = find_credentials(host, config_path(environ), environ=environ)
+    if found is None:
+        raise ClusterError(
+            f"there is no login to make Secret/{site.image.pull_secret} from",
+            where=str(config_path(environ)),
+            why=f"it has no entry for {host}",
+            remedy=f"docker login {host}, or make the Secret yourself and set image.make_pull_secret = false",
+        )
+    config = json.dumps({"auths": {host: _entry(found)}})
+    return secret(site, site.image.pull_secret, "kubernetes.io/dockerconfigjson", {".dockerconfigjson": config})
+
+
+def _entry(found: Credentials) -> dict[str, str]:
+    if found.identity_token:
+        return {"identitytoken": found.identity_token}
+    pair = f"{found.username}:{found.password}"
+    return {
+        "username": found.username,
+        "password": found.password,
+        "auth": base64.b64encode(pair.encode()).decode(),
+    }

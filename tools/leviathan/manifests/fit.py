@@ -1,0 +1,79 @@
+"""Fits the templates to a site that differs in kind: its storage, its Service, what its pod does without.
+
+The templates are the runbook's; what a site does not have is taken out of them here.
+"""
+
+from typing import Any
+
+from leviathan.manifests.fields import ENGINE, POD, get_field
+from leviathan.manifests.files import Object
+from leviathan.site.schema import ServiceType, Site, Storage, Variant
+
+#: The label of a release's objects, by which two releases in a namespace are told apart.
+INSTANCE = "app.kubernetes.io/instance"
+#: What the privileged launcher mounts without being told.
+LAUNCHERS_FILESYSTEM = "xfs"
+
+
+def fit_storage(objects: list[Object], site: Site) -> list[Object]:
+    """The template's objects, with the volume and the claim that the site's storage has.
+
+    partition: a local volume of the device. host_path: a local volume of the folder, so that the pod needs no hostPath.
+    pvc: a claim of a class alone. existing_claim: neither.
+    """
+    kind = site.storage.kind
+    without = {
+        Storage.PARTITION: set[str](),
+        Storage.HOST_PATH: set[str](),
+        Storage.PVC: {"PersistentVolume"},
+        Storage.EXISTING_CLAIM: {"PersistentVolume", "PersistentVolumeClaim"},
+    }[kind]
+    found = [each for each in objects if each["kind"] not in without]
+    for each in found:
+        spec = each.get("spec", {})
+        if each["kind"] == "PersistentVolume" and kind is Storage.HOST_PATH:
+            del (
+                spec["local"]["fsType"],
+                spec["mountOptions"],
+            )  # a folder is never formatted; the pod mounts it read-only
+        if each["kind"] == "PersistentVolumeClaim":
+            if kind is Storage.PVC:
+                del spec["volumeName"], spec["storageClassName"]
+                if site.storage.storage_class:
+                    spec["storageClassName"] = site.storage.storage_class
+            else:
+                spec["volumeName"] = site.volume
+    return found
+
+
+def local_volume(site: Site) -> list[tuple[tuple[str, ...], Any]]:
+    """What is set in the `local` part of the volume: path → value."""
+    if site.storage.kind is Storage.HOST_PATH:
+        return [(("spec", "local", "path"), site.storage.path)]
+    return [
+        (("spec", "local", "path"), site.storage.partition),
+        (("spec", "local", "fsType"), site.storage.filesystem),
+    ]
+
+
+def fit_service(service: Object, site: Site) -> None:
+    """The node's port where there is one."""
+    (port,) = (each for each in service["spec"]["ports"] if each["name"] == "http")
+    if site.service.type is ServiceType.NODE_PORT and site.engine.node_port:
+        port["nodePort"] = site.engine.node_port
+    else:
+        del port["nodePort"]
+
+
+def fit_pod(deployment: Object, site: Site) -> None:
+    """What the site's pod has beyond the template, or does without."""
+    pod = get_field(deployment, POD)
+    if not site.cluster.runtime_class:
+        del pod["runtimeClassName"]
+    if not site.node_selector:
+        del pod["nodeSelector"]
+    if site.image.pull_secret:
+        pod["imagePullSecrets"] = [{"name": site.image.pull_secret}]
+    if site.workload.variant is Variant.PRIVILEGED and site.storage.filesystem != LAUNCHERS_FILESYSTEM:
+        variable = {"name": "LEVIATHAN_FILESYSTEM", "value": site.storage.filesystem}
+        get_field(deployment, (*ENGINE, "env")).append(variable)
