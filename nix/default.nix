@@ -51,6 +51,7 @@ let
     cudaRuntime = call ./toolkit/runtime.nix { };
     toolkit = call ./toolkit { };
     engine = call ./ktransformers { };
+    operators = call ./operators { };
     launcher = call ./image/launcher.nix { };
     image = call ./image { };
     tool = call ./tool { };
@@ -65,6 +66,7 @@ let
       image-report = stages.image.report;
       cuda-toolkit = stages.toolkit;
       ktransformers-ops = stages.engine.cuda;
+      inherit (stages) operators;
       python-torch = stages.python.torch;
       python-other = stages.python.other;
       build-rootfs = stages.buildRootfs;

@@ -6,6 +6,7 @@
   image,
   lib,
   mkRootfs,
+  operators,
   python,
   runInRootfs,
   seed,
@@ -109,7 +110,7 @@ in
   # ptxas -v of our kernels: a stack frame that spills do not explain is a call or an array that clang left.
   stack = runInRootfs {
     name = "check-stack";
-    script = "PYTHONPATH=${toolkit}/share/nvcc-driver python3 -m leviathan_nvcc.report check ${engine.cuda.report} | tee $out";
+    script = "PYTHONPATH=${toolkit}/share/nvcc-driver python3 -m leviathan_nvcc.report check ${engine.cuda.report} ${operators.report} | tee $out";
   };
 
   # Hashes every blob of the layout again and judges every tar header.
@@ -127,7 +128,7 @@ in
       for program in bash lsblk mount numactl python3; do command -v $program; done
       cp -r ${engineTests} /build/tests
       cd /build/tests
-      python3 -m pytest --ignore test_race.py -p no:cacheprovider -v | tee $out
+      python3 -m pytest --ignore test_race.py --ignore test_kernels_on_cpu.py -p no:cacheprovider -v | tee $out
     '';
   };
 
@@ -155,6 +156,23 @@ in
       chmod -R u+w /build/repository
       cd /build/repository
       python3 -m pytest tests/engine/test_march.py tests/engine/test_recipe.py -p no:cacheprovider -v | tee $out
+    '';
+  };
+
+  # The operators' C++ without a GPU: blocks against the reader's, the ring over a stand-in for CUDA's runtime.
+  operators = runInRootfs {
+    name = "check-operators";
+    trees = [
+      buildRootfs
+      python.other
+    ];
+    script = ''
+      export PYTHONPATH=${python.test}/usr/local/lib/python3.11/dist-packages:${repository}/tools
+      export LEVIATHAN_KERNELS=${repository}/tools/leviathan_operators/kernels
+      cp -r ${engineTests} /build/tests
+      cd /build/tests
+      python3 -m pytest test_kernels_on_cpu.py -p no:cacheprovider -v | tee $out
+      ! grep -q skipped $out
     '';
   };
 

@@ -6,6 +6,7 @@
   launcher,
   mkBytecode,
   mkRootfs,
+  operators,
   python,
   runInRootfs,
   settings,
@@ -86,7 +87,7 @@ let
     {
       name = "engine";
       comment = "KTransformers ${settings.versions.ktransformers} for ${toString settings.cudaArchs}; ${toString settings.march}";
-      trees = engine.trees;
+      trees = engine.trees ++ [ operators ];
     }
     {
       name = "launcher";

@@ -17,5 +17,6 @@ runInRootfs {
     mkdir -p $packages $out/models # the disk is mounted there, on a root that may be read-only
     cp -r ${code}/* $packages/
     chmod -R u+w $out
+    find $packages/leviathan_operators/kernels -name '*.cu' -delete -o -name '*.cpp' -delete -o -name '*.h' -delete
   '';
 }

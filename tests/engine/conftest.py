@@ -21,6 +21,7 @@ NEED_ENGINE = [
     "test_moe.py",
     "test_queue.py",
     "test_server.py",
+    "test_streamed_experts.py",
     "test_triton_cache.py",
 ]
 REQUIRED = os.environ.get("LEVIATHAN_ENGINE") == "required"

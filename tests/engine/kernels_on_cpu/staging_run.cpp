@@ -1,0 +1,119 @@
+// kernels/staging.cpp over the CPU's stand-in for CUDA: `staging_run FOLDER`. Prints what failed; exit code 1.
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "cuda_runtime.h"
+
+extern "C" {
+void* leviathan_ring_create(int, int, int64_t, void*, int);
+void leviathan_ring_destroy(void*);
+int leviathan_ring_begin(void*, const int64_t*, const int64_t*, int64_t);
+void* leviathan_ring_wait(void*, int64_t, void*);
+int leviathan_ring_release(void*, int64_t, void*);
+void leviathan_ring_stop(void*);
+void leviathan_ring_figures(void*, double*);
+const char* leviathan_ring_error(void*);
+}
+
+constexpr int kSlots = 4, kThreads = 3, kItems = 150;
+constexpr int64_t kSlotBytes = 4096, kFileBytes = 1 << 20;
+std::atomic<int> failures{0};
+
+void check(bool ok, const std::string& what) {
+  if (ok) return;
+  failures++;
+  printf("failed: %s\n", what.c_str());
+}
+
+uint8_t byte_at(int64_t offset) { return (uint8_t)(offset * 2654435761u >> 13); }
+
+struct Work { // items of three runs each, all over the file
+  std::vector<int64_t> runs, ends;
+  explicit Work(int file, int items, int64_t from) {
+    for (int i = 0; i < items; i++) {
+      for (int r = 0; r < 3; r++)
+        for (int64_t v : {(int64_t)file, (from + 7919 * (3 * i + r)) % (kFileBytes - 1000), (int64_t)(300 + i % 50 + r), (int64_t)1024 * r}) runs.push_back(v);
+      ends.push_back(3 * (i + 1));
+    }
+  }
+};
+
+// Takes items 0 to `until` in order; each is compared on the stream, as a computation would read it.
+void consume(void* ring, const Work& work, int until, cudaStream_t stream, const char* what) {
+  for (int i = 0; i < until; i++) {
+    auto* slot = (const uint8_t*)leviathan_ring_wait(ring, i, stream);
+    check(slot != nullptr, std::string(what) + ": " + leviathan_ring_error(ring));
+    if (!slot) return;
+    stream->add([&work, slot, i, what] {
+      for (int r = 3 * i; r < 3 * i + 3; r++) {
+        const int64_t offset = work.runs[4 * r + 1], bytes = work.runs[4 * r + 2], to = work.runs[4 * r + 3];
+        for (int64_t k = 0; k < bytes; k++)
+          if (slot[to + k] != byte_at(offset + k)) return check(false, std::string(what) + ": other bytes in item " + std::to_string(i));
+      }
+    });
+    check(leviathan_ring_release(ring, i, stream) == 0, std::string(what) + ": release");
+  }
+}
+
+int main(int, char** argv) {
+  const std::string path = std::string(argv[1]) + "/weights";
+  FILE* out = fopen(path.c_str(), "wb");
+  for (int64_t i = 0; i < kFileBytes; i++) fputc(byte_at(i), out);
+  fclose(out);
+  const int file = open(path.c_str(), O_RDONLY);
+  std::vector<uint8_t> device(kSlots * kSlotBytes);
+  cudaStream_t stream;
+  cudaStreamCreateWithFlags(&stream, 0);
+
+  void* ring = leviathan_ring_create(0, kSlots, kSlotBytes, device.data(), kThreads);
+  const Work first(file, kItems, 11), second(file, kItems, 500009);
+  for (int round = 0; round < 20; round++) {
+    check(leviathan_ring_begin(ring, first.runs.data(), first.ends.data(), kItems) == 0, "begin");
+    consume(ring, first, kItems, stream, "all of it");
+    check(leviathan_ring_begin(ring, second.runs.data(), second.ends.data(), kItems) == 0, "begin again");
+    consume(ring, second, round * 7 % kItems, stream, "dropped half way");
+  }
+  double figures[6];
+  leviathan_ring_figures(ring, figures);
+  check(figures[4] > 20 * kItems * 900.0, "figures: bytes");
+
+  // Before anything is asked for, and past the end.
+  check(leviathan_ring_begin(ring, first.runs.data(), first.ends.data(), 2) == 0, "begin two");
+  consume(ring, first, 2, stream, "two");
+  check(leviathan_ring_wait(ring, 2, stream) == nullptr, "an item past the end");
+  check(std::string(leviathan_ring_error(ring)).find("not asked for") != std::string::npos, leviathan_ring_error(ring));
+
+  Work wide(file, 3, 0);
+  wide.runs[2] = kSlotBytes + 1;
+  check(leviathan_ring_begin(ring, wide.runs.data(), wide.ends.data(), 3) != 0, "an expert larger than a slot is taken");
+
+  Work past(file, 3, 0);
+  past.runs[1] = kFileBytes - 10;
+  check(leviathan_ring_begin(ring, past.runs.data(), past.ends.data(), 3) == 0, "begin past the file's end");
+  check(leviathan_ring_wait(ring, 0, stream) == nullptr, "bytes past the file's end");
+  check(std::string(leviathan_ring_error(ring)).find("shorter") != std::string::npos, leviathan_ring_error(ring));
+
+  Work closed(file, 3, 0);
+  closed.runs[0] = 1000; // no such descriptor: what a failing disk gives, an errno
+  check(leviathan_ring_begin(ring, closed.runs.data(), closed.ends.data(), 3) == 0, "begin on a closed file");
+  check(leviathan_ring_wait(ring, 0, stream) == nullptr, "a file that cannot be read");
+  check(std::string(leviathan_ring_error(ring)).find("cannot be read") != std::string::npos, leviathan_ring_error(ring));
+
+  check(leviathan_ring_begin(ring, first.runs.data(), first.ends.data(), kItems) == 0, "begin after failures");
+  consume(ring, first, kItems, stream, "after failures");
+  leviathan_ring_begin(ring, first.runs.data(), first.ends.data(), kItems);
+  leviathan_ring_destroy(ring); // in the middle
+
+  fake::no_memory = true;
+  check(leviathan_ring_create(0, kSlots, kSlotBytes, device.data(), kThreads) == nullptr, "a ring without memory");
+  check(std::string(leviathan_ring_error(nullptr)).find("page-locked memory: out of memory") != std::string::npos, leviathan_ring_error(nullptr));
+  cudaDeviceSynchronize();
+  cudaStreamDestroy(stream);
+  printf("%d failures\n", failures.load());
+  return failures ? 1 : 0;
+}

@@ -1,0 +1,182 @@
+"""Streamed experts on the CPU: the order of experts, layers and tokens, against a plain computation in float64."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from moe_layer import Q4_K, Q6_K, blocks
+
+from leviathan_engine.gguf.types import GgmlType
+from leviathan_operators.experts.files import LayerFiles, OpenFiles, Weight, layer_files
+from leviathan_operators.experts.streamed import StreamedExperts, StreamedLayer, by_expert
+from leviathan_operators.kernels.library import Slots
+from leviathan_operators.reference.experts import Blocks, experts
+from leviathan_operators.reference.operators import PlainOperators, PlainRing
+
+HIDDEN, WIDTH, EXPERTS, CHOICES = 512, 256, 6, 3
+# bfloat16 weights, intermediate values and outputs.
+LIMIT = 8e-3
+
+
+def layers(folder: Path, count: int) -> tuple[list[LayerFiles], list[Blocks]]:
+    """`count` layers in one file: gate and up in Q4_K, down in Q6_K."""
+    random = np.random.default_rng(3)
+    path = folder / "weights"
+    raw, tensors, offset = [], {}, 0
+    for layer in range(count):
+        for name, kind, rows, cols in (
+            ("gate", Q4_K, WIDTH, HIDDEN),
+            ("up", Q4_K, WIDTH, HIDDEN),
+            ("down", Q6_K, HIDDEN, WIDTH),
+        ):
+            weight = blocks(random, kind, EXPERTS, rows, cols).reshape(EXPERTS, -1)
+            tensors[f"blk.{layer}.ffn_{name}_exps.weight"] = (0, offset, GgmlType(kind.value), (cols, rows, EXPERTS))
+            raw.append(weight)
+            offset += weight.size
+    path.write_bytes(b"".join(weight.tobytes() for weight in raw))
+    file = OpenFiles()[path]
+    placed = {name: (file, *rest) for name, (_, *rest) in tensors.items()}
+    held = [
+        Blocks(*map(torch.from_numpy, raw[3 * n : 3 * n + 3]), GgmlType.Q4_K, GgmlType.Q6_K, WIDTH, HIDDEN)
+        for n in range(count)
+    ]
+    return [layer_files(placed, layer) for layer in range(count)], held
+
+
+def given(tokens: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    x = torch.randn(tokens, HIDDEN, generator=random).bfloat16()
+    ids = torch.stack([torch.randperm(EXPERTS, generator=random)[:CHOICES] for _ in range(tokens)])
+    return x, ids, torch.rand(tokens, CHOICES, generator=random)
+
+
+def distance(got: torch.Tensor, exact: torch.Tensor) -> float:
+    return float((got.double() - exact).norm() / exact.norm())
+
+
+class Counting(PlainRing):
+    """A ring that remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[list[int]] = []
+        self.open: set[int] = set()
+
+    def begin(self, layers: list[LayerFiles], experts: list[list[int]]) -> None:
+        self.begun.append([len(chosen) for chosen in experts])
+        super().begin(layers, experts)
+
+    def wait(self, item: int, queue: int) -> int:
+        self.open.add(item)
+        return super().wait(item, queue)
+
+    def release(self, item: int, queue: int) -> None:
+        self.open.remove(item)
+
+
+def test_layers_in_turn_read_ahead_once(tmp_path: Path) -> None:
+    files, held = layers(tmp_path, 3)
+    ring = Counting()
+    streamed = StreamedExperts(PlainOperators(), ring, [StreamedLayer(each) for each in files])
+    for chunk in range(2):
+        for position in range(3):
+            x, ids, weights = given(40, chunk * 10 + position)
+            exact = experts(held[position], x, ids, weights, torch.float64)
+            assert distance(streamed.layer(position, x, ids, weights), exact) < LIMIT
+    assert ring.begun == [[EXPERTS] * 3] * 2
+    assert ring.open == set()
+
+
+def test_another_layers_weights_are_seen(tmp_path: Path) -> None:
+    """The control of the test above."""
+    files, held = layers(tmp_path, 2)
+    x, ids, weights = given(40)
+    streamed = StreamedExperts(PlainOperators(), PlainRing(), [StreamedLayer(each) for each in files])
+    assert distance(streamed.layer(1, x, ids, weights), experts(held[0], x, ids, weights, torch.float64)) > 0.5
+
+
+def test_a_dropped_chunk_starts_again(tmp_path: Path) -> None:
+    files, held = layers(tmp_path, 3)
+    ring = Counting()
+    streamed = StreamedExperts(PlainOperators(), ring, [StreamedLayer(each) for each in files])
+    x, ids, weights = given(12)
+    streamed.layer(0, x, ids, weights)
+    exact = experts(held[0], x, ids, weights, torch.float64)
+    assert distance(streamed.layer(0, x, ids, weights), exact) < LIMIT
+    assert len(ring.begun) == 2
+
+
+def test_a_failure_does_not_shift_the_experts(tmp_path: Path) -> None:
+    class Failing(Counting):
+        fail = False
+
+        def wait(self, item: int, queue: int) -> int:
+            if self.fail and item == 3:
+                raise RuntimeError("disk")
+            return super().wait(item, queue)
+
+    files, held = layers(tmp_path, 2)
+    ring = Failing()
+    streamed = StreamedExperts(PlainOperators(), ring, [StreamedLayer(each) for each in files])
+    x, ids, weights = given(12)
+    ring.fail = True
+    with pytest.raises(RuntimeError, match="disk"):
+        streamed.layer(0, x, ids, weights)
+    ring.fail = False
+    for position in range(2):
+        exact = experts(held[position], x, ids, weights, torch.float64)
+        assert distance(streamed.layer(position, x, ids, weights), exact) < LIMIT
+
+
+def test_resident_experts_are_not_read(tmp_path: Path) -> None:
+    files, held = layers(tmp_path, 1)
+    here = {n: tuple(w[n].data_ptr() for w in (held[0].gate, held[0].up, held[0].down)) for n in (1, 4)}
+    ring = Counting()
+    streamed = StreamedExperts(PlainOperators(), ring, [StreamedLayer(files[0], here)])
+    x, ids, weights = given(30)
+    assert distance(streamed.layer(0, x, ids, weights), experts(held[0], x, ids, weights, torch.float64)) < LIMIT
+    assert ring.begun == [[EXPERTS - 2]]
+
+
+def test_pairs_of_minus_one_are_left_out() -> None:
+    ids = torch.tensor([[2, -1], [0, 2], [-1, -1]])
+    weights = torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]])
+    tokens, scales, counts = by_expert(ids, weights, 4)
+    assert tokens.tolist() == [1, 0, 1]
+    assert scales.tolist() == pytest.approx([0.3, 0.1, 0.4])
+    assert counts == [1, 0, 2, 0]
+
+
+def test_types_that_the_gpu_does_not_read_are_named() -> None:
+    weight = Weight(0, 0, 100, GgmlType.Q4_K)
+    assert LayerFiles(5, weight, weight, weight, 8, 256, 512).unfit() == ""
+    other = Weight(0, 0, 100, GgmlType.Q4_0)
+    assert "layer 5: the experts' down is Q4_0" in LayerFiles(5, weight, weight, other, 8, 256, 512).unfit()
+    assert (
+        "gate is Q4_K and up is Q6_K"
+        in LayerFiles(5, weight, Weight(0, 0, 100, GgmlType.Q6_K), weight, 8, 256, 512).unfit()
+    )
+
+
+def test_the_plain_operators_agree_with_the_plain_layer(tmp_path: Path) -> None:
+    """gate_up, down and route, the decode path, for a token with some experts elsewhere."""
+    _, held = layers(tmp_path, 1)
+    x, ids, weights = given(2)
+    table = torch.tensor([-1, 0, 1, -1, 2, 3], dtype=torch.int32)
+    weights_in_slots = (held[0].gate, held[0].up, held[0].down)
+    pool = torch.stack([torch.cat([weight[n] for weight in weights_in_slots]) for n in (1, 2, 4, 5)])
+    places = [pool.data_ptr() + sum(w.shape[1] for w in weights_in_slots[:i]) for i in range(3)]
+    resident = Slots(*places, pool.shape[1], GgmlType.Q4_K, GgmlType.Q6_K)
+    operators = PlainOperators()
+    slots, cpu_ids = torch.empty(ids.shape, dtype=torch.int32), torch.empty_like(ids)
+    uses = torch.zeros(EXPERTS, dtype=torch.int64)
+    operators.route(ids, table, slots, cpu_ids, uses)
+    hidden, out = torch.empty(2, CHOICES, WIDTH), torch.empty(2, HIDDEN)
+    operators.gate_up(resident, slots, x, hidden)
+    operators.down(resident, slots, weights, hidden, out)
+    here = torch.where(slots >= 0, ids, -1)
+    assert distance(out, experts(held[0], x, here, weights, torch.float64)) < 1e-5
+    both = out.double() + experts(held[0], x, cpu_ids, weights, torch.float64)
+    assert distance(both, experts(held[0], x, ids, weights, torch.float64)) < 1e-5
+    assert uses.tolist() == torch.bincount(ids.flatten(), minlength=EXPERTS).tolist()

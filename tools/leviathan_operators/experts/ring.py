@@ -1,0 +1,96 @@
+"""The ring through which expert weights stream to a GPU: kernels/staging.cpp, with what it does said in figures."""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..kernels.library import KernelError, Library
+from .files import LayerFiles
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Totals of a ring. Seconds of `reading`, of waiting for the `link` and for the GPU's `computing` are summed over
+    the reading threads, `waited` is the caller's; `bytes` were read, `from_disk` of them were not in the page cache."""
+
+    reading: float
+    link: float
+    computing: float
+    waited: float
+    bytes: float
+    from_disk: float
+
+    def since(self, earlier: "Figures") -> "Figures":
+        """What came after `earlier`."""
+        return Figures(*(getattr(self, name) - getattr(earlier, name) for name in self.__dataclass_fields__))
+
+
+class Ring:
+    """`slots` experts of at most `slot_bytes` in page-locked memory and on `device`, filled by `threads` readers.
+
+    Errors: torch.OutOfMemoryError when the device has no room, KernelError when page-locked memory cannot be had.
+    """
+
+    def __init__(self, library: Library, device: torch.device, slots: int, slot_bytes: int, threads: int) -> None:
+        self.device, self.slots, self.slot_bytes, self.threads = device, slots, slot_bytes, threads
+        self._library = library
+        self._memory = torch.empty(slots * slot_bytes, dtype=torch.uint8, device=device)
+        self._ring = library.leviathan_ring_create(
+            device.index or 0, slots, slot_bytes, self._memory.data_ptr(), threads
+        )
+        if not self._ring:
+            raise KernelError(f"ring of {slots} x {slot_bytes} bytes: {_text(library.leviathan_ring_error(None))}")
+
+    def begin(self, layers: Sequence[LayerFiles], experts: Sequence[Sequence[int]]) -> None:
+        """Starts to read the named experts of each layer, in this order; whatever was begun before is dropped."""
+        runs = [
+            run
+            for layer, chosen in zip(layers, experts, strict=True)
+            for number in chosen
+            for run in layer.runs(number)
+        ]
+        items = sum(len(chosen) for chosen in experts)
+        flat = (ctypes.c_int64 * (4 * len(runs)))(*(value for run in runs for value in run))
+        ends = (ctypes.c_int64 * items)(*range(3, 3 * items + 1, 3))
+        if self._library.leviathan_ring_begin(self._ring, flat, ends, items):
+            raise self.failure()
+
+    def wait(self, item: int, stream: int) -> int:
+        """The device address of item `item`; work queued on `stream` from here on sees its bytes."""
+        address = self._library.leviathan_ring_wait(self._ring, item, stream)
+        if not address:
+            raise self.failure()
+        return int(address)
+
+    def release(self, item: int, stream: int) -> None:
+        """What is queued on `stream` by now is the last that reads item `item`."""
+        if self._library.leviathan_ring_release(self._ring, item, stream):
+            raise self.failure()
+
+    def stop(self) -> None:
+        """Stops reading; the next `begin` starts afresh."""
+        self._library.leviathan_ring_stop(self._ring)
+
+    def figures(self) -> Figures:
+        """Totals so far."""
+        out = (ctypes.c_double * 6)()
+        self._library.leviathan_ring_figures(self._ring, out)
+        return Figures(*out)
+
+    def failure(self) -> KernelError:
+        """What went wrong, as an error to raise."""
+        return KernelError(f"experts to the GPU: {_text(self._library.leviathan_ring_error(self._ring))}")
+
+    def close(self) -> None:
+        """Ends the threads and gives the memory back."""
+        if self._ring:
+            self._library.leviathan_ring_destroy(self._ring)
+            self._ring = None
+        self._memory = torch.empty(0, dtype=torch.uint8)
+
+
+def _text(message: Any) -> str:
+    return message.decode(errors="replace") if isinstance(message, bytes) else "no message"

@@ -1,0 +1,135 @@
+"""A layer of experts for a long prompt, computed on the GPU while the next experts' weights are on their way.
+
+Tokens are sorted by expert. For one expert after the other its blocks become bfloat16 (kernels/gguf_experts.cu) and
+three matrix products take all of its tokens; the weighted sum is kept in float32, in the order of the experts' numbers.
+The GPU waits for the copies, never the CPU for the GPU, but once a layer for the counts of tokens.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from .files import LayerFiles
+
+Addresses = tuple[int, int, int]
+
+
+class Source(Protocol):
+    """Where experts' weights come from: `ring.Ring`, or `reference.operators.PlainRing`."""
+
+    device: torch.device
+
+    def begin(self, layers: Sequence[LayerFiles], experts: Sequence[Sequence[int]]) -> None:
+        """Starts to fetch the named experts of each layer, in this order."""
+
+    def wait(self, item: int, queue: int) -> int:
+        """The address of the expert's slot, for work on the stream `queue`."""
+
+    def release(self, item: int, queue: int) -> None:
+        """No more work than is queued reads that slot."""
+
+
+@dataclass(frozen=True)
+class StreamedLayer:
+    """One layer: its files, and the addresses of gate, up and down of the experts that are on the GPU for good."""
+
+    files: LayerFiles
+    resident: Mapping[int, Addresses] = field(default_factory=dict)
+
+    @property
+    def absent(self) -> list[int]:
+        """The experts that must be fetched."""
+        return [number for number in range(self.files.experts) if number not in self.resident]
+
+
+class StreamedExperts:
+    """The layers of one GPU whose experts come through one source.
+
+    `layers` are in the order of the model; a chunk runs `layer` on each of them in turn, and the source reads ahead
+    into the following layers while attention has the GPU.
+    """
+
+    def __init__(self, operators: Any, source: Source, layers: Sequence[StreamedLayer]) -> None:
+        self._operators, self._source, self._layers = operators, source, tuple(layers)
+        width, hidden = max(e.files.width for e in layers), max(e.files.hidden for e in layers)
+        # One expert in bfloat16: gate over up, and down.
+        self._wide = torch.empty(2 * width, hidden, dtype=torch.bfloat16, device=source.device)
+        self._narrow = torch.empty(hidden, width, dtype=torch.bfloat16, device=source.device)
+        self._next = len(self._layers)
+        self._item = 0
+
+    def start(self, position: int = 0) -> None:
+        """Begins to read the experts of layer `position` (an index into `layers`) and of all that follow."""
+        layers = self._layers[position:]
+        self._source.begin([layer.files for layer in layers], [layer.absent for layer in layers])
+        self._next, self._item = position, 0
+
+    def layer(self, position: int, x: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """The weighted sum of the chosen experts, float32 (tokens, hidden).
+
+        Args:
+            position: index into `layers`.
+            x: bfloat16 (tokens, hidden).
+            ids: int64 (tokens, choices), all different in a row.
+            weights: (tokens, choices).
+
+        Errors: KernelError when weights cannot be read or copied.
+        """
+        if position != self._next:
+            self.start(position)
+        # An error leaves the order broken: the next call starts again.
+        self._next = len(self._layers)
+        layer, item, queue = self._layers[position], self._item, self._operators.stream(x)
+        out = torch.zeros(x.shape, dtype=torch.float32, device=x.device)
+        tokens, scales, counts = by_expert(ids, weights, layer.files.experts)
+        begin = 0
+        for number, count in enumerate(counts):
+            rows = slice(begin, begin + count)
+            begin += count
+            if number in layer.resident:
+                if count:
+                    self._expert(layer.files, layer.resident[number], x, tokens[rows], scales[rows], out)
+                continue
+            slot = self._source.wait(item, queue)
+            if count:
+                places = layer.files.places
+                addresses = (slot + places[0], slot + places[1], slot + places[2])
+                self._expert(layer.files, addresses, x, tokens[rows], scales[rows], out)
+            self._source.release(item, queue)
+            item += 1
+        self._next, self._item = position + 1, item
+        return out
+
+    def _expert(
+        self,
+        files: LayerFiles,
+        addresses: Addresses,
+        x: torch.Tensor,
+        tokens: torch.Tensor,
+        scales: torch.Tensor,
+        out: torch.Tensor,
+    ) -> None:
+        """Adds one expert's share of its tokens to `out`."""
+        wide = self._wide.view(-1)[: 2 * files.width * files.hidden].view(2, files.width, files.hidden)
+        narrow = self._narrow.view(-1)[: files.width * files.hidden].view(files.hidden, files.width)
+        self._operators.dequantise(files.gate.kind, addresses[0], wide[0])
+        self._operators.dequantise(files.up.kind, addresses[1], wide[1])
+        both = torch.mm(x.index_select(0, tokens), wide.view(-1, files.hidden).T)
+        inner = torch.empty(len(tokens), files.width, dtype=torch.bfloat16, device=x.device)
+        self._operators.silu_times(both, inner)
+        self._operators.dequantise(files.down.kind, addresses[2], narrow)
+        self._operators.add_scaled(torch.mm(inner, narrow.T), tokens, scales, out)
+
+
+def by_expert(ids: torch.Tensor, weights: torch.Tensor, experts: int) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+    """The pairs (token, choice) in the order of experts, then tokens: token, weight, and how many each expert has.
+
+    A pair whose id is -1 is left out. Waits for the device once.
+    """
+    flat = ids.flatten()
+    order = flat.argsort(stable=True)
+    counts = torch.bincount(flat + 1, minlength=experts + 1).tolist()
+    order = order[counts[0] :]
+    return order // ids.shape[1], weights.flatten().float()[order].contiguous(), counts[1:]

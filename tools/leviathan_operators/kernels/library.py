@@ -1,0 +1,144 @@
+"""The compiled operators (gguf_experts.cu, staging.cpp), called with torch's tensors on torch's current stream.
+
+The library has a plain C interface, so it is loaded with ctypes and knows nothing of torch's headers. Every function
+checks what the kernels take for granted: device, type, shape, no gaps.
+"""
+
+import ctypes
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FILE = Path(__file__).resolve().parent / "libleviathan_operators.so"
+_P, _I, _L = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
+_FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "leviathan_dequantise": (_I, (_I, _P, _P, _L, _P)),
+    "leviathan_gate_up": (_I, (_I, _P, _P, _L, _P, _P, _P, _I, _I, _I, _I, _P)),
+    "leviathan_down": (_I, (_I, _P, _L, _P, _P, _P, _P, _I, _I, _I, _I, _P)),
+    "leviathan_route": (_I, (_P, _P, _P, _P, _P, _I, _P)),
+    "leviathan_silu_times": (_I, (_P, _P, _L, _I, _P)),
+    "leviathan_add_scaled": (_I, (_P, _P, _P, _P, _L, _I, _P)),
+    "leviathan_ring_create": (_P, (_I, _I, _L, _P, _I)),
+    "leviathan_ring_destroy": (None, (_P,)),
+    "leviathan_ring_begin": (_I, (_P, _P, _P, _L)),
+    "leviathan_ring_wait": (_P, (_P, _L, _P)),
+    "leviathan_ring_release": (_I, (_P, _L, _P)),
+    "leviathan_ring_stop": (None, (_P,)),
+    "leviathan_ring_figures": (None, (_P, _P)),
+    "leviathan_ring_error": (ctypes.c_char_p, (_P,)),
+}
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Experts in a device's memory: the addresses of slot 0's gate, up and down, and the bytes from slot to slot.
+
+    `gate_kind` is ggml's number of the type of gate and up, `down_kind` of down.
+    """
+
+    gate: int
+    up: int
+    down: int
+    stride: int
+    gate_kind: int
+    down_kind: int
+
+
+class KernelError(RuntimeError):
+    """A launch that CUDA refused, or a ring that failed."""
+
+
+class Library:
+    """The functions of the shared object at `file`. Errors: OSError when it cannot be loaded."""
+
+    def __init__(self, file: Path = FILE) -> None:
+        self._library = ctypes.CDLL(os.fspath(file))
+        for name, (result, arguments) in _FUNCTIONS.items():
+            function = getattr(self._library, name)
+            function.restype, function.argtypes = result, arguments
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._library, name)
+
+    def stream(self, tensor: torch.Tensor) -> int:
+        """torch's current stream on the tensor's device."""
+        return int(torch.cuda.current_stream(tensor.device).cuda_stream)
+
+    def dequantise(self, kind: int, blocks: int, out: torch.Tensor) -> None:
+        """Fills `out`, bfloat16, from the blocks of ggml type `kind` at the device address `blocks`."""
+        _want((out, torch.bfloat16))
+        _done("dequantise", self.leviathan_dequantise(kind, blocks, out.data_ptr(), out.numel(), self.stream(out)))
+
+    def gate_up(self, weights: Slots, slots: torch.Tensor, x: torch.Tensor, out: torch.Tensor) -> None:
+        """silu(gate x) * (up x) for each (token, choice) whose slot is not negative.
+
+        Args:
+            weights: where the experts lie.
+            slots: int32 (tokens, choices).
+            x: bfloat16 (tokens, hidden).
+            out: float32 (tokens, choices, width); rows of other devices' choices are left as they are.
+        """
+        _want((slots, torch.int32), (x, torch.bfloat16), (out, torch.float32))
+        tokens, choices, width = out.shape
+        code = self.leviathan_gate_up(
+            *(weights.gate_kind, weights.gate, weights.up, weights.stride, slots.data_ptr(), x.data_ptr()),
+            *(out.data_ptr(), tokens, choices, width, x.shape[1], self.stream(x)),
+        )
+        _done("gate_up", code)
+
+    def down(
+        self, weights: Slots, slots: torch.Tensor, scales: torch.Tensor, hidden: torch.Tensor, out: torch.Tensor
+    ) -> None:
+        """The sum over a token's choices, in their order, of scale * (down hidden); float32 (tokens, rows) in `out`.
+
+        Args: as in `gate_up`; `hidden` is what it gave, `scales` float32 (tokens, choices).
+        """
+        _want((slots, torch.int32), (scales, torch.float32), (hidden, torch.float32), (out, torch.float32))
+        tokens, choices, width = hidden.shape
+        code = self.leviathan_down(
+            *(weights.down_kind, weights.down, weights.stride, slots.data_ptr(), scales.data_ptr(), hidden.data_ptr()),
+            *(out.data_ptr(), tokens, choices, out.shape[1], width, self.stream(out)),
+        )
+        _done("down", code)
+
+    def route(
+        self,
+        ids: torch.Tensor,
+        table: torch.Tensor,
+        slots: torch.Tensor,
+        cpu_ids: torch.Tensor,
+        uses: torch.Tensor | None,
+    ) -> None:
+        """Splits the router's choice: `slots` (int32) of those in `table` (int32, one an expert), `cpu_ids` (int64) of
+        the others, -1 elsewhere; and counts each in `uses` (int64, one an expert)."""
+        _want((ids, torch.int64), (table, torch.int32), (slots, torch.int32), (cpu_ids, torch.int64))
+        counted = 0 if uses is None else uses.data_ptr()
+        arguments = (ids.data_ptr(), table.data_ptr(), slots.data_ptr(), cpu_ids.data_ptr(), counted, ids.numel())
+        _done("route", self.leviathan_route(*arguments, self.stream(ids)))
+
+    def silu_times(self, both: torch.Tensor, out: torch.Tensor) -> None:
+        """silu of the left half of `both` (rows, 2 * width) times the right half; bfloat16."""
+        _want((both, torch.bfloat16), (out, torch.bfloat16))
+        code = self.leviathan_silu_times(both.data_ptr(), out.data_ptr(), out.shape[0], out.shape[1], self.stream(out))
+        _done("silu_times", code)
+
+    def add_scaled(self, rows: torch.Tensor, tokens: torch.Tensor, scales: torch.Tensor, out: torch.Tensor) -> None:
+        """out[tokens[i]] += scales[i] * rows[i]: bfloat16 rows, different tokens (int64), float32 scales and `out`."""
+        _want((rows, torch.bfloat16), (tokens, torch.int64), (scales, torch.float32), (out, torch.float32))
+        arguments = (rows.data_ptr(), tokens.data_ptr(), scales.data_ptr(), out.data_ptr(), *rows.shape)
+        _done("add_scaled", self.leviathan_add_scaled(*arguments, self.stream(out)))
+
+
+def _want(*wanted: tuple[torch.Tensor, torch.dtype]) -> None:
+    for tensor, kind in wanted:
+        if tensor.dtype != kind or not tensor.is_contiguous() or not tensor.is_cuda:
+            gaps = "" if tensor.is_contiguous() else " with gaps"
+            raise ValueError(f"expected a {kind} tensor on a GPU, got {tensor.dtype} on {tensor.device}{gaps}")
+
+
+def _done(what: str, code: int) -> None:
+    if code:
+        raise KernelError(f"{what}: CUDA error {code}")
