@@ -2,7 +2,7 @@
 NIX := scripts/nix
 FETCH := PYTHONPATH=tools python3 -m leviathan_fetch
 
-.PHONY: image check check-host e2e fetch lock lock-check repro bench fmt setup
+.PHONY: dev lint image check check-host e2e fetch lock lock-check repro bench fmt setup
 
 image: fetch
 	$(NIX) build .#leviathan-image --out-link result
@@ -11,6 +11,19 @@ image: fetch
 
 check: fetch
 	$(NIX) flake check
+
+# What the tool's tests need, and no more: no CUDA, no torch.
+dev: setup
+	@$(FETCH) lock --check >&2
+	@scripts/nix eval --json .#lib.developmentArtifacts | $(FETCH) fetch --artifacts -
+	@scripts/development-python >/dev/null
+	@echo "all tests of the tool: .leviathan/python/bin/pytest tests/leviathan"
+	@echo "one test:              .leviathan/python/bin/pytest tests/leviathan/test_deploy_site.py -k words_of_its_name"
+	@echo "a shell with them:     scripts/nix develop"
+
+# Form, types, imports, shell and spelling: seconds, and what CI asks first.
+lint: dev
+	@scripts/lint
 
 # What a build says on a host where something is wrong; calls Nix itself, so it cannot run in the sandbox. Nor can the
 # disk tests on real loop devices, which otherwise skip themselves: as root, with loop devices, a skip is a failure.

@@ -19,6 +19,7 @@
       lib = {
         inherit (stages) override;
         artifacts = stages.artifacts.records;
+        developmentArtifacts = stages.artifacts.developmentRecords;
       };
     };
 }

@@ -34,12 +34,24 @@ let
   tool = groups: lib.poetry.records { lock = locks.tool; inherit groups; where = "poetry.lock"; };
   engine = groups: lib.poetry.records { lock = locks.engine; inherit groups; where = "nix/locks/engine/poetry.lock"; };
 
+  # What the tool's Python and its tests are made of: no CUDA, no torch.
+  development = lib.artifact.unique (
+    builtins.concatMap debian [ "build" "tool" "check" ]
+    ++ tool [ "main" "test" "lint" ]
+    ++ engine [ "build" ]
+  );
+
   everything = lib.artifact.unique (
     builtins.concatMap debian (builtins.attrNames locks.debian.groups)
     ++ tool [ "main" "test" "lint" ]
     ++ engine [ "main" "build" "toolkit" "test" ]
     ++ map sourceRecord (builtins.attrValues locks.sources)
   );
+
+  withPaths =
+    records:
+    [ (seed.record // { store = seed.path.outPath; }) ]
+    ++ map (record: record // { store = (derive record).outPath; }) records;
 in
 {
   inherit derive debian tool engine;
@@ -60,8 +72,6 @@ in
   source = name: derive (sourceRecord locks.sources.${name});
 
   # What `fetch` reads: each record with the store path that it becomes.
-  records = [
-    (seed.record // { store = seed.path.outPath; })
-  ]
-  ++ map (record: record // { store = (derive record).outPath; }) everything;
+  records = withPaths everything;
+  developmentRecords = withPaths development;
 }

@@ -41,9 +41,27 @@ let
 
   nixTests = import ../../tests/nix { inherit lib; };
 
-  # A copy, since tests and linters write caches beside what they read.
-  inRepository =
-    name: commands:
+  # The same and what else the linters read.
+  linted = source.pick {
+    name = "leviathan-linted";
+    path = ../..;
+    keep = [
+      ".ci"
+      "CHANGELOG.md"
+      "README.md"
+      "docs"
+      "manifests"
+      "nix"
+      "pyproject.toml"
+      "scripts"
+      "tests"
+      "tools"
+    ];
+  };
+
+  # A copy, since tests and linters write caches next to what they read.
+  inCopy =
+    tree: name: commands:
     runInRootfs {
       inherit name;
       trees = [
@@ -51,7 +69,7 @@ let
         buildRootfs
       ];
       script = ''
-        cp -r ${repository} /build/repository
+        cp -r ${tree} /build/repository
         chmod -R u+w /build/repository
         cd /build/repository
         export PATH=${development}/bin:$PATH PYTHONPATH=tools
@@ -83,7 +101,7 @@ in
   };
 
   # tests/host and tests/e2e need the host: Nix, mounts, loop devices (make check-host, make e2e).
-  python = inRepository "check-python" ''
+  python = inCopy repository "check-python" ''
     ${development}/bin/python3 -m pytest -p no:cacheprovider \
       --ignore tests/engine --ignore tests/toolkit --ignore tests/host --ignore tests/e2e --ignore tests/gpu
   '';
@@ -228,9 +246,5 @@ in
     allowSubstitutes = false;
   };
 
-  lint = inRepository "check-lint" ''
-    ruff check .
-    ruff format --check .
-    mypy tools
-  '';
+  lint = inCopy linted "check-lint" "LEVIATHAN_PYTHON=${development}/bin/python3 sh scripts/lint";
 }

@@ -33,6 +33,16 @@ let
       chmod +x $out/bin/leviathan-format
     '';
   };
+  # The checkout's own code, with whatever PYTHONPATH names: `leviathan` and `python` in `nix develop`.
+  checkout = runInRootfs {
+    name = "leviathan-checkout";
+    script = ''
+      mkdir -p $out/bin
+      printf '%s\n' '#!/bin/sh' 'exec ${development}/bin/python3 -m leviathan "$@"' >$out/bin/leviathan
+      chmod +x $out/bin/leviathan
+      ln -s ${development}/bin/python3 $out/bin/python
+    '';
+  };
 in
 {
   inherit leviathan;
@@ -61,7 +71,7 @@ in
       "echo 'leviathan: enter this shell with: nix develop' >&2; exit 1"
     ];
     shellHook = ''
-      export PATH=${development}/bin:$PATH PYTHONPATH=tools
+      export PATH=${checkout}/bin:${development}/bin:$PATH PYTHONPATH=$PWD/tools
     '';
   };
 }

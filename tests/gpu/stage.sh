@@ -38,7 +38,7 @@ finish() {
   echo "driver: $driver"
   cp -L "$driver"/libcuda.so.1 "$driver"/libnvidia-*.so.* "$TREE/usr/lib/x86_64-linux-gnu/"
   cp -L "$(command -v nvidia-smi)" "$TREE/usr/bin/"
-  ls "$TREE/usr/lib/x86_64-linux-gnu" | grep -c nvidia
+  find "$TREE/usr/lib/x86_64-linux-gnu" -maxdepth 1 -name '*nvidia*' | wc -l
   for folder in dev proc sys; do mount --rbind "/$folder" "$TREE/$folder"; done
   mkdir -p "$TREE/t" "$TREE/models"
 }

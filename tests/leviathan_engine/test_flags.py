@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leviathan_engine.errors import UsageError
-from leviathan_engine.launcher.flags import check_split, gpu_split, parse
+from leviathan_engine.launcher.flags import check_split, parse
+from leviathan_engine.plan.machine import gpu_split
 
 # The runbook's deployment, word for word.
 RUNBOOK = [

@@ -14,10 +14,10 @@ from leviathan_engine.front.access.record import Record
 from leviathan_engine.front.api_error import ApiError
 from leviathan_engine.front.engine import Engine, Tick
 from leviathan_engine.front.fair_queue import FairQueue
+from leviathan_engine.front.generation.reply import Reply
 from leviathan_engine.front.generation.run import Generation, Service
 from leviathan_engine.front.metrics import Metrics
 from leviathan_engine.front.openai.chat_body import read_chat
-from leviathan_engine.front.reply import Reply
 from leviathan_engine.front.served import Served
 from leviathan_engine.front.status import Status
 from leviathan_engine.model import chat_prompt as prompt

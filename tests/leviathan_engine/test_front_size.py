@@ -83,9 +83,9 @@ def test_a_text_that_cannot_fit_is_not_tokenised(folder: Path) -> None:
     """The bound is the longest token's bytes for each token that is taken; the control is one byte shorter."""
     prompts = replace(prompt.load(folder), tokenizer=Counting())
     for text, calls in (("x" * (3 * LONGEST + 1), 0), ("\u20ac" * LONGEST + "x", 0), ("x" * 3 * LONGEST, 1)):
-        with pytest.raises(ApiError) as caught:
+        with pytest.raises(prompt.PromptError) as caught:
             prompts.text_ids(text, 3)
-        assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")
+        assert (caught.value.param, caught.value.code) == ("prompt", "context_length_exceeded")
         assert prompts.tokenizer.calls == calls, text
 
 

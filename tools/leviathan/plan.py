@@ -9,16 +9,26 @@ from leviathan.errors import ExitCode, LeviathanError
 from leviathan.site.quantity import parse_quantity
 from leviathan.site.schema import CACHE_TOKENS, Site
 from leviathan.terminal.output import write_atomically
-from leviathan_engine.errors import EngineError, UsageError
-from leviathan_engine.gguf import Model, dump, read_model
-from leviathan_engine.launcher.flags import gpu_split
-from leviathan_engine.machine.cpu import Threads, threads
-from leviathan_engine.model.reference import q4_k_m
-from leviathan_engine.model.reference_sizes import assumed
-from leviathan_engine.model.shape import read_shape
-from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
-from leviathan_engine.plan.machine import MB
-from leviathan_engine.plan.table import render
+from leviathan_engine.planning import (
+    MB,
+    EngineError,
+    Gpu,
+    Machine,
+    Model,
+    Plan,
+    Request,
+    Threads,
+    UsageError,
+    assumed,
+    dump,
+    gpu_split,
+    make_plan,
+    q4_k_m,
+    read_model,
+    read_shape,
+    render,
+    threads,
+)
 
 #: What the engine's sentences call a thing → what a user of this tool sets.
 ALONE = "give it alone in --gpu_split, or drop the flag"

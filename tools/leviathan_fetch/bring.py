@@ -12,7 +12,7 @@ from leviathan_fetch.clients import apt, pip_client
 from leviathan_fetch.clients import base as clients
 from leviathan_fetch.clients.base import Client, Job
 from leviathan_fetch.errors import FetchError
-from leviathan_fetch.fetch import Options
+from leviathan_fetch.options import Options
 from leviathan_fetch.pipeline import Outcome, Pipeline, digest
 from leviathan_fetch.progress import Progress, size
 from leviathan_fetch.project import Project

@@ -57,7 +57,8 @@ def say(text: str) -> None:
 
 def run_fetch(given: argparse.Namespace) -> int:
     """`fetch`: the exit status."""
-    from leviathan_fetch.fetch import Options, fetch  # noqa: PLC0415 - each command loads its own half
+    from leviathan_fetch.fetch import fetch  # noqa: PLC0415 - each command loads its own half
+    from leviathan_fetch.options import Options  # noqa: PLC0415 - as above
     from leviathan_fetch.progress import size  # noqa: PLC0415
 
     options = Options(given.artifacts, given.jobs, given.debian_mirror, given.debian_security_mirror, given.index_url)

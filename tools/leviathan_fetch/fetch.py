@@ -5,29 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from leviathan_fetch import address, store
+from leviathan_fetch import store
 from leviathan_fetch.errors import FetchError
 from leviathan_fetch.lockfile import exclusive
+from leviathan_fetch.options import Options
 from leviathan_fetch.project import Project
 from leviathan_fetch.records import Record, parse
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to fetch: the list of artifacts (a file, ``-``, or None for the flake's own), downloads at a time, and the
-    addresses that stand in for apt and pip where they are given."""
-
-    artifacts: str | None
-    jobs: int
-    debian_mirror: str | None
-    debian_security_mirror: str | None
-    index_url: str | None
-
-    def __post_init__(self) -> None:
-        """Errors: FetchError naming the option whose address is none."""
-        for name in ("debian_mirror", "debian_security_mirror", "index_url"):
-            if url := getattr(self, name):
-                address.check(name.replace("_", "-"), url)
 
 
 @dataclass(frozen=True)

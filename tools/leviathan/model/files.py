@@ -9,8 +9,7 @@ from leviathan.model.downloaded import ModelError
 from leviathan.model.manifest import Manifest, ModelFile, safe_name
 from leviathan.terminal.output import Console
 from leviathan.terminal.progress import Meter
-from leviathan_engine.errors import EngineError
-from leviathan_engine.gguf import dump, read_model
+from leviathan_engine.planning import EngineError, dump, read_model
 
 SUFFIX = ".gguf"
 PIECE = 4 << 20

@@ -11,7 +11,7 @@ from leviathan.plan import plan as make_plan
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, NotAsked, ok, problem, warning
 from leviathan.preflight.node_resources import amount
-from leviathan_engine.model.reference_sizes import assumed
+from leviathan_engine.planning import assumed
 
 #: How much more than model.size_gb a model may have before the start budget is called too small.
 TOLERANCE = 1.02

@@ -33,6 +33,7 @@ from .body import BodyLimit, body_limit
 from .client_key import queue_key
 from .engine import Engine
 from .generation.door import AnswerWriter, Door
+from .generation.reply import Reply
 from .generation.request import GenerationRequest
 from .generation.run import Generation, Service
 from .limits import Limits
@@ -42,7 +43,6 @@ from .openai.doors import CHAT_COMPLETIONS, COMPLETIONS
 from .openai.models import model_entry, model_list
 from .outbox import Outbox, Unsent
 from .page import assemble
-from .reply import Reply
 from .served import Served
 from .status import Status
 

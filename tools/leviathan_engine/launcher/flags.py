@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from leviathan_engine.errors import UsageError
 from leviathan_engine.launcher import front_flags, upstream_flags
-from leviathan_engine.plan.machine import MB
+from leviathan_engine.plan.machine import MB, gpu_split
 
 MAX_THREADS = 1024
 EPILOG = """\
@@ -97,18 +97,6 @@ def parse(argv: Sequence[str]) -> Settings:
         engine_args=theirs,
         front_environ=front_flags.environment(args),
     )
-
-
-def gpu_split(text: str, flag: str = "--gpu_split") -> tuple[int, ...]:
-    """`"90000,30000"` (MB a GPU, 10**6 bytes each) as bytes. Errors: UsageError for anything but whole numbers."""
-    out: list[int] = []
-    for piece in text.split(","):
-        number = piece.strip()
-        if not re.fullmatch(r"[0-9]{1,9}", number):
-            why = "is negative" if re.fullmatch(r"-[0-9.]+", number) else "is no whole number"
-            raise UsageError(f"{flag} {text!r}: {number!r} {why}", f'give MB for each GPU, as in {flag} "90000,30000"')
-        out.append(int(number) * MB)
-    return tuple(out)
 
 
 def check_split(split: Sequence[int], gpus: int) -> None:

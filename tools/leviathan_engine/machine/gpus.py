@@ -2,12 +2,21 @@
 
 import shutil
 import subprocess
+from dataclasses import dataclass
 
 from leviathan_engine.errors import EngineError
-from leviathan_engine.plan.machine import Gpu
 
 QUERY = ("--query-gpu=index,uuid,memory.total,name", "--format=csv,noheader,nounits")
 SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One card: its number in PCI bus order, its memory in bytes, its name."""
+
+    index: int
+    memory: int
+    name: str = ""
 
 
 def gpus(visible: str | None, program: str = "nvidia-smi") -> tuple[Gpu, ...]:

@@ -15,8 +15,18 @@ from jinja2 import Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from leviathan_engine.errors import EngineError
-from leviathan_engine.front.api_error import bad, too_long
 from leviathan_engine.model.token_bytes import longest_token
+
+#: The code of a prompt that does not fit into the model's context; OpenAI's word, which clients look for.
+TOO_LONG = "context_length_exceeded"
+
+
+class PromptError(Exception):
+    """A request that makes no prompt: `message` says why, `param` the field of the request, `code` what kind it is."""
+
+    def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.param, self.code = message, param, code
 
 
 @dataclass(frozen=True)
@@ -38,29 +48,28 @@ class Prompts:
     def chat_ids(self, messages: Sequence[dict[str, str]], most: int) -> list[int]:
         """The prompt of a chat, which may have `most` tokens.
 
-        Errors: ApiError 400 when the template refuses the messages, or there are more.
+        Errors: PromptError when the template refuses the messages, or there are more.
         """
         if self.template is None:
-            raise bad("this model has no chat template: use /v1/completions", code="no_chat_template")
+            raise PromptError("this model has no chat template: use /v1/completions", code="no_chat_template")
         try:
             text = self.template.render(messages=list(messages), add_generation_prompt=True, **self.special)
         except (TemplateError, TypeError, ValueError) as err:
-            raise bad(
-                f"the model's chat template refuses these messages: {err}", "messages", "chat_template_refuses"
-            ) from err
+            why = f"the model's chat template refuses these messages: {err}"
+            raise PromptError(why, "messages", "chat_template_refuses") from err
         return self._encode(text, most, "messages", special=False)
 
     def text_ids(self, prompt: str | Sequence[int], most: int) -> list[int]:
         """The prompt of a completion, which may have `most` tokens.
 
-        Errors: ApiError 400 for ids that the model does not have, or more of them.
+        Errors: PromptError for ids that the model does not have, or more of them.
         """
         if isinstance(prompt, str):
             return self._encode(prompt, most, "prompt", special=True)
         if len(prompt) > most:
-            raise too_long(f"the prompt has {len(prompt)} tokens, at most {most} are taken", "prompt")
+            raise PromptError(f"the prompt has {len(prompt)} tokens, at most {most} are taken", "prompt", TOO_LONG)
         if any(i >= self.vocabulary for i in prompt):
-            raise bad(f"prompt has a token id that is not below {self.vocabulary}", "prompt")
+            raise PromptError(f"prompt has a token id that is not below {self.vocabulary}", "prompt")
         return list(prompt)
 
     def text(self, ids: Sequence[int]) -> str:
@@ -70,11 +79,13 @@ class Prompts:
     def _encode(self, text: str, most: int, where: str, *, special: bool) -> list[int]:
         size = len(text.encode())
         if self.longest_token is not None and size > most * self.longest_token:
-            raise too_long(f"the prompt's {size} bytes are more than the {most} tokens that are taken can be", where)
+            raise PromptError(
+                f"the prompt's {size} bytes are more than the {most} tokens that are taken can be", where, TOO_LONG
+            )
         # `encode` would hold the interpreter's lock meanwhile, and /health would wait for it; a batch does not.
         encoding = self.tokenizer.encode_batch([text], add_special_tokens=special)[0]
         if len(encoding) > most:
-            raise too_long(f"the prompt has {len(encoding)} tokens, at most {most} are taken", where)
+            raise PromptError(f"the prompt has {len(encoding)} tokens, at most {most} are taken", where, TOO_LONG)
         ids: list[int] = encoding.ids
         return ids
 

@@ -3,7 +3,9 @@
 `make_plan` is the entry; `rules.rules_yaml` writes the engine's rule file for a plan, `table.render` the table.
 """
 
-from .machine import Gpu, Machine, Request
+from leviathan_engine.machine.gpus import Gpu
+
+from .machine import Machine, Request
 from .plan import CpuPlan, GpuPlan, Plan
 from .planner import make_plan
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from leviathan_engine.errors import EngineError
 from leviathan_engine.gguf import Model, dump, read_model
-from leviathan_engine.launcher.flags import gpu_split
 from leviathan_engine.model.reference import q4_k_m
 from leviathan_engine.model.shape import read_shape
+from leviathan_engine.plan.machine import gpu_split
 
 from . import Gpu, Machine, Request, make_plan
 from .machine import GIB, MB

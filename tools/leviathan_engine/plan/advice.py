@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from leviathan_engine.errors import PlanError
 from leviathan_engine.gguf import Model
+from leviathan_engine.machine.gpus import Gpu
 from leviathan_engine.model.shape import ModelShape
 
 from . import ram
-from .machine import GIB, MB, Gpu, Machine
+from .machine import GIB, MB, Machine
 from .place import Costs
 from .plan import CpuPlan
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from leviathan_engine.errors import PlanError
 from leviathan_engine.gguf import Model
+from leviathan_engine.machine.gpus import Gpu
 from leviathan_engine.model.shape import ModelShape, read_shape
 
 from . import advice, ram, vram
-from .machine import MB, Gpu, Machine, Request
+from .machine import MB, Machine, Request
 from .place import Costs, Placement, place
 from .plan import CpuPlan, GpuPlan, Plan
 

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from leviathan_engine.model.chat_prompt import Prompts
+from leviathan_engine.model.chat_prompt import PromptError, Prompts
 from leviathan_engine.wire import Job
 
 from ..access.record import Record
@@ -13,10 +13,10 @@ from ..api_error import ApiError, bad
 from ..engine import Engine
 from ..fair_queue import FairQueue
 from ..metrics import Metrics
-from ..reply import Reply
 from ..served import Served
 from ..timing import Timing
 from .events import Choice, Event, Finish, TextDelta, Usage, Working
+from .reply import Reply
 from .request import ChatPrompt, GenerationRequest, Prompt, TextPrompt
 from .text import TextStream
 
@@ -74,9 +74,12 @@ class Generation:
 
     def _prompt_ids(self, prompt: Prompt, most: int) -> list[int]:
         prompts = self._service.prompts
-        if isinstance(prompt, ChatPrompt):
-            return prompts.chat_ids(prompt.messages, most)
-        return prompts.text_ids(prompt.text if isinstance(prompt, TextPrompt) else prompt.ids, most)
+        try:
+            if isinstance(prompt, ChatPrompt):
+                return prompts.chat_ids(prompt.messages, most)
+            return prompts.text_ids(prompt.text if isinstance(prompt, TextPrompt) else prompt.ids, most)
+        except PromptError as err:
+            raise bad(err.message, err.param, err.code) from err
 
     def _job(self, ids: list[int]) -> Job:
         """The job of a prompt. A number of tokens above the room becomes the room."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from starlette.types import Send
 
-from .api_error import ApiError
-from .generation.door import AnswerWriter
-from .json_response import dumps
+from ..api_error import ApiError
+from ..json_response import dumps
+from .door import AnswerWriter
 
 NOT_BUFFERED = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
