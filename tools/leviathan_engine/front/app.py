@@ -27,6 +27,7 @@ from .access.edge import Edge, write_stderr
 from .access.key_ring import KeyRing
 from .access.record import record_of
 from .access.settings import Access, read_keys
+from .admission import Admission
 from .asgi import ClientGone, or_gone, parse_json, read_body
 from .bodies import Bodies
 from .body import BodyLimit, body_limit
@@ -45,6 +46,7 @@ from .outbox import Outbox, Unsent
 from .page import assemble
 from .served import Served
 from .status import Status
+from .tokenising import Tokenising
 
 # nginx's number for a client that left, and so what is counted as long as no answer has begun.
 BEFORE_ANSWER = 499
@@ -67,6 +69,7 @@ class Front:
         self.queue = FairQueue(limits.waiting)
         self.metrics.looked.look = lambda: gauges(self.status, self.queue)
         self.page = assemble()
+        self.tokenising = Tokenising()
         self.unsent = Unsent()
         self.bodies = Bodies()
         self._created = int(time.time())
@@ -88,12 +91,15 @@ class Front:
         ]
         handlers = {HTTPException: _http_error, ApiError: _api_error, Exception: _server_error}
         app = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
-        return Edge(app, self.log, self.access.origins)
+        app.router.redirect_slashes = False  # it would lead elsewhere by the Host header
+        admitted = Admission(app, self.limits.hosts, self.access.origins, keys=bool(self.access.keys))
+        return Edge(admitted, self.log, self.access.origins)
 
     def stop(self) -> None:
         """Takes no more requests; those that wait are sent away."""
         self.status.stopping = True
         self.queue.close()
+        self.tokenising.close()
 
     def cut(self) -> None:
         """Ends what still runs; its clients hear that the server is stopping."""
@@ -192,7 +198,7 @@ class Front:
             prompts = await asyncio.shield(self._prompts)
         except EngineError as err:
             raise unavailable(err.line()) from err
-        return Service(self.engine, self.queue, self.metrics, prompts, served)
+        return Service(self.engine, self.queue, self.metrics, prompts, served, self.tokenising)
 
     def _load_prompts(self, model: ServedModel) -> None:
         """Reads the tokenizer beside everything else: a large one takes a second."""

@@ -42,8 +42,7 @@ def parse_json(raw: bytes) -> Any:
     try:
         return json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as err:
-        why = "nested too deeply" if isinstance(err, RecursionError) else str(err)
-        raise bad(f"the body is no JSON: {why}", code="invalid_json") from err
+        raise bad(f"the body is no JSON: {_why(err)}", code="invalid_json") from err
 
 
 class Answer(Protocol):
@@ -99,5 +98,23 @@ async def _gone(receive: Receive, answer: Answer) -> bool:
     return not answer.complete
 
 
+class _NotANumber(ValueError):
+    """A name that JSON does not have."""
+
+
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise _NotANumber(f"{name} is no JSON number")
+
+
+def _why(err: ValueError | RecursionError) -> str:
+    """What is wrong with a body, without the words of Python's own errors."""
+    match err:
+        case RecursionError():
+            return "nested too deeply"
+        case json.JSONDecodeError():
+            return f"{err.msg[:1].lower()}{err.msg[1:]} in line {err.lineno}, column {err.colno}"
+        case UnicodeDecodeError():
+            return f"it is not UTF-8 at byte {err.start}"
+        case _NotANumber():
+            return str(err)
+    return "a number has too many digits"

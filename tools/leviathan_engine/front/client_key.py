@@ -1,8 +1,9 @@
 """Whose line in the queue a request waits in.
 
-An address alone does not tell clients apart: a NodePort with `externalTrafficPolicy: Cluster` shows every one of them
-under a node's address. So what a client says of itself counts too: its API key, OpenAI's `user` and
-`safety_identifier`.
+A name has two parts. The first is what a client cannot choose: its address and the API key that it has proved to have.
+Those are served in turn, and the places are shared among them. The second is what it says of itself: OpenAI's `user`
+and `safety_identifier`, and a key that nobody asked for. It tells apart those who share the first part, as all do that
+come through a NodePort with `externalTrafficPolicy: Cluster`, and it takes no place from others.
 """
 
 import hashlib
@@ -13,13 +14,21 @@ from typing import Any
 from starlette.types import Scope
 
 from .access.key_ring import offered
+from .access.record import record_of
+from .connections import address_group
+from .fair_queue import line_name
 
 FIELDS = ("user", "safety_identifier")
 
 
 def queue_key(scope: Scope, body: Mapping[str, Any]) -> str:
-    """The line's name: a digest, so that neither a key nor a long name is kept. Fields that are no text are ignored."""
-    address = (scope.get("client") or ("",))[0]
-    key = b" ".join(offered(scope)).decode("latin-1")
-    said = [body[name] if isinstance(body.get(name), str) else "" for name in FIELDS]
-    return hashlib.sha256(json.dumps([address, key, *said]).encode("ascii")).hexdigest()
+    """The line's name: digests, so that neither a key nor a long name is kept. Fields that are not text are ignored."""
+    address = address_group((scope.get("client") or ("",))[0])
+    key = record_of(scope).key
+    unproved = "" if key else b" ".join(offered(scope)).decode("latin-1")
+    fields = [body[name] if isinstance(body.get(name), str) else "" for name in FIELDS]
+    return line_name(_digest([address, key]), _digest([unproved, *fields]))
+
+
+def _digest(words: list[str]) -> str:
+    return hashlib.sha256(json.dumps(words).encode("ascii")).hexdigest()

@@ -1,33 +1,38 @@
 """The line before the engine: one generation at a time, clients in turn, a bound on who may wait."""
 
 import asyncio
+import itertools
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 
 from leviathan_engine.front.api_error import ApiError, unavailable
 
 Line = deque["asyncio.Future[None]"]
+Lines = OrderedDict[str, Line]
 Waits = Callable[[], Awaitable[None]]
+SEPARATOR = ":"
 
 
 class FairQueue:
-    """One turn at a time. Each client has a line of its own, and the lines are served in rotation.
+    """One turn at a time. Each client has lines of its own; clients take turns, and so do the lines of each.
 
-    When `limit` requests wait, a client that has none waiting takes the last place of the longest line; otherwise the
-    newcomer is refused.
+    A client is the first part of a line's name (`line_name`), which it cannot choose; the second part is what it says
+    of itself. When `limit` requests wait, a newcomer takes the last place of the longest line of the client that has
+    the most places, if that client keeps at least as many as the newcomer's then has; else the same among the lines of
+    its own; else it is refused. So nobody takes all places, neither by many requests nor by many names.
     """
 
     def __init__(self, limit: int) -> None:
         """`limit` is how many may wait, beside the one whose turn it is."""
         self._limit = limit
-        self._lines: OrderedDict[str, Line] = OrderedDict()
+        self._clients: OrderedDict[str, Lines] = OrderedDict()
         self._busy = False
         self._closed = False
 
     @property
     def waiting(self) -> int:
         """Requests that wait for their turn."""
-        return sum(len(line) for line in self._lines.values())
+        return sum(map(_places, self._clients.values()))
 
     @property
     def busy(self) -> bool:
@@ -53,7 +58,8 @@ class FairQueue:
         if self.waiting >= self._limit:
             self._make_room(client)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(client, deque()).append(turn)
+        owner, _, line = client.partition(SEPARATOR)
+        self._clients.setdefault(owner, OrderedDict()).setdefault(line, deque()).append(turn)
         try:
             while not (await asyncio.wait({turn}, timeout=every))[0]:
                 if waits is not None:
@@ -68,11 +74,14 @@ class FairQueue:
 
     def release(self) -> None:
         """Ends the turn; the next client's begins."""
-        while self._lines:
-            client, line = self._lines.popitem(last=False)
+        while self._clients:
+            client, lines = self._clients.popitem(last=False)
+            name, line = lines.popitem(last=False)
             turn = line.popleft()
             if line:
-                self._lines[client] = line
+                lines[name] = line
+            if lines:
+                self._clients[client] = lines
             if not turn.done():
                 turn.set_result(None)
                 return
@@ -81,30 +90,44 @@ class FairQueue:
     def close(self) -> None:
         """Sends everybody away who waits, and who comes from now on."""
         self._closed = True
-        for line in self._lines.values():
-            for turn in line:
+        for lines in self._clients.values():
+            for turn in itertools.chain(*lines.values()):
                 if not turn.done():
                     turn.set_exception(stopping())
-        self._lines.clear()
+        self._clients.clear()
 
     def _make_room(self, client: str) -> None:
         turn = self._longest(client).pop()
         if not turn.done():
             turn.set_exception(self._full())
+        self._clean()
 
     def _longest(self, client: str) -> Line:
         """The line of which a newcomer takes the last place. Errors: ApiError 429 when there is none for `client`."""
-        longest = max(self._lines.values(), key=len, default=None)
-        if longest is None or client in self._lines or len(longest) < 2:
-            raise self._full()
-        return longest
+        owner, _, name = client.partition(SEPARATOR)
+        own: Lines = self._clients.get(owner, OrderedDict())
+        most = max(self._clients.values(), key=_places, default=own)
+        if _places(most) > _places(own) + 1:
+            return max(most.values(), key=len)
+        longest = max(own.values(), key=len, default=deque())
+        if len(longest) > len(own.get(name, ())) + 1:
+            return longest
+        raise self._full()
 
     def _remove(self, client: str, turn: "asyncio.Future[None]") -> None:
-        line = self._lines.get(client)
+        owner, _, name = client.partition(SEPARATOR)
+        line = self._clients.get(owner, OrderedDict[str, Line]()).get(name)
         if line is not None and turn in line:
             line.remove(turn)
-            if not line:
-                del self._lines[client]
+            self._clean()
+
+    def _clean(self) -> None:
+        """Forgets lines in which nobody waits."""
+        for client, lines in list(self._clients.items()):
+            for name in [name for name, line in lines.items() if not line]:
+                del lines[name]
+            if not lines:
+                del self._clients[client]
 
     def _full(self) -> ApiError:
         return ApiError(
@@ -114,6 +137,15 @@ class FairQueue:
             code="queue_full",
             headers={"retry-after": "10"},
         )
+
+
+def line_name(client: str, line: str) -> str:
+    """The name of a client's line; `client` is without a colon."""
+    return f"{client}{SEPARATOR}{line}"
+
+
+def _places(lines: Lines) -> int:
+    return sum(map(len, lines.values()))
 
 
 def stopping() -> ApiError:

@@ -1,7 +1,8 @@
 """The front's bounds from the environment, which the launcher checks before it starts the front.
 
 LEVIATHAN_QUEUE (requests that may wait), LEVIATHAN_MAX_BODY (bytes), LEVIATHAN_CONNECTIONS (at most),
-LEVIATHAN_CLIENT_SECONDS (after which a client that stands still is thrown out), LEVIATHAN_MODEL_ALIASES (further names
+LEVIATHAN_CLIENT_SECONDS (after which a client that stands still is thrown out), LEVIATHAN_HOSTS (further names of this
+server, separated by commas), LEVIATHAN_MODEL_ALIASES (further names
 of the model, separated by commas), LEVIATHAN_ANY_MODEL=1 (answer requests for any model), and LEVIATHAN_UNKNOWN_FIELDS
 (refuse, or ignore: let unknown fields through and name them in a header). Keys, CORS and TLS: access/settings.py.
 """
@@ -16,7 +17,8 @@ from leviathan_engine.errors import UsageError
 class Limits:
     """`waiting` requests in the queue; `body` in bytes, None: what the context needs.
 
-    `connections` at most, and the seconds after which a client that stands still is thrown out. `aliases`, `any_model`
+    `connections` at most, and the seconds after which a client that stands still is thrown out; `hosts` are further
+    names of this server, for requests without a key. `aliases`, `any_model`
     and `ignore_unknown` are what `Served` says.
     """
 
@@ -27,6 +29,7 @@ class Limits:
     ignore_unknown: bool = False
     connections: int = 1024
     client_seconds: int = 30
+    hosts: tuple[str, ...] = ()
 
 
 def limits(environ: Mapping[str, str]) -> Limits:
@@ -39,6 +42,7 @@ def limits(environ: Mapping[str, str]) -> Limits:
         ignore_unknown=_one_of(environ, "LEVIATHAN_UNKNOWN_FIELDS", ("refuse", "ignore")) == "ignore",
         connections=_whole(environ, "LEVIATHAN_CONNECTIONS") or Limits.connections,
         client_seconds=_whole(environ, "LEVIATHAN_CLIENT_SECONDS") or Limits.client_seconds,
+        hosts=tuple(filter(None, map(str.strip, environ.get("LEVIATHAN_HOSTS", "").split(",")))),
     )
 
 

@@ -33,6 +33,7 @@ environment:
   LEVIATHAN_UNKNOWN_FIELDS refuse or ignore: unknown fields of a request get 400, or a response header names them
   LEVIATHAN_CONNECTIONS    connections at most (1024); what waits longest for its client is closed for newcomers
   LEVIATHAN_CLIENT_SECONDS seconds after which a client that takes nothing of its answer is thrown out (30)
+  LEVIATHAN_HOSTS          further names of this server, separated by commas, for requests without a key; *: any
   LEVIATHAN_DEVICE         the model's partition, to be mounted; without it it is looked for where the model is missing
   LEVIATHAN_FILESYSTEM     its file system, any that the kernel mounts (xfs)
   LEVIATHAN_MOUNT_POINT    where it is mounted (/models)

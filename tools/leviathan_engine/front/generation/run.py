@@ -1,9 +1,8 @@
 """From an internal request to its answer: ids, limits, the turn in the queue, tokens, text, stream or whole."""
 
-import asyncio
 import uuid
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from leviathan_engine.model.chat_prompt import PromptError, Prompts
 from leviathan_engine.wire import Job
@@ -15,6 +14,7 @@ from ..fair_queue import FairQueue
 from ..metrics import Metrics
 from ..served import Served
 from ..timing import Timing
+from ..tokenising import Tokenising
 from .events import Choice, Event, Finish, TextDelta, Usage, Working
 from .reply import Reply
 from .request import ChatPrompt, GenerationRequest, Prompt, TextPrompt
@@ -30,6 +30,7 @@ class Service:
     metrics: Metrics
     prompts: Prompts
     served: Served
+    tokenising: Tokenising = field(default_factory=Tokenising)
 
 
 class Generation:
@@ -51,7 +52,7 @@ class Generation:
         """
         service = self._service
         service.queue.check(self._client)  # who is to be refused for it need not be tokenised first
-        jobs = [self._job(ids) for ids in await asyncio.to_thread(self._ids)]
+        jobs = [self._job(ids) for ids in await service.tokenising.run(self._client, self._ids)]
         reply.headers |= self._notes(jobs)
         try:
             await service.queue.acquire(self._client, lambda: reply.beat("waiting"), service.engine.heartbeat)
