@@ -14,17 +14,22 @@ from leviathan.cluster.errors import Cause, ClusterError
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """A request, as errors name it: method, API path, the kubeconfig context and the server that it went to."""
+    """A request, as errors name it: method, API path, the kubeconfig context and the server that it went to.
+
+    `proxy` is the one that it went through and what names that, or empty.
+    """
 
     method: str
     path: str
     context: str
     server: str
+    proxy: str = ""
 
     @property
     def where(self) -> str:
-        """Method, path and server."""
-        return f"{self.method} {self.path} on {self.server}"
+        """Method, path, server and proxy."""
+        way = f" through the proxy {self.proxy}" if self.proxy else ""
+        return f"{self.method} {self.path} on {self.server}{way}"
 
     @property
     def kubectl(self) -> str:

@@ -1,9 +1,10 @@
 """A Kubernetes API server as plain dicts: reads with retries, server-side apply, watches and logs.
 
-Everything goes through the official client's ApiClient (kubeconfig, certificates, tokens, exec plugins, proxies); its
+Everything goes through the official client's ApiClient (kubeconfig, certificates, tokens, exec plugins); its
 typed models are not used, so that an object is what the server sent.
 """
 
+import functools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,9 @@ from leviathan.cluster.errors import Cause, ClusterError, exits
 from leviathan.cluster.kubeconfig import open_client
 from leviathan.cluster.lines import lines
 from leviathan.cluster.transport import APPLY, LOG_PATIENCE, RetryPolicy, Transport
+from leviathan.proxies import Proxy
 from leviathan.site.schema import Site
+from leviathan.terminal.output import Console
 
 __all__ = ["LOG_PATIENCE", "MANAGER", "Cause", "Cluster", "ClusterError", "RetryPolicy", "connect", "exits"]
 
@@ -44,10 +47,11 @@ class Cluster:
         patience: RetryPolicy | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        proxy: Proxy | None = None,
     ) -> None:
         self.context = context
         self.clock = clock
-        self.transport = Transport(api, context, patience, clock, sleep)
+        self.transport = Transport(api, context, patience, clock, sleep, proxy)
 
     @property
     def server(self) -> str:
@@ -66,8 +70,10 @@ class Cluster:
 
     def patient(self, patience: RetryPolicy) -> "Cluster":
         """The same API server, asked with other patience."""
-        sleep = self.transport.sleep
-        return Cluster(self.transport.api, context=self.context, patience=patience, clock=self.clock, sleep=sleep)
+        its = self.transport
+        return Cluster(
+            its.api, context=self.context, patience=patience, clock=self.clock, sleep=its.sleep, proxy=its.proxy
+        )
 
     def get(self, path: str, **query: Any) -> Object | None:
         """The object at `path`, or None when there is none."""
@@ -212,7 +218,15 @@ class Cluster:
 def connect(site: Site, environ: Mapping[str, str]) -> Cluster:
     """The cluster of the site: kubeconfig from $KUBECONFIG or ~/.kube/config, context `cluster.context`.
 
-    Nothing is asked yet. Errors: ClusterError with the reason NoKubeconfig, UnknownContext or BadKubeconfig.
+    Nothing is asked yet. What the user should know of the kubeconfig goes to stderr, once a process.
+    Errors: ClusterError with the reason NoKubeconfig, UnknownContext, BadKubeconfig or BadProxy.
     """
-    api, context = open_client(site.cluster.context, environ)
-    return Cluster(api, context=context)
+    opened = open_client(site.cluster.context, environ)
+    for text in opened.warnings:
+        _warn_once(text)
+    return Cluster(opened.api, context=opened.context, proxy=opened.proxy)
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    Console().say(f"warning: {text}")

@@ -1,13 +1,17 @@
 """Finds the kubeconfig and the context, and makes the official client's ApiClient of them."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from leviathan.cluster import kubeconfig_fields as fields
 from leviathan.cluster.errors import ClusterError
+from leviathan.cluster.kubeconfig_fields import Chosen, Headers
+from leviathan.proxies import Proxy
 from leviathan.site.keys import nearest
 
 
@@ -17,10 +21,23 @@ def kubeconfig_paths(environ: Mapping[str, str]) -> list[Path]:
     return named or [Path(environ.get("HOME", "~")).expanduser() / ".kube" / "config"]
 
 
-def open_client(context: str, environ: Mapping[str, str]) -> tuple[Any, str]:
-    """The official client's ApiClient for a context, and the context's name; `context` empty is the current one.
+@dataclass(frozen=True)
+class Opened:
+    """What a context leads to: the official client's ApiClient, the context's name, and what it says of the way.
 
-    Errors: ClusterError with the reason NoKubeconfig, UnknownContext or BadKubeconfig.
+    `proxy` is the one that requests go through, None for none; `warnings`, what the user should know of the kubeconfig.
+    """
+
+    api: Any
+    context: str
+    proxy: Proxy | None
+    warnings: tuple[str, ...]
+
+
+def open_client(context: str, environ: Mapping[str, str]) -> Opened:
+    """The official client for a context; `context` empty is the current one. Fields count as they do for kubectl.
+
+    Errors: ClusterError with the reason NoKubeconfig, UnknownContext, BadKubeconfig or BadProxy.
     """
     paths = kubeconfig_paths(environ)
     where = ", ".join(map(str, paths))
@@ -34,24 +51,96 @@ def open_client(context: str, environ: Mapping[str, str]) -> tuple[Any, str]:
     from kubernetes import config  # type: ignore[import-untyped]  # noqa: PLC0415 - half a second
     from kubernetes.client import ApiClient, Configuration  # type: ignore[import-untyped]  # noqa: PLC0415
 
-    files = os.pathsep.join(map(str, paths))
     try:
+        paths = fields.filled(paths)
+        files = os.pathsep.join(map(str, paths))
         known, current = _contexts(paths)
         name = context or current
         if name not in known:
             raise _no_context(name, known, where)
+        chosen = fields.choose(paths, name)
         settings = Configuration()
         settings.retries = False  # this package retries, and knows what may be sent twice
-        config.load_kube_config(config_file=files, context=name, client_configuration=settings)
+        with fields.plugin_errors() as said:
+            config.load_kube_config(config_file=files, context=name, client_configuration=settings)
+        _settle_credentials(settings, chosen, said)
+        headers = fields.impersonation(chosen)
+        proxy = fields.proxy_of(chosen, settings.host, environ)
     except (config.ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ClusterError(
             "the kubeconfig cannot be used",
             where=where,
             why=f"{type(error).__name__}: {error}",
-            remedy=f"KUBECONFIG={files} kubectl config view --minify, and correct the file",
+            remedy=f"KUBECONFIG={where.replace(', ', os.pathsep)} kubectl config view --minify, and correct the file",
             reason="BadKubeconfig",
         ) from None
-    return ApiClient(configuration=settings), name
+    _settle_proxy(settings, proxy)
+    api = ApiClient(configuration=settings)
+    _send_with(api, headers)
+    return Opened(api, name, proxy, () if settings.verify_ssl else (_unverified(settings.host),))
+
+
+def _settle_credentials(settings: Any, chosen: Chosen, said: Sequence[str]) -> None:
+    """Have the token fit a header, now and each time that a plugin gives another; none at all goes over plain HTTP.
+
+    Errors: ClusterError, also where a plugin has given nothing: without it requests would be those of nobody.
+    """
+    if not str(settings.host).startswith("https:"):  # kubectl sends none, either
+        settings.api_key.clear()
+        settings.refresh_api_key_hook = None
+        return
+    if chosen.user.get("exec") and (said or not (settings.api_key or settings.cert_file)):
+        raise fields.plugin_failed(chosen, said)
+    renew = settings.refresh_api_key_hook
+
+    def renewed(each: Any) -> None:
+        with fields.plugin_errors() as heard:
+            renew(each)
+        each.refresh_api_key_hook = renewed  # it has put itself there
+        if heard and chosen.user.get("exec"):
+            raise fields.plugin_failed(chosen, heard)
+        each.api_key["authorization"] = fields.checked_token(chosen, each.api_key["authorization"])
+
+    if "authorization" in settings.api_key:
+        settings.api_key["authorization"] = fields.checked_token(chosen, settings.api_key["authorization"])
+        settings.refresh_api_key_hook = renewed
+
+
+def _settle_proxy(settings: Any, proxy: Proxy | None) -> None:
+    """Have the official client, and its WebSocket, use this proxy or none, whatever the environment says to them."""
+    settings.proxy = proxy.address if proxy is not None else None
+    settings.no_proxy = "-" if proxy is not None else "*"  # a name that no host has; every host
+    # Not empty, so that the WebSocket reads `no_proxy` (`websocket_proxycare` of kubernetes.stream).
+    settings.proxy_headers = {"user-agent": "leviathan", **(fields.proxy_headers(proxy) if proxy is not None else {})}
+
+
+def _send_with(api: Any, headers: Headers) -> None:
+    """Add `headers` to every request; ApiClient's own default headers cannot have one name twice."""
+    from urllib3 import HTTPHeaderDict  # noqa: PLC0415 - slow to import, as the client
+
+    if not headers:
+        return
+    api.impersonates = tuple(headers)  # the WebSocket has no way to send them: see model.remote
+    pool = api.rest_client.pool_manager
+    request = pool.request
+
+    def with_headers(method: str, url: str, *args: Any, headers: Any = None, **more: Any) -> Any:
+        return request(
+            method, url, *args, headers=HTTPHeaderDict([*(headers or {}).items(), *api.impersonates]), **more
+        )
+
+    pool.request = with_headers
+
+
+def _unverified(server: str) -> str:
+    """The warning for insecure-skip-tls-verify, in place of a line of urllib3 for each request."""
+    import urllib3  # noqa: PLC0415 - slow to import, as the client
+
+    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    return (
+        f"the kubeconfig has insecure-skip-tls-verify: whoever is between here and {server} can take it over; "
+        "use certificate-authority instead"
+    )
 
 
 def _contexts(paths: list[Path]) -> tuple[list[str], str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from leviathan.cluster.api_errors import ApiRequest, refused, unreachable
 from leviathan.cluster.errors import ClusterError
+from leviathan.proxies import Proxy
 
 #: The content type of server-side apply; the body may be JSON.
 APPLY = "application/apply-patch+yaml"
@@ -37,7 +38,8 @@ class Transport:
     """One API server's HTTP.
 
     Arguments: `api`, the official client's ApiClient; `context`, its name in the kubeconfig, for errors; `patience`;
-    `clock` (seconds, monotonic) and `sleep` are injected for tests. `warnings` collects the texts of Warning headers.
+    `clock` (seconds, monotonic) and `sleep` are injected for tests; `proxy`, what `api` sends through, for errors.
+    `warnings` collects the texts of Warning headers.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class Transport:
         patience: RetryPolicy | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        proxy: Proxy | None = None,
     ) -> None:
         self.api = api
+        self.proxy = proxy
         self.context = context
         self.server = str(api.configuration.host)
         self.patience = patience or RetryPolicy()
@@ -59,7 +63,8 @@ class Transport:
 
     def asked(self, method: str, path: str) -> ApiRequest:
         """A request as errors name it."""
-        return ApiRequest(method, path, self.context, self.server)
+        proxy = f"{self.proxy.address} of {self.proxy.source}" if self.proxy is not None else ""
+        return ApiRequest(method, path, self.context, self.server, proxy)
 
     def send(
         self,

@@ -118,6 +118,13 @@ def _open(cluster: Cluster, probe: FileProbe, command: Sequence[str]) -> Any:
     )
     from kubernetes.stream import stream  # type: ignore[import-untyped]  # noqa: PLC0415
 
+    if getattr(cluster.transport.api, "impersonates", ()):
+        raise ModelError(
+            "no command can be run in the pod as another user",
+            where=probe.where,
+            why="the kubeconfig's user has `as`, which the Kubernetes client does not send with commands",
+            remedy="use a local folder (--folder), or a context without `as`",
+        )
     websocket.setdefaulttimeout(LIST_S)  # the client offers no other way to bound the handshake
     try:
         return stream(

@@ -1,0 +1,268 @@
+"""The kubeconfig's fields, token files, plugins and proxies, as kubectl honours them, over real HTTP."""
+
+import json
+import os
+import ssl
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster_support import QUICK
+from hypothesis import given
+from hypothesis import strategies as st
+from replay_api import Answer, ReplayApi, replay
+from seeing_proxy import seeing_proxy
+
+from leviathan.cluster import kubeconfig_fields as fields
+from leviathan.cluster.client import Cluster, ClusterError, connect
+from leviathan.cluster.kubeconfig import open_client
+from leviathan.site import Site
+
+VERSION = Answer(body={"gitVersion": "v1.34.1"})
+
+
+@pytest.fixture
+def secure(server_tls: ssl.SSLContext) -> Iterator[ReplayApi]:
+    """An API server with TLS that answers /version."""
+    with replay(tls=server_tls) as server:
+        server.add("GET", "/version", VERSION)
+        yield server
+
+
+def kubeconfig(
+    folder: Path, api: ReplayApi, user: Mapping[str, Any], *, ca_file: Path | None = None, **cluster: Any
+) -> dict[str, str]:
+    """An environment with a kubeconfig whose user has these fields, and whose cluster has these as well."""
+    path = api.kubeconfig(folder, ca_file=ca_file)
+    content = json.loads(path.read_text())
+    content["users"][0]["user"] = user
+    content["clusters"][0]["cluster"] |= {name.replace("_", "-"): value for name, value in cluster.items()}
+    path.write_text(json.dumps(content))
+    return {"KUBECONFIG": str(path)}
+
+
+def opened(site: Site, environ: Mapping[str, str]) -> Cluster:
+    """A client that is not patient."""
+    cluster = connect(site, environ)
+    cluster.transport.patience = QUICK
+    return cluster
+
+
+# Who we are
+
+
+def test_a_user_to_act_as_is_sent_with_every_request(
+    site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path
+) -> None:
+    user = {"token": "t", "as": "jané", "as-uid": "7", "as-groups": ["ops"], "as-user-extra": {"a/b": ["c d"]}}
+    cluster = opened(site, kubeconfig(tmp_path, secure, user, ca_file=ca_file))
+    cluster.version()
+    cluster.get("/version")
+    for asked in secure.asked:
+        assert asked.headers["authorization"] == "Bearer t"
+        assert asked.headers["impersonate-user"].encode("latin-1").decode() == "jané"
+        assert asked.headers["impersonate-uid"] == "7"
+        assert asked.headers["impersonate-group"] == "ops"
+        assert asked.headers["impersonate-extra-a%2fb"] == "c d"
+
+
+def test_each_group_is_a_header_of_its_own(site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path) -> None:
+    user = {"token": "t", "as": "jane", "as-groups": ["ops", "devs"]}
+    client = open_client("", kubeconfig(tmp_path, secure, user, ca_file=ca_file)).api
+    sent: list[Any] = []
+    original = client.rest_client.pool_manager.urlopen
+    client.rest_client.pool_manager.urlopen = lambda *a, **k: (sent.append(k["headers"]), original(*a, **k))[1]
+    client.call_api("/version", "GET", auth_settings=["BearerToken"], _preload_content=False)
+    assert sent[0].getlist("impersonate-group") == ["ops", "devs"]
+
+
+@pytest.mark.parametrize(
+    ("user", "says"),
+    [
+        ({"token": "t", "as-groups": ["ops"]}, "has no `as`"),
+        ({"token": "t", "as": "a\nb"}, r"expected a string in one line, got 'a\nb'"),
+        ({"token": "t", "as": 7}, "expected a string in one line, got 7"),
+        ({"token": "t", "as": "a", "as-user-extra": {"x": [None]}}, "Impersonate-Extra-x"),
+        ({"token": "t", "as-usr": "a"}, "the kubeconfig's user has the field as-usr, which leviathan does not honour"),
+        ({"token": "a b"}, "the kubeconfig's token cannot be sent"),
+        ({"token": "sécret"}, "the kubeconfig's token cannot be sent"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(
+    site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path, user: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ClusterError) as caught:
+        connect(site, kubeconfig(tmp_path, secure, user, ca_file=ca_file))
+    assert says in caught.value.line()
+    assert caught.value.reason == "BadKubeconfig"
+    assert str(user["token"]) == "t" or str(user["token"]) not in caught.value.line()
+
+
+def test_a_cluster_field_that_nobody_knows_is_refused(site: Site, tmp_path: Path, secure: ReplayApi) -> None:
+    with pytest.raises(ClusterError, match="cluster has the field proxy-ulr") as caught:
+        connect(site, kubeconfig(tmp_path, secure, {"token": "t"}, proxy_ulr="http://p:1"))
+    assert "proxy-url" in caught.value.why
+
+
+@given(st.text(max_size=20))
+def test_any_name_of_extra_is_a_headers_name(name: str) -> None:
+    key = fields._key(name)
+    assert key.isascii()
+    assert not set(key) & set(' \t\r\n:"(),/;<=>?@[\\]{}')
+    assert len(key) >= len(name)
+
+
+@pytest.mark.parametrize("around", ["tok1\n", "tok1\r\n", "  tok1 \n\n", "tok1"])
+def test_a_token_file_is_trimmed(site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path, around: str) -> None:
+    (tmp_path / "token").write_text(around)
+    opened(site, kubeconfig(tmp_path, secure, {"tokenFile": "token"}, ca_file=ca_file)).version()
+    assert secure.asked[0].headers["authorization"] == "Bearer tok1"
+
+
+def plugin(folder: Path, text: str) -> dict[str, Any]:
+    """A user with an executable credential plugin that is this Python text."""
+    path = folder / "plugin"
+    path.write_text(f"#!{sys.executable}\nimport json, sys\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    version = "client.authentication.k8s.io/v1"
+    return {"exec": {"apiVersion": version, "command": str(path), "args": ["get-token"], "interactiveMode": "Never"}}
+
+
+GIVES = "print(json.dumps({'apiVersion': 'client.authentication.k8s.io/v1', 'kind': 'ExecCredential', 'status': %s}))"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("sys.exit('the login has expired')", "the login has expired"),
+        ("print('no json')", "failed to decode"),
+        (GIVES % "{}", "missing token or clientCertificateData"),
+    ],
+)
+def test_a_plugin_that_fails_is_the_reason_and_nothing_is_sent(
+    site: Site,
+    tmp_path: Path,
+    secure: ReplayApi,
+    ca_file: Path,
+    capfd: pytest.CaptureFixture[str],
+    text: str,
+    says: str,
+) -> None:
+    with pytest.raises(ClusterError, match="credential plugin gives no credentials") as caught:
+        connect(site, kubeconfig(tmp_path, secure, plugin(tmp_path, text), ca_file=ca_file))
+    assert says in caught.value.why
+    assert caught.value.where == f"exec: {tmp_path}/plugin get-token"
+    assert capfd.readouterr().err == ""  # the library's own log does not reach the terminal
+    assert secure.asked == []
+
+
+def test_a_plugin_that_is_not_installed_gives_its_hint(
+    site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path
+) -> None:
+    version = "client.authentication.k8s.io/v1"
+    user = {"exec": {"apiVersion": version, "command": "no-such-plugin", "installHint": "apt-get install it"}}
+    with pytest.raises(ClusterError, match="No such file") as caught:
+        connect(site, kubeconfig(tmp_path, secure, user, ca_file=ca_file))
+    assert caught.value.remedy == "apt-get install it"
+
+
+def test_a_plugin_that_fails_later_is_the_reason_then(
+    site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path
+) -> None:
+    status = "{'token': 'one', 'expirationTimestamp': '2020-01-01T00:00:00Z'}"
+    cluster = opened(site, kubeconfig(tmp_path, secure, plugin(tmp_path, GIVES % status), ca_file=ca_file))
+    cluster.version()
+    assert secure.asked[0].headers["authorization"] == "Bearer one"
+    plugin(tmp_path, "sys.exit('the session is over')")
+    with pytest.raises(ClusterError, match="the session is over"):
+        cluster.version()
+    assert len(secure.asked) == 1
+
+
+# Files, TLS
+
+
+def test_an_empty_file_among_several_is_skipped(site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path) -> None:
+    (tmp_path / "empty").write_text("# nothing yet\n")
+    good = kubeconfig(tmp_path, secure, {"token": "t"}, ca_file=ca_file)["KUBECONFIG"]
+    for order in ([str(tmp_path / "empty"), good], [good, str(tmp_path / "empty")]):
+        opened(site, {"KUBECONFIG": os.pathsep.join(order)}).version()
+    with pytest.raises(ClusterError, match="cannot be used"):
+        connect(site, {"KUBECONFIG": f"{tmp_path}/empty"})
+
+
+def test_unverified_tls_is_said_once_and_not_for_each_request(
+    site: Site, tmp_path: Path, secure: ReplayApi, capfd: pytest.CaptureFixture[str]
+) -> None:
+    environ = kubeconfig(tmp_path, secure, {"token": "t"}, insecure_skip_tls_verify=True)
+    for _ in range(2):
+        opened(site, environ).version()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("warning: the kubeconfig has insecure-skip-tls-verify")
+    assert secure.address in line
+
+
+# Proxies
+
+
+def test_no_proxy_and_the_scheme_count_as_for_kubectl(
+    site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path
+) -> None:
+    token = {"token": "t"}
+    with seeing_proxy() as proxy:
+        environ = {"HTTPS_PROXY": proxy.address, "HTTP_PROXY": proxy.address}
+        direct = kubeconfig(tmp_path, secure, token, ca_file=ca_file)  # loopback
+        opened(site, direct | environ).version()
+        named = kubeconfig(tmp_path, secure, token, ca_file=ca_file, server="https://api.example:6443")
+        for more, through in (
+            (environ, True),
+            (environ | {"NO_PROXY": "10.0.0.0/8,.other"}, True),
+            ({"HTTP_PROXY": proxy.address}, False),
+            (environ | {"NO_PROXY": "example"}, False),
+            (environ | {"NO_PROXY": "api.example:6443"}, False),
+        ):
+            assert (open_client("", named | more).proxy is not None) == through
+        assert proxy.seen == []
+        with pytest.raises(ClusterError) as caught:
+            opened(site, named | environ).version()
+        assert set(proxy.seen) == {("CONNECT", "api.example:6443")}
+        assert f"through the proxy {proxy.address} of HTTPS_PROXY" in caught.value.where
+
+
+def test_variables_set_for_the_process_do_not_bend_the_client(
+    site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The official client reads the proxy variables too, and ignores NO_PROXY."""
+    with seeing_proxy() as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, proxy.address)
+        monkeypatch.setenv("NO_PROXY", "other.example")
+        opened(site, kubeconfig(tmp_path, secure, {"token": "t"}, ca_file=ca_file) | dict(os.environ)).version()
+        assert proxy.seen == []
+
+
+def test_proxy_url_is_used_with_its_login_whatever_no_proxy_says(
+    site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path
+) -> None:
+    with seeing_proxy(secure.address.removeprefix("https://")) as proxy:
+        url = proxy.address.replace("http://", "http://u:p%40ss@")
+        environ = kubeconfig(tmp_path, secure, {"token": "t"}, ca_file=ca_file, proxy_url=url)
+        opened(site, environ | {"NO_PROXY": "*"}).version()
+        assert proxy.seen == [("CONNECT", secure.address.removeprefix("https://"))]
+        assert proxy.logins == ["Basic dTpwQHNz"]
+
+
+@pytest.mark.parametrize("url", ["socks5://127.0.0.1:1080", "garbage:xx"])
+def test_a_proxy_that_cannot_be_used_is_refused_by_name(
+    site: Site, tmp_path: Path, secure: ReplayApi, url: str
+) -> None:
+    with pytest.raises(ClusterError, match="proxy-url") as caught:
+        connect(site, kubeconfig(tmp_path, secure, {"token": "t"}, proxy_url=url))
+    assert caught.value.reason == "BadProxy"
+    named = kubeconfig(tmp_path, secure, {"token": "t"}, server="https://api.example")
+    with pytest.raises(ClusterError, match="ALL_PROXY"):
+        connect(site, named | {"ALL_PROXY": url})
+    assert open_client("", named | {"ALL_PROXY": url, "NO_PROXY": "api.example"}).proxy is None
