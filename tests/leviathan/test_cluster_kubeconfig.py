@@ -19,7 +19,7 @@ from seeing_proxy import seeing_proxy
 from leviathan.cluster import kubeconfig_fields as fields
 from leviathan.cluster.client import Cluster, ClusterError, connect
 from leviathan.cluster.kubeconfig import open_client
-from leviathan.site import Site
+from leviathan.site.schema import Site
 
 VERSION = Answer(body={"gitVersion": "v1.34.1"})
 

@@ -1,5 +1,7 @@
 """Exit codes, and the one error base: what went wrong, where, why, and the command or action that fixes it."""
 
+import re
+import socket
 from enum import IntEnum
 
 
@@ -32,17 +34,29 @@ EXIT_CODES: dict[ExitCode, str] = {
 }
 
 
+#: What must not be in an error's text: the credentials of an Authorization header, or the password in an address.
+SECRET = re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=\\-]{3,}|(://[^\s/:@]*:)[^\s/@]+(?=@)")
+
+
+def masked(text: str) -> str:
+    """`text` with *** for credentials in it: `Bearer ***`, `http://user:***@host`."""
+    return SECRET.sub(lambda found: f"{found[1]}{found[2]}***" if found[1] else f"{found[3]}***", text)
+
+
 class LeviathanError(Exception):
     """A failure that the user can act on; printed as one line.
 
     Arguments: `what` went wrong; `where` (file, host, object), may be empty; `why`, may be empty; `remedy`, the command
-    or action that fixes it, may be empty. Line breaks in them become blanks. `exit_code` is the process's status.
+    or action that fixes it, may be empty. Line breaks in them become blanks, and credentials in
+    them stars. `exit_code` is the process's status.
     """
 
     exit_code: ExitCode = ExitCode.FAILED
 
     def __init__(self, what: str, *, where: str = "", why: str = "", remedy: str = "") -> None:
-        self.what, self.where, self.why, self.remedy = (" ".join(part.split()) for part in (what, where, why, remedy))
+        self.what, self.where, self.why, self.remedy = (
+            masked(" ".join(part.split())) for part in (what, where, why, remedy)
+        )
         super().__init__(self.line())
 
     def line(self) -> str:
@@ -92,3 +106,12 @@ class RegistryError(LeviathanError):
 
 class RenderError(LeviathanError):
     """A manifest cannot be rendered, or breaks the policy."""
+
+
+def unknown_host(error: BaseException | None) -> bool:
+    """Whether an error of a connection, or what caused it, is that a name did not resolve."""
+    while error is not None:
+        if isinstance(error, socket.gaierror):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -4,7 +4,6 @@ httpx itself bounds only the silence between two bytes, reads proxy variables an
 compressed bodies of any size.
 """
 
-import socket
 import ssl
 import threading
 import time
@@ -130,6 +129,8 @@ class ByHost(httpx.BaseTransport):
             return proxy_for(url, self._environ)
         except ProxyRefused as refused:
             raise UsageError(refused.what, where=refused.where, why=refused.why, remedy=refused.remedy) from None
+        except ValueError as error:
+            raise httpx.UnsupportedProtocol(f"{url[:200]!r} is no address: {error}") from None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """httpx's way to send; see the class."""
@@ -160,12 +161,3 @@ class ByHost(httpx.BaseTransport):
 
 #: What each client asks for: bodies as they are, so that the bound on bytes is one on memory.
 HEADERS = {"Accept-Encoding": "identity"}
-
-
-def unknown_host(error: BaseException | None) -> bool:
-    """Whether an error of a connection, or what caused it, is that a name did not resolve."""
-    while error is not None:
-        if isinstance(error, socket.gaierror):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from leviathan.errors import ExitCode, LeviathanError
+from leviathan.errors import ExitCode, LeviathanError, masked
 from leviathan.site.load import Loaded, load
 from leviathan.terminal.output import Console, Report, emit, failed, interrupted, write_atomically
 
@@ -72,7 +72,7 @@ class Invocation:
             failure = LeviathanError("internal error", why=f"{type(error).__name__}: {error}", remedy=INTERNAL)
             failure.__cause__ = error
         if self.console.debugging:
-            self.console.say("".join(traceback.format_exception(failure)).rstrip())
+            self.console.say(masked("".join(traceback.format_exception(failure)).rstrip()))
         self.console.error(failure)
         return self._deliver(failed(failure), failure.exit_code)
 

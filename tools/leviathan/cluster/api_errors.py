@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leviathan.cluster.errors import Cause, ClusterError
+from leviathan.errors import unknown_host
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,12 @@ def refused(asked: ApiRequest, status: int, body: bytes | str | None, retry_afte
     answer = _status(body)
     reason = str(answer.get("reason") or "")
     why = str(answer.get("message") or _plain(body))
-    details = answer.get("details") or {}
+    details = answer.get("details")
+    named = details.get("causes") if isinstance(details, dict) else None
     causes = tuple(
         Cause(str(each.get("reason", "")), str(each.get("message", "")), str(each.get("field", "")))
-        for each in details.get("causes") or []
+        for each in (named if isinstance(named, list) else [])
+        if isinstance(each, dict)
     )
     if status == 410:
         reason = "Expired"
@@ -178,13 +181,14 @@ def _status(body: bytes | str | None) -> Mapping[str, Any]:
     """The Status object of a body, or an empty one."""
     try:
         answer = json.loads(body or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
 
 
 def _plain(body: bytes | str | None) -> str:
-    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body or ""
+    start = (body or "")[:4000]
+    text = start.decode("utf-8", "replace") if isinstance(start, bytes) else start
     return re.sub(r"<[^>]*>", " ", text)[:200] or "without a word"
 
 
@@ -199,6 +203,14 @@ def unreachable(asked: ApiRequest, error: BaseException) -> ClusterError:
             remedy="get a fresh kubeconfig (Talos: talosctl kubeconfig --force), or correct server: and "
             "certificate-authority in it",
             reason="TLS",
+        )
+    if unknown_host(error):
+        return ClusterError(
+            "the API server's name does not resolve",
+            where=asked.where,
+            why=_short(why),
+            remedy=f"correct the proxy {asked.proxy}" if asked.proxy else "correct server: in the kubeconfig",
+            reason="UnknownHost",
         )
     return ClusterError(
         "the API server is not reached",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from leviathan.cluster.api_errors import refused
+from leviathan.cluster.bounds import bad_answer, checked, items
 from leviathan.cluster.errors import Cause, ClusterError, exits
 from leviathan.cluster.kubeconfig import open_client
 from leviathan.cluster.lines import lines
@@ -25,6 +26,8 @@ __all__ = ["LOG_PATIENCE", "MANAGER", "Cause", "Cluster", "ClusterError", "Retry
 MANAGER = "leviathan"
 #: Objects in one page of a list.
 PAGE = 500
+#: Pages of a list: the largest clusters have 150,000 pods.
+PAGES = 1000
 JSON = "application/json"
 
 Object = dict[str, Any]
@@ -143,11 +146,15 @@ class Cluster:
         for line in lines(answer):
             if line is None:
                 return  # the connection broke
-            event = json.loads(line)
-            if event["type"] == "ERROR":
-                status = event["object"]
-                raise refused(asked, int(status.get("code") or 500), json.dumps(status))
-            yield event["type"], event["object"]
+            try:
+                event = json.loads(line)
+                kind, found = str(event["type"]), event["object"]
+            except (ValueError, RecursionError, KeyError, TypeError):
+                raise bad_answer(f"it is no event of a watch: {line[:100]!r}", asked.where) from None
+            if kind == "ERROR":
+                code = found.get("code") if isinstance(found, dict) else None
+                raise refused(asked, code if isinstance(code, int) and code else 500, json.dumps(found))
+            yield kind, found if kind == "BOOKMARK" and isinstance(found, dict) else checked(found, asked.where)
             if self.clock() >= ends:
                 answer.close()
                 return
@@ -187,14 +194,18 @@ class Cluster:
 
     def _pages(self, path: str, query: Mapping[str, Any]) -> Objects:
         found: Objects = []
-        more = ""
+        more, pages = "", 0
         while True:
             page = self._json("GET", path, {"limit": PAGE, **query, **({"continue": more} if more else {})})
-            each = {"apiVersion": page["apiVersion"], "kind": page["kind"].removesuffix("List")}
-            found += [each | item for item in page.get("items") or []]
-            more = page.get("metadata", {}).get("continue", "")
+            where = self.transport.asked("GET", path).where
+            found += items(page, where)
+            metadata = page.get("metadata")
+            more = str(metadata.get("continue") or "") if isinstance(metadata, dict) else ""
             if not more:
                 return found
+            pages += 1
+            if pages == PAGES:
+                raise bad_answer(f"its list does not end after {PAGES} pages", where)
 
     def _json(
         self,
@@ -208,7 +219,7 @@ class Cluster:
         answer = self.transport.send(method, path, query, body=body, content_type=content_type)
         try:
             found = json.loads(answer.data)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             raise refused(self.transport.asked(method, path), answer.status, answer.data)

@@ -35,8 +35,8 @@ class ClusterError(LeviathanError):
 
     Arguments: as LeviathanError, and `status`, the HTTP status (0: none came), `reason`, Kubernetes' machine-readable
     reason (NotFound, Conflict, Expired ...; with status 0 one of NoKubeconfig, UnknownContext, BadKubeconfig,
-    Unreachable, TLS, Timeout, ConnectionLost), `causes`, one a field, `retry_after_s`, the seconds that the server asks
-    to wait, 0 where it does not.
+    BadProxy, UnknownHost, Unreachable, TLS, Timeout, ConnectionLost, BadAnswer), `causes`, one a field,
+    `retry_after_s`, the seconds that the server asks to wait, 0 where it does not.
     """
 
     def __init__(

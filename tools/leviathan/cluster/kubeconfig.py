@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from leviathan.cluster import kubeconfig_fields as fields
+from leviathan.cluster.bounds import bound
 from leviathan.cluster.errors import ClusterError
 from leviathan.cluster.kubeconfig_fields import Chosen, Headers
 from leviathan.proxies import Proxy
@@ -76,6 +77,7 @@ def open_client(context: str, environ: Mapping[str, str]) -> Opened:
         ) from None
     _settle_proxy(settings, proxy)
     api = ApiClient(configuration=settings)
+    bound(api)
     _send_with(api, headers)
     return Opened(api, name, proxy, () if settings.verify_ssl else (_unverified(settings.host),))
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from leviathan.cluster.bounds import MOST_LINE, PIECE, bad_answer
 from leviathan.cluster.errors import ClusterError
 
 
@@ -17,7 +18,9 @@ def lines(answer: Any, timeout_s: float | None = None) -> Iterator[str | None]:
 
     rest = b""
     try:
-        for piece in answer.stream(None, decode_content=True):
+        for piece in answer.stream(PIECE, decode_content=False):
+            if len(rest) > MOST_LINE:
+                raise bad_answer(f"it has a line of more than {MOST_LINE >> 20} MiB")
             *whole, rest = (rest + piece).split(b"\n")
             for line in whole:
                 yield line.decode("utf-8", "replace")

@@ -1,11 +1,13 @@
 """Requests to a Kubernetes API server through the official client, with the retries that each one bears."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from leviathan.cluster.api_errors import ApiRequest, refused, unreachable
+from leviathan.cluster.bounds import MOST, whole
 from leviathan.cluster.errors import ClusterError
 from leviathan.proxies import Proxy
 
@@ -92,7 +94,8 @@ class Transport:
             except ClusterError as error:
                 tried += 1
                 wait = max(pause, error.retry_after_s)
-                if not bears_retry(method, content_type, error, tried) or self.clock() + wait >= ends:
+                hopeless = error.reason == "UnknownHost" and not self._answered
+                if hopeless or not bears_retry(method, content_type, error, tried) or self.clock() + wait >= ends:
                     raise
             self.sleep(wait)
             pause = min(pause * 2, 5.0)
@@ -125,15 +128,17 @@ class Transport:
                 _request_timeout=(self.patience.connect_s, read_s if stream else self.patience.request_s),
             )
             if not stream:
-                _ = answer.data  # all of it, while errors are still caught here
+                answer = whole(answer, MOST)  # while errors are still caught here
         except ApiException as error:
             if not error.status:
                 raise unreachable(asked, error) from None
             self._answered = True
             retry_after = (error.headers or {}).get("Retry-After", "")
-            raise refused(
-                asked, error.status, error.body, float(retry_after) if retry_after.isdigit() else 0.0
-            ) from None
+            wait_s = float(retry_after) if re.fullmatch("[0-9]{1,9}", retry_after) else 0.0
+            raise refused(asked, error.status, error.body, wait_s) from None
+        except ClusterError as error:
+            error.where = error.where or asked.where
+            raise
         except (HTTPError, OSError) as error:
             raise unreachable(asked, error) from None
         self._answered = True
@@ -154,7 +159,7 @@ def bears_retry(method: str, content_type: str, error: ClusterError, tried: int)
     Reads as often as time allows; writes that are idempotent (delete, server-side apply) once; every request after a
     429, which says that the server has done nothing yet.
     """
-    if error.reason == "TLS" or (error.status and error.status not in PASSING):
+    if error.reason in ("TLS", "BadAnswer", "BadKubeconfig") or (error.status and error.status not in PASSING):
         return False
     if method == "GET" or error.status == 429:
         return True

@@ -8,6 +8,7 @@ import click
 from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import UsageError
 from leviathan.terminal.output import Report
+from leviathan.terminal.plain import plain
 
 HELP = """Print the engine's log.
 
@@ -29,7 +30,7 @@ def logs_command(invocation: Invocation, follow: bool, previous: bool, tail: int
     """Print or follow the log."""
 
     def write(line: str) -> None:
-        sys.stdout.write(line + "\n")
+        sys.stdout.write((plain(line.rstrip("\r")) if sys.stdout.isatty() else line) + "\n")
         sys.stdout.flush()
 
     def read() -> Report:

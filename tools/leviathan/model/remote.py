@@ -26,6 +26,8 @@ HANDSHAKE = re.compile(r"Handshake status (\d+)")
 #: Seconds without a byte from a command until it is given up; a large file is hashed at some 200 MB/s.
 LIST_S, HASH_S = 60.0, 1800.0
 ENGINE = "engine"
+#: Bytes that a command may say: a list of 100,000 files is a tenth of it.
+MOST = 64 << 20
 STDOUT, STDERR, ENDING = 1, 2, 3
 
 
@@ -161,10 +163,19 @@ def _drain(socket: Any, probe: FileProbe, quiet_s: float) -> tuple[bytes, bytes,
         socket.update(timeout=1)
         pieces = [socket.read_channel(number) or b"" for number in (STDOUT, STDERR, ENDING)]
         out, err, end = out + pieces[0], err + pieces[1], end + pieces[2]
+        if len(out) + len(err) + len(end) > MOST:
+            raise ModelError(f"the pod says more than {MOST >> 20} MiB", where=probe.where, remedy="use --folder")
         if any(pieces):
             heard = time.monotonic()
         elif not socket.is_open():
-            status = json.loads(end) if end else None
+            status = _json(end)
             return out, err, status if isinstance(status, dict) else {}
         elif time.monotonic() - heard > quiet_s:
             raise ModelError(f"nothing came from the pod for {quiet_s:g} s", where=probe.where, remedy="run it again")
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -45,7 +45,7 @@ def registry(facts: Facts) -> Iterator[Finding]:
     left behind. An upload that is begun and given up is not as clean: Debian's docker-registry keeps the state of its
     hash for ever.
     """
-    from leviathan.registry.transport import error_text  # noqa: PLC0415 - the HTTP client is slow to import
+    from leviathan.registry.responses import error_text  # noqa: PLC0415 - the HTTP client is slow to import
 
     digest = facts.site.image.digest
     with one_shot_client(facts.site, facts.environ, facts.console) as client:
@@ -79,7 +79,8 @@ def _refusal(client: "Client") -> "httpx.Response":
     """The registry's answer to an empty manifest under a digest that is not its own. Errors: RegistryError."""
     from leviathan.registry.attempts import PASSING  # noqa: PLC0415
     from leviathan.registry.auth import scope  # noqa: PLC0415 - as above
-    from leviathan.registry.transport import ConnectionFailed, error_text  # noqa: PLC0415
+    from leviathan.registry.failures import ConnectionFailed  # noqa: PLC0415
+    from leviathan.registry.responses import error_text  # noqa: PLC0415
 
     attempts = client.attempts("see whether it takes a push")
     while True:

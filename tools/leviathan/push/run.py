@@ -49,6 +49,7 @@ def connect(site: Site, around: PushContext) -> Client:
         timeout_s=site.push.timeout_s,
         connections=site.push.parallel,
         console=around.console,
+        environ=around.environ,
     )
     return Client(
         transport,

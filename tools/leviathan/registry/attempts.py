@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from leviathan.errors import ExitCode, LeviathanError, RegistryError
 from leviathan.terminal.output import Console
 
+#: A registry that asks for a longer wait than this gets none: the command ends, and says so.
+LONGEST_S = 600.0
 #: Statuses that may pass by themselves: request time-out, too many requests, and the server's own troubles.
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -29,7 +31,7 @@ class Backoff:
         dice = random.random() if dice is None else dice
         delay = min(self.cap_s, self.base_s * 2.0**attempt) * (0.5 + dice / 2)
         asked = parse_retry_after(retry_after)
-        return delay if asked is None else min(asked, 600.0) + dice * min(delay, 1.0)
+        return delay if asked is None else min(asked, LONGEST_S) + dice * min(delay, 1.0)
 
 
 def parse_retry_after(value: str | None, now: float | None = None) -> float | None:
@@ -104,6 +106,14 @@ class Attempts:
 
         Errors: RegistryError when it was one too many; Stopped when the user asks to stop.
         """
+        asked_s = parse_retry_after(retry_after)
+        if asked_s is not None and asked_s > LONGEST_S:
+            raise RegistryError(
+                f"cannot {self.what}",
+                where=self.where,
+                why=f"{reason}; it asks to wait for {asked_s:.0f} s",
+                remedy="run it again then; what is uploaded stays",
+            )
         if self.failures >= self.limit:
             raise RegistryError(
                 f"cannot {self.what}",

@@ -19,6 +19,8 @@ CLIENT_ID = "leviathan"
 EARLY_S = 15.0
 #: What a token lives when the server does not say (the specification's default).
 DEFAULT_LIFE_S = 60.0
+#: No token is used for longer, whatever the server says.
+LONGEST_S = 86400.0
 _PARAMETER = re.compile(r'([A-Za-z][A-Za-z0-9_-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 
 
@@ -139,8 +141,10 @@ class Authorizer:
         token = answer.get("token") or answer.get("access_token")
         if not isinstance(token, str) or not token:
             raise self.denied(f"its token server {request.url} gave no token")
+        if not re.fullmatch(r"[\x21-\x7e]+", token):
+            raise self.denied(f"its token server {request.url} gave a token that no header can carry")
         life = answer.get("expires_in")
-        seconds = float(life) if isinstance(life, int | float) and life > 0 else DEFAULT_LIFE_S
+        seconds = float(min(life, LONGEST_S)) if isinstance(life, int | float) and life > 0 else DEFAULT_LIFE_S
         self._tokens[scopes] = (token, self._clock() + max(seconds - EARLY_S, seconds / 2))
         return token
 

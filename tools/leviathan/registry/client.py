@@ -4,6 +4,7 @@ Source: OCI distribution specification 1.1, "Push". Requests without a body are 
 carry blob bytes are not, because the caller must first learn where the registry stands.
 """
 
+import re
 import threading
 from collections.abc import Mapping
 from urllib.parse import urlencode
@@ -13,11 +14,24 @@ import httpx
 from leviathan.errors import RegistryError
 from leviathan.registry.attempts import PASSING, Attempts, Backoff, TransientError
 from leviathan.registry.auth import scope
+from leviathan.registry.failures import ConnectionFailed, bad_answer
 from leviathan.registry.layout import Manifest
-from leviathan.registry.responses import Present, Session, present, received, with_digest
-from leviathan.registry.transport import Body, ConnectionFailed, Transport, error_text
+from leviathan.registry.responses import (
+    Present,
+    Session,
+    error_text,
+    natural,
+    parsed,
+    present,
+    received,
+    with_digest,
+)
+from leviathan.registry.transport import Body, Transport
 from leviathan.terminal.output import Console
 
+#: What a tag may be called (OCI distribution specification 1.1, "Pulling manifests"), and pages of a list of them.
+TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+PAGES = 200
 OCTETS = {"Content-Type": "application/octet-stream"}
 ACCEPT = ", ".join(
     (
@@ -94,20 +108,31 @@ class Client:
         self.same_digest(response, manifest.digest)
 
     def tags(self) -> list[str]:
-        """All tags of the repository, sorted; the answer's pages are followed."""
-        found: list[str] = []
+        """All tags of the repository, sorted; the answer's pages are followed, up to 200.
+
+        Errors: RegistryError, also for pages that lead back, do not end, or name what no tag can be called.
+        """
+        found: set[str] = set()
+        seen: set[str] = set()
         url: str | None = f"{self.base}/tags/list"
         while url is not None:
+            if url in seen or len(seen) == PAGES:
+                raise bad_answer(self.base, f"a list of tags that does not end after {len(seen)} pages")
+            seen.add(url)
             response = self._steady("list the tags", "GET", url, {200, 404})
             if response.status_code == 404:
                 break
-            try:
-                found += [str(tag) for tag in response.json().get("tags") or []]
-            except (ValueError, AttributeError):
-                raise self.refused("list the tags", response) from None
+            page = parsed(response)
+            tags = page.get("tags") or [] if isinstance(page, dict) else None
+            if not isinstance(tags, list):
+                raise self.refused("list the tags", response)
+            for tag in tags:
+                if not isinstance(tag, str) or not TAG.fullmatch(tag):
+                    raise bad_answer(self.base, f"a tag that none can be called: {tag!r:.150}")
+            found.update(tags)
             after = response.links.get("next", {}).get("url")
             url = self.transport.resolve(after) if after else None
-        return sorted(set(found))
+        return sorted(found)
 
     def mount(self, digest: str, source: str) -> Session | None:
         """Have the blob of another repository linked into this one; None when done, else the session opened instead."""
@@ -187,11 +212,11 @@ class Client:
         if not target:
             raise self.refused("say where to upload", response)
         told = received(response.headers)
-        smallest = response.headers.get("oci-chunk-min-length", "")
+        smallest = natural(response.headers.get("oci-chunk-min-length", ""))
         return Session(
             self.transport.resolve(target),
             offset if told is None else told,
-            int(smallest) if smallest.isdigit() else min_chunk,
+            min_chunk if smallest is None else smallest,
         )
 
     def _once(

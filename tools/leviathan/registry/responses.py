@@ -3,9 +3,11 @@
 Source: OCI distribution specification 1.1, "Push".
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import httpx
@@ -33,7 +35,7 @@ def received(headers: Mapping[str, str]) -> int | None:
 
     `0-0` is what registries send for none as well as for one byte; it is read as none.
     """
-    match = re.fullmatch(r"(?:bytes=)?\s*0-(\d+)", headers.get("range", ""))
+    match = re.fullmatch(r"(?:bytes=)?\s*0-([0-9]{1,18})", headers.get("range", ""))
     if match is None:
         return None
     return int(match[1]) + 1 if int(match[1]) > 0 else 0
@@ -49,4 +51,28 @@ def with_digest(location: str, digest: str) -> str:
 def present(response: httpx.Response) -> Present:
     """What an answer to a HEAD says."""
     length = response.headers.get("content-length", "")
-    return Present(int(length) if length.isdigit() else None, response.headers.get("docker-content-digest", ""))
+    return Present(natural(length), response.headers.get("docker-content-digest", ""))
+
+
+def natural(text: str) -> int | None:
+    """The number that a header's value is; None when it is none, or longer than any that makes sense."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
+
+
+def parsed(response: httpx.Response) -> Any:
+    """An answer's body as JSON; None when it is none."""
+    try:
+        return json.loads(response.content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def error_text(response: httpx.Response) -> str:
+    """What a registry says about an error: its code and message, else the start of the body, else the status."""
+    try:
+        first = parsed(response)["errors"][0]
+        detail = first.get("detail")
+        text = f"{first.get('code', '')} {first.get('message', '')}{f' {detail}' if detail else ''}".strip()
+    except (KeyError, IndexError, TypeError, AttributeError):
+        text = " ".join(response.content[:2000].decode("utf-8", "replace").split())
+    return text[:300] or f"status {response.status_code}"

@@ -1,5 +1,6 @@
 """HTTP to one registry: scheme, TLS, authentication, and connection failures told apart."""
 
+import os
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,9 +10,12 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 import httpx
 
 from leviathan import __version__
-from leviathan.errors import RegistryError
+from leviathan.errors import RegistryError, unknown_host
+from leviathan.http_client import HEADERS, BadAnswer, Bounds, ByHost
 from leviathan.registry.auth import Authorizer, TokenRequest
 from leviathan.registry.credentials import Credentials
+from leviathan.registry.failures import NO_HTTP, Asked, ConnectionFailed, bad_answer, explained
+from leviathan.registry.responses import error_text, parsed
 from leviathan.terminal.output import Console
 
 
@@ -30,21 +34,16 @@ def speaks_tls(host: str, port: int, timeout_s: float = 5.0) -> bool:
         return False
 
 
-#: How plain HTTP breaks at once where the other side speaks something else.
-NO_HTTP = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 #: Makes the body of a request, once for each time that it is sent.
 Body = Callable[[], Iterable[bytes]]
-
-
-class ConnectionFailed(Exception):
-    """The connection failed: refused, cut, or too slow. Worth another attempt."""
 
 
 class Transport:
     """Sends requests to one registry.
 
     Arguments: `host` with port; `plain_http`, whether it speaks HTTP; `ca_file`, a PEM file or an empty text;
-    `credentials`, if any; `timeout_s`, seconds without an answer; `connections` at once.
+    `credentials`, if any; `timeout_s`, seconds without an answer, and for a whole one; `connections` at once;
+    `environ`, where the proxy variables are, by default this process's.
     """
 
     def __init__(
@@ -57,6 +56,7 @@ class Transport:
         timeout_s: float = 300.0,
         connections: int = 4,
         console: Console | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.host = host
         self.plain_http = plain_http
@@ -64,11 +64,17 @@ class Transport:
         self.console = console if console is not None else Console()
         self._answered = False  # whether the scheme is right, as an answer has shown
         self.authorizer = Authorizer(host, credentials, self._ask_token, plain_http=plain_http)
-        self._client = httpx.Client(
+        self._way = ByHost(
+            environ=os.environ if environ is None else environ,
             verify=False if plain_http else tls_context(ca_file),
-            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 15.0), pool=None),
             limits=httpx.Limits(max_connections=connections + 2, max_keepalive_connections=connections + 2),
-            headers={"User-Agent": f"leviathan/{__version__}"},
+            bounds=Bounds(seconds=timeout_s),
+        )
+        self._client = httpx.Client(
+            transport=self._way,
+            trust_env=False,
+            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 15.0), pool=None),
+            headers={"User-Agent": f"leviathan/{__version__}", **HEADERS},
             event_hooks={"request": [self._check_safe]},  # httpx calls it for each redirect, too
         )
 
@@ -81,9 +87,14 @@ class Transport:
 
         Errors: RegistryError when bytes would go there without TLS though the registry speaks HTTPS.
         """
-        url = urljoin(self.base, location)
-        parts = urlsplit(url)
-        if not self.plain_http and parts.scheme == "http" and parts.hostname == urlsplit(self.base).hostname:
+        try:
+            url = urljoin(self.base, location)
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+            httpx.URL(url)
+        except (ValueError, httpx.InvalidURL):
+            raise bad_answer(self.base, f"the address {location[:200]!r}") from None
+        if not self.plain_http and parts.scheme == "http" and host == urlsplit(self.base).hostname:
             return urlunsplit(("https", self.host, *parts[2:]))
         if not self._safe(url):
             raise self._not_safe(url)
@@ -176,38 +187,20 @@ class Transport:
                 content=body() if body is not None else None,
                 follow_redirects=method in ("GET", "HEAD"),
             )
+        except BadAnswer as error:
+            raise bad_answer(self.base, str(error)) from None
+        except httpx.TooManyRedirects:
+            raise bad_answer(self.base, "a redirect that leads to itself, or more than 20 of them") from None
         except httpx.TransportError as error:
-            raise self._explained(error) from None
+            raise self._explained(error, url) from None
         self.console.debug(f"{method} {url.split('?')[0]} {response.status_code} {headers or ''}")
         return response
 
-    def _explained(self, error: httpx.TransportError) -> Exception:
-        text = str(error) or type(error).__name__
-        lowered = text.lower()
-        if "certificate" in lowered and "verify" in lowered:
-            return RegistryError(
-                "the registry's certificate cannot be verified",
-                where=self.base,
-                why=text,
-                remedy="set registry.ca_file to the PEM file of its authority",
-            )
-        if not self.plain_http and any(
-            sign in lowered
-            for sign in ("wrong version number", "unknown_protocol", "packet length too long", "record layer")
-        ):
-            return RegistryError(
-                "the registry answers plain HTTP where HTTPS is expected",
-                where=self.base,
-                why=text,
-                remedy="if it really has no TLS: registry.plain_http = true in the site file, or --plain-http",
-            )
+    def _explained(self, error: httpx.TransportError, url: str) -> Exception:
         if isinstance(error, NO_HTTP) and self._wants_tls():
             return self._speaks_https()
-        if isinstance(error, httpx.UnsupportedProtocol | httpx.ProxyError):
-            return RegistryError(
-                "the registry cannot be reached", where=self.base, why=text, remedy="check the proxy settings"
-            )
-        return ConnectionFailed(text)
+        asked = Asked(self.base, url, self._way.proxy(url), plain_http=self.plain_http, answered=self._answered)
+        return explained(error, asked)
 
     def _ask_token(self, request: TokenRequest) -> Mapping[str, Any]:
         headers = {"Authorization": request.authorization} if request.authorization else {}
@@ -216,7 +209,11 @@ class Transport:
                 response = self._client.post(request.url, data=request.form, headers=headers)
             else:
                 response = self._client.get(request.url, params=list(request.query), headers=headers)
+        except (BadAnswer, httpx.TooManyRedirects, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise self.authorizer.denied(f"its token server {request.url} answered {error}") from None
         except httpx.TransportError as error:
+            if unknown_host(error):
+                raise self.authorizer.denied(f"the name of its token server {request.url} does not resolve") from None
             raise ConnectionFailed(f"token server {request.url}: {error}") from None
         if response.status_code >= 500 or response.status_code == 429:
             raise ConnectionFailed(f"token server {request.url} answered {response.status_code}")
@@ -224,10 +221,7 @@ class Transport:
             raise self.authorizer.denied(
                 f"its token server {request.url} answered {response.status_code} {error_text(response)}"
             )
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = None
+        answer = parsed(response)
         if not isinstance(answer, dict):
             raise self.authorizer.denied(f"its token server {request.url} answered no JSON object")
         return answer
@@ -254,14 +248,3 @@ def tls_context(ca_file: str) -> ssl.SSLContext:
                 remedy="set registry.ca_file to a PEM file",
             ) from None
     return context
-
-
-def error_text(response: httpx.Response) -> str:
-    """What a registry says about an error: its code and message, else the start of the body, else the status."""
-    try:
-        first = response.json()["errors"][0]
-        detail = first.get("detail")
-        text = f"{first.get('code', '')} {first.get('message', '')}{f' {detail}' if detail else ''}".strip()
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        text = " ".join(response.text.split())
-    return text[:300] or f"status {response.status_code}"

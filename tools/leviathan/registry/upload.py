@@ -15,9 +15,8 @@ from leviathan.registry.attempts import Attempts, TransientError
 from leviathan.registry.client import Client
 from leviathan.registry.layout import Blob
 from leviathan.registry.reader import BlobReader
-from leviathan.registry.responses import Session
+from leviathan.registry.responses import Session, error_text
 from leviathan.registry.sessions import Sessions
-from leviathan.registry.transport import error_text
 from leviathan.registry.upload_progress import Account
 from leviathan.terminal.progress import Meter, size_text
 

@@ -101,7 +101,7 @@ class _Chat:
     def _chunk(self, data: str) -> dict[str, Any]:
         try:
             chunk = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Wrong(f"an event that is no JSON: {shown(data)}") from None
         if not isinstance(chunk, dict) or chunk.get("error") is not None or not isinstance(chunk.get("choices"), list):
             raise Wrong(f"an event that is no chunk of a chat: {shown(data)}")

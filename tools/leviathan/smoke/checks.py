@@ -193,5 +193,5 @@ def _loading(answer: Answer) -> str:
         left = f", about {report['estimate_seconds']:.0f} s left" if report.get("estimate_seconds") else ""
         detail = f" ({shown(str(report['detail']))})" if report.get("detail") else ""
         return shown(f"503, {report['status']}: {report['phase']}, {report['percent']:g} %{detail}{left}")
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return ""

@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import httpx
 
 from leviathan import __version__
 from leviathan.errors import UsageError
+from leviathan.http_client import HEADERS, BadAnswer, Bounds, ByHost
 from leviathan.registry.transport import tls_context
 from leviathan.smoke.result import Unjudged, Wrong
 
@@ -43,7 +45,7 @@ class Answer:
         """The body as JSON. Errors: Wrong when it is none."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Wrong(self.text()) from None
 
     def object(self, status: int = 200) -> dict[str, Any]:
@@ -87,12 +89,16 @@ class Endpoint:
         self.timeout_s = timeout_s
         self.clock = clock
         self._client = httpx.Client(
-            trust_env=proxies,
-            verify=tls_context("") if self.url.startswith("https:") else False,
+            trust_env=False,
+            transport=ByHost(
+                environ=os.environ if proxies else None,
+                verify=tls_context("") if self.url.startswith("https:") else False,
+                bounds=Bounds(2 * MOST, timeout_s + 1),  # for the head; the body's own bounds come first
+            ),
             timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, CONNECT_S)),
             headers={
                 "User-Agent": f"leviathan/{__version__}",
-                "Accept-Encoding": "identity",
+                **HEADERS,
                 **({"Authorization": f"Bearer {key}"} if key else {}),
             },
         )
@@ -153,6 +159,8 @@ class Endpoint:
                 yield response
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Unreachable(f"no connection: {shown(str(error)) or 'nothing answers'}") from None
+        except BadAnswer as error:
+            raise Wrong(str(error)) from None
         except httpx.TimeoutException:
             raise Wrong(f"nothing for {self.clock() - began:.1f} s") from None
         except httpx.RequestError as error:

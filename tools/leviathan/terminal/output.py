@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from leviathan.errors import ExitCode, LeviathanError
+from leviathan.terminal.plain import plain, plain_json
 
 ERASE = "\r\x1b[2K"
 
@@ -26,7 +27,7 @@ class Report:
 
     def json(self) -> str:
         """The report as one JSON object with `ok` first, keys in the order of `data`."""
-        return json.dumps({"ok": self.ok, **self.data}, indent=2, ensure_ascii=False)
+        return plain_json(json.dumps({"ok": self.ok, **self.data}, indent=2, ensure_ascii=False))
 
 
 class Console:
@@ -47,7 +48,10 @@ class Console:
         self._transient = False
 
     def say(self, text: str) -> None:
-        """Print `text` as a line."""
+        """Print `text` as a line; control characters in it are shown, not sent."""
+        self._line(plain(text))
+
+    def _line(self, text: str) -> None:
         with self._lock:
             erase = ERASE if self._transient else ""
             self._transient = False
@@ -68,7 +72,7 @@ class Console:
             width = 80
         with self._lock:
             self._transient = True
-            self.write(f"{ERASE}{text[: max(width - 1, 1)]}")
+            self.write(f"{ERASE}{plain(text, keep='')[: max(width - 1, 1)]}")
 
     def clear(self) -> None:
         """Take the status line away."""
@@ -80,7 +84,7 @@ class Console:
     def error(self, error: LeviathanError) -> None:
         """Print an error as its one line."""
         label = "\x1b[31merror\x1b[0m" if self.tty and "NO_COLOR" not in os.environ else "error"
-        self.say(f"{label}: {error.line()}")
+        self._line(f"{label}: {plain(error.line())}")
 
     def write(self, text: str) -> None:
         """Write `text` as it is: for what draws on the terminal by itself."""
@@ -96,11 +100,14 @@ def emit(
 ) -> None:
     """Write the result: text or, with `as_json`, JSON to stdout; JSON to `result_file` in any case, if one is given.
 
+    On a terminal, control characters of the text are shown, not sent.
+
     Each is written although the other cannot be, stdout first: it is what a person waits for.
     Errors: LeviathanError when `result_file` cannot be written; BrokenPipeError when nobody reads stdout.
     """
     out = stdout if stdout is not None else sys.stdout
-    body = report.json() if as_json else report.text
+    text = plain(report.text) if out.isatty() else report.text
+    body = report.json() if as_json else text
     try:
         if body:
             out.write(body if body.endswith("\n") else body + "\n")

@@ -5,20 +5,26 @@ RFC 9110 §14 (range requests). Hashes are checked by the caller.
 
 import base64
 import errno
+import os
+import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from http.client import HTTPException
+from http.client import HTTPException, HTTPMessage
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from leviathan_fetch.errors import FetchError
+from leviathan_fetch.proxies import ProxyRefused, proxy_for
 
 ATTEMPTS = 5
 TIMEOUT = 60.0
 PIECE = 1 << 18
+#: Bytes of an index's page: the longest of any project's is a tenth of it. And seconds that it may take.
+PAGE = 64 << 20
+PAGE_S = 300.0
 NETWORK = "check the network and the address, then run it again: finished parts are kept"
 
 
@@ -36,6 +42,47 @@ def request(url: str, headers: dict[str, str]) -> urllib.request.Request:
     return urllib.request.Request(url, headers={"User-Agent": "leviathan-fetch", **headers})
 
 
+class _Proxies(urllib.request.BaseHandler):
+    """Chooses the proxy by host, also for the address that a redirect names; urllib's own handler knows no networks."""
+
+    handler_order = 100  # before those that connect
+
+    def http_open(self, request: urllib.request.Request) -> None:
+        proxy = proxy_for(request.full_url, os.environ)
+        if proxy is None:
+            return
+        if proxy.scheme != "http":
+            text = f"the proxy {proxy.address} of {proxy.source} is spoken to with TLS, which urllib cannot"
+            raise FetchError(text, f"name an HTTP proxy, or add {request.host} to NO_PROXY", "network")
+        if proxy.username:
+            login = base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
+            request.add_unredirected_header("Proxy-Authorization", f"Basic {login}")
+        request.set_proxy(proxy.netloc, "http")
+
+    https_open = http_open
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects; a user and password do not go to another host with them."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        new = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if new is not None and urlsplit(new.full_url)[:2] != urlsplit(req.full_url)[:2]:
+            new.remove_header("Authorization")
+        return new
+
+
+def opened(wanted: urllib.request.Request) -> Any:
+    """The answer to a request, as urllib gives it. Errors: urllib's; FetchError for a proxy that cannot be used."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Proxies(), _Redirects())
+    try:
+        return opener.open(wanted, timeout=TIMEOUT)
+    except ProxyRefused as refused:
+        raise FetchError(f"{refused.what} ({refused.where}): {refused.why}", refused.remedy, "network") from None
+
+
 def public(url: str) -> str:
     """`url` without the user and password in it, for messages."""
     parts = urlsplit(url)
@@ -48,6 +95,7 @@ def retried(url: str, attempt: Callable[[], Any], sleep: Callable[[float], None]
     Errors: FetchError of kind ``gone`` (404, 410), ``disk`` or ``network``.
     """
     trouble = ""
+    proxy = _proxy_text(url)
     for turn in range(ATTEMPTS):
         if turn:
             sleep(0.5 * 2 ** (turn - 1))
@@ -66,21 +114,41 @@ def retried(url: str, attempt: Callable[[], Any], sleep: Callable[[float], None]
             reason = getattr(error, "reason", error)
             if isinstance(reason, FileNotFoundError):
                 raise FetchError(f"{public(url)} is not there", "make lock", "gone") from None
+            if isinstance(reason, socket.gaierror) and reason.errno != socket.EAI_AGAIN:
+                what = f"{public(url)}{proxy}: the name does not resolve ({reason.strerror})"
+                raise FetchError(what, NETWORK, "network") from None
             trouble = str(reason) or type(reason).__name__
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 what = f"no space left while {public(url)} came in"
                 raise FetchError(what, "free some disk space and run it again", "disk") from None
             trouble = str(error)
-    raise FetchError(f"{public(url)} did not come through in {ATTEMPTS} tries: {trouble}", NETWORK, "network")
+    raise FetchError(f"{public(url)} did not come through{proxy} in {ATTEMPTS} tries: {trouble}", NETWORK, "network")
+
+
+def _proxy_text(url: str) -> str:
+    """Which proxy is between here and `url`, for messages; empty for none."""
+    try:
+        proxy = proxy_for(url, os.environ)
+    except ProxyRefused:
+        return ""  # the attempt says it
+    return f" by the proxy {proxy.address} of {proxy.source}" if proxy is not None else ""
 
 
 def read(url: str, accept: str, sleep: Callable[[float], None] = time.sleep) -> tuple[bytes, str, str]:
     """Body, media type (lower case, no parameters) and final address of the page at `url`. Errors: see `retried`."""
 
     def attempt() -> tuple[bytes, str, str]:
-        with urllib.request.urlopen(request(url, {"Accept": accept}), timeout=TIMEOUT) as answer:
-            return answer.read(), answer.headers.get_content_type(), answer.url
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        ends = time.monotonic() + PAGE_S
+        with opened(request(url, headers)) as answer:
+            body = bytearray()
+            while piece := answer.read1(PIECE):
+                body += piece
+                if len(body) > PAGE or time.monotonic() > ends:
+                    what = f"{public(url)} is a page of more than {PAGE >> 20} MiB, or of more than {PAGE_S:.0f} s"
+                    raise FetchError(what, NETWORK, "network")
+            return bytes(body), answer.headers.get_content_type(), answer.url
 
     result: tuple[bytes, str, str] = retried(url, attempt, sleep)
     return result
@@ -93,7 +161,7 @@ def download(url: str, target: Path, sleep: Callable[[float], None] = time.sleep
         have = target.stat().st_size if target.exists() else 0
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
         try:
-            with urllib.request.urlopen(request(url, headers), timeout=TIMEOUT) as answer:
+            with opened(request(url, headers)) as answer:
                 append = answer.status == 206
                 if append and not str(answer.headers.get("Content-Range")).startswith(f"bytes {have}-"):
                     target.unlink()
@@ -108,7 +176,7 @@ def download(url: str, target: Path, sleep: Callable[[float], None] = time.sleep
             target.unlink()
             raise Again("the partial file did not fit") from None
         size = target.stat().st_size
-        wanted = None if length is None else int(length) + (have if append else 0)
+        wanted = int(length) + (have if append else 0) if length and length.isdecimal() else None
         if wanted is not None and size != wanted:
             raise Again(f"cut off at {size} of {wanted} bytes")
 

@@ -8,7 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from leviathan.cluster.client import Cluster
+from leviathan.cluster.bounds import whole
+from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.rollout.observe.snapshot import Health
 from leviathan.site.schema import Site
 
@@ -67,21 +68,21 @@ def proxied(cluster: Cluster, site: Site, pod: str, path: str) -> tuple[int | No
             _return_http_data_only=True,
             _request_timeout=(TIMEOUT_S, TIMEOUT_S),
         )
-        return int(answer.status), bytes(answer.data[:MOST]), ""
+        return int(answer.status), bytes(whole(answer, MOST, TIMEOUT_S * 2).data), ""
     except ApiException as error:
         body = error.body.encode() if isinstance(error.body, str) else error.body or b""
         said = _object(body)
         if said.get("kind") == "Status" or not error.status:
             return None, b"", _plain(str(said.get("message") or error.reason))
         return int(error.status), bytes(body), ""
-    except (HTTPError, OSError) as error:
+    except (ClusterError, HTTPError, OSError) as error:
         return None, b"", _plain(str(error))
 
 
 def _object(body: bytes) -> Mapping[str, Any]:
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

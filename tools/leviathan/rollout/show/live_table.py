@@ -14,13 +14,14 @@ from leviathan.rollout.diagnose.finding import Finding, Severity
 from leviathan.rollout.observe.objects import Event
 from leviathan.rollout.show.view import Moment, rows, told
 from leviathan.terminal.output import Console
+from leviathan.terminal.plain import plain
 from leviathan.terminal.signals import once
 
 EVENTS = 5
 STYLE = {Severity.FATAL: "bold red", Severity.WAIT: "yellow", Severity.NOTE: "cyan"}
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
-#: What must not reach the terminal from a message of the cluster or the engine: control sequences and characters.
-CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+#: What must not reach the terminal from a message of the cluster or the engine: control sequences; `plain` the rest.
+CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class LiveTable:
@@ -111,4 +112,4 @@ def _event(event: Event) -> Text:
 
 def _plain(text: str) -> str:
     """The text in one line, without what a terminal would act on."""
-    return CONTROL.sub("", " ".join(text.split()))
+    return plain(CONTROL.sub("", " ".join(text.split())), keep="")
