@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
 from leviathan_engine.errors import EngineError
 from leviathan_engine.front.api_error import ApiError, unavailable
@@ -28,30 +28,22 @@ from .access.key_ring import KeyRing
 from .access.record import record_of
 from .access.settings import Access, read_keys
 from .admission import Admission
-from .asgi import ClientGone, or_gone, parse_json, read_body
 from .bodies import Bodies
 from .body import BodyLimit, body_limit
-from .client_key import queue_key
 from .engine import Engine
-from .generation.door import AnswerWriter, Door
-from .generation.reply import Reply
-from .generation.request import GenerationRequest
-from .generation.run import Generation, Service
+from .generation.run import Service
+from .generation_route import GenerationRoute
 from .limits import Limits
 from .memory import gauges
 from .metrics import Metrics
 from .openai.doors import CHAT_COMPLETIONS, COMPLETIONS
 from .openai.models import model_entry, model_list
-from .outbox import Outbox, Unsent
+from .outbox import Unsent
 from .page import assemble
+from .routes import other_apis
 from .served import Served
 from .status import Status
 from .tokenising import Tokenising
-
-# nginx's number for a client that left, and so what is counted as long as no answer has begun.
-BEFORE_ANSWER = 499
-# Bytes of a body from which on the way to a thread is worth it: some 100 microseconds, as checking these takes.
-LARGE = 16 << 10
 
 
 class Front:
@@ -72,7 +64,7 @@ class Front:
         self.tokenising = Tokenising()
         self.unsent = Unsent()
         self.bodies = Bodies()
-        self._created = int(time.time())
+        self.created = int(time.time())
         self._prompts: asyncio.Future[Prompts] | None = None
         self._generations: set[asyncio.Task[None]] = set()
 
@@ -88,6 +80,7 @@ class Front:
             Route("/v1/models/{name:path}", self.one_model),
             Route("/v1/chat/completions", GenerationRoute(self, CHAT_COMPLETIONS), methods=["POST"]),
             Route("/v1/completions", GenerationRoute(self, COMPLETIONS), methods=["POST"]),
+            *other_apis(self),
         ]
         handlers = {HTTPException: _http_error, ApiError: _api_error, Exception: _server_error}
         app = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
@@ -143,7 +136,7 @@ class Front:
     async def models(self, http: Request) -> Response:
         """The model under each of its names; empty while it loads."""
         self.authorize(http.scope)
-        return json_response(model_list(self.served() if self.status.ready else None, self._created))
+        return json_response(model_list(self.served() if self.status.ready else None, self.created))
 
     async def one_model(self, http: Request) -> Response:
         """The model by its name."""
@@ -152,7 +145,7 @@ class Front:
         if served is None:
             raise ApiError(404, "the model is not known yet: it loads", param="model", code="model_not_found")
         served.resolve(name)
-        return json_response(model_entry(served, name, self._created))
+        return json_response(model_entry(served, name, self.created))
 
     def served(self) -> Served | None:
         """The model as requests may name it; None before the launcher has said which one it is."""
@@ -210,69 +203,6 @@ class Front:
 
         self._prompts = asyncio.ensure_future(asyncio.to_thread(load, Path(model.folder)))
         self._prompts.add_done_callback(done)
-
-
-class GenerationRoute:
-    """The endpoint of one door, as an ASGI application: it must see when the client goes away."""
-
-    def __init__(self, front: Front, door: Door) -> None:
-        self._front = front
-        self._door = door
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        front = self._front
-        status = BEFORE_ANSWER
-
-        async def counted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            async with Outbox(counted, front.unsent) as out:
-                await self._answer(scope, receive, out)
-                await out.finish()
-        except ClientGone:
-            front.metrics.cancelled.inc()
-        finally:
-            front.metrics.requests.labels(scope["path"], str(status)).inc()
-
-    async def _answer(self, scope: Scope, receive: Receive, out: Outbox) -> None:
-        """Answers by `out`, with what was asked for or with an error. Errors: ClientGone."""
-        front, error, record = self._front, self._door.error, record_of(scope)
-        key: ApiKey | None = None
-        reply: Reply | None = None
-        try:
-            key = front.authorize(scope)
-            with front.generation(), front.keys.admitted(key):
-                raw = await read_body(receive, front.body_limit(), front.bodies)
-                service = await front.service()
-                request, writer, client = await self._read(raw, service.served, scope)
-                reply = Reply(out.send, writer, stream=request.stream)
-                generation = Generation(service, request, client, record)
-                await or_gone(receive, out.after(generation.run(reply)), out)
-        except ApiError as err:
-            await error(err)(scope, receive, out.send)
-        except asyncio.CancelledError:
-            if not front.status.stopping:
-                raise
-            if reply is not None and reply.begun:
-                await reply.fail(stopping())
-            else:
-                await error(stopping())(scope, receive, out.send)
-        finally:
-            front.keys.spend(key, (record.prompt_tokens or 0) + (record.generated_tokens or 0))
-
-    async def _read(self, raw: bytes, served: Served, scope: Scope) -> tuple[GenerationRequest, AnswerWriter, str]:
-        """The request, its writer, and whose line it waits in; a large one in a thread. Errors: ApiError 4xx."""
-
-        def read() -> tuple[GenerationRequest, AnswerWriter, str]:
-            body = parse_json(raw)
-            request, writer = self._door.read(body, served)
-            return request, writer, queue_key(scope, body)
-
-        return read() if len(raw) < LARGE else await asyncio.to_thread(read)
 
 
 async def _api_error(_request: Request, err: ApiError) -> Response:

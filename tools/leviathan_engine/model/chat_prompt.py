@@ -45,19 +45,22 @@ class Prompts:
     top_p: float
     longest_token: int | None = None
 
+    def chat_text(self, messages: Sequence[dict[str, str]]) -> str:
+        """The prompt of a chat as text. Errors: PromptError when the template refuses the messages."""
+        if self.template is None:
+            raise PromptError("this model has no chat template: use /v1/completions", code="no_chat_template")
+        try:
+            return self.template.render(messages=list(messages), add_generation_prompt=True, **self.special)
+        except (TemplateError, TypeError, ValueError) as err:
+            why = f"the model's chat template refuses these messages: {err}"
+            raise PromptError(why, "messages", "chat_template_refuses") from err
+
     def chat_ids(self, messages: Sequence[dict[str, str]], most: int) -> list[int]:
         """The prompt of a chat, which may have `most` tokens.
 
         Errors: PromptError when the template refuses the messages, or there are more.
         """
-        if self.template is None:
-            raise PromptError("this model has no chat template: use /v1/completions", code="no_chat_template")
-        try:
-            text = self.template.render(messages=list(messages), add_generation_prompt=True, **self.special)
-        except (TemplateError, TypeError, ValueError) as err:
-            why = f"the model's chat template refuses these messages: {err}"
-            raise PromptError(why, "messages", "chat_template_refuses") from err
-        return self._encode(text, most, "messages", special=False)
+        return self._encode(self.chat_text(messages), most, "messages", special=False)
 
     def text_ids(self, prompt: str | Sequence[int], most: int) -> list[int]:
         """The prompt of a completion, which may have `most` tokens.
@@ -72,9 +75,17 @@ class Prompts:
             raise PromptError(f"prompt has a token id that is not below {self.vocabulary}", "prompt")
         return list(prompt)
 
+    def plain_ids(self, text: str, most: int) -> list[int]:
+        """The tokens of `text` alone, without the model's first token. Errors: PromptError for more than `most`."""
+        return self._encode(text, most, "content", special=False)
+
     def text(self, ids: Sequence[int]) -> str:
         """The text of token ids, without special tokens."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def whole_text(self, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens included."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
     def _encode(self, text: str, most: int, where: str, *, special: bool) -> list[int]:
         size = len(text.encode())

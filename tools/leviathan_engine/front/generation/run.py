@@ -71,16 +71,7 @@ class Generation:
     def _ids(self) -> list[list[int]]:
         """The token ids of each prompt. Errors: ApiError 400."""
         most = self._service.served.model.longest_prompt
-        return [self._prompt_ids(prompt, most) for prompt in self._request.prompts]
-
-    def _prompt_ids(self, prompt: Prompt, most: int) -> list[int]:
-        prompts = self._service.prompts
-        try:
-            if isinstance(prompt, ChatPrompt):
-                return prompts.chat_ids(prompt.messages, most)
-            return prompts.text_ids(prompt.text if isinstance(prompt, TextPrompt) else prompt.ids, most)
-        except PromptError as err:
-            raise bad(err.message, err.param, err.code) from err
+        return [prompt_ids(self._service.prompts, prompt, most) for prompt in self._request.prompts]
 
     def _job(self, ids: list[int]) -> Job:
         """The job of a prompt. A number of tokens above the room becomes the room."""
@@ -187,3 +178,13 @@ class Generation:
     def _usage(self) -> Usage:
         timing = self._timing
         return Usage(timing.prompt, timing.tokens, timing.cached, timing.timings())
+
+
+def prompt_ids(prompts: Prompts, prompt: Prompt, most: int) -> list[int]:
+    """The tokens of a prompt, which may be `most`. Errors: ApiError 400."""
+    try:
+        if isinstance(prompt, ChatPrompt):
+            return prompts.chat_ids(prompt.messages, most)
+        return prompts.text_ids(prompt.text if isinstance(prompt, TextPrompt) else prompt.ids, most)
+    except PromptError as err:
+        raise bad(err.message, err.param, err.code) from err

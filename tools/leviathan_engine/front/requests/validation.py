@@ -38,6 +38,8 @@ SHOWN = 60
 
 def validated(model: type[M], body: Mapping[str, Any]) -> M:
     """`body` as a `model`. Errors: ApiError 400 that names the field, what is expected and what came."""
+    if not isinstance(body, dict):
+        raise bad(f"the body: expected a JSON object, got {json_type(body)}")
     try:
         return model.model_validate(body)
     except ValidationError as err:

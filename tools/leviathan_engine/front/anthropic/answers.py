@@ -1,0 +1,129 @@
+"""Anthropic's answers: a message, or the events of its stream, and errors in its form."""
+
+import uuid
+from collections.abc import Sequence
+
+from starlette.responses import Response
+
+from ..api_error import ApiError
+from ..generation.blocks import Block, Blocks, Closed, More, Opened, Step, blocks_of
+from ..generation.door import SSE
+from ..generation.events import Choice, Part, Usage, Written
+from ..generation.request import JsonObject
+from ..json_response import dumps, json_response
+
+REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+ERRORS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+
+
+class MessageWriter:
+    """Writes one message."""
+
+    media_type = SSE
+
+    def __init__(self, model: str) -> None:
+        """`model` is the name that the answer carries."""
+        self._model = model
+        self._id = f"msg_{uuid.uuid4().hex}"
+        self._blocks = Blocks()
+        self._begun = False
+
+    def begin(self) -> str:
+        """message_start. The prompt's tokens are not known yet: they stand in message_delta."""
+        self._begun = True
+        message = self._message([], None, Usage(0, 0))
+        return _event("message_start", {"message": message})
+
+    def write(self, event: Written) -> str:
+        """The events of content blocks."""
+        return "".join(_step(step) for step in self._blocks.take(event))
+
+    def beat(self, what: str) -> str:
+        """A ping, which must not come before message_start: until then a comment."""
+        return _event("ping", {}) if self._begun else f": {what}\n\n"
+
+    def end(self, usage: Usage) -> str:
+        """Why it ended, and what it cost."""
+        closing = "".join(_step(step) for step in self._blocks.close())
+        delta = {"stop_reason": _reason(self._blocks.reason), "stop_sequence": None}
+        last = _event("message_delta", {"delta": delta, "usage": _usage(usage)})
+        return closing + last + _event("message_stop", {})
+
+    def fail(self, err: ApiError) -> str:
+        """An error event."""
+        return f"event: error\ndata: {dumps(error_body(err))}\n\n"
+
+    def whole(self, choices: Sequence[Choice], usage: Usage) -> JsonObject:
+        """The message without streaming."""
+        content = [_block(block, block.text) for block in blocks_of(choices[0])]
+        return self._message(content, _reason(choices[0].finish), usage)
+
+    def _message(self, content: list[JsonObject], reason: str | None, usage: Usage) -> JsonObject:
+        return {
+            "id": self._id,
+            "type": "message",
+            "role": "assistant",
+            "model": self._model,
+            "content": content,
+            "stop_reason": reason,
+            "stop_sequence": None,
+            "usage": _usage(usage),
+        }
+
+
+def error_body(err: ApiError) -> JsonObject:
+    """An error as Anthropic's clients read it."""
+    return {"type": "error", "error": {"type": ERRORS.get(err.status, "api_error"), "message": err.message}}
+
+
+def error_response(err: ApiError) -> Response:
+    """The whole answer of an error."""
+    return json_response(error_body(err), err.status, err.headers)
+
+
+def _step(step: Step) -> str:
+    index = step.block.index
+    match step:
+        case Opened(block):
+            return _event("content_block_start", {"index": index, "content_block": _block(block, "")})
+        case More(block, text):
+            delta = (
+                {"type": "thinking_delta", "thinking": text}
+                if block.part is Part.REASONING
+                else {"type": "text_delta", "text": text}
+            )
+            return _event("content_block_delta", {"index": index, "delta": delta})
+        case Closed():
+            return _event("content_block_stop", {"index": index})
+
+
+def _block(block: Block, text: str) -> JsonObject:
+    if block.part is Part.REASONING:
+        return {"type": "thinking", "thinking": text, "signature": ""}
+    return {"type": "text", "text": text}
+
+
+def _usage(usage: Usage) -> JsonObject:
+    """Anthropic counts cached tokens apart from those of the input."""
+    return {
+        "input_tokens": usage.prompt - usage.cached,
+        "output_tokens": usage.generated,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": usage.cached,
+    }
+
+
+def _reason(reason: str) -> str:
+    return REASONS.get(reason, "end_turn")
+
+
+def _event(name: str, body: JsonObject) -> str:
+    return f"event: {name}\ndata: {dumps({'type': name} | body)}\n\n"

@@ -1,0 +1,30 @@
+"""The doors of Anthropic's Messages API: a message to answer, and its tokens to count."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..generation.door import AnswerWriter, Door
+from ..generation.request import GenerationRequest, JsonObject
+from ..generation.run import Service, prompt_ids
+from ..openai.chat_body import read_chat
+from ..served import Served
+from .answers import MessageWriter, error_response
+from .body import CountBody, MessagesBody, as_chat, read
+
+
+def read_messages(body: Mapping[str, Any], served: Served) -> tuple[GenerationRequest, AnswerWriter]:
+    """The request of a body of /v1/messages. Errors: ApiError 4xx."""
+    asked = read(MessagesBody, body, ignore_unknown=served.ignore_unknown)
+    request, _ = read_chat(as_chat(asked), served)
+    return request, MessageWriter(served.resolve(asked.model))
+
+
+def count_tokens(body: Mapping[str, Any], service: Service) -> JsonObject:
+    """How many tokens the prompt of a body of /v1/messages has. Errors: ApiError 4xx."""
+    asked = read(CountBody, body, ignore_unknown=True)
+    request, _ = read_chat(as_chat(asked), service.served)
+    most = service.served.model.cache_lens
+    return {"input_tokens": len(prompt_ids(service.prompts, request.prompts[0], most))}
+
+
+MESSAGES = Door(read_messages, error_response)

@@ -1,0 +1,164 @@
+"""The bodies of /api/chat and /api/generate, and the bodies of OpenAI's API that say the same.
+
+Fields: https://github.com/ollama/ollama/blob/main/docs/api.md. `stream` is true where it is missing, unlike elsewhere.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field
+
+from ..api_error import bad
+from ..generation.request import JsonObject
+from ..requests.field_rules import UNSUPPORTED, FieldRules
+from ..requests.json_types import Body, Text
+from ..requests.validation import validated
+
+RULES = FieldRules(
+    frozenset({"keep_alive", "user"}),
+    {"images": ([],), "context": ([],), "logprobs": (False,), "top_logprobs": (0,), "template": ("",), "suffix": ("",)},
+)
+# Settings of Ollama's own engine: memory, threads, the context's size. They are the server's business here.
+ENGINE_OPTIONS = frozenset(
+    (
+        "num_ctx",
+        "num_batch",
+        "num_gpu",
+        "main_gpu",
+        "num_thread",
+        "num_keep",
+        "numa",
+        "low_vram",
+        "use_mmap",
+        "use_mlock",
+    )
+)
+RENAMED = {"num_predict": "max_tokens", "repeat_penalty": "repetition_penalty"}
+KEPT = ("temperature", "top_p", "top_k", "min_p", "typical_p", "seed", "stop", "presence_penalty", "frequency_penalty")
+LATEST = ":latest"
+Think = bool | Literal["low", "medium", "high", "max"]
+B = TypeVar("B", bound="CommonBody")
+
+
+class CalledFunction(Body):
+    """The function of a call; its arguments are an object, not a string."""
+
+    name: Text
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class Call(Body):
+    """A call of a tool in an earlier answer."""
+
+    function: CalledFunction
+    id: Text | None = None
+
+
+class Message(Body):
+    """One message."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: Text = ""
+    thinking: Text | None = None
+    tool_calls: list[Call] | None = None
+    tool_name: Text | None = None
+    tool_call_id: Text | None = None
+    images: Annotated[list[Any], Field(max_length=0)] | None = None
+
+
+class CommonBody(Body):
+    """What both bodies share."""
+
+    model: Text
+    stream: bool | None = None
+    options: dict[str, Any] | None = None
+    format: Literal["", "json"] | dict[str, Any] | None = None
+    think: Think | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is streamed."""
+        return self.stream is not False
+
+
+class ChatBody(CommonBody):
+    """The body of /api/chat."""
+
+    messages: Annotated[list[Message], Field(max_length=4096)] = Field(default_factory=list)
+    tools: Annotated[list[dict[str, Any]], Field(max_length=1024)] | None = None
+
+
+class GenerateBody(CommonBody):
+    """The body of /api/generate."""
+
+    prompt: Text = ""
+    system: Text | None = None
+    raw: bool | None = None
+
+
+def read(kind: type[B], body: Mapping[str, Any], *, ignore_unknown: bool) -> B:
+    """The checked body. Errors: ApiError 400 that names the field."""
+    asked = validated(kind, body)
+    unknown = RULES.check(asked.model_extra or {})
+    if not ignore_unknown:
+        RULES.refuse_unknown(unknown, frozenset(kind.model_fields))
+    return asked
+
+
+def as_chat(asked: ChatBody) -> JsonObject:
+    """The body of /v1/chat/completions that asks for the same as one of /api/chat."""
+    chat = _common(asked) | {"messages": _messages(asked.messages)}
+    if asked.tools:
+        chat["tools"] = asked.tools
+    return chat
+
+
+def as_generation(asked: GenerateBody) -> JsonObject:
+    """The body of /v1/chat/completions, or with `raw` of /v1/completions, that says the same as /api/generate's."""
+    if asked.raw:
+        return _common(asked) | {"prompt": asked.prompt}
+    system = [{"role": "system", "content": asked.system}] if asked.system else []
+    return _common(asked) | {"messages": [*system, {"role": "user", "content": asked.prompt}]}
+
+
+def _common(asked: CommonBody) -> JsonObject:
+    out: JsonObject = {"model": asked.model, "stream": asked.streams}
+    for name, value in (asked.options or {}).items():
+        if name in KEPT or name in RENAMED:
+            # -2 is "until the context is full", which -1 means here.
+            out[RENAMED.get(name, name)] = -1 if name == "num_predict" and value == -2 else value
+        elif name not in ENGINE_OPTIONS and value is not None:
+            raise bad(f"options.{name[:100]} is not supported by this server: leave it out", "options", UNSUPPORTED)
+    if asked.format == "json":
+        out["response_format"] = {"type": "json_object"}
+    elif isinstance(asked.format, dict):
+        out["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": asked.format}}
+    if isinstance(asked.think, bool):
+        out["chat_template_kwargs"] = {"thinking": asked.think}
+    elif asked.think is not None:
+        out["reasoning_effort"] = asked.think
+    return out
+
+
+def _messages(messages: list[Message]) -> list[JsonObject]:
+    """Ollama names no calls: ids are given in their order, and results take them in that order."""
+    out: list[JsonObject] = []
+    waiting: list[str] = []
+    for place, message in enumerate(messages):
+        one: JsonObject = {"role": message.role, "content": message.content}
+        if message.thinking:
+            one["reasoning_content"] = message.thinking
+        if message.tool_calls:
+            ids = [call.id or f"call_{place}_{i}" for i, call in enumerate(message.tool_calls)]
+            waiting = list(ids)
+            one["tool_calls"] = [_call(name, call) for name, call in zip(ids, message.tool_calls, strict=True)]
+        if message.role == "tool":
+            one["tool_call_id"] = message.tool_call_id or (waiting.pop(0) if waiting else f"call_{place}")
+        out.append(one)
+    return out
+
+
+def _call(name: str, call: Call) -> JsonObject:
+    arguments = json.dumps(call.function.arguments, ensure_ascii=False)
+    return {"id": name, "type": "function", "function": {"name": call.function.name, "arguments": arguments}}

@@ -1,0 +1,254 @@
+"""The body of /v1/responses, and the chat of /v1/chat/completions that says the same.
+
+Fields: https://platform.openai.com/docs/api-reference/responses. Nothing is stored, so what refers to an earlier
+response is refused; clients send the earlier items instead, as `store: false` has them do.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from ..api_error import bad
+from ..generation.request import JsonObject
+from ..requests.field_rules import UNSUPPORTED, FieldRules
+from ..requests.json_types import INTEGRAL, Body, Text
+from ..requests.validation import validated
+
+LET_THROUGH = (
+    "metadata",
+    "store",
+    "include",
+    "service_tier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "stream_options",
+)
+RULES = FieldRules(
+    frozenset((*LET_THROUGH, "max_tool_calls", "user", "safety_identifier")),
+    {
+        "previous_response_id": (),
+        "conversation": (),
+        "prompt": (),
+        "background": (False,),
+        "truncation": ("disabled",),
+        "top_logprobs": (0,),
+        "context_management": (),
+    },
+)
+STATE = "nothing is stored here: send the earlier items as input"
+
+
+class Part(Body):
+    """A part of a message: text that the model reads, or has written."""
+
+    type: Literal["input_text", "output_text", "text", "refusal"]
+    text: Text = ""
+
+
+def _content_kind(value: Any) -> str | None:
+    return "<text>" if isinstance(value, str) else "<parts>" if isinstance(value, list) else None
+
+
+Content = Annotated[
+    Annotated[Text, Tag("<text>")] | Annotated[list[Part], Tag("<parts>")],
+    Discriminator(
+        _content_kind, custom_error_type="content", custom_error_message="expected a string or a list of text parts"
+    ),
+]
+
+
+class MessageItem(Body):
+    """A message."""
+
+    type: Literal["message"] = "message"
+    role: Literal["user", "assistant", "system", "developer"]
+    content: Content
+
+
+class CallItem(Body):
+    """A call of a function in an earlier answer."""
+
+    type: Literal["function_call"]
+    call_id: Text
+    name: Text
+    arguments: Text
+
+
+class ResultItem(Body):
+    """What a function has answered."""
+
+    type: Literal["function_call_output"]
+    call_id: Text
+    output: Content
+
+
+class ReasoningItem(Body):
+    """An earlier answer's reasoning."""
+
+    type: Literal["reasoning"]
+    content: list[dict[str, Any]] | None = None
+
+
+ITEMS = ("message", "function_call", "function_call_output", "reasoning")
+
+
+def _item_kind(value: Any) -> str | None:
+    kind = value.get("type", "message") if isinstance(value, dict) else getattr(value, "type", "message")
+    return f"<{kind}>" if kind in ITEMS else None
+
+
+Item = Annotated[
+    Annotated[MessageItem, Tag("<message>")]
+    | Annotated[CallItem, Tag("<function_call>")]
+    | Annotated[ResultItem, Tag("<function_call_output>")]
+    | Annotated[ReasoningItem, Tag("<reasoning>")],
+    Discriminator(
+        _item_kind, custom_error_type="item", custom_error_message=f"expected an item of type {', '.join(ITEMS)}"
+    ),
+]
+
+
+def _input_kind(value: Any) -> str | None:
+    return "<text>" if isinstance(value, str) else "<items>" if isinstance(value, list) else None
+
+
+Input = Annotated[
+    Annotated[Text, Tag("<text>")] | Annotated[list[Item], Field(min_length=1, max_length=4096), Tag("<items>")],
+    Discriminator(_input_kind, custom_error_type="input", custom_error_message="expected a string or a list of items"),
+]
+
+
+class Tool(Body):
+    """A function of the client's own; tools of OpenAI's servers are not there."""
+
+    type: Literal["function"]
+    name: Text
+    description: Text | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Format(Body):
+    """The form of the answer's text."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    name: Text | None = None
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+    strict: bool | None = None
+
+
+class TextOptions(Body):
+    """`text`."""
+
+    format: Format | None = None
+    verbosity: Text | None = None
+
+
+class Reasoning(Body):
+    """`reasoning`."""
+
+    effort: Text | None = None
+    summary: Text | None = None
+
+
+class ResponsesBody(Body):
+    """The whole body."""
+
+    model: Text
+    input: Input
+    instructions: Text | None = None
+    tools: Annotated[list[Tool], Field(max_length=1024)] | None = None
+    tool_choice: Text | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    max_output_tokens: Annotated[int, Field(ge=1), INTEGRAL] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    stream: bool | None = None
+    text: TextOptions | None = None
+    reasoning: Reasoning | None = None
+
+
+def read(body: Mapping[str, Any], *, ignore_unknown: bool) -> ResponsesBody:
+    """The checked body. Errors: ApiError 400 that names the field."""
+    asked = validated(ResponsesBody, body)
+    for name in ("previous_response_id", "conversation"):
+        if body.get(name) is not None:
+            raise bad(f"{name}: {STATE}", name, UNSUPPORTED)
+    unknown = RULES.check(asked.model_extra or {})
+    if not ignore_unknown:
+        RULES.refuse_unknown(unknown, frozenset(ResponsesBody.model_fields))
+    return asked
+
+
+def as_chat(asked: ResponsesBody) -> JsonObject:
+    """The body of /v1/chat/completions that asks for the same."""
+    chat: JsonObject = {"model": asked.model, "messages": list(_messages(asked))}
+    plain = ("stream", "temperature", "top_p")
+    chat |= {name: getattr(asked, name) for name in plain if getattr(asked, name) is not None}
+    if asked.max_output_tokens is not None:
+        chat["max_tokens"] = asked.max_output_tokens
+    if asked.tools:
+        chat["tools"] = [{"type": "function", "function": _function(tool)} for tool in asked.tools]
+        chat |= _tool_choice(asked)
+    if asked.reasoning is not None and asked.reasoning.effort is not None:
+        chat["reasoning_effort"] = asked.reasoning.effort
+    if (form := asked.text and asked.text.format) and form.type != "text":
+        chat["response_format"] = _response_format(form)
+    return chat
+
+
+def _messages(asked: ResponsesBody) -> Iterator[JsonObject]:
+    if asked.instructions:
+        yield {"role": "system", "content": asked.instructions}
+    if isinstance(asked.input, str):
+        yield {"role": "user", "content": asked.input}
+        return
+    answer: JsonObject | None = None  # the calls of one turn belong to one message
+    for item in asked.input:
+        if isinstance(item, CallItem):
+            answer = answer or {"role": "assistant", "content": ""}
+            function = {"name": item.name, "arguments": item.arguments}
+            answer.setdefault("tool_calls", []).append({"id": item.call_id, "type": "function", "function": function})
+            continue
+        if isinstance(item, ReasoningItem):
+            continue
+        if answer is not None:
+            yield answer
+            answer = None
+        if isinstance(item, ResultItem):
+            yield {"role": "tool", "tool_call_id": item.call_id, "content": _joined(item.output)}
+        elif item.role == "assistant":
+            answer = {"role": "assistant", "content": _joined(item.content)}
+        else:
+            yield {"role": item.role, "content": _joined(item.content)}
+    if answer is not None:
+        yield answer
+
+
+def _function(tool: Tool) -> JsonObject:
+    given = {"name": tool.name, "description": tool.description, "parameters": tool.parameters, "strict": tool.strict}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _tool_choice(asked: ResponsesBody) -> JsonObject:
+    out: JsonObject = {}
+    choice = asked.tool_choice
+    if isinstance(choice, dict):
+        out["tool_choice"] = {"type": "function", "function": {"name": choice.get("name", "")}}
+    elif choice is not None:
+        out["tool_choice"] = choice
+    if asked.parallel_tool_calls is not None:
+        out["parallel_tool_calls"] = asked.parallel_tool_calls
+    return out
+
+
+def _response_format(form: Format) -> JsonObject:
+    if form.type == "json_object":
+        return {"type": "json_object"}
+    schema = {"name": form.name or "answer", "schema": form.schema_ or {}, "strict": form.strict}
+    return {"type": "json_schema", "json_schema": {name: value for name, value in schema.items() if value is not None}}
+
+
+def _joined(content: str | list[Part]) -> str:
+    return content if isinstance(content, str) else "".join(part.text for part in content)
