@@ -91,6 +91,10 @@ OTHERWISE: dict[str, Callable[[int], Any]] = {
     "engine.cache_lens": lambda n: 64 * n,
     "workload.variant": lambda n: ("privileged", "unprivileged")[n % 2],
     "cluster.node_labels": lambda n: [f"card={n}", "disk=fast"],
+    "access.api_key": lambda n: ("off", "secret")[n % 2],
+    "access.gateway": lambda n: f"gateways/public{n}",
+    "access.ingress_annotations": lambda n: [f"note={n}"],
+    "access.allow_from": lambda n: [f"namespace:n{n}"],
     "service.type": lambda n: ("NodePort", "ClusterIP", "LoadBalancer")[n % 3],
     "service.url": lambda n: f"https://engine{n}.example.org",
     "storage.kind": lambda n: ("partition", "pvc")[n % 2],
@@ -144,6 +148,10 @@ def test_every_key_can_be_set_everywhere(path: str, tmp_path: Path) -> None:
     for layer, content, value, origin in steps:
         how[layer] = content
         together = dict(how)
+        if path == "access.allow_from":
+            together["settings"] = [*how.get("settings", []), "access.network_policy=true"]
+        if path == "access.ingress_tls_secret":
+            together["settings"] = [*how.get("settings", []), "access.ingress_host=x"]
         if path == "image.make_pull_secret":
             together["settings"] = [*how.get("settings", []), "image.pull_secret=login"]
         if path == "resources.gpus":  # as many numbers as cards

@@ -122,6 +122,13 @@ def test_wall_6_a_key_of_another_section_is_found() -> None:
     assert "no such key, nearest: image.pull_secret" in message("engine.pull_secret=x")
 
 
+def test_wall_6_the_api_key_is_a_key_of_the_site() -> None:
+    assert "no such key, nearest: access.api_key" in message("engine.api_key=x")
+    spec = pod("access.api_key=secret")
+    assert {"name": "api-key", "secret": {"secretName": "cortex-leviathan-api-key"}} in spec["volumes"]
+    assert {"name": "LEVIATHAN_API_KEY_FILE", "value": "/etc/leviathan/api-key/api-key"} in spec["containers"][0]["env"]
+
+
 def test_wall_7_a_service_without_a_node_port() -> None:
     for settings in (("service.type=ClusterIP",), ("engine.node_port=0",), ("service.type=LoadBalancer",)):
         service = next(each for each in render(site(*settings), {}).objects if each["kind"] == "Service")

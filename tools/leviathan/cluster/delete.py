@@ -11,7 +11,7 @@ from leviathan.cluster.prune import labelled
 from leviathan.errors import ExitCode
 from leviathan.manifests.files import Object
 from leviathan.manifests.policy import ENFORCE
-from leviathan.site.schema import Site
+from leviathan.site.schema import ApiKey, Site
 from leviathan.terminal.output import Console
 
 #: Seconds between two looks, and between two lines that say what is still there.
@@ -66,6 +66,7 @@ def run(site: Site, cluster: Cluster, console: Console, *, timeout_s: float = 30
     start = console.clock()
     with exits(ExitCode.APPLY):
         objects = labelled(cluster, site.cluster.namespace, console.say, site.release)
+        objects += _secrets(cluster, site)
         if not dry_run:
             for each in objects:
                 cluster.delete(path_of(each), propagationPolicy="Foreground")
@@ -100,6 +101,14 @@ def _namespace(cluster: Cluster, site: Site) -> tuple[Object | None, str]:
         listed = ", ".join(others[:10]) + (f" and {len(others) - 10} more" if len(others) > 10 else "")
         return None, f"others live in it: {listed}"
     return found, ""
+
+
+def _secrets(cluster: Cluster, site: Site) -> list[Object]:
+    """The Secrets that were made for the site: asked for by name, because listing shows every Secret's content."""
+    names = [site.api_key_secret] if site.access.api_key is ApiKey.SECRET else []
+    names += [site.image.pull_secret] if site.image.make_pull_secret else []
+    found = [cluster.get(f"/api/v1/namespaces/{site.cluster.namespace}/secrets/{name}") for name in names]
+    return [each for each in found if each is not None and is_ours(each, site.release)]
 
 
 def _other_releases(cluster: Cluster, site: Site) -> list[str]:

@@ -37,12 +37,49 @@ KINDS = (
 )
 
 
+#: What a site may have besides, in the order of applying; some of them are CustomResourceDefinitions of others.
+MORE_KINDS = (
+    Kind("ServiceAccount", "/api/v1", "serviceaccounts"),
+    Kind("Secret", "/api/v1", "secrets"),
+    Kind("ConfigMap", "/api/v1", "configmaps"),
+    Kind("Role", "/apis/rbac.authorization.k8s.io/v1", "roles"),
+    Kind("RoleBinding", "/apis/rbac.authorization.k8s.io/v1", "rolebindings"),
+    Kind("NetworkPolicy", "/apis/networking.k8s.io/v1", "networkpolicies"),
+    Kind("Ingress", "/apis/networking.k8s.io/v1", "ingresses"),
+    Kind("HTTPRoute", "/apis/gateway.networking.k8s.io/v1", "httproutes"),
+    Kind("PodMonitor", "/apis/monitoring.coreos.com/v1", "podmonitors"),
+    Kind("ServiceMonitor", "/apis/monitoring.coreos.com/v1", "servicemonitors"),
+    Kind("PrometheusRule", "/apis/monitoring.coreos.com/v1", "prometheusrules"),
+    Kind("Certificate", "/apis/cert-manager.io/v1", "certificates"),
+    Kind("PodDisruptionBudget", "/apis/policy/v1", "poddisruptionbudgets"),
+    Kind("CronJob", "/apis/batch/v1", "cronjobs"),
+)
+#: The Deployment's annotation with those of them that the site has, so that they are found when it has them no more.
+MORE = "leviathan/more-kinds"
+
+
+def more_kinds(deployments: Sequence[Object]) -> list[Kind]:
+    """The further kinds that the annotations of Deployments name, in the order of deleting."""
+    named = {
+        name
+        for each in deployments
+        for name in (each["metadata"].get("annotations") or {}).get(MORE, "").split(",")
+        if each["kind"] == "Deployment"
+    }
+    return [kind for kind in reversed(MORE_KINDS) if kind.name in named]
+
+
 def kind_of(each: Object) -> Kind:
     """The kind of an object. Errors: RenderError when it is none that is applied."""
-    for kind in KINDS:
-        if kind.name == each["kind"]:
+    for kind in (*KINDS, *MORE_KINDS):
+        if kind.name == each["kind"] and kind.prefix.removeprefix("/apis/").removeprefix("/api/") == each["apiVersion"]:
             return kind
-    raise RenderError(f"no API path is known for the kind {each['kind']}", where="manifests", remedy="add it to KINDS")
+    known = ", ".join(sorted(kind.name for kind in (*KINDS, *MORE_KINDS)))
+    raise RenderError(
+        f"objects of the kind {each['kind']} ({each['apiVersion']}) are not applied",
+        why=f"known are {known}",
+        remedy="apply it with kubectl",
+    )
 
 
 def path_of(each: Object) -> str:
@@ -64,5 +101,5 @@ def is_ours(each: Object, release: str | None = None) -> bool:
 
 def in_order(objects: Sequence[Object]) -> list[Object]:
     """The objects in the order in which they are applied: the namespace first, what others need before them."""
-    names = [kind.name for kind in KINDS]
+    names = [kind.name for kind in (*KINDS[:3], *MORE_KINDS[:6], *KINDS[3:], *MORE_KINDS[6:])]
     return sorted(objects, key=lambda each: names.index(kind_of(each).name))

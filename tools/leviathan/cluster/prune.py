@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from leviathan.cluster.client import Cluster, ClusterError
-from leviathan.cluster.kinds import KINDS, SELECTOR, Kind, is_ours, path_of
+from leviathan.cluster.kinds import KINDS, SELECTOR, Kind, is_ours, more_kinds, path_of
 from leviathan.manifests.files import Object
 
 
@@ -28,7 +28,21 @@ def labelled(cluster: Cluster, namespace: str, say: Callable[[str], None], relea
             say(f"note: {kind.plural} may not be listed, so none is looked at: {error.why}")
             continue
         found += [item for item in each if is_ours(item, release) and _belongs(kind, item, namespace)]
+    for kind in more_kinds(found):
+        each = _more(cluster, kind, namespace, say)
+        found = [item for item in each if is_ours(item, release)] + found
     return found
+
+
+def _more(cluster: Cluster, kind: Kind, namespace: str, say: Callable[[str], None]) -> list[Object]:
+    """The labelled objects of a further kind; none where its definition has gone. Errors: ClusterError."""
+    try:
+        return cluster.list(kind.collection(namespace), labelSelector=SELECTOR)
+    except ClusterError as error:
+        if error.status not in (403, 404):
+            raise
+        say(f"note: {kind.plural} cannot be listed, so none is looked at: {error.why}")
+        return []
 
 
 def stale(found: Sequence[Object], wanted: Sequence[Object]) -> list[Object]:

@@ -5,6 +5,7 @@ Source: Kubernetes, "Secrets" (type kubernetes.io/dockerconfigjson), and docker-
 
 import base64
 import json
+import secrets
 from collections.abc import Mapping
 
 from leviathan.cluster.client import Cluster, ClusterError
@@ -12,8 +13,11 @@ from leviathan.manifests.files import Object
 from leviathan.manifests.fit import INSTANCE
 from leviathan.manifests.policy import MANAGED
 from leviathan.registry.credentials import Credentials, config_path, find_credentials
-from leviathan.site.schema import Site
+from leviathan.site.schema import ApiKey, Site
 from leviathan.terminal.output import Console
+
+#: The entry of the Secret with the key, and the name of the file in the pod.
+API_KEY = "api-key"
 
 
 def ensure(site: Site, cluster: Cluster, environ: Mapping[str, str], console: Console) -> list[str]:
@@ -26,7 +30,39 @@ def ensure(site: Site, cluster: Cluster, environ: Mapping[str, str], console: Co
         _create(site, cluster, _pull_secret(site, environ))
         made.append(f"Secret/{site.image.pull_secret}")
         console.say(f"made Secret/{site.image.pull_secret} from the login for {site.registry.host}")
+    if site.access.api_key is ApiKey.SECRET and _missing(site, cluster, site.api_key_secret):
+        _create(site, cluster, secret(site, site.api_key_secret, "Opaque", {API_KEY: new_key()}))
+        made.append(f"Secret/{site.api_key_secret}")
+        console.say(f"made Secret/{site.api_key_secret} with a new API key; to read it: {read_command(site, cluster)}")
     return made
+
+
+def new_key() -> str:
+    """A key of 256 random bits."""
+    return f"sk-{secrets.token_urlsafe(32)}"
+
+
+def read_command(site: Site, cluster: Cluster) -> str:
+    """The command that prints the API key."""
+    space, name = site.cluster.namespace, site.api_key_secret
+    return f"{cluster.kubectl} -n {space} get secret {name} -o jsonpath='{{.data.{API_KEY}}}' | base64 -d"
+
+
+def read_key(site: Site, cluster: Cluster) -> str:
+    """The API key out of the site's Secret.
+
+    Errors: ClusterError when it may not be read, or there is none.
+    """
+    found = cluster.get(path(site, site.api_key_secret))
+    try:
+        return base64.b64decode((found or {})["data"][API_KEY], validate=True).decode().strip().splitlines()[0]
+    except (KeyError, ValueError, IndexError):
+        raise ClusterError(
+            f"Secret/{site.api_key_secret} has no API key",
+            where=site.cluster.namespace,
+            why="there is no such Secret" if found is None else f"its entry {API_KEY} is missing or empty",
+            remedy="leviathan apply makes a missing one; of one that is there, correct the entry",
+        ) from None
 
 
 def path(site: Site, name: str) -> str:

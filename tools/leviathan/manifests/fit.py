@@ -7,7 +7,7 @@ from typing import Any
 
 from leviathan.manifests.fields import ENGINE, POD, get_field
 from leviathan.manifests.files import Object
-from leviathan.site.schema import ServiceType, Site, Storage, Variant
+from leviathan.site.schema import ApiKey, ServiceType, Site, Storage, Variant
 
 #: The label of a release's objects, by which two releases in a namespace are told apart.
 INSTANCE = "app.kubernetes.io/instance"
@@ -77,3 +77,25 @@ def fit_pod(deployment: Object, site: Site) -> None:
     if site.workload.variant is Variant.PRIVILEGED and site.storage.filesystem != LAUNCHERS_FILESYSTEM:
         variable = {"name": "LEVIATHAN_FILESYSTEM", "value": site.storage.filesystem}
         get_field(deployment, (*ENGINE, "env")).append(variable)
+    if site.access.api_key is ApiKey.SECRET:
+        _mount_secret(deployment, "api-key", site.api_key_secret, LEVIATHAN_API_KEY_FILE="api-key")
+    if site.access.tls_secret:
+        _mount_secret(
+            deployment,
+            "tls",
+            site.access.tls_secret,
+            LEVIATHAN_TLS_CERT_FILE="tls.crt",
+            LEVIATHAN_TLS_KEY_FILE="tls.key",
+        )
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            get_field(deployment, (*ENGINE, probe, "httpGet"))["scheme"] = "HTTPS"
+
+
+def _mount_secret(deployment: Object, name: str, secret: str, **variables: str) -> None:
+    """Mount a Secret below /etc/leviathan, and name its files in variables: the front reads them again on a change."""
+    folder = f"/etc/leviathan/{name}"
+    get_field(deployment, (*POD, "volumes")).append({"name": name, "secret": {"secretName": secret}})
+    mount = {"name": name, "mountPath": folder, "readOnly": True}
+    get_field(deployment, (*ENGINE, "volumeMounts")).append(mount)
+    found = [{"name": variable, "value": f"{folder}/{file}"} for variable, file in variables.items()]
+    get_field(deployment, (*ENGINE, "env")).extend(found)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from leviathan.errors import RenderError
+from leviathan.manifests.doors import doors
 from leviathan.manifests.fields import ENGINE, POD, get_field, no_field, set_field
 from leviathan.manifests.files import Object, dump, manifest_folder, read_template
 from leviathan.manifests.fit import INSTANCE, fit_pod, fit_service, fit_storage, local_volume
@@ -53,6 +54,12 @@ def render(site: Site, environ: Mapping[str, str]) -> Rendered:
             fit_service(each, site)
         if site.release and each["kind"] != "Namespace":
             each["metadata"]["labels"][INSTANCE] = site.release
+    more = [*doors(site)]
+    if more:
+        deployment = next(each for each in objects if each["kind"] == "Deployment")
+        kinds = ",".join(sorted({each["kind"] for each in more}))
+        deployment["metadata"].setdefault("annotations", {})["leviathan/more-kinds"] = kinds
+    objects += more
     findings = check(objects, budget, exceptions(site))
     if findings:
         raise RenderError(

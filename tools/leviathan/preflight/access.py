@@ -12,7 +12,7 @@ from leviathan.cluster.kinds import KINDS, Kind, kind_of
 from leviathan.manifests.files import Object
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, ok, problem, warning
-from leviathan.site.schema import Site
+from leviathan.site.schema import ApiKey, Site
 from leviathan.threads import together
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -96,8 +96,9 @@ def wanted(site: Site, objects: Iterable[Object], *, namespace_is_there: bool) -
     found.append(Right("get", "", "pods/proxy", space, "rollout", needed=False))
     found.append(Right("create", "", "pods", space, "apply", needed=False))
     found.append(Right("list", "apps", "replicasets", space, "rollback", needed=False))
-    if site.image.make_pull_secret:
+    if site.image.make_pull_secret or site.access.api_key is ApiKey.SECRET:
         found += [Right(verb, "", "secrets", space, "apply") for verb in ("get", "create")]
+        found.append(Right("delete", "", "secrets", space, "delete", needed=False))
     if site.model.pod:
         found += [Right("get", "", "pods", download, "model"), Right("get", "", "pods/log", download, "model")]
     if site.model.manifest:

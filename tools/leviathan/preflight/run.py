@@ -11,7 +11,7 @@ from typing import Any
 
 from leviathan.cluster.client import Cluster, ClusterError, connect
 from leviathan.errors import LeviathanError
-from leviathan.preflight import access, api, image, node
+from leviathan.preflight import access, api, door, image, node
 from leviathan.preflight import memory_plan as fits
 from leviathan.preflight import namespace as space
 from leviathan.preflight.facts import Facts
@@ -33,6 +33,7 @@ CHECKS: dict[str, Callable[[Facts], Iterable[Finding]]] = {
     "namespace": space.namespace,
     "node-port": space.node_port,
     "names": space.names,
+    "access": door.access,
     "permission": access.permission,
     "image": image.image,
     "registry": image.registry,

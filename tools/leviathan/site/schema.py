@@ -24,6 +24,7 @@ PARTITION = (
 LABEL = r"([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?=[-._A-Za-z0-9]*"
 RESOURCE = r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?"
 URL = r"https?://[^\s/?#@]+(/[^\s?#]*)?"
+DNS = r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?"
 ABSOLUTE = r"/|(/[^/\s]+)+"
 #: The Deployment of the runbook: its objects keep the names and labels that they had when there was only one release.
 RUNBOOK_DEPLOYMENT = "cortex-leviathan"
@@ -53,6 +54,13 @@ class ServiceType(Enum):
     NODE_PORT = "NodePort"
     CLUSTER_IP = "ClusterIP"
     LOAD_BALANCER = "LoadBalancer"
+
+
+class ApiKey(Enum):
+    """Whether clients need a key."""
+
+    OFF = "off"
+    SECRET = "secret"
 
 
 @dataclass(frozen=True)
@@ -268,6 +276,43 @@ class Smoke:
 
 
 @dataclass(frozen=True)
+class AccessSettings:
+    """Who may ask the engine, and through which door."""
+
+    api_key: Annotated[ApiKey, Key("off: everybody who reaches the port; secret: whoever has the key of the Secret")]
+    api_key_secret: Annotated[
+        str, Key("name of that Secret; empty: DEPLOYMENT-api-key", **like(f"({NAME})?", "deepseek-api-key"))
+    ]
+    tls_secret: Annotated[
+        str, Key("Secret of type kubernetes.io/tls for HTTPS by the engine itself", **like(f"({NAME})?", "engine-tls"))
+    ]
+    ingress_host: Annotated[
+        str, Key("host name of an Ingress; empty: none", **like(f"({DNS})?", "leviathan.example.org"))
+    ]
+    ingress_class: Annotated[str, Key("its class; empty: the cluster's default", **like(f"({DNS})?", "nginx"))]
+    ingress_tls_secret: Annotated[
+        str, Key("Secret with its certificate; cert-manager makes it", **like(f"({NAME})?", "leviathan-tls"))
+    ]
+    ingress_annotations: Annotated[
+        tuple[str, ...],
+        Key("annotations of the Ingress", **each_like(r"[^=\s]+=.*", '["cert-manager.io/cluster-issuer=letsencrypt"]')),
+    ]
+    gateway: Annotated[
+        str,
+        Key("NAMESPACE/NAME of a Gateway for an HTTPRoute; empty: none", **like(f"({NAME}/{DNS})?", "gateways/public")),
+    ]
+    gateway_host: Annotated[str, Key("host name of that route; empty: any", **like(f"({DNS})?", "leviathan.example"))]
+    network_policy: Annotated[bool, Key("whether a NetworkPolicy admits only access.allow_from, and lets nothing out")]
+    allow_from: Annotated[
+        tuple[str, ...],
+        Key(
+            "who may reach the port then",
+            **each_like(r"namespace:[a-z0-9-]+|pods:[^=\s]+=\S*|cidr:[0-9a-fA-F.:]+/[0-9]+", '["namespace:ingress"]'),
+        ),
+    ]
+
+
+@dataclass(frozen=True)
 class Policy:
     """What the site's manifests may do that ours do not."""
 
@@ -290,6 +335,7 @@ class Site:
     resources: Resources
     service: ServiceSettings
     storage: StorageSettings
+    access: AccessSettings
     model: Model
     start: Start
     rollout: Rollout
@@ -325,11 +371,17 @@ class Site:
         """The URL where clients reach the engine; empty where only the API server leads to it."""
         if self.service.url:
             return self.service.url.rstrip("/")
+        scheme = "https" if self.access.tls_secret else "http"
         if self.service.type is ServiceType.NODE_PORT and self.engine.node_port:
-            return f"http://{self.cluster.address}:{self.engine.node_port}"
+            return f"{scheme}://{self.cluster.address}:{self.engine.node_port}"
         if self.service.type is ServiceType.LOAD_BALANCER:
-            return f"http://{self.cluster.address}:{self.engine.port}"
+            return f"{scheme}://{self.cluster.address}:{self.engine.port}"
         return ""
+
+    @property
+    def api_key_secret(self) -> str:
+        """The name of the Secret with the API key."""
+        return self.access.api_key_secret or f"{self.workload.deployment}-api-key"
 
     @property
     def release(self) -> str:
@@ -361,6 +413,10 @@ class Site:
             found.append(f"model.size_gb: {self.model.size_gb:g} GB do not fit storage.size_gb = {size}")
         if self.image.make_pull_secret and not self.image.pull_secret:
             found.append("image.make_pull_secret: image.pull_secret names no Secret to make")
+        if self.access.allow_from and not self.access.network_policy:
+            found.append("access.allow_from: nothing is kept out without access.network_policy = true")
+        if self.access.ingress_tls_secret and not self.access.ingress_host:
+            found.append("access.ingress_tls_secret: there is no Ingress without access.ingress_host")
         return found + self._storage_conflicts()
 
     def _storage_conflicts(self) -> list[str]:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from leviathan.cluster import rollback
 from leviathan.cluster.client import Cluster, ClusterError, connect
+from leviathan.cluster.secrets import read_key
 from leviathan.errors import LeviathanError
-from leviathan.site.schema import Site
+from leviathan.site.schema import ApiKey, Site
 from leviathan.smoke import record
 from leviathan.terminal.output import Console
 
@@ -33,6 +34,17 @@ class TestedDeployment:
         except ClusterError as error:
             self.trouble = error.line()
             return None
+
+    def api_key(self) -> str:
+        """The key of the site's Secret; empty where the site has none, or it cannot be read, which is told."""
+        if self.site.access.api_key is not ApiKey.SECRET:
+            return ""
+        try:
+            self.cluster = self.cluster or connect(self.site, self.environ)
+            return read_key(self.site, self.cluster)
+        except ClusterError as error:
+            self.console.say(f"warning: the API key is not known: {error.line()}")
+            return ""
 
     def passed(self, before: record.Deployed | None, *, dry_run: bool = False) -> tuple[str, str, bool]:
         """Note the image as passed, where the Deployment is still as it was `before` the test; a dry run only says so.

@@ -52,7 +52,7 @@ def run(
     before = place.look() if place else None
     with Endpoint(
         url or Commands(site).endpoint,
-        key=api_key(site, environ),
+        key=api_key(site, environ) or (place.api_key() if place else ""),
         timeout_s=site.smoke.timeout_s,
         proxies=bool(url),  # the NodePort is in the local network; another address need not be
     ) as endpoint:
