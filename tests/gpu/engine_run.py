@@ -45,7 +45,7 @@ def used_bytes() -> list[int]:
 
 
 def predicted(plan: Plan, costs: Costs, longest: int, *, one_card: bool) -> list[dict[str, int]]:
-    """Bytes by purpose for prompts of so many tokens, for each card; `one_card`: all parts share it."""
+    """Bytes by purpose while so many tokens are read at once, for each card; `one_card`: all parts share it."""
     head = next(g for g, gpu in enumerate(plan.gpus) if gpu.head)
     layers = tuple((gpu.first_layer, gpu.last_layer + 1) for gpu in plan.gpus)
     needs = costs.needs(Placement(layers, head), longest)
@@ -164,6 +164,7 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
         cpu_infer=args.cpu_infer,
         cache_lens=args.cache_lens,
         device="cuda:0",
+        chunk=args.chunk or plan.chunk,
     )
     engine: Any = KTransformers(options, lambda _layers, _bytes: None)
     load_seconds = time.monotonic() - begun
@@ -171,14 +172,15 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
     measured = Measured(torch, [idle[card] for card in visible])
 
     steps: list[Any] = []
-    original = type(engine._interface).logits_to_token
+    sampler = import_module("leviathan_engine.worker.sampling").Sampler
+    original = sampler.__call__
 
     def kept(self: Any, logits: Any) -> int:
         if args.keep:
             steps.append(logits.float().cpu().numpy())
         return int(original(self, logits))
 
-    type(engine._interface).logits_to_token = kept
+    sampler.__call__ = kept
     routed: dict[int, list[tuple[Any, Any]]] = {}
     if args.routes:
         watch_routers(routed)
@@ -188,7 +190,7 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
         ids = prompt(length, number)
         steps.clear()
         routed.clear()
-        job = Job(str(number), tuple(ids), args.steps, 0.0, 1.0, None, ())
+        job = Job(str(number), tuple(ids), args.steps, 0.0, 1.0, None, (), scope=str(number))
         times = [time.monotonic()]
         answer = []
         for token in engine.tokens(job):
@@ -205,7 +207,9 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
         gaps = np.diff(times[4:])  # the first two decode steps run without the graph, the third captures it
         rates.append({"prompt": length, "first_s": times[1] - times[0], "ms_a_token": float(np.median(gaps)) * 1e3})
     np.savez(args.out, **arrays)
-    forecast = predicted(plan, Costs(model, shape, args.cache_lens), max(args.prompt), one_card=args.split > 1)
+    forecast = predicted(
+        plan, Costs(model, shape, args.cache_lens), min(options.chunk, max(args.prompt)), one_card=args.split > 1
+    )
     found = measured.cards()
     report = {
         "linear": args.linear,
@@ -233,6 +237,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", type=int, default=1, help="parts, on the one card")
     parser.add_argument("--cards", default="", help="MB on each of several real cards, like 60000,20000")
     parser.add_argument("--cache_lens", type=int, default=2048)
+    parser.add_argument("--chunk", type=int, help="tokens of a prompt that are read at once; without it the plan's")
     parser.add_argument("--prompt", type=int, nargs="+", default=[24, 300], help="tokens; 0: as many as the plan takes")
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--cpu_infer", type=int, default=15)

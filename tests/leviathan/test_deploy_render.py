@@ -14,7 +14,7 @@ from leviathan.errors import LayoutError, RenderError
 from leviathan.manifests.files import FILES, dump, manifest_folder, read_template
 from leviathan.manifests.render import Rendered, get_field, render, set_field
 from leviathan.site.load import load
-from leviathan.site.schema import CACHE_TOKENS, Site, Variant
+from leviathan.site.schema import Site, Variant
 from leviathan.site.start_budget import start_budget
 from leviathan_engine.front.limits import limits
 from leviathan_engine.launcher.flags import parse
@@ -318,8 +318,8 @@ def test_the_engine_takes_what_is_rendered(variant: Variant) -> None:
         done = only(render(chosen, {}), "Deployment")
         engine = get_field(done, ("spec", "template", "spec", "containers", "[engine]"))
         settings = parse(engine["args"])
-        assert settings.cache_lens == (chosen.engine.cache_lens or CACHE_TOKENS)
-        assert settings.max_new_tokens == (chosen.engine.max_new_tokens or 2000)
+        assert settings.cache_lens == (chosen.engine.cache_lens or None)
+        assert settings.max_new_tokens == (chosen.engine.max_new_tokens or None)
         environ = {variable["name"]: variable.get("value", "") for variable in engine["env"]}
         assert limits(environ).waiting == (chosen.engine.queue or 64)
 

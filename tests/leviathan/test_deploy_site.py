@@ -237,7 +237,6 @@ def test_partitions(good: str) -> None:
     [
         ("engine.gpu_split=1,2,3", "engine.gpu_split: 3 numbers for resources.gpus = 2 (--set)"),
         ("engine.gpu_split=-1,2", "a share below zero"),
-        ("engine.max_new_tokens=8192", "engine.max_new_tokens: leaves no room for a prompt in engine.cache_lens"),
         ("engine.cache_lens=63", "expected an integer from 64 to 16777216, or 0"),
         ("resources.cpu_request=97", "resources.cpu_request: 97 is more than resources.cpu_limit = 96 (--set)"),
         ("resources.memory_request=361Gi", "resources.memory_request"),
@@ -247,6 +246,12 @@ def test_partitions(good: str) -> None:
 )
 def test_conflicts(setting: str, words: str) -> None:
     assert words in problem(settings=[setting])
+
+
+def test_answers_leave_room_for_a_prompt() -> None:
+    assert load(settings=["engine.max_new_tokens=8192"]).site.engine.cache_lens == 0
+    words = "engine.max_new_tokens: leaves no room for a prompt in engine.cache_lens"
+    assert words in problem(settings=["engine.max_new_tokens=8192", "engine.cache_lens=8192"])
 
 
 @pytest.mark.parametrize(

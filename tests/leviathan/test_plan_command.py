@@ -16,7 +16,7 @@ from leviathan.errors import ExitCode
 from leviathan.model.manifest import Manifest, ModelFile
 from leviathan.plan import Misfit, Wishes, load_model, plan, translated, write_header
 from leviathan.site.load import load
-from leviathan.site.schema import CACHE_TOKENS, Site
+from leviathan.site.schema import Site
 from leviathan_engine.gguf import read_model
 from leviathan_engine.launcher.flags import parse
 from leviathan_engine.model.reference import TINY, q4_k_m
@@ -55,21 +55,18 @@ def test_it_is_the_engines_plan() -> None:
     machine = Machine(
         gpus=(Gpu(0, 102642 * MB), Gpu(1, 34190 * MB)), ram=384 * GIB, memory_limit=360 * GIB, disk_rate=1000 * MB
     )
-    assert made.plan == make_plan(q4_k_m(), machine, Request(8192, (90000 * MB, 30000 * MB)))
+    assert made.plan == make_plan(q4_k_m(), machine, Request(split=(90000 * MB, 30000 * MB)))
     assert made.assumed
     assert made.threads.count == 87
     assert "87 threads do the work as fast as 96" in made.text()
-
-
-def test_the_cache_is_what_the_engine_takes_by_itself() -> None:
-    assert parse(["--model_path", "x"]).cache_lens == CACHE_TOKENS
 
 
 def test_the_sites_cache_is_planned_and_the_flag_goes_before_it() -> None:
     def cache(wishes: Wishes, **more: str) -> int:
         return plan(site(**more), None, wishes).plan.cache_lens
 
-    assert cache(Wishes()) == CACHE_TOKENS
+    assert cache(Wishes()) == 163_840  # all that the model reads: the engine leaves the choice to the planner, too
+    assert parse(["--model_path", "x"]).cache_lens is None
     assert cache(Wishes(), engine__cache_lens="4096") == 4096
     assert cache(Wishes(cache_tokens=2048), engine__cache_lens="4096") == 2048
 
@@ -128,7 +125,7 @@ def test_words_of_the_engine_have_ours() -> None:
 @pytest.mark.parametrize(
     ("change", "wishes", "words", "remedy"),
     [
-        ({"engine__gpu_split": "9000,3000"}, Wishes(), "the GPUs' 12.0 GB are 9.91 GB too small", "engine.gpu_split"),
+        ({"engine__gpu_split": "9000,3000"}, Wishes(), "the GPUs' 12.0 GB are 7.43 GB too small", "engine.gpu_split"),
         ({}, Wishes(gpu_memory="20000,10000"), "engine.gpu_split asks for 90000 MB", "lower that number"),
         ({}, Wishes(gpu_memory="102642"), "names 2 GPUs and 1 are there", "one number for each GPU"),
         ({}, Wishes(gpu_memory="many"), "--gpu-memory 'many': 'many' is no whole number", "give MB for each GPU"),

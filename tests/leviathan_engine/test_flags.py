@@ -25,7 +25,7 @@ def test_the_runbooks_flags() -> None:
     assert (settings.model_name, settings.host, settings.port) == ("deepseek-v3", "0.0.0.0", 30000)
     assert settings.threads == 96
     assert settings.split == (90_000_000_000, 30_000_000_000)
-    assert (settings.cache_lens, settings.max_new_tokens) == (8192, 2000)
+    assert (settings.cache_lens, settings.max_new_tokens) == (None, None)
     assert settings.engine_args == ()
 
 
@@ -33,7 +33,7 @@ def test_defaults_leave_the_choices_open() -> None:
     settings = parse(GGUF)
     assert (settings.threads, settings.split, settings.optimize_config_path) == (None, None, None)
     assert settings.model_name == "deepseek-v3"
-    assert parse([*GGUF, "--cache_lens", "1024"]).max_new_tokens == 512
+    assert parse([*GGUF, "--cache_lens", "1024"]).max_new_tokens is None
 
 
 def test_model_path_beside_gguf_path_is_upstreams() -> None:

@@ -17,6 +17,7 @@ from leviathan_engine.model.reference import DEEPSEEK_V3, TINY, q4_k_m
 from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
 from leviathan_engine.plan.__main__ import main
 from leviathan_engine.plan.machine import GIB, MB
+from leviathan_engine.plan.planner import LEAST_CHUNK
 from leviathan_engine.plan.table import render
 
 MODEL = q4_k_m()
@@ -45,9 +46,9 @@ def test_the_runbooks_split_is_honoured() -> None:
     # The fuller card is as little full as whole layers allow: about 90 to 30, so some 48 and 13 layers.
     assert 45 <= plan.gpus[0].last_layer <= 51
     assert plan.gpus[0].head
-    assert plan.max_prompt == 8192
-    # 61 layers 12,474,324,800 + final norm 14,336 + lm_head 1,853,358,080.
-    assert sum(gpu.need.weights for gpu in plan.gpus) == 14_327_697_216
+    assert (plan.max_prompt, plan.chunk) == (8191, 4096)
+    # 61 layers 9,985,834,816 + final norm 14,336 + lm_head 1,853,358,080.
+    assert sum(gpu.need.weights for gpu in plan.gpus) == 11_839_207_232
     assert sum(gpu.need.kv_cache for gpu in plan.gpus) == 8192 * 1152 * 61
     assert plan.environment() == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "0,1"}
 
@@ -55,7 +56,7 @@ def test_the_runbooks_split_is_honoured() -> None:
 def test_the_runbooks_memory_limit_and_second_card_are_warned_of() -> None:
     plan = make_plan(MODEL, RUNBOOK, Request(8192, SPLIT))
     one_card, page_cache = plan.warnings
-    assert one_card.startswith("GPU 0 alone is faster: it holds everything and prompts as long")
+    assert one_card.startswith("GPU 0 alone is faster: it holds everything, 2 GPUs add a hop")
     # 366.93 GiB of experts and 6.41 of the process, less 360.
     assert "limit of 360.0 GiB is 13.3 GiB too small" in page_cache
     assert "set resources.limits.memory to 374Gi or more" in page_cache
@@ -72,27 +73,45 @@ def test_without_a_split_one_card_is_enough() -> None:
     assert plan.decode_bound == pytest.approx(33.27, abs=0.01)
 
 
-def test_cards_are_added_only_for_longer_prompts() -> None:
-    # A cache of 64K tokens: 14.3 + 4.6 GB and 52.7 GB of logits are too much for one card of 48 GB, not for two.
-    cards = tuple(Gpu(n, 48 << 30) for n in range(4))
+def test_the_runbooks_cards_take_the_longest_prompt() -> None:
+    plan = make_plan(MODEL, RUNBOOK, Request(split=SPLIT))
+    check(plan)
+    assert plan.cache_lens == DEEPSEEK_V3.context == 163_840
+    for tokens in (32768, 65536):
+        held = make_plan(MODEL, RUNBOOK, Request(tokens, SPLIT))
+        assert (held.max_prompt, held.chunk) == (tokens - 1, 4096)
+        assert not any("prompt" in text for text in held.warnings)
+
+
+def test_cards_are_added_only_where_one_reads_smaller_chunks() -> None:
+    # 11.84 GB of weights, 0.80 of context, 4.61 of KV, 0.68 of keys and 1.18 for a chunk: 19.1 GB for a cache of 64K.
+    cards = tuple(Gpu(n, 19 * 10**9) for n in range(4))
     one = make_plan(MODEL, replace(ROOMY, gpus=cards[:1]), Request(65536))
     many = make_plan(MODEL, replace(ROOMY, gpus=cards), Request(65536))
     check(many)
-    assert 1 < len(many.gpus) < 4
-    assert many.max_prompt > one.max_prompt
-    assert any(f"prompts are limited to {one.max_prompt} of 65536" in w for w in one.warnings)
-    assert any(f"buy prompts up to {many.max_prompt}" in w for w in many.warnings)
+    assert LEAST_CHUNK <= one.chunk < many.chunk == 4096
+    assert len(many.gpus) == 2
+    share = int(19 * 10**9 * 0.97)
+    split = make_plan(MODEL, replace(ROOMY, gpus=cards[:2]), Request(65536, (share, share)))
+    assert any(f"it reads prompts {one.chunk} tokens at a time, 2 GPUs 4096" in text for text in split.warnings)
 
 
-def test_a_32_gb_card_alone() -> None:
-    plan = make_plan(MODEL, replace(ROOMY, gpus=(RTX_5090,)), Request(16384))
+def test_a_32_gb_card_alone_reads_everything() -> None:
+    plan = make_plan(MODEL, replace(ROOMY, gpus=(RTX_5090,)), Request())
     check(plan)
-    # 33.17 GB less 0.80 of context, 14.33 of weights and 1.15 of KV leave 16.9 GB: 804,352 B a token are 21K tokens.
-    assert plan.max_prompt == 16384
-    short = make_plan(MODEL, replace(ROOMY, gpus=(RTX_5090,)), Request(32768))
-    left = int(RTX_5090.memory * 0.97) - (760 << 20) - 14_327_697_216 - 32768 * 1152 * 61
-    assert short.max_prompt == left // 804_352
-    assert short.max_prompt < 20000
+    assert (plan.cache_lens, plan.chunk) == (163_840, 4096)
+
+
+def test_a_smaller_card_gets_as_much_cache_as_fits() -> None:
+    plan = make_plan(MODEL, replace(ROOMY, gpus=(Gpu(0, 24 * 10**9),)), Request())
+    check(plan)
+    # 23.28 GB less 11.84 of weights, 0.80 of context and 1.86 for a chunk leave 8.78 GB: 124,950 tokens of 70,272 B.
+    assert (plan.cache_lens, plan.chunk) == (124_928, 4096)
+    # Less than 32K tokens would fit with chunks of 4096: smaller ones make room.
+    small = make_plan(MODEL, replace(ROOMY, gpus=(Gpu(0, 17 * 10**9),)), Request())
+    check(small)
+    assert small.chunk < 4096
+    assert small.cache_lens >= 32768
 
 
 def test_a_split_in_the_other_order_is_matched_by_size() -> None:
@@ -140,13 +159,13 @@ def test_what_cannot_fit_says_by_how_much(machine: Machine, request_: Request, t
 
 
 def test_a_card_that_is_too_small_says_by_how_much_and_which_cache_fits() -> None:
-    machine = replace(ROOMY, gpus=(Gpu(0, 20 * 10**9),))
+    machine = replace(ROOMY, gpus=(Gpu(0, 17 * 10**9),))
     with pytest.raises(PlanError, match="set --cache_lens to") as caught:
         make_plan(MODEL, machine, Request(65536))
-    # 14.328 + 0.797 of context + 4.606 of KV + 1024 * 804,352 B = 20.55 GB for 19.4.
-    assert "19.4 GB are 1.15 GB too small" in str(caught.value)
+    # 11.839 + 0.797 of context + 4.605 of KV + 0.680 of keys + 512 * 288,768 B = 18.07 GB for 16.49.
+    assert "16.5 GB are 1.58 GB too small" in str(caught.value)
     cache = int(str(caught.value).split("--cache_lens to ")[1].split(",")[0])
-    assert make_plan(MODEL, machine, Request(cache)).max_prompt >= 1024
+    assert make_plan(MODEL, machine, Request(cache)).chunk >= LEAST_CHUNK
     with pytest.raises(PlanError):
         make_plan(MODEL, machine, Request(cache + 1024))
     with pytest.raises(PlanError, match="too small") as caught:
@@ -180,9 +199,7 @@ def test_the_table_shows_the_plan() -> None:
     text = render(make_plan(MODEL, RUNBOOK, Request(8192, SPLIT)))
     for piece in (
         "cuda:0 RTX PRO 6000",
-        "0-49",
-        "50-60",
-        "20.04 GB",
+        "read 4096 at a time",
         "90.00 GB",
         "366.9 GiB",
         "10.6 tokens/s",

@@ -133,7 +133,7 @@ def test_every_module_gets_its_operator() -> None:
     classes = {name: entry["class"] for name, entry in config.items()}
     for layer in (0, 2, 3, 60):
         at = f"model.layers.{layer}."
-        assert classes[at + "self_attn"] == o + "attention.KDeepseekV2Attention"
+        assert classes[at + "self_attn"] == "leviathan_operators.operators.attention.ChunkedLatentAttention"
         assert classes[at + "self_attn.rotary_emb"] == o + "RoPE.YarnRotaryEmbeddingV3"
         assert classes[at + "self_attn.kv_b_proj"] == "default"
         assert classes[at + "input_layernorm"] == classes[at + "self_attn.q_a_layernorm"] == "default"

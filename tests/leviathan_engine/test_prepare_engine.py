@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from front_process import write_folder
 
-from leviathan_engine.errors import PlanError
+from leviathan_engine.errors import PlanError, UsageError
 from leviathan_engine.launcher import prepare
 from leviathan_engine.launcher.flags import Settings, parse
 from leviathan_engine.launcher.prepare import Prepared
@@ -79,6 +79,23 @@ def test_a_cache_longer_than_the_model_reads_is_refused_all_the_same(start: Star
     with pytest.raises(PlanError, match=r"--cache_lens 4097: this model reads 1 to 4096 tokens: set --cache_lens to"):
         start.prepare(*start.rules(), "--cache_lens", "4097")
     start.prepare(*start.rules(), "--cache_lens", "4096")
+
+
+def value(prepared: Prepared, flag: str) -> int:
+    """What a flag of the worker's command line says."""
+    return int(prepared.argv[prepared.argv.index(flag) + 1])
+
+
+def test_without_a_length_the_cache_is_what_fits(start: Start) -> None:
+    """The tiny model reads 4096 tokens, for which there is room; an answer may take what its prompt leaves."""
+    start.flags = start.flags[:-2]
+    for prepared in (start.prepare(), start.prepare(*start.rules())):
+        assert (value(prepared, "--cache_lens"), value(prepared, "--chunk")) == (4096, 4096)
+        model = prepared.model
+        assert (model.cache_lens, model.max_prompt, model.max_new_tokens) == (4096, 4095, 4095)
+    assert value(start.prepare("--cache_lens", "512"), "--chunk") == 512
+    with pytest.raises(UsageError, match="--max_new_tokens 4096 leaves no room for a prompt in a cache of 4096"):
+        start.prepare("--max_new_tokens", "4096")
 
 
 def test_torchs_own_threads_are_held_to_the_quota(start: Start) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from leviathan.errors import ExitCode, LeviathanError
 from leviathan.site.quantity import parse_quantity
-from leviathan.site.schema import CACHE_TOKENS, Site
+from leviathan.site.schema import Site
 from leviathan.terminal.output import write_atomically
 from leviathan_engine.planning import (
     MB,
@@ -51,8 +51,8 @@ class Wishes:
 
     Arguments: `gpu_memory`, MB (10^6 bytes) of each card in PCI order, empty: as much as engine.gpu_split gives it;
     `choose`, whether the planner may ignore engine.gpu_split; `cache_tokens` of the KV cache, None:
-    engine.cache_lens; `ram`, bytes of the node, None: cluster.node_memory; `numa_nodes`; `ram_mb_per_s`, None where
-    nobody measured it.
+    engine.cache_lens, and without that as many as fit; `ram`, bytes of the node, None: cluster.node_memory;
+    `numa_nodes`; `ram_mb_per_s`, None where nobody measured it.
     """
 
     gpu_memory: str = ""
@@ -136,7 +136,7 @@ def plan(site: Site, model: Model | None, wishes: Wishes) -> Planned:
     chosen = guess.model if guess is not None else model
     assert chosen is not None
     split = tuple(share * MB for share in site.engine.gpu_split)
-    tokens = wishes.cache_tokens or site.engine.cache_lens or CACHE_TOKENS
+    tokens = wishes.cache_tokens or site.engine.cache_lens or None
     try:
         memory = gpu_split(wishes.gpu_memory, "--gpu-memory") if wishes.gpu_memory else split
         if wishes.choose and not wishes.gpu_memory:

@@ -28,8 +28,6 @@ DNS = r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?"
 ABSOLUTE = r"/|(/[^/\s]+)+"
 #: The Deployment of the runbook: its objects keep the names and labels that they had when there was only one release.
 RUNBOOK_DEPLOYMENT = "cortex-leviathan"
-#: The engine's default of --cache_lens, which holds where engine.cache_lens is 0.
-CACHE_TOKENS = 8192
 
 
 class Variant(Enum):
@@ -150,10 +148,8 @@ class Engine:
     ]
     cpu_threads: Annotated[int, Key("threads for the experts on the CPU", **between(1, 1024))]
     gpu_split: Annotated[tuple[int, ...], Key("MB for each GPU, one number a GPU")]
-    cache_lens: Annotated[int, Key("tokens of the KV cache; 0: the engine's 8192", **zero_or(64, 1 << 24))]
-    max_new_tokens: Annotated[
-        int, Key("tokens of an answer at most; 0: the engine's 2000, or half of the cache", **zero_or(1, 1 << 24))
-    ]
+    cache_lens: Annotated[int, Key("tokens of the KV cache; 0: as many as fit", **zero_or(64, 1 << 24))]
+    max_new_tokens: Annotated[int, Key("tokens of an answer at most; 0: what its prompt leaves", **zero_or(1, 1 << 24))]
     queue: Annotated[int, Key("requests that may wait; 0: the engine's 64", **zero_or(1, 100_000))]
 
 
@@ -397,7 +393,7 @@ class Site:
             )
         if any(share < 0 for share in self.engine.gpu_split):
             found.append("engine.gpu_split: a share below zero")
-        if self.engine.max_new_tokens >= (self.engine.cache_lens or CACHE_TOKENS):
+        if 0 < self.engine.cache_lens <= self.engine.max_new_tokens:
             found.append("engine.max_new_tokens: leaves no room for a prompt in engine.cache_lens")
         for name in ("cpu", "memory"):
             request, limit = getattr(self.resources, f"{name}_request"), getattr(self.resources, f"{name}_limit")

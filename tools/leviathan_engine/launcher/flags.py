@@ -57,8 +57,8 @@ class Settings:
     port: int
     threads: int | None
     split: tuple[int, ...] | None
-    cache_lens: int
-    max_new_tokens: int
+    cache_lens: int | None
+    max_new_tokens: int | None
     optimize_config_path: Path | None
     engine_args: tuple[str, ...]
     front_environ: Mapping[str, str] = field(default_factory=dict)
@@ -78,12 +78,7 @@ def parse(argv: Sequence[str]) -> Settings:
     gguf = args.gguf_path or args.model_path
     if gguf is None:
         raise UsageError("neither --model_path nor --gguf_path is given", "name the folder of the GGUF files")
-    max_new_tokens = args.max_new_tokens or min(2000, args.cache_lens // 2)
-    if max_new_tokens >= args.cache_lens:
-        raise UsageError(
-            f"--max_new_tokens {max_new_tokens} leaves no room for a prompt in --cache_lens {args.cache_lens}",
-            "raise --cache_lens or lower --max_new_tokens",
-        )
+    check_answers(args.max_new_tokens, args.cache_lens)
     return Settings(
         gguf_path=gguf,
         config_path=args.config_path or (args.model_path if args.gguf_path else None),
@@ -93,11 +88,20 @@ def parse(argv: Sequence[str]) -> Settings:
         threads=args.cpu_offload_max_threads,
         split=split,
         cache_lens=args.cache_lens,
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=args.max_new_tokens,
         optimize_config_path=args.optimize_config_path,
         engine_args=theirs,
         front_environ=front_flags.environment(args),
     )
+
+
+def check_answers(max_new_tokens: int | None, cache_lens: int | None) -> None:
+    """Errors: UsageError when answers of so many tokens leave no room for a prompt in the cache."""
+    if max_new_tokens is not None and cache_lens is not None and max_new_tokens >= cache_lens:
+        raise UsageError(
+            f"--max_new_tokens {max_new_tokens} leaves no room for a prompt in a cache of {cache_lens} tokens",
+            "raise --cache_lens or lower --max_new_tokens",
+        )
 
 
 def check_split(split: Sequence[int], gpus: int) -> None:
@@ -145,8 +149,12 @@ def _parser() -> argparse.ArgumentParser:
     path("--port", type=_whole(1, 65535), default=30000)
     path("--cpu_offload_max_threads", type=_whole(2, MAX_THREADS), help="threads for the experts, at most")
     path("--gpu_split", help='MB for each GPU, in the order of CUDA_VISIBLE_DEVICES: "90000,30000"; 0: none')
-    path("--cache_lens", type=_whole(64, 1 << 24), default=8192, help="tokens of the KV cache: prompt and answer")
-    path("--max_new_tokens", type=_whole(1, 1 << 24), help="tokens of an answer, at most (2000, or half of the cache)")
+    path(
+        "--cache_lens",
+        type=_whole(64, 1 << 24),
+        help="tokens of the KV cache: a prompt and its answer (as many as fit)",
+    )
+    path("--max_new_tokens", type=_whole(1, 1 << 24), help="tokens of an answer, at most (what its prompt leaves)")
     front_flags.add(parser)
     return parser
 

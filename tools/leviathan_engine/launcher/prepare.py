@@ -7,7 +7,7 @@ from pathlib import Path
 
 from leviathan_engine.errors import EngineError
 from leviathan_engine.gguf import Model, read_model
-from leviathan_engine.launcher.flags import Settings, check_split
+from leviathan_engine.launcher.flags import Settings, check_answers, check_split
 from leviathan_engine.launcher.state_dir import State
 from leviathan_engine.machine import cgroup, cpu, disk, disk_rate
 from leviathan_engine.machine.gpus import gpus
@@ -16,6 +16,7 @@ from leviathan_engine.model.hf_config import build
 from leviathan_engine.model.kv_b import engine_folder
 from leviathan_engine.model.shape import ModelShape, read_shape
 from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
+from leviathan_engine.plan.place import CHUNK
 from leviathan_engine.plan.plan import visible_environment
 from leviathan_engine.plan.planner import check_context
 from leviathan_engine.plan.rules import rules_yaml
@@ -23,6 +24,8 @@ from leviathan_engine.plan.table import render
 from leviathan_engine.wire import ServedModel
 
 MEMINFO = Path("/proc/meminfo")
+# Tokens of cache where no plan says what fits: with a rule file of the user's own.
+UNPLANNED_CACHE = 8192
 Say = Callable[[str], None]
 
 
@@ -63,6 +66,8 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
     files = engine_folder(model, shape, state.gguf)
     phase("plan")
     plan = None if device == "cpu" else _plan(settings, model, cards, note)
+    cache_lens = plan.cache_lens if plan else settings.cache_lens or min(UNPLANNED_CACHE, shape.context)
+    check_answers(settings.max_new_tokens, cache_lens)
     rules = _rules(settings, plan, model, shape, state)
     cpus, cores = cpu.available(cgroup.limits().cpus), cpu.physical_cores()
     threads = cpu.threads(shape, settings.threads, cpus, cores)
@@ -78,7 +83,8 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
         "--gguf": files,
         "--rules": rules,
         "--cpu_infer": threads.count,
-        "--cache_lens": settings.cache_lens,
+        "--cache_lens": cache_lens,
+        "--chunk": plan.chunk if plan else CHUNK,
         "--device": device or "cuda:0",
     }
     words = [word for pair in options.items() for word in map(str, pair)]
@@ -91,9 +97,9 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
         model=ServedModel(
             name=settings.model_name,
             folder=str(hf),
-            cache_lens=settings.cache_lens,
-            max_prompt=plan.max_prompt if plan else settings.cache_lens - 1,
-            max_new_tokens=settings.max_new_tokens,
+            cache_lens=cache_lens,
+            max_prompt=plan.max_prompt if plan else cache_lens - 1,
+            max_new_tokens=settings.max_new_tokens or cache_lens - 1,
             layers=shape.layers,
             total_bytes=model.tensor_bytes,
             start_seconds=plan.start_seconds if plan else None,
@@ -140,7 +146,7 @@ def total_ram(meminfo: Path = MEMINFO) -> int:
 def _plan(settings: Settings, model: Model, cards: tuple[Gpu, ...], note: Say) -> Plan | None:
     """The plan; None beside a rule file of the user's, of which no plan knows where it puts what."""
     if settings.optimize_config_path is not None:
-        check_context(settings.cache_lens, read_shape(model))
+        check_context(settings.cache_lens or 1, read_shape(model))
         note("no plan is made: the rule file decides what is where, and nothing says whether it fits the memory")
         return None
     rate = disk_rate.measure([(part.path, part.file_size) for part in model.parts])

@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ram", type=float, required=True, help="main memory in GiB")
     parser.add_argument("--memory_limit", type=float, help="the pod's memory limit in GiB")
     parser.add_argument("--gpu_split", help="MB of each GPU to use, as the engine takes it")
-    parser.add_argument("--cache_lens", type=int, default=8192, help="tokens of the KV cache")
+    parser.add_argument("--cache_lens", type=int, help="tokens of the KV cache; without it as many as fit")
     parser.add_argument("--numa_nodes", type=int, default=1)
     parser.add_argument("--disk_rate", type=float, help="of the model's disk in MB/s")
     parser.add_argument("--ram_rate", type=float, help="of main memory in MB/s")

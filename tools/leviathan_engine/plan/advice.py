@@ -18,19 +18,14 @@ def warnings(
     machine: Machine,
     cards: Sequence[Gpu],
     budgets: Sequence[int],
-    longest: int,
+    chunk: int,
     memory: ram.CpuMemory,
     cpu: CpuPlan,
 ) -> list[str]:
     """Sentences for the user about a plan that works."""
     out: list[str] = []
     if len(cards) > 1:
-        out += _one_card(costs, cards, budgets, longest)
-    if longest < costs.cache_lens:
-        out.append(
-            f"prompts are limited to {longest} of {costs.cache_lens} tokens: the engine takes a prompt in one piece and"
-            f" computes the logits of every position (0.8 MB a token at DeepSeek-V3's vocabulary) on the GPU of lm_head"
-        )
+        out += _one_card(costs, cards, budgets, chunk)
     if cpu.room < memory.experts:
         out.append(_page_cache(machine, memory, cpu))
     if machine.numa_nodes > 1:
@@ -41,20 +36,19 @@ def warnings(
     return out
 
 
-def _one_card(costs: Costs, cards: Sequence[Gpu], budgets: Sequence[int], longest: int) -> list[str]:
+def _one_card(costs: Costs, cards: Sequence[Gpu], budgets: Sequence[int], chunk: int) -> list[str]:
     """Whether one of the cards could do it alone: several form a pipeline, which adds a hop and no speed."""
     big = max(range(len(cards)), key=lambda g: budgets[g])
-    alone = costs.longest_prompt([budgets[big]], 0)
-    if alone >= longest:
-        prompts = f"prompts up to {alone} tokens instead of {longest}" if alone > longest else "prompts as long"
+    alone = costs.largest_chunk([budgets[big]], 0)
+    if alone >= chunk:
         return [
-            f"GPU {cards[big].index} alone is faster: it holds everything and {prompts}, {len(cards)} GPUs add a hop to"
-            f" every token and no speed: give it alone in --gpu_split, or drop the flag"
+            f"GPU {cards[big].index} alone is faster: it holds everything, {len(cards)} GPUs add a hop to every token"
+            f" and no speed: give it alone in --gpu_split, or drop the flag"
         ]
     if alone > 0:
         return [
-            f"GPU {cards[big].index} alone holds everything and is a little faster, with prompts up to {alone} tokens;"
-            f" {len(cards)} GPUs buy prompts up to {longest}"
+            f"GPU {cards[big].index} alone holds everything and decodes a little faster; it reads prompts {alone}"
+            f" tokens at a time, {len(cards)} GPUs {chunk}"
         ]
     return []
 
@@ -96,12 +90,12 @@ def match_by_size(split: Sequence[int], gpus: Sequence[Gpu]) -> list[Gpu]:
     return [chosen[i] for i in range(len(split))]
 
 
-def largest_cache(model: Model, shape: ModelShape, cache_lens: int, budgets: Sequence[int], prompt: int) -> int:
-    """The largest cache in tokens, a multiple of 1024 below `cache_lens`, that fits with such prompts; 0 for none."""
-    low, high = 0, (cache_lens - 1) // 1024
+def largest_cache(model: Model, shape: ModelShape, most: int, budgets: Sequence[int], chunk: int) -> int:
+    """The largest cache in tokens, a multiple of 1024 up to `most`, that fits with such chunks; 0 for none."""
+    low, high = 0, most // 1024
     while low < high:
         middle = (low + high + 1) // 2
         costs = Costs(model, shape, middle * 1024)
-        fits = any(costs.fits(budgets, head, prompt) for head in range(len(budgets)))
+        fits = any(costs.fits(budgets, head, chunk) for head in range(len(budgets)))
         low, high = (middle, high) if fits else (low, middle - 1)
     return low * 1024

@@ -24,9 +24,9 @@ class Machine:
 
 @dataclass(frozen=True)
 class Request:
-    """`cache_lens` in tokens; `split` in bytes a GPU in the GPUs' order (0: not used), None: the planner's choice."""
+    """`cache_lens` in tokens; `split` in bytes a GPU in the GPUs' order (0: not used). None: the planner's choice."""
 
-    cache_lens: int = 8192
+    cache_lens: int | None = None
     split: tuple[int, ...] | None = None
 
 

@@ -9,6 +9,10 @@ from leviathan_engine.model.shape import ModelShape
 
 from . import vram
 
+# Tokens of a prompt that are read at once where the cards have the room. The CPU's experts take 1,024 at a time, so a
+# larger chunk is no faster there and keeps a client that has left, or another's answer, waiting for longer.
+CHUNK = 4096
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -24,7 +28,6 @@ class Need:
 
     marlin: int
     bf16: int
-    absorbed: int
     router: int
     lm_head: int
     kv_cache: int
@@ -35,7 +38,7 @@ class Need:
     @property
     def weights(self) -> int:
         """All weights, with lm_head."""
-        return self.marlin + self.bf16 + self.absorbed + self.router + self.lm_head
+        return self.marlin + self.bf16 + self.router + self.lm_head
 
     @property
     def total(self) -> int:
@@ -58,40 +61,35 @@ class Costs:
         self.kv_layer = vram.kv_bytes(shape, cache_lens)
         self._sums = {
             name: [0, *accumulate(getattr(layer, name) for layer in self.layers)]
-            for name in ("marlin", "bf16", "absorbed", "router")
+            for name in ("marlin", "bf16", "router")
         }
         self._weights = [0, *accumulate(layer.weights for layer in self.layers)]
         self._weights[-1] += self.norm  # model.norm is on the card of the last layer
         # transients[a][b - a]: the largest among layers a to b.
         self._transients = [list(accumulate((x.transient for x in self.layers[a:]), max)) for a in range(shape.layers)]
 
-    def need(self, first: int, last: int, prompt: int, *, start: bool, head: bool) -> Need:
-        """Bytes of a card with the layers from `first` to before `last`; `start`: cuda:0; `head`: with lm_head."""
+    def need(self, first: int, last: int, chunk: int, *, head: bool) -> Need:
+        """Bytes of a card with the layers from `first` to before `last`; `head`: with lm_head."""
         sums = {name: s[last] - s[first] for name, s in self._sums.items()}
         sums["bf16"] += self.norm if last == self.shape.layers else 0
         return Need(
             **sums,
             lm_head=self.lm_head if head else 0,
             kv_cache=(last - first) * self.kv_layer,
-            prefill=self.prefill(prompt, start=start, head=head),
+            prefill=self.prefill(chunk, head=head),
             context=vram.CONTEXT,
             loading=self._loading(first, last, head=head),
         )
 
-    def prefill(self, prompt: int, *, start: bool, head: bool) -> int:
-        """Bytes that a prompt of so many tokens takes for a moment on a card with layers."""
-        sizes = [vram.layers_prefill(self.shape, prompt, self.cache_lens)]
-        if start:
-            sizes.append(vram.mask_prefill(self.shape, prompt, self.cache_lens))
-        if head:
-            sizes.append(vram.logits_prefill(self.shape, prompt))
-        return max(sizes)
+    def prefill(self, chunk: int, *, head: bool) -> int:
+        """Bytes that reading `chunk` tokens of a prompt at once takes for a moment on a card with layers."""
+        layers = vram.chunk_bytes(self.shape, chunk, self.cache_lens)
+        return max(layers, vram.logits_bytes(self.shape)) if head else layers
 
-    def needs(self, placement: Placement, prompt: int) -> list[Need]:
+    def needs(self, placement: Placement, chunk: int) -> list[Need]:
         """Bytes of every card of the placement."""
         return [
-            self.need(first, last, prompt, start=g == 0, head=g == placement.head)
-            for g, (first, last) in enumerate(placement.layers)
+            self.need(first, last, chunk, head=g == placement.head) for g, (first, last) in enumerate(placement.layers)
         ]
 
     def _loading(self, first: int, last: int, *, head: bool) -> int:
@@ -103,11 +101,11 @@ class Costs:
         running = (last - first) * self.kv_layer + prefill
         return vram.CONTEXT + weights + max(running, self._loading(first, last, head=head))
 
-    def fits(self, budgets: Sequence[int], head: int, prompt: int) -> bool:
+    def fits(self, budgets: Sequence[int], head: int, chunk: int) -> bool:
         """Whether the layers fit the cards, each taking at least one: each takes as many as it can, in order."""
         first, count = 0, self.shape.layers
         for g, budget in enumerate(budgets):
-            prefill = self.prefill(prompt, start=g == 0, head=g == head)
+            prefill = self.prefill(chunk, head=g == head)
             low, high = first, count - (len(budgets) - 1 - g)
             while low < high:
                 middle = (low + high + 1) // 2
@@ -118,15 +116,18 @@ class Costs:
             first = low
         return first == count
 
-    def longest_prompt(self, budgets: Sequence[int], head: int) -> int:
-        """The most tokens, up to the cache's, of a prompt that fits with lm_head on card `head`; 0 if not even one."""
-        low, high = 0, self.cache_lens
+    def largest_chunk(self, budgets: Sequence[int], head: int) -> int:
+        """The most tokens, up to CHUNK and the cache's, that can be read at once with lm_head on card `head`.
+
+        0 if not even one; a multiple of 64 where that leaves at least that.
+        """
+        low, high = 0, min(CHUNK, self.cache_lens)
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self.fits(budgets, head, middle) else (low, middle - 1)
-        return low
+        return low - low % vram.PAGE_TOKENS or low
 
-    def balance(self, budgets: Sequence[int], head: int, prompt: int) -> tuple[float, Placement]:
+    def balance(self, budgets: Sequence[int], head: int, chunk: int) -> tuple[float, Placement]:
         """The placement whose fullest card, by share of its budget, is the least full; with that share.
 
         best[j] is the share for the first j layers on the cards so far, and cuts[g][j] where card g then begins.
@@ -136,7 +137,7 @@ class Costs:
         cuts: list[dict[int, int]] = []
         for g, budget in enumerate(budgets):
             rest = len(budgets) - 1 - g
-            prefill = self.prefill(prompt, start=g == 0, head=g == head)
+            prefill = self.prefill(chunk, head=g == head)
             ends = range(g + 1, count - rest + 1) if rest else [count]
             following: dict[int, float] = {}
             cut: dict[int, int] = {}
@@ -158,13 +159,13 @@ class Costs:
 
 
 def place(costs: Costs, budgets: Sequence[int]) -> tuple[int, Placement]:
-    """The longest prompt that the cards can take, in tokens, and the placement for it.
+    """The most tokens that the cards can read at once, and the placement for it.
 
-    lm_head goes where it leaves room for the longest prompt, and among equals where the fullest card is least full.
-    A prompt of 0 tokens: nothing fits, the placement is the one that comes nearest.
+    lm_head goes where it leaves room for the largest chunk, and among equals where the fullest card is least full.
+    A chunk of 0 tokens: nothing fits, the placement is the one that comes nearest.
     """
-    prompts = [costs.longest_prompt(budgets, head) for head in range(len(budgets))]
-    longest = max(prompts)
-    heads = [head for head, prompt in enumerate(prompts) if prompt == longest]
-    found = [costs.balance(budgets, head, max(longest, 1)) for head in heads]
-    return longest, min(found, key=lambda f: f[0])[1]
+    chunks = [costs.largest_chunk(budgets, head) for head in range(len(budgets))]
+    largest = max(chunks)
+    heads = [head for head, chunk in enumerate(chunks) if chunk == largest]
+    found = [costs.balance(budgets, head, max(largest, 1)) for head in heads]
+    return largest, min(found, key=lambda f: f[0])[1]

@@ -38,14 +38,16 @@ class CpuPlan:
 class Plan:
     """Where everything goes. `visible` are the cards for CUDA_VISIBLE_DEVICES, in the engine's order.
 
-    `max_prompt` and `cache_lens` are in tokens; `file_bytes` is read once at the start; `start_seconds` and
-    `decode_bound` (tokens a second, at best) are None where the disk's or the memory's rate is not known.
+    In tokens: `cache_lens`, `max_prompt`, and `chunk`, which is read of a prompt at once. `file_bytes` is read once at
+    the start; `start_seconds` and `decode_bound` (tokens a second, at best) are None where the disk's or the memory's
+    rate is not known.
     """
 
     model: str
     layers: int
     cache_lens: int
     max_prompt: int
+    chunk: int
     gpus: tuple[GpuPlan, ...]
     cpu: CpuPlan
     file_bytes: int

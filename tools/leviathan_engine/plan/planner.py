@@ -9,12 +9,14 @@ from leviathan_engine.model.shape import ModelShape, read_shape
 
 from . import advice, ram, vram
 from .machine import MB, Machine, Request
-from .place import Costs, Placement, place
+from .place import CHUNK, Costs, Placement, place
 from .plan import CpuPlan, GpuPlan, Plan
 
 # A card is never planned fuller than this: drivers, display and torch's rounding take a little.
 USABLE = 0.97
-LEAST_PROMPT = 1024
+LEAST_CHUNK = 512
+# Below so many tokens of cache smaller chunks are taken for more of it, where the user leaves the choice.
+ENOUGH_CACHE = 32768
 LEAST_CACHED = 0.5
 NAME_LENGTH = 100
 
@@ -26,19 +28,21 @@ def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
     is one that the engine cannot load.
     """
     shape = read_shape(model)
-    check_context(request.cache_lens, shape)
+    if request.cache_lens is not None:
+        check_context(request.cache_lens, shape)
     memory = ram.cpu_memory(model, shape)
-    costs = Costs(model, shape, request.cache_lens)
     warnings: list[str] = []
     cards, budgets = _cards(machine, request, warnings)
+    if len(cards) > shape.layers and request.split is not None:
+        raise PlanError(f"{len(cards)} GPUs for {shape.layers} layers", "name fewer GPUs in --gpu_split")
+    cache = request.cache_lens or _cache(model, shape, budgets[: shape.layers])
+    costs = Costs(model, shape, cache)
     if request.split is None:
         cards, budgets = _fewest(costs, cards, budgets)
-    if len(cards) > shape.layers:
-        raise PlanError(f"{len(cards)} GPUs for {shape.layers} layers", "name fewer GPUs in --gpu_split")
-    longest, placement = place(costs, budgets)
-    _refuse_small_gpus(model, shape, costs, budgets, longest)
+    chunk, placement = place(costs, budgets)
+    _refuse_small_gpus(model, shape, costs, budgets, chunk)
     cpu = _cpu(memory, machine)
-    warnings += advice.warnings(costs, machine, cards, budgets, longest, memory, cpu)
+    warnings += advice.warnings(costs, machine, cards, budgets, chunk, memory, cpu)
     packed = sum(
         model.tensors[f"blk.{n}.{name}.weight"].elements
         for n in range(shape.layers)
@@ -47,9 +51,10 @@ def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
     return Plan(
         model=one_line(str(model.metadata.get("general.name", model.parts[0].path.name))),
         layers=shape.layers,
-        cache_lens=request.cache_lens,
-        max_prompt=longest,
-        gpus=_gpu_plans(costs, placement, longest, cards, budgets),
+        cache_lens=cache,
+        max_prompt=max(1, cache - 1),
+        chunk=chunk,
+        gpus=_gpu_plans(costs, placement, chunk, cards, budgets),
         cpu=cpu,
         file_bytes=model.file_bytes,
         start_seconds=ram.start_seconds(model, packed, machine.disk_rate),
@@ -96,32 +101,42 @@ def _cards(machine: Machine, request: Request, warnings: list[str]) -> tuple[lis
     return [gpu for gpu, _ in pairs], [size for _, size in pairs]
 
 
+def _cache(model: Model, shape: ModelShape, budgets: Sequence[int]) -> int:
+    """As many tokens as the cards have room for, up to what the model reads."""
+    cache = 0
+    for chunk in (CHUNK, CHUNK // 2, CHUNK // 4, LEAST_CHUNK):
+        cache = advice.largest_cache(model, shape, shape.context, budgets, chunk)
+        if cache >= min(ENOUGH_CACHE, shape.context // 1024 * 1024):
+            break
+    return cache or min(1024, shape.context)
+
+
 def _fewest(costs: Costs, cards: list[Gpu], budgets: list[int]) -> tuple[list[Gpu], list[int]]:
-    """The largest cards, no more than give the longest prompt: every card more is a hop more for each token."""
+    """The largest cards, no more than read the most at once: every card more is a hop more for each token."""
     best, count = -1, 1
     for n in range(1, min(len(cards), costs.shape.layers) + 1):
-        longest = max(costs.longest_prompt(budgets[:n], head) for head in range(n))
-        if longest > best:
-            best, count = longest, n
-        if longest == costs.cache_lens:
+        chunk = max(costs.largest_chunk(budgets[:n], head) for head in range(n))
+        if chunk > best:
+            best, count = chunk, n
+        if chunk == min(CHUNK, costs.cache_lens):
             break
     return cards[:count], budgets[:count]
 
 
-def _refuse_small_gpus(model: Model, shape: ModelShape, costs: Costs, budgets: Sequence[int], longest: int) -> None:
-    least = min(LEAST_PROMPT, costs.cache_lens)
-    if longest >= least:
+def _refuse_small_gpus(model: Model, shape: ModelShape, costs: Costs, budgets: Sequence[int], chunk: int) -> None:
+    least = min(LEAST_CHUNK, costs.cache_lens)
+    if chunk >= least:
         return
     # What is missing: over all cards, with lm_head on the one where that is least.
     short = min(
         sum(max(0, n.total - b) for n, b in zip(costs.needs(found, least), budgets, strict=True))
         for found in (costs.balance(budgets, head, least)[1] for head in range(len(budgets)))
     )
-    cache = advice.largest_cache(model, shape, costs.cache_lens, budgets, LEAST_PROMPT)
+    cache = advice.largest_cache(model, shape, costs.cache_lens - 1, budgets, LEAST_CHUNK)
     change = f"set --cache_lens to {cache}, or " if cache else ""
     raise PlanError(
         f"the GPUs' {sum(budgets) / 1e9:.1f} GB are {max(short, 1) / 1e9:.2f} GB too small for {shape.layers} layers,"
-        f" a cache of {costs.cache_lens} tokens and prompts of {least}",
+        f" a cache of {costs.cache_lens} tokens and prompts read {least} tokens at a time",
         f"{change}give more GPU memory (--gpu_split, or another card)",
     )
 
@@ -148,7 +163,7 @@ def _cpu(memory: ram.CpuMemory, machine: Machine) -> CpuPlan:
 
 
 def _gpu_plans(
-    costs: Costs, placement: Placement, prompt: int, cards: Sequence[Gpu], budgets: Sequence[int]
+    costs: Costs, placement: Placement, chunk: int, cards: Sequence[Gpu], budgets: Sequence[int]
 ) -> tuple[GpuPlan, ...]:
     return tuple(
         GpuPlan(
@@ -162,5 +177,5 @@ def _gpu_plans(
             budget=budgets[g],
             memory=card.memory,
         )
-        for g, (card, need) in enumerate(zip(cards, costs.needs(placement, prompt), strict=True))
+        for g, (card, need) in enumerate(zip(cards, costs.needs(placement, chunk), strict=True))
     )

@@ -18,6 +18,7 @@ from .vram import layer_linears, marlin_fits
 Rule = dict[str, Any]
 MODELING = "ktransformers.models.modeling_deepseek_v3"
 OPERATORS = "ktransformers.operators"
+OURS = "leviathan_operators.operators"
 
 
 def rules(plan: Plan, model: Model, shape: ModelShape) -> list[Rule]:
@@ -80,14 +81,13 @@ def _layer_rules(device: str, layers: str, plain: Sequence[str], *, yarn: bool) 
         "out_device": device,
     }
     experts_class = f"{OPERATORS}.experts.KTransformersExperts"
-    attention = f"{OPERATORS}.attention.KDeepseekV2Attention"
     return [
         *out,
         _rule(f"{prefix}\\.(?!self_attn\\.kv_b_proj)", "torch.nn.Linear", linear, _on(device) | kernels),
         _rule(f"{prefix}\\.mlp$", f"{MODELING}.DeepseekV3MoE", moe, _on(device)),
         _rule(f"{prefix}\\.mlp\\.gate$", f"{MODELING}.MoEGate", f"{OPERATORS}.gate.KMoEGate", _on(device)),
         _rule(f"{prefix}\\.mlp\\.experts$", None, experts_class, experts) | {"recursive": False},
-        _rule(f"{prefix}\\.self_attn$", None, attention, _on(device)),
+        _rule(f"{prefix}\\.self_attn$", None, f"{OURS}.attention.ChunkedLatentAttention", _on(device)),
         _rule(f"{prefix}(\\.|$)", None, "default", _on(device)),
     ]
 

@@ -8,11 +8,10 @@ from .plan import Plan
 PURPOSES = (
     ("attention, MLP (Marlin)", "marlin"),
     ("kv_b, norms (bf16)", "bf16"),
-    ("absorbed copies of kv_b", "absorbed"),
     ("router", "router"),
     ("lm_head (bf16)", "lm_head"),
     ("KV cache", "kv_cache"),
-    ("longest prompt", "prefill"),
+    ("a chunk of a prompt", "prefill"),
     ("CUDA context", "context"),
 )
 
@@ -34,7 +33,7 @@ def render(plan: Plan) -> str:
     cpu = plan.cpu
     lines = [
         f"{plan.model}: {plan.layers} layers, {plan.file_bytes / 1e9:.1f} GB of files",
-        f"cache {plan.cache_lens} tokens, prompts up to {plan.max_prompt}",
+        f"cache {plan.cache_lens} tokens, prompts up to {plan.max_prompt}, read {plan.chunk} at a time",
         "",
         *_columns(rows),
         "",

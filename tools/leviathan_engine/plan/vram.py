@@ -15,6 +15,8 @@ from leviathan_engine.model.shape import ModelShape
 # torch's own pool. Measured on an H100 with torch 2.9.1 and CUDA 12.8: 794 to 810 MB (docs/gpu.md).
 CONTEXT = 760 << 20
 PAGE_TOKENS = 64
+# Keys that attention expands at once: KEY_BLOCK of leviathan_operators/operators/blocks.py.
+KEY_BLOCK = 4096
 MARLIN_GROUP = 64
 MARLIN_PARALLEL = 16
 # `quantize_weights` and `marlin_packing.pack` hold five 32-bit copies of a weight at their peak.
@@ -41,19 +43,18 @@ NORMS = ("attn_norm", "attn_q_a_norm", "attn_kv_a_norm", "ffn_norm")
 
 @dataclass(frozen=True)
 class LayerVram:
-    """One layer's bytes: `marlin` weights and scales, `bf16` kv_b, norms and other linears, `absorbed` copies of kv_b,
-    `router` in its own type; `transient` more bytes while its largest tensor is loaded."""
+    """One layer's bytes: `marlin` weights and scales, `bf16` kv_b, norms and other linears, `router` in its own type;
+    `transient` more bytes while its largest tensor is loaded."""
 
     marlin: int
     bf16: int
-    absorbed: int
     router: int
     transient: int
 
     @property
     def weights(self) -> int:
         """What stays on the card."""
-        return self.marlin + self.bf16 + self.absorbed + self.router
+        return self.marlin + self.bf16 + self.router
 
 
 def marlin_fits(k: int, n: int) -> bool:
@@ -67,14 +68,13 @@ def marlin_fits(k: int, n: int) -> bool:
 def linear_bytes(tensor: Tensor) -> int:
     """Bytes of a linear layer on the card.
 
-    Marlin: 4 bits a weight, one scale for 64 weights in the type that dequantising gives (32 bits; 16 for F16 and
-    BF16), and a workspace of 16 numbers for 64 outputs. Otherwise bfloat16.
+    Marlin: 4 bits a weight, one scale for 64 weights in bfloat16 (`worker/model_changes.py`), and a workspace of 16
+    numbers for 64 outputs. Otherwise bfloat16.
     """
     k, n = tensor.shape
     if not marlin_fits(k, n):
         return 2 * k * n
-    scale = 2 if tensor.type in (GgmlType.F16, GgmlType.BF16) else 4
-    return k * n // 2 + k // MARLIN_GROUP * n * scale + n // 64 * MARLIN_PARALLEL * 4
+    return k * n // 2 + k // MARLIN_GROUP * n * 2 + n // 64 * MARLIN_PARALLEL * 4
 
 
 def layer_linears(shape: ModelShape, layer: int) -> dict[str, str]:
@@ -111,7 +111,7 @@ def layer_vram(model: Model, shape: ModelShape, layer: int) -> LayerVram:
         for name, dims in (("ffn_gate_inp.weight", 2), ("exp_probs_b.bias", 1)):
             tensor = gpu_tensor(model, f"blk.{layer}.{name}", dims)
             router += tensor.elements * (2 if tensor.type in (GgmlType.F16, GgmlType.BF16) else 4)
-    return LayerVram(marlin, bf16 + 2 * kv_b, 2 * kv_b, router, max(transient, 4 * kv_b))
+    return LayerVram(marlin, bf16 + 2 * kv_b, router, max(transient, 4 * kv_b))
 
 
 def head_vram(model: Model) -> tuple[int, int]:
@@ -126,29 +126,25 @@ def kv_bytes(shape: ModelShape, cache_lens: int) -> int:
     return pages * PAGE_TOKENS * (shape.kv_lora + shape.rope) * 2
 
 
-def layers_prefill(shape: ModelShape, prompt: int, cache_lens: int) -> int:
-    """Bytes on a card with layers while a prompt goes through one: mask, and the widest moment of attention.
+def chunk_bytes(shape: ModelShape, chunk: int, cache_lens: int) -> int:
+    """Bytes on a card with layers while a chunk of a prompt goes through one: the widest moment, and a block of keys.
 
-    A prompt is not cut into pieces. Alive at the end of `forward_linux_triton` and its caller are, for every token:
-    three hidden vectors, q, the rotated half of q, kv_b's output, the padded query, key, value and output of the
-    attention (all heads * (nope + rope)), the output without padding; a dense layer's three wide vectors are fewer.
+    For every token of the chunk three hidden vectors live through a layer. In attention (`operators/blocks.py`) the
+    query, its rotated part, the kernel's output (as wide as the query), and in 32 bits the merged output and a product
+    of it come on top; in a dense layer four wide vectors. A block of keys has cache entries, those without the rotary
+    part, kv_b's output, keys and padded values.
     """
     s = shape
-    head = s.heads * (s.nope + s.rope)
-    attention = 3 * s.hidden + 5 * head + s.heads * s.rope + s.kv_b_rows + s.heads * s.v_dim + 2 * (s.kv_lora + s.rope)
-    dense = 3 * s.hidden + 4 * s.ffn if s.dense_layers else 0
-    return 2 * prompt * max(attention, dense) + 2 * prompt * cache_lens
+    query, value = s.heads * (s.nope + s.rope), s.heads * s.v_dim
+    attention = 2 * (3 * s.hidden + 2 * query + s.heads * s.rope) + 4 * 2 * value
+    dense = 2 * (3 * s.hidden + 4 * s.ffn) if s.dense_layers else 0
+    key = 2 * (2 * s.kv_lora + s.rope + s.kv_b_rows + 2 * query)
+    return chunk * max(attention, dense) + min(KEY_BLOCK, cache_lens) * key
 
 
-def mask_prefill(shape: ModelShape, prompt: int, cache_lens: int) -> int:
-    """Bytes on the first card while `_update_causal_mask` makes the mask: two copies, or one and 32-bit sums."""
-    hidden = 2 * shape.hidden * prompt
-    return hidden + max(4 * prompt * cache_lens, 2 * prompt * cache_lens + 5 * prompt * prompt)
-
-
-def logits_prefill(shape: ModelShape, prompt: int) -> int:
-    """Bytes on lm_head's card after the layers: logits of every position in bfloat16 and again in 32 bits."""
-    return prompt * (6 * shape.vocab + 4 * shape.hidden)
+def logits_bytes(shape: ModelShape) -> int:
+    """Bytes on lm_head's card for the logits of the last position, in bfloat16 and again in 32 bits."""
+    return 6 * shape.vocab
 
 
 def gpu_tensor(model: Model, name: str, dims: int) -> Tensor:

@@ -5,6 +5,7 @@ until the front closes the connection. A failure is one line on stderr, and the 
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import traceback
@@ -18,6 +19,8 @@ from leviathan_engine.worker.session import Session
 
 # Two decode steps before the CUDA graph is captured, one with it.
 TRIAL_TOKENS = 4
+# The shortest prompt that is read as a chunk and not as a decode step.
+TRIAL_PROMPT = (0, 0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,13 +55,14 @@ def _serve(link: Link, args: argparse.Namespace) -> None:
         cache_lens=args.cache_lens,
         device=args.device,
         flags=tuple(args.flags),
+        chunk=args.chunk,
     )
     model = KTransformers(options, progress)
     link.send({"kind": "phase", "phase": "first answer"})
-    trial = Job("trial", (0,), TRIAL_TOKENS, 0.0, 1.0, None, ())
-    for count, _token in enumerate(model.tokens(trial), 1):
-        if count == TRIAL_TOKENS:
-            break
+    trial = Job("trial", TRIAL_PROMPT, TRIAL_TOKENS, 0.0, 1.0, None, (), scope="trial")
+    with contextlib.closing(model.tokens(trial)) as tokens:
+        for _ in range(TRIAL_TOKENS):
+            next(tokens)
     Session(link, model, os.getpid()).run()
 
 
@@ -77,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="leviathan_engine.worker", description=__doc__)
     for name in ("socket", "reason", "home", "hf", "gguf", "rules"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    for name in ("cpu_infer", "cache_lens"):
+    for name in ("cpu_infer", "cache_lens", "chunk"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("flags", nargs="*", help="KTransformers' own, after --")

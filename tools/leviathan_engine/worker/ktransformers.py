@@ -66,6 +66,7 @@ class KTransformers:
         parse_flags(config, options)
         register()
         marlin_packing.install()
+        model_changes.keep_scales_narrow()
         count_tensors(import_module("ktransformers.util.custom_gguf").GGUFLoader, progress)
         interfaces: Any = import_module("ktransformers.server.backend.interfaces.ktransformers")
         interfaces.StaticCache = import_module("leviathan_operators.operators.latent_cache").LatentCache

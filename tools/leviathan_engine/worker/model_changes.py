@@ -1,23 +1,30 @@
-"""What is changed in the model after upstream has loaded it."""
+"""What is changed in the model that upstream loads."""
 
 from importlib import import_module
 from typing import Any
 
 
+def keep_scales_narrow() -> None:
+    """Marlin's scales in bfloat16, to which every call would convert them. Call it before a model is loaded."""
+    marlin = import_module("ktransformers.operators.linear").KLinearMarlin
+    bfloat16 = import_module("torch").bfloat16
+    original = marlin.load
+
+    def load(self: Any, *arguments: Any, **named: Any) -> None:
+        original(self, *arguments, **named)
+        self.marlin_s = self.marlin_s.to(bfloat16)
+
+    marlin.load = load
+
+
 def lighten(model: Any) -> None:
-    """Takes three wastes out of the loaded model; its answers stay the same to the bit.
+    """Takes two wastes out of the loaded model; its answers stay the same to the bit.
 
     The logits of the last position alone, instead of every one of a prompt's; no mask of a chunk's tokens by the
-    cache's, which no attention here reads; Marlin's scales in bfloat16, to which every call would convert them.
+    cache's, which no attention here reads.
     """
     model.lm_head.register_forward_pre_hook(lambda _module, inputs: (inputs[0][:, -1:], *inputs[1:]))
     model.model.orig_module._update_causal_mask = lambda *_arguments, **_named: None
-    marlin = import_module("ktransformers.operators.linear").KLinearMarlin
-    bfloat16 = import_module("torch").bfloat16
-    for module in model.modules():
-        linear = getattr(module, "generate_linear", None)
-        if isinstance(linear, marlin):
-            linear.marlin_s = linear.marlin_s.to(bfloat16)
 
 
 def read_in_chunks(model: Any) -> None:
