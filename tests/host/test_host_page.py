@@ -219,6 +219,7 @@ def test_the_state(page: Browser) -> None:
     )
     assert rows["Waiting"] == "0"
     assert rows["GPU 0"] == "5 bytes of 7 bytes"
+    assert rows["Pages in use"] == "25.0 %"
     assert "Tokens/s" in rows
     assert "Engine's RAM" in rows
 

@@ -97,6 +97,9 @@ class Letters:
     def memory(self) -> list[dict[str, Any]]:
         return [{"gpu": 0, "used": 5, "total": 7}]
 
+    def gauges(self) -> dict[str, float]:
+        return {"leviathan_cache_pages": 8, "leviathan_cache_pages_used": 2, "leviathan_unknown": 1}
+
 
 class FrontProcess:
     """A running front; `serve` connects the letters to it."""

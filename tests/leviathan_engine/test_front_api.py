@@ -375,6 +375,10 @@ def test_metrics_show_what_was_done(front: FrontProcess) -> None:
         "leviathan_running": 0,
         'leviathan_vram_used_bytes{gpu="0"}': 5,
         'leviathan_vram_total_bytes{gpu="0"}': 7,
+        "leviathan_cache_pages": 8,
+        "leviathan_cache_pages_used": 2,
+        'vllm:kv_cache_usage_perc{model_name="letters"}': 0.25,
+        "leviathan_unknown": 0,  # what the front has no text for is not shown
     }
     assert {name: front.metric(name) for name in now} == now
     assert front.metric("leviathan_engine_resident_bytes") > 1 << 20

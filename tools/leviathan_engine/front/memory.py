@@ -11,6 +11,12 @@ from .metrics import gauge
 from .status import Status
 
 PROC = Path("/proc")
+# What the worker may say of itself, with each `memory` message.
+WORKERS = {
+    "leviathan_cache_pages": "Pages of the KV cache.",
+    "leviathan_cache_pages_used": "Pages of the KV cache that hold tokens, those of earlier prompts included.",
+    "leviathan_expert_hit_ratio": "Part of the experts' uses that found the expert on a GPU.",
+}
 
 
 def gauges(status: Status, queue: FairQueue) -> list[GaugeMetricFamily]:
@@ -40,6 +46,11 @@ def gauges(status: Status, queue: FairQueue) -> list[GaugeMetricFamily]:
             used.add_metric((str(card["gpu"]),), card["used"])
             total.add_metric((str(card["gpu"]),), card["total"])
         out += [used, total]
+    said = status.memory.get("gauges", {})
+    out += [gauge(name, text, said[name]) for name, text in WORKERS.items() if name in said]
+    if model and (pages := said.get("leviathan_cache_pages")):
+        share = said.get("leviathan_cache_pages_used", 0) / pages
+        out.append(gauge("vllm:kv_cache_usage_perc", "The part of the KV cache in use.", share, model_name=model.name))
     rss = resident(status.memory.get("pid"))
     if rss is not None:
         out.append(gauge("leviathan_engine_resident_bytes", "RAM of the engine, mapped pages included.", rss))

@@ -155,6 +155,11 @@ class KTransformers:
             out.append({"gpu": gpu, "used": total - free, "total": total})
         return out
 
+    def gauges(self) -> dict[str, float]:
+        """How full the KV cache is."""
+        pool = self._prefixes.pool
+        return {"leviathan_cache_pages": pool.count, "leviathan_cache_pages_used": pool.count - pool.free}
+
 
 def write_config(options: Options) -> None:
     """Writes HOME/.ktransformers/config.yaml: upstream's, with absolute paths, our model and no remote code.

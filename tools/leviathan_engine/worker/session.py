@@ -35,6 +35,9 @@ class Model(Protocol):
     def memory(self) -> list[dict[str, Any]]:
         """For each GPU its number, and the bytes in use and in all, as `gpu`, `used`, `total`."""
 
+    def gauges(self) -> dict[str, float]:
+        """Further figures of this moment, by the names that front/memory.py knows."""
+
 
 class Session:
     """Serves one connection until the front closes it."""
@@ -51,7 +54,7 @@ class Session:
     def run(self) -> None:
         """Says that it is ready, and works. Errors: what the model raises, and OSError."""
         threading.Thread(target=self._read, daemon=True).start()
-        self._link.send({"kind": "memory", "vram": self._model.memory(), "pid": self._pid})
+        self._tell_memory()
         self._link.send({"kind": "ready"})
         heap = Heap()
         while (job := self._jobs.get()) is not None:
@@ -59,7 +62,11 @@ class Session:
             self._known.discard(job.id)
             self._cancelled.discard(job.id)
             heap.rest()
-            self._link.send({"kind": "memory", "vram": self._model.memory(), "pid": self._pid})
+            self._tell_memory()
+
+    def _tell_memory(self) -> None:
+        gauges = self._model.gauges()
+        self._link.send({"kind": "memory", "vram": self._model.memory(), "gauges": gauges, "pid": self._pid})
 
     def _read(self) -> None:
         with contextlib.suppress(OSError, ValueError):
