@@ -28,7 +28,7 @@ EVERYWHERE = {"-n", "--context"}
 #: Kinds as `kubectl api-resources` names them: plural, singular or short. The first live in a namespace.
 NAMESPACED = {
     "configmaps", "deployment", "deployments", "limitrange", "pod", "pods", "persistentvolumeclaim", "pvc", "secret",
-    "replicaset", "replicasets", "resourcequota", "secrets", "service", "serviceaccounts", "services",
+    "job", "replicaset", "replicasets", "resourcequota", "secrets", "service", "serviceaccounts", "services",
 }  # fmt: skip
 KINDS = NAMESPACED | {
     "namespace", "node", "nodes", "persistentvolume", "pv", "runtimeclass",

@@ -11,6 +11,7 @@ from leviathan.cluster.prune import labelled
 from leviathan.errors import ExitCode
 from leviathan.manifests.files import Object
 from leviathan.manifests.policy import ENFORCE
+from leviathan.model.job import name_of as job_name
 from leviathan.site.schema import ApiKey, Site
 from leviathan.terminal.output import Console
 
@@ -66,7 +67,7 @@ def run(site: Site, cluster: Cluster, console: Console, *, timeout_s: float = 30
     start = console.clock()
     with exits(ExitCode.APPLY):
         objects = labelled(cluster, site.cluster.namespace, console.say, site.release)
-        objects += _secrets(cluster, site)
+        objects += _secrets(cluster, site) + _job(cluster, site)
         if not dry_run:
             for each in objects:
                 cluster.delete(path_of(each), propagationPolicy="Foreground")
@@ -109,6 +110,15 @@ def _secrets(cluster: Cluster, site: Site) -> list[Object]:
     names += [site.image.pull_secret] if site.image.make_pull_secret else []
     found = [cluster.get(f"/api/v1/namespaces/{site.cluster.namespace}/secrets/{name}") for name in names]
     return [each for each in found if each is not None and is_ours(each, site.release)]
+
+
+def _job(cluster: Cluster, site: Site) -> list[Object]:
+    """The download's Job, where the site has one."""
+    if not site.downloads:
+        return []
+    path = f"/apis/batch/v1/namespaces/{site.cluster.namespace}/jobs/{job_name(site)}"
+    found = cluster.get(path)
+    return [found] if found is not None and is_ours(found, site.release) else []
 
 
 def _other_releases(cluster: Cluster, site: Site) -> list[str]:

@@ -52,6 +52,7 @@ MORE_KINDS = (
     Kind("PrometheusRule", "/apis/monitoring.coreos.com/v1", "prometheusrules"),
     Kind("Certificate", "/apis/cert-manager.io/v1", "certificates"),
     Kind("PodDisruptionBudget", "/apis/policy/v1", "poddisruptionbudgets"),
+    Kind("Job", "/apis/batch/v1", "jobs"),
     Kind("CronJob", "/apis/batch/v1", "cronjobs"),
 )
 #: The Deployment's annotation with those of them that the site has, so that they are found when it has them no more.

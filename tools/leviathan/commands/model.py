@@ -14,9 +14,14 @@ Follows the log of the pod model.pod until model.done_marker stands in it, with 
 With a manifest (model.manifest) names and sizes are compared then, by listing the folder in that pod, or in the
 engine's when it runs; --folder compares a local folder instead and asks no cluster.
 
+With model.repository or model.urls, and no model.pod, a Job of ours downloads the files onto the site's storage:
+several connections, resumed at the byte, verified by SHA-256, named once they are whole. Its manifest is written to
+model.manifest. A second run follows the Job, or starts it again where it failed.
+
 \b
 Examples:
   leviathan model
+  leviathan model --download --set model.repository=OWNER/NAME-GGUF --set 'model.include=Q4_K_M/*' --set model.pod=
   leviathan model --folder /models/deepseek-v3-gguf --write-manifest model.json --sha256
   leviathan model --manifest model.json --sha256
   leviathan model --folder /models/deepseek-v3-gguf --manifest model.json --json
@@ -34,7 +39,10 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the manifest of the model in --folder to this file, and do nothing else.",
 )
-def model_command(invocation: Invocation, folder: Path | None, hashed: bool, write_manifest: Path | None) -> int:
+@click.option("--download", "force", is_flag=True, help="Download it by a Job of ours (model.repository, model.urls).")
+def model_command(
+    invocation: Invocation, folder: Path | None, hashed: bool, write_manifest: Path | None, force: bool
+) -> int:
     """Wait and compare, or write a manifest."""
     if write_manifest is not None and folder is None:
         raise click.UsageError("--write-manifest wants --folder FOLDER, the model's files")
@@ -44,7 +52,15 @@ def model_command(invocation: Invocation, folder: Path | None, hashed: bool, wri
         from leviathan.model.run import run  # noqa: PLC0415
 
         site = invocation.load_site().site
-        done = run(site, lambda: connect(site, os.environ), invocation.console, folder=folder, hashed=hashed)
+        done = run(
+            site,
+            lambda: connect(site, os.environ),
+            invocation.console,
+            folder=folder,
+            hashed=hashed,
+            environ=os.environ,
+            force_download=force,
+        )
         return Report(done.text(), done.data())
 
     def written() -> Report:

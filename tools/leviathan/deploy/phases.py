@@ -73,7 +73,7 @@ def model(work: Work) -> Result:
     """The download, and the files."""
     from leviathan.model.run import run  # noqa: PLC0415
 
-    return run(work.site, lambda: work.cluster, work.console)
+    return run(work.site, lambda: work.cluster, work.console, environ=work.environ)
 
 
 def apply(work: Work) -> Result:

@@ -4,6 +4,7 @@ The templates are the runbook's; what a site does not have is taken out of them 
 """
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from leviathan.manifests.fields import ENGINE, POD, get_field
 from leviathan.manifests.files import Object
@@ -77,6 +78,9 @@ def fit_pod(deployment: Object, site: Site) -> None:
     if site.workload.variant is Variant.PRIVILEGED and site.storage.filesystem != LAUNCHERS_FILESYSTEM:
         variable = {"name": "LEVIATHAN_FILESYSTEM", "value": site.storage.filesystem}
         get_field(deployment, (*ENGINE, "env")).append(variable)
+    names = _names(site)
+    if site.access.api_key is ApiKey.OFF and names:  # without a key the front answers to names that it knows
+        get_field(deployment, (*ENGINE, "env")).append({"name": "LEVIATHAN_HOSTS", "value": ",".join(names)})
     if site.access.api_key is ApiKey.SECRET:
         _mount_secret(deployment, "api-key", site.api_key_secret, LEVIATHAN_API_KEY_FILE="api-key")
     if site.access.tls_secret:
@@ -89,6 +93,15 @@ def fit_pod(deployment: Object, site: Site) -> None:
         )
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             get_field(deployment, (*ENGINE, probe, "httpGet"))["scheme"] = "HTTPS"
+
+
+def _names(site: Site) -> list[str]:
+    """The host names by which clients reach the engine besides its address."""
+    found = [urlsplit(site.service.url).hostname or "", site.access.ingress_host, site.access.gateway_host]
+    if site.service.type is ServiceType.CLUSTER_IP:
+        short = f"{site.workload.service}.{site.cluster.namespace}"
+        found += [site.workload.service, short, f"{short}.svc", f"{short}.svc.cluster.local"]
+    return sorted({name for name in found if name})
 
 
 def _mount_secret(deployment: Object, name: str, secret: str, **variables: str) -> None:

@@ -1,7 +1,7 @@
 """The phase `model`: wait for the download, then hold the files to the manifest."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,14 +46,19 @@ def run(
     *,
     folder: Path | None = None,
     hashed: bool = False,
+    environ: Mapping[str, str] | None = None,
+    force_download: bool = False,
     pause: Callable[[float], None] = time.sleep,
 ) -> Model:
     """Wait for the download of `model.pod`, then compare the files with `model.manifest`, if one is named.
 
     Arguments: `connect`, called only when the cluster is needed; `folder`, compare the files of this local folder and
-    ask no cluster; `hashed`, also compare SHA-256, where the manifest has them (it reads every byte).
+    ask no cluster; `environ`, for the download's manifests; `force_download`, by a Job of ours, and not by the pod
+    model.pod; `hashed`, also compare SHA-256, where the manifest has them (it reads every byte).
     Errors: ModelError, ClusterError, both with exit status 5.
     """
+    if (site.downloads or force_download) and folder is None:
+        return _download(site, connect(), console, environ or {}, pause)
     manifest = read_manifest(Path(site.model.manifest)) if site.model.manifest else None
     if manifest is None and (folder is not None or hashed):
         raise ModelError(
@@ -71,6 +76,25 @@ def run(
         downloaded = wait_for_download(site, cluster, console, pause=pause) if site.model.pod else None
         verified = None if manifest is None else verify_remote(site, cluster, manifest, console, hashed=hashed)
     return Model(downloaded, verified)
+
+
+def _download(
+    site: Site, cluster: Cluster, console: Console, environ: Mapping[str, str], pause: Callable[[float], None]
+) -> Model:
+    """Download by a Job. What it has verified by SHA-256 need not be read again. Errors: ModelError, ClusterError."""
+    from leviathan.model.download import download  # noqa: PLC0415 - the YAML reader is slow to import
+
+    if not (site.model.repository or site.model.urls):
+        raise ModelError(
+            "there is nothing to download from",
+            remedy="--set model.repository=OWNER/NAME --set model.include='FOLDER/*', or model.urls",
+        )
+    with exits(ExitCode.MODEL):
+        followed, manifest = download(site, cluster, console, environ, pause=pause)
+    where = site.model.manifest or "the Job's list"
+    size = sum(each.size for each in manifest.files)
+    verified = Verified(site.engine.model_path, where, len(manifest.files), size, len(manifest.files))
+    return Model(followed, verified)
 
 
 def verify_local(site: Site, manifest: Manifest, folder: Path, console: Console, *, hashed: bool) -> Verified:

@@ -99,6 +99,8 @@ def wanted(site: Site, objects: Iterable[Object], *, namespace_is_there: bool) -
     if site.image.make_pull_secret or site.access.api_key is ApiKey.SECRET:
         found += [Right(verb, "", "secrets", space, "apply") for verb in ("get", "create")]
         found.append(Right("delete", "", "secrets", space, "delete", needed=False))
+    if site.downloads:
+        found += [Right(verb, "batch", "jobs", space, "model") for verb in ("get", "create", "delete")]
     if site.model.pod:
         found += [Right("get", "", "pods", download, "model"), Right("get", "", "pods/log", download, "model")]
     if site.model.manifest:

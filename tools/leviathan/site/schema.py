@@ -24,6 +24,7 @@ PARTITION = (
 LABEL = r"([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?=[-._A-Za-z0-9]*"
 RESOURCE = r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?"
 URL = r"https?://[^\s/?#@]+(/[^\s?#]*)?"
+REPO = r"[A-Za-z0-9][-.\w]*/[A-Za-z0-9][-.\w]*"
 DNS = r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?"
 ABSOLUTE = r"/|(/[^/\s]+)+"
 #: The Deployment of the runbook: its objects keep the names and labels that they had when there was only one release.
@@ -218,6 +219,26 @@ class Model:
     """Where the model comes from."""
 
     size_gb: Annotated[float, Key("bytes that one start reads, in GB (10^9 bytes)", **between(0.001, 1e5, "GB"))]
+    repository: Annotated[
+        str,
+        Key("repository of a Hugging Face hub to download from", **like(f"({REPO})?", "unsloth/DeepSeek-R1-0528-GGUF")),
+    ]
+    revision: Annotated[str, Key("its branch, tag or commit", **like(r"[^\s]+", "main"))]
+    include: Annotated[
+        tuple[str, ...], Key("patterns of the files to download; none: *.gguf", **each_like(r"\S+", '["UD-Q2_K_XL/*"]'))
+    ]
+    urls: Annotated[
+        tuple[str, ...],
+        Key(
+            "addresses to download from, in place of a repository",
+            **each_like(r"https?://\S+", '["https://files.example/model.gguf#sha256=64 hex"]'),
+        ),
+    ]
+    hub: Annotated[str, Key("address of the hub", **like(URL, "https://huggingface.co"))]
+    token_secret: Annotated[
+        str,
+        Key("Secret with HF_TOKEN, HTTPS_PROXY, NO_PROXY for the download", **like(f"({NAME})?", "hub-token")),
+    ]
     pod: Annotated[
         str,
         Key(
@@ -375,6 +396,11 @@ class Site:
         return ""
 
     @property
+    def downloads(self) -> bool:
+        """Whether the model is downloaded by a Job of ours, and not by a pod of others."""
+        return bool((self.model.repository or self.model.urls) and not self.model.pod)
+
+    @property
     def api_key_secret(self) -> str:
         """The name of the Secret with the API key."""
         return self.access.api_key_secret or f"{self.workload.deployment}-api-key"
@@ -409,6 +435,8 @@ class Site:
             found.append(f"model.size_gb: {self.model.size_gb:g} GB do not fit storage.size_gb = {size}")
         if self.image.make_pull_secret and not self.image.pull_secret:
             found.append("image.make_pull_secret: image.pull_secret names no Secret to make")
+        if self.model.repository and self.model.urls:
+            found.append("model.urls: model.repository is named too; a download is from one of them")
         if self.access.allow_from and not self.access.network_policy:
             found.append("access.allow_from: nothing is kept out without access.network_policy = true")
         if self.access.ingress_tls_secret and not self.access.ingress_host:

@@ -1,0 +1,254 @@
+"""Brings files from their servers to a folder: several connections, each with a chunk, and one hash that follows."""
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import DownloadError, SourceChanged, TransientError
+from .part import Part, disk_error, sync_folder
+from .progress import Progress
+from .retry import Retry
+from .source import RemoteFile, total_of
+from .web import Web, host_of
+
+#: What was downloaded and verified: name → size, modification time in ns, SHA-256.
+DONE = ".leviathan-download.json"
+#: Bytes taken from a connection at once.
+PIECE = 256 << 10
+#: A connection that brings less than this in a second, over SLOW_S seconds, is opened again.
+SLOW_BYTES, SLOW_S = 16 << 10, 60.0
+#: Bytes that stay free beyond the model's own.
+SPARE = 64 << 20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`connections` at once, `chunk` in bytes, seconds between two `sync`s and between two progress lines (`beat`)."""
+
+    connections: int = 8
+    chunk: int = 64 << 20
+    sync_s: float = 30.0
+    beat_s: float = 10.0
+
+
+@dataclass
+class Transfer:
+    """One run over `files`, into `folder`."""
+
+    files: Sequence[RemoteFile]
+    folder: Path
+    web: Web
+    retry: Retry
+    settings: Settings
+    say: Callable[[str], None] = print
+    failure: BaseException | None = None
+    verified: dict[str, str] = field(default_factory=dict)
+
+    def run(self) -> dict[str, str]:
+        """Download what is missing; file name → SHA-256 of all files.
+
+        Errors: DownloadError; SourceChanged when a file is not the listed one any more (its part is gone then).
+        """
+        todo = [each for each in self.files if not self._done_before(each)]
+        self._check_space(todo)
+        parts: list[Part] = []
+        try:
+            for each in todo:
+                parts.append(Part(each, self.folder, self.settings.chunk))
+            self._all(parts)
+        except OSError as error:
+            raise disk_error(self.folder, error) from None
+        finally:
+            for part in parts:
+                part.close()
+        return dict(self.verified)
+
+    def _all(self, parts: Sequence[Part]) -> None:
+        before = sum(each.size for each in self.files) - sum(part.file.size - part.done for part in parts)
+        total, names = sum(each.size for each in self.files), len(self.files)
+        progress = Progress(total, names, before, self.settings.beat_s, self.say)
+        chunks = deque((part, index) for part in parts for index in part.missing())
+        workers = [
+            threading.Thread(target=self._work, args=(chunks, progress), daemon=True)
+            for _ in range(min(self.settings.connections, len(chunks)))
+        ]
+        hasher = threading.Thread(target=self._finish, args=(parts,), daemon=True)
+        synced = time.monotonic()
+        for thread in (*workers, hasher):
+            thread.start()
+        while hasher.is_alive():
+            hasher.join(0.2)
+            progress.beat(len(self.verified))
+            if time.monotonic() - synced >= self.settings.sync_s and self.failure is None:
+                synced = time.monotonic()
+                self._guarded(lambda: self._sync(parts))
+        for thread in workers:
+            thread.join()
+        if self.failure is not None:
+            raise self.failure
+        progress.last(len(self.verified))
+
+    def _sync(self, parts: Sequence[Part]) -> None:
+        for part in parts:
+            if part.file.name not in self.verified:
+                part.sync()
+
+    def _work(self, chunks: "deque[tuple[Part, int]]", progress: Progress) -> None:
+        """A worker: takes chunks until there are none, or something has failed."""
+
+        def all_chunks() -> None:
+            while not self.retry.stop.is_set():
+                try:
+                    part, index = chunks.popleft()
+                except IndexError:
+                    return
+                self._chunk(part, index, progress)
+
+        self._guarded(all_chunks)
+
+    def _chunk(self, part: Part, index: int, progress: Progress) -> None:
+        """Fetch the rest of a chunk, over as many connections as it takes."""
+        failed = 0
+        while not self.retry.stop.is_set():
+            before = part.written[index]
+            try:
+                self._rest(part, index, progress)
+                return
+            except TransientError as error:
+                failed = 1 if part.written[index] > before else failed + 1
+                self.retry.wait(failed, error)
+
+    def _rest(self, part: Part, index: int, progress: Progress) -> None:
+        begin, end = part.span(index)
+        if not part.file.ranges and part.written[index]:
+            progress.add(-part.written[index])
+            part.restart(index)
+        first = begin + part.written[index]
+        if first == end:
+            return
+        headers = {"Range": f"bytes={first}-{end - 1}"} if part.file.ranges else {}
+        if headers and part.file.etag:
+            headers["If_Range"] = part.file.etag
+        with self.web.open(part.file.url, **headers) as answer:
+            total = total_of(answer.headers.get("Content-Range", "")) if answer.status == 206 else answer.length
+            if total is not None and total != part.file.size:
+                raise SourceChanged(f"{part.file.name} has {total} bytes now, not {part.file.size}")
+            if headers and answer.status != 206:
+                raise SourceChanged(f"{part.file.name} is of another version now (the server sent all of it)")
+            since, window = time.monotonic(), 0
+            while first < end:
+                # read1 gives what has come; a read that waits for more would lose it in a time-out.
+                piece = answer.read1(min(PIECE, end - first))
+                count = len(piece)
+                if not count:
+                    raise TransientError(f"{host_of(part.file.url)}: the connection ended {end - first} bytes early")
+                part.write(index, memoryview(piece))
+                progress.add(count)
+                first, window = first + count, window + count
+                now = time.monotonic()
+                if now - since >= SLOW_S:
+                    if window < SLOW_BYTES * (now - since):
+                        raise TransientError(f"{host_of(part.file.url)}: only {window} bytes in {now - since:.0f} s")
+                    since, window = now, 0
+                if self.retry.stop.is_set():
+                    return
+
+    def _finish(self, parts: Sequence[Part]) -> None:
+        """Hash every file as it grows, compare, and give it its name."""
+
+        def each_in_order() -> None:
+            for part in parts:
+                digest = part.digest(self.retry.stop)
+                if part.file.sha256 and digest != part.file.sha256:
+                    part.discard()
+                    raise SourceChanged(f"{part.file.name} hashes to {digest}, not to {part.file.sha256}")
+                part.publish()
+                self._note(part.target, part.file.name, digest)
+
+        self._guarded(each_in_order)
+
+    def _guarded(self, work: Callable[[], object]) -> None:
+        """Do `work`; its error ends the whole run."""
+        try:
+            work()
+        except BaseException as error:
+            if self.failure is None or str(self.failure) == "stopped":
+                self.failure = error
+            self.retry.stop.set()
+
+    def _note(self, target: Path, name: str, digest: str) -> None:
+        """Remember that a file is whole, for the next run and for the manifest."""
+        self.verified[name] = digest
+        path = self.folder / DONE
+        known = _read_done(path)
+        status = target.stat()
+        known[name] = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest}
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+        sync_folder(self.folder)
+
+    def _done_before(self, file: RemoteFile) -> bool:
+        """Whether a file is there and whole: noted by an earlier run, or hashed now."""
+        target = self.folder / file.name
+        try:
+            status = target.stat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise disk_error(target, error) from None
+        noted = _read_done(self.folder / DONE).get(file.name, {})
+        same = (noted.get("size"), noted.get("mtime_ns")) == (status.st_size, status.st_mtime_ns)
+        digest = str(noted.get("sha256", "")) if same else ""
+        if status.st_size == file.size and not digest:
+            self.say(f"{file.name} is there; its SHA-256 is computed")
+            digest = _hash(target)
+            self._note(target, file.name, digest)
+        if status.st_size != file.size or (file.sha256 and digest != file.sha256):
+            raise DownloadError(
+                f"{target} is there with other content ({status.st_size} bytes, the source has {file.size})",
+                "move it away, or choose another folder in engine.model_path",
+            )
+        self.verified[file.name] = digest
+        return True
+
+    def _check_space(self, todo: Sequence[RemoteFile]) -> None:
+        """Errors: DownloadError when the volume has too little room for what is still missing."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        there = 0
+        for each in todo:
+            part = self.folder / f"{each.name}.part"
+            there += min(part.stat().st_blocks * 512, each.size) if part.exists() else 0
+        wanted = sum(each.size for each in todo) - there
+        free = shutil.disk_usage(self.folder).free
+        if todo and free < wanted + SPARE:
+            raise DownloadError(
+                f"{self.folder} has {free / 1e9:.1f} GB free, and {(wanted + SPARE) / 1e9:.1f} GB are still needed",
+                "free the space, or give the site a larger volume (storage.size_gb)",
+            )
+        self.say(f"{wanted / 1e9:.1f} GB to download into {self.folder}, {free / 1e9:.1f} GB free")
+
+
+def _read_done(path: Path) -> dict[str, dict[str, object]]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {k: v for k, v in found.items() if isinstance(v, dict)} if isinstance(found, dict) else {}
+
+
+def _hash(path: Path) -> str:
+    import hashlib  # noqa: PLC0415 - only for files that somebody else has brought
+
+    try:
+        with path.open("rb") as stream:
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise disk_error(path, error) from None
