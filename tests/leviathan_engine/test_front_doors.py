@@ -143,11 +143,12 @@ def test_a_request_id_comes_back_and_is_made_where_there_is_none(front: FrontPro
 
 
 def test_the_access_log_says_what_a_request_cost(front: FrontProcess) -> None:
-    headers = {"x-api-key": "sk-a", "x-request-id": "cost"}
+    headers = {"x-api-key": "sk-a", "x-request-id": "cost", "traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
     front.post(CHAT, BODY | {"max_tokens": 5, "stream": True}, headers=headers)
     entry = logged(front, "cost")
     want = {
         "client": "127.0.0.1",
+        "trace_id": "ab" * 16,
         "key": "alice",
         "method": "POST",
         "path": CHAT,

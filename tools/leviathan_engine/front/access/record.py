@@ -11,6 +11,8 @@ from starlette.types import Scope
 # Longer or odder ids are replaced: they go into headers and logs.
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 HEADER = b"x-request-id"
+# W3C Trace Context, section 3.2: version, trace id, parent id, flags.
+TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _PLACE = "leviathan.record"
 
 
@@ -24,6 +26,7 @@ class Record:
     id: str
     came: float = field(default_factory=time.monotonic)
     status: int = 0
+    trace: str = ""
     key: str = ""
     scope: str = ""
     stream: bool | None = None
@@ -40,6 +43,9 @@ def begin(scope: Scope) -> Record:
     given = [value for name, value in scope["headers"] if name == HEADER]
     fits = len(given) == 1 and REQUEST_ID.fullmatch(given[0])
     record = Record(given[0].decode("ascii") if fits else f"req_{uuid.uuid4().hex}")
+    parents = [value for name, value in scope["headers"] if name == b"traceparent"]
+    if len(parents) == 1 and (trace := TRACE_PARENT.fullmatch(parents[0])):
+        record.trace = trace[1].decode("ascii")
     scope[_PLACE] = record
     return record
 
@@ -55,6 +61,7 @@ def facts(record: Record, scope: Scope, seconds: float) -> dict[str, Any]:
     path = scope.get("raw_path") or scope["path"].encode("utf-8", "backslashreplace")
     values = {
         "request_id": record.id,
+        "trace_id": record.trace or None,
         "client": (scope.get("client") or ("",))[0],
         "key": record.key or None,
         "method": scope["method"],
