@@ -2,7 +2,7 @@
 NIX := scripts/nix
 FETCH := PYTHONPATH=tools python3 -m leviathan_fetch
 
-.PHONY: dev lint image check check-host e2e fetch lock lock-check repro bench fmt setup
+.PHONY: dev lint notice image check check-host e2e fetch lock lock-check repro bench fmt setup
 
 image: fetch
 	$(NIX) build .#leviathan-image --out-link result
@@ -57,6 +57,11 @@ repro: fetch
 # make bench ARGS="size --json": what scripts/bench --help names.
 bench: fetch
 	@scripts/bench $(ARGS)
+
+# After a change of the locks: the packages of the image with their licences.
+notice: fetch
+	PYTHONPATH=tools python3 -m leviathan_image.notice \
+	  $$($(NIX) build --print-out-paths --no-link .#python-torch) $$($(NIX) build --print-out-paths --no-link .#python-other)
 
 fmt: setup
 	$(NIX) fmt

@@ -25,6 +25,8 @@ let
     name = "leviathan-repository";
     path = ../..;
     keep = [
+      "NOTICE"
+      "examples"
       "manifests"
       "nix"
       "poetry.lock"
@@ -50,6 +52,7 @@ let
       "CHANGELOG.md"
       "README.md"
       "docs"
+      "examples"
       "manifests"
       "nix"
       "pyproject.toml"

@@ -134,6 +134,7 @@ let
         "org.opencontainers.image.title" = settings.image.name;
         "org.opencontainers.image.version" = "${settings.versions.ktransformers}-cu128-torch${settings.versions.torch}";
         "org.opencontainers.image.description" = "KTransformers with CUDA ${settings.versions.cuda} kernels, without DeepGEMM";
+        "org.opencontainers.image.licenses" = "Apache-2.0";
         "leviathan.cuda.archs" = toString settings.cudaArchs;
         "leviathan.cpu.march" = toString settings.march;
         "leviathan.locks.sha256" = lockHash;
