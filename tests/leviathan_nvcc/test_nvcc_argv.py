@@ -21,6 +21,9 @@ COMMON = [
     "/headers/leviathan_nvcc.h",
     "-idirafter",
     "/headers/fallback",
+    "-D__CUDACC_VER_MAJOR__=12",
+    "-D__CUDACC_VER_MINOR__=8",
+    "-D__CUDACC_VER_BUILD__=93",
     "-D__CUDA_ARCH_LIST__=900,1200",
 ]
 

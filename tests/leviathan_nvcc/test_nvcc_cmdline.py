@@ -6,7 +6,8 @@ import pytest
 
 from leviathan_nvcc import cmdline
 from leviathan_nvcc.errors import NvccError
-from leviathan_nvcc.options import OPTIONS, Effect, Kind, Option
+from leviathan_nvcc.option import Effect, Kind, Option
+from leviathan_nvcc.options import OPTIONS
 
 FORMS = [
     ("-c", [("compile", "")]),

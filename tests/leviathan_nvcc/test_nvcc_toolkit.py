@@ -58,6 +58,7 @@ def test_a_toolkit_from_wheels(tmp_path: Path, unpack: Callable[..., list[Path]]
         "include/nvFatbin.h": "h",
         "include/cublas.h": "cublas",
         "lib/libcudart.so.12": "cudart",
+        "lib/libcudadevrt.a": "!<arch>\n",
         "lib/libcudart.so": "-> libcudart.so.12",
         "lib/libnvfatbin.so.12": "nvfatbin",
         "lib/libnvfatbin.so": "-> libnvfatbin.so.12",

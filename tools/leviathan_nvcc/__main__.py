@@ -56,7 +56,7 @@ def run(words: Sequence[str], environment: Mapping[str, str]) -> None:
     one = meaning.build(line, environment)
     tools = toolchain.find(environment)
     if one.verbose or one.dryrun:
-        sys.stderr.write(f"#$ TOP={tools.root}\n")
+        sys.stderr.write(texts.preamble(tools.root, environment.get("PATH", ""), one.device.targets))
     runner = Runner(thread_count(one.threads, len(one.device.targets)), sys.stderr, one.verbose, one.dryrun)
     for number in _SIGNALS:
         signal.signal(number, lambda number, frame: runner.interrupt(number))

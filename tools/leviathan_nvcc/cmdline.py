@@ -10,9 +10,11 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from leviathan_nvcc.errors import NvccError
-from leviathan_nvcc.options import ATTACHED, BY_NAME, Effect, Kind, Option
+from leviathan_nvcc.option import Effect, Kind, Option
+from leviathan_nvcc.options import ATTACHED, BY_NAME
 
 _DEPTH = 16
+FORWARD = ("forward-unknown-to-host-compiler", "forward-unknown-to-host-linker", "forward-unknown-opts")
 _BOOLS = {"true": "true", "false": "false", "1": "true", "0": "false", "on": "true", "off": "false"}
 
 
@@ -23,7 +25,7 @@ class CommandLine:
     Arguments:
         settings: (key of the option, value) in order; a flag's value is "".
         inputs: the input files.
-        unknown: unknown options, filled only under ``-forward-unknown-to-host-compiler``.
+        unknown: unknown options, filled only under one of the ``-forward-unknown-…`` options.
     """
 
     settings: tuple[tuple[str, str], ...]
@@ -90,7 +92,7 @@ def parse(words: Sequence[str]) -> CommandLine:
         NvccError: an unknown or refused option, a value missing or of the wrong form.
     """
     flat = list(expand(words))
-    forward = any(word.lstrip("-") == "forward-unknown-to-host-compiler" for word in flat if word.startswith("-"))
+    forward = any(word.lstrip("-") in FORWARD for word in flat if word.startswith("-"))
     settings: list[tuple[str, str]] = []
     inputs: list[str] = []
     unknown: list[str] = []

@@ -16,11 +16,14 @@ Every choice that is not nvcc's own behaviour has its reason here:
   not for IR.
 - ``-Wno-pass-failed``: "loop not unrolled" without a line number, of which nvcc says nothing.
 - ``-fdebug-compilation-dir=.``: the folder of the build stays out of debug information; ``-Xcompiler`` may override it.
+- ``-D__CUDACC_VER_MAJOR__=12`` and so on: nvcc's version macros. ``__NVCC__`` is not defined: it says "the front end is
+  EDG", and CCCL, CUTLASS and the toolkit's own headers then use pragmas and built-ins that clang lacks.
 - No CUID: clang puts one into symbols only under ``-fgpu-rdc``.
 """
 
 from __future__ import annotations
 
+from leviathan_nvcc import CUDA_VERSION
 from leviathan_nvcc.archs import Arch, Target
 from leviathan_nvcc.invocation import Dependencies, Device, Source
 from leviathan_nvcc.toolchain import Toolchain
@@ -53,6 +56,7 @@ _BOTH = (
     "-funsigned-char",
     "-pthread",
 )
+_VERSION = ("MAJOR", "MINOR", "BUILD")
 _TWO_WORDS = ("-D", "-U", "-I", "-isystem", "-iquote", "-idirafter", "-include", "-imacros")
 
 
@@ -81,6 +85,7 @@ def source_words(tools: Toolchain, source: Source, device: Device) -> list[str]:
         "-Wno-unused-command-line-argument",
         "-fdebug-compilation-dir=.",
         *(["-include", str(tools.headers / "leviathan_nvcc.h"), "-idirafter", str(tools.headers / "fallback")]),
+        *(f"-D__CUDACC_VER_{part}__={number}" for part, number in zip(_VERSION, CUDA_VERSION.split("."), strict=True)),
         f"-D__CUDA_ARCH_LIST__={device.arch_list}",
         *(["-D__CUDACC_RELAXED_CONSTEXPR__"] if source.relaxed_constexpr else []),
         *(["-D__USE_FAST_MATH__"] if device.fast_math else []),

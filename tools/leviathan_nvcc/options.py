@@ -1,60 +1,14 @@
 """nvcc's options as one table: every name, what it takes, and why some are accepted without effect or refused.
 
-Names and kinds follow ``nvcc --help`` of CUDA 12.8. Like nvcc, an option may be written with one dash or two, and its
-value after ``=`` or as the next word.
+Names and kinds follow NVIDIA's list for CUDA 12.8, with what later releases have added, since build files pass those
+too. Like nvcc, an option may be written with one dash or two, and its value after ``=`` or as the next word.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
 from itertools import chain
 
-
-class Kind(Enum):
-    """How an option takes its value."""
-
-    FLAG = "no value"
-    VALUE = "one value, the last one counts"
-    BOOL = "true or false"
-    REPEAT = "a value each time, taken as it is"
-    WORDS = "a list of words, separated by commas or blanks outside quotes"
-
-
-class Effect(Enum):
-    """What becomes of an option."""
-
-    USED = "used"
-    IGNORED = "accepted, without effect"
-    REFUSED = "not supported"
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option.
-
-    Arguments:
-        names: all its names without dashes, the long one first.
-        kind: how it takes its value.
-        effect: whether it is used.
-        note: for IGNORED and REFUSED the reason, else what it does.
-    """
-
-    names: tuple[str, ...]
-    kind: Kind
-    effect: Effect
-    note: str
-
-    @property
-    def key(self) -> str:
-        """The name that settings carry."""
-        return self.names[0]
-
-    @property
-    def title(self) -> str:
-        """Both names as nvcc prints them: ``--gpu-code (-code)``."""
-        short = self.names[-1]
-        return f"--{self.key} (-{short})" if short != self.key else f"--{self.key}"
+from leviathan_nvcc.option import Effect, Kind, Option
 
 
 def _table(kind: Kind, effect: Effect, rows: str) -> tuple[Option, ...]:
@@ -65,6 +19,7 @@ def _table(kind: Kind, effect: Effect, rows: str) -> tuple[Option, ...]:
 
 _NO_LINK = "needs nvlink, which NVIDIA publishes in no wheel; build whole-program device code (-rdc=false)"
 _CLANG = "clang has it built in"
+_TILE = "tile code came with CUDA 13.1"
 
 _USED = (
     _table(
@@ -96,6 +51,9 @@ _USED = (
         keep save-temps | keep PTX, cubins and the fat binary
         no-compress | the fat binary uncompressed
         forward-unknown-to-host-compiler | give unknown options to clang's host pass
+        forward-unknown-to-host-linker | give unknown options to the link step
+        forward-unknown-opts | give unknown options to both
+        Wconversion | clang's flag of the same name
         Wno-deprecated-declarations | clang's flag of the same name
         Wreorder | clang's flag of the same name
         list-gpu-code code-ls | print the real architectures
@@ -124,6 +82,9 @@ _USED = (
         keep-dir | the folder of --keep
         compress-mode | default, size, speed, balance or none
         machine m | 64
+        ftemplate-depth | depth of template instantiation
+        ftemplate-backtrace-limit | most notes on an instantiation
+        fmax-errors | most errors before clang stops
         leviathan-report | write registers, stack and spills of each kernel to this JSON file
     """,
     ),
@@ -136,6 +97,9 @@ _USED = (
         prec-sqrt | IEEE square root
         fmad | contract multiply and add
         relocatable-device-code rdc | only false
+        static-global-template-stub | only false, which is the default of 12.8
+        device-entity-has-hidden-visibility | only false, which is the default of 12.8
+        device-stack-protector | only false
     """,
     ),
     _table(
@@ -164,6 +128,7 @@ _USED = (
         linker-options Xlinker | options of the linker
         ptxas-options Xptxas | options of ptxas
         Werror | kinds of warnings that are errors
+        entries e | the kernels that ptxas makes code for
     """,
     ),
 )
@@ -182,15 +147,23 @@ _IGNORED = (
         Wdefault-stream-launch | clang has no such warning
         Wmissing-launch-bounds | clang has no such warning
         Wext-lambda-captures-this | clang has no such warning
-        display-error-number | clang's diagnostics have names instead
-        no-display-error-number | clang's diagnostics have names instead
-        no-host-device-initializer-list | clang treats std::initializer_list as constexpr
-        no-host-device-move-forward | clang treats std::move and std::forward as constexpr
+        display-error-number err-no | clang's diagnostics have names instead
+        no-display-error-number no-err-no | clang's diagnostics have names instead
+        no-host-device-initializer-list nohdinitlist | clang treats std::initializer_list as constexpr
+        no-host-device-move-forward nohdmoveforward | clang treats std::move and std::forward as constexpr
         source-in-ptx src-in-ptx | only comments
         dont-use-profile noprof | there is no nvcc.profile
         no-align-double | only for 32-bit hosts
         keep-device-functions | unused device functions stay out of the cubin
         use-local-env | only on Windows
+        force-cl-env-setup | only on Windows
+        forward-slash-prefix-opts | only on Windows
+        objdir-as-tempdir objtemp | intermediate files have a private folder, and their names are in no object
+        no-device-link nodlink | no device code is linked
+        skip-ptx-semantics-check | ptxas is not run over PTX of the user
+        jobserver | parallelism comes from --threads
+        utf-8 | clang reads UTF-8
+        simt-only | there is no other kind of code here
     """,
     ),
     _table(
@@ -204,6 +177,10 @@ _IGNORED = (
         diag-warn | numbers of another front end's diagnostics
         nvlink-options Xnvlink | nothing is linked by nvlink
         archive-options Xarchive | no library is made
+        fatbin-options Xfatbin | libnvfatbin packs; how much it compresses is --compress-mode
+        nvprune-options Xnvprune | nothing is pruned
+        tileiras-options Xtileiras | no tile code is made
+        run-args | only with --run, which is not supported
     """,
     ),
     _table(
@@ -213,8 +190,23 @@ _IGNORED = (
         split-compile | parallelism comes from --threads
         split-compile-extended | parallelism comes from --threads
         cudadevrt | only relocatable device code needs it
-        jump-table-density | clang decides
+        jump-table-density jtd | clang decides
+        archiver-binary arbin | no library is made
+        Ofast-compile Ofc | device code is always optimised as with 0
+        frandom-seed | the output is the same bytes on every run
+        fdevice-time-trace | no trace is written; for clang's own: -Xcompiler -ftime-trace
+        time | no file of times is written; --verbose shows the phases
+        input-drive-prefix idp | only on Windows
+        dependency-drive-prefix ddp | only on Windows
+        drive-prefix dp | only on Windows
         optimization-info opt-info | use -Xcompiler -Rpass=NAME
+    """,
+    ),
+    _table(
+        Kind.BOOL,
+        Effect.IGNORED,
+        """
+        brief-diagnostics brief-diag | clang's diagnostics have one form
     """,
     ),
 )
@@ -236,6 +228,19 @@ _REFUSED = (
         run | run the program that the link wrote
         clean-targets clean | intermediate files are removed at once
         profile pg | use perf or Nsight
+        gen-opt-lto | {_NO_LINK}
+        relocatable-ptx reloc-ptx | {_NO_LINK}
+        concat | {_NO_LINK}
+        prune | {_NO_LINK}
+        relocatable-link r | join the objects with ld -r
+        augment-host-linker-script aug-hls | give the linker its script with -Xlinker -T
+        compile-as-tools-patch astoolspatch | clang makes no code for tools
+        fdevice-syntax-only | use -Xcompiler -fsyntax-only
+        enable-tile | {_TILE}
+        tile-only | {_TILE}
+        tilefatbin | {_TILE}
+        tilecubin | {_TILE}
+        tilebc | {_TILE}
     """,
     ),
     _table(
@@ -244,6 +249,10 @@ _REFUSED = (
         """
         target-directory target-dir | this toolkit has one target, x86_64-linux
         libdevice-directory ldir | libdevice comes from the toolkit
+        host-linker-script hls | give the linker its script with -Xlinker -T
+        qpp-config | only on QNX
+        fdevice-sanitize | clang has no sanitizer of device code; use compute-sanitizer
+        apply-controls | ptxas 12.8 has no such option
     """,
     ),
 )

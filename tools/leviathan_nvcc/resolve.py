@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePath
 
 from leviathan_nvcc import archs
 from leviathan_nvcc.cmdline import CommandLine
@@ -35,6 +36,17 @@ _WERROR = {
     "default-stream-launch": "",
     "missing-launch-bounds": "",
     "ext-lambda-captures-this": "",
+}
+_ONLY_FALSE = ("static-global-template-stub", "device-entity-has-hidden-visibility", "device-stack-protector")
+#: CMake's question which compiler this is. It asks by __NVCC__, which no other source sees: see leviathan_nvcc.device.
+CMAKE_ID = "CMakeCUDACompilerId.cu"
+_AS_NVCC = ("-D__NVCC__",)
+_TO_COMPILER = ("forward-unknown-to-host-compiler", "forward-unknown-opts")
+_TO_LINKER = ("forward-unknown-to-host-linker", "forward-unknown-opts")
+_CLANG = {
+    "ftemplate-depth": "ftemplate-depth",
+    "ftemplate-backtrace-limit": "ftemplate-backtrace-limit",
+    "fmax-errors": "ferror-limit",
 }
 _CHOICES = {
     "optimize": "0 1 2 3",
@@ -92,6 +104,9 @@ def build(line: CommandLine, environment: Mapping[str, str]) -> Invocation:
             "Option '--relocatable-device-code (-rdc)' is only supported as false: linking device code needs nvlink, "
             "which NVIDIA publishes in no wheel; put the device code of one kernel into one source file"
         )
+    for key in _ONLY_FALSE:
+        if settings.bool(key, False):
+            raise NvccError(f"Option '--{key}' is only supported as false, its default: clang has no other way")
     mode = _mode(settings)
     device = _device(settings, mode)
     link_words = {"library-path": "-L", "library": "-l", "linker-options": "-Xlinker"}
@@ -107,7 +122,7 @@ def build(line: CommandLine, environment: Mapping[str, str]) -> Invocation:
         dependencies=_dependencies(settings),
         link=Link(
             settings.flag("shared"),
-            _words(settings, link_words),
+            _words(settings, link_words) + (line.unknown if settings.flag(*_TO_LINKER) else ()),
             settings.last.get("cudart"),
             settings.last.get("compiler-bindir"),
         ),
@@ -152,7 +167,9 @@ def _device(settings: _Settings, mode: Mode) -> Device:
         prec_div=settings.bool("prec-div", not fast),
         prec_sqrt=settings.bool("prec-sqrt", not fast),
         fmad=settings.bool("fmad", True),
-        ptxas=((f"-maxrregcount={registers}",) if registers is not None else ()) + settings.all("ptxas-options"),
+        ptxas=((f"-maxrregcount={registers}",) if registers is not None else ())
+        + tuple(f"--entry={name}" for name in settings.all("entries"))
+        + settings.all("ptxas-options"),
         compress="none" if settings.flag("no-compress") else settings.last.get("compress-mode", "default"),
     )
 
@@ -163,11 +180,18 @@ def _source(settings: _Settings, line: CommandLine) -> Source:
         if kind not in _WERROR:
             raise NvccError(f"Value '{kind}' is not defined for option '--Werror': allowed are {', '.join(_WERROR)}")
         werror += [_WERROR[kind]] if _WERROR[kind] else []
-    warnings = tuple(f"-{key}" for key in ("Wreorder", "Wno-deprecated-declarations") if settings.flag(key))
+    warnings = tuple(
+        f"-{key}" for key in ("Wreorder", "Wconversion", "Wno-deprecated-declarations") if settings.flag(key)
+    )
+    limits = tuple(f"-{_CLANG[key]}={settings.number(key)}" for key in _CLANG if settings.flag(key))
     return Source(
-        words=_words(settings, _WORDS),
+        words=_words(settings, _WORDS)
+        + (_AS_NVCC if any(PurePath(name).name == CMAKE_ID for name in line.inputs) else ()),
         std=settings.last.get("std"),
-        host=warnings + settings.all("compiler-options") + line.unknown,
+        host=warnings
+        + limits
+        + settings.all("compiler-options")
+        + (line.unknown if settings.flag(*_TO_COMPILER) else ()),
         optimize=settings.last.get("optimize"),
         debug=settings.flag("debug"),
         quiet=settings.flag("disable-warnings"),

@@ -99,6 +99,16 @@ def _links(out: Path) -> None:
             (library.parent / name).symlink_to(library.name)
 
 
+def _empty_library(out: Path) -> None:
+    """An archive without members for ``-lcudadevrt``, which CMake gives to every link and no wheel has.
+
+    Only relocatable device code takes something from it, which the driver refuses.
+    """
+    library = out / "lib" / "libcudadevrt.a"
+    if not library.exists():
+        library.write_bytes(b"!<arch>\n")
+
+
 def _driver(out: Path) -> None:
     share = out / "share" / "nvcc-driver"
     package = Path(__file__).resolve().parent
@@ -133,6 +143,7 @@ def build(out: Path, wheels: Sequence[Path], headers: Sequence[Path]) -> None:
     if missing:
         raise ToolkitError(f"the wheels lack {', '.join(missing)}: name the wheels in brackets too")
     _links(out)
+    _empty_library(out)
     _driver(out)
     (out / "version.json").write_text(json.dumps(versions, indent=1, sort_keys=True) + "\n")
 
