@@ -52,6 +52,7 @@ let
       path = ./patches;
       keep = [
         "cmake-only-what-is-used.patch"
+        "moe-skips-absent-experts.patch"
         "task-queue-race.patch"
       ];
     }

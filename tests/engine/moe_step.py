@@ -1,8 +1,9 @@
-"""One MoE layer on the CPU extension, judged: `python3 moe_step.py HIDDEN WIDTH EXPERTS PER_TOKEN TOKENS REPEAT`.
+"""One MoE layer on the CPU extension, judged: moe_step.py HIDDEN WIDTH EXPERTS PER_TOKEN TOKENS REPEAT [ABSENT].
 
 Prints JSON: the relative L2 error against the same weights, dequantised, in float64, with activations rounded to 8 bits
-as the engine rounds them, and without; as a control, the error against the weights of other experts; and the median
-time of a step. The build is chosen by LEVIATHAN_MARCH.
+as the engine rounds them, and without; as a control, the error against the weights of other experts; whether all is
+zero; and the median time of a step. The last ABSENT experts of each token are given as -1. The build is chosen by
+LEVIATHAN_MARCH.
 """
 
 import json
@@ -14,7 +15,9 @@ import numpy as np
 from moe_layer import BF16, Q4_K, Q6_K, Layer, distance, from_bf16, random_layer, reference, to_bf16
 
 
-def main(hidden: int, width: int, experts: int, per_token: int, tokens: int, repeat: int) -> dict[str, object]:
+def main(
+    hidden: int, width: int, experts: int, per_token: int, tokens: int, repeat: int, absent: int = 0
+) -> dict[str, object]:
     """Compute, compare, time; all sizes in elements, `repeat` in steps."""
     import cpuinfer_ext  # noqa: PLC0415  (LEVIATHAN_MARCH decides what this loads)
     from cpuinfer_ext.moe import MOE, MOEConfig  # noqa: PLC0415
@@ -29,8 +32,10 @@ def main(hidden: int, width: int, experts: int, per_token: int, tokens: int, rep
     x = to_bf16(random.standard_normal((tokens, hidden), np.float32))
     ids = np.stack([random.permutation(experts)[:per_token] for _ in range(tokens)])
     weights = random.random((tokens, per_token), np.float32)
-    out = np.zeros_like(x)
-    task = moe.forward(tokens, per_token, *(each.ctypes.data for each in (ids, weights, x, out)))
+    given = ids.copy()
+    given[:, per_token - absent :] = -1
+    out = np.full_like(x, 7)
+    task = moe.forward(tokens, per_token, *(each.ctypes.data for each in (given, weights, x, out)))
     times = []
     for _ in range(repeat):
         begin = time.perf_counter()
@@ -39,7 +44,7 @@ def main(hidden: int, width: int, experts: int, per_token: int, tokens: int, rep
         times.append(time.perf_counter() - begin)
 
     def error(of: Layer, rounded: bool) -> float:
-        return distance(from_bf16(out), reference(of, from_bf16(x), ids, weights, rounded))
+        return distance(from_bf16(out), reference(of, from_bf16(x), ids, weights * (given >= 0), rounded))
 
     swapped = Layer(*(np.roll(w, 1, axis=0) for w in (layer.gate, layer.up, layer.down)))
     return {
@@ -47,9 +52,10 @@ def main(hidden: int, width: int, experts: int, per_token: int, tokens: int, rep
         "error": error(layer, True),
         "error_exact": error(layer, False),
         "control": error(swapped, True),
+        "zero": bool((out == 0).all()),
         "milliseconds": round(statistics.median(times) * 1e3, 3),
     }
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(main(*map(int, sys.argv[1:7]))) + "\n")
+    sys.stdout.write(json.dumps(main(*map(int, sys.argv[1:8]))) + "\n")

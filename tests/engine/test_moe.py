@@ -30,3 +30,17 @@ def test_layer_matches_float64(home: Path, march: str, tokens: int) -> None:
     assert result["error"] < TOLERANCE
     assert result["error_exact"] < TOLERANCE_EXACT
     assert result["control"] > 0.5
+
+
+@pytest.mark.parametrize("march", engine_process.runnable_marches())
+@pytest.mark.parametrize("tokens", [1, 40])
+@pytest.mark.parametrize("absent", [1, 2])
+def test_experts_of_another_device_are_left_out(home: Path, march: str, tokens: int, absent: int) -> None:
+    """One or both of a token's experts are -1; without any the answer is zero."""
+    argv = [sys.executable, str(SCRIPT), "512", "256", "8", "2", str(tokens), "1", str(absent)]
+    env = engine_process.environment(home) | {"LEVIATHAN_MARCH": march}
+    done = subprocess.run(argv, capture_output=True, text=True, env=env, timeout=280, check=False)
+    assert done.returncode == 0, f"{march}: {done.returncode}: {done.stderr}"
+    result = json.loads(done.stdout)
+    assert result["zero"] == (absent == 2)
+    assert absent == 2 or result["error"] < TOLERANCE

@@ -9,7 +9,8 @@ from moe_layer import Q4_K, Q6_K, blocks
 
 from leviathan_engine.gguf.types import GgmlType
 from leviathan_operators.experts.files import LayerFiles, OpenFiles, Weight, layer_files
-from leviathan_operators.experts.streamed import StreamedExperts, StreamedLayer, by_expert
+from leviathan_operators.experts.products import Products, by_expert
+from leviathan_operators.experts.streamed import Source, StreamedExperts, StreamedLayer
 from leviathan_operators.kernels.library import Slots
 from leviathan_operators.reference.experts import Blocks, experts
 from leviathan_operators.reference.operators import PlainOperators, PlainRing
@@ -51,6 +52,11 @@ def given(tokens: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch
     return x, ids, torch.rand(tokens, CHOICES, generator=random)
 
 
+def streamed_layers(source: Source, layers: list[StreamedLayer]) -> StreamedExperts:
+    products = Products(PlainOperators(), [layer.files for layer in layers], torch.device("cpu"))
+    return StreamedExperts(PlainOperators(), source, layers, products)
+
+
 def distance(got: torch.Tensor, exact: torch.Tensor) -> float:
     return float((got.double() - exact).norm() / exact.norm())
 
@@ -78,7 +84,7 @@ class Counting(PlainRing):
 def test_layers_in_turn_read_ahead_once(tmp_path: Path) -> None:
     files, held = layers(tmp_path, 3)
     ring = Counting()
-    streamed = StreamedExperts(PlainOperators(), ring, [StreamedLayer(each) for each in files])
+    streamed = streamed_layers(ring, [StreamedLayer(each) for each in files])
     for chunk in range(2):
         for position in range(3):
             x, ids, weights = given(40, chunk * 10 + position)
@@ -92,14 +98,14 @@ def test_another_layers_weights_are_seen(tmp_path: Path) -> None:
     """The control of the test above."""
     files, held = layers(tmp_path, 2)
     x, ids, weights = given(40)
-    streamed = StreamedExperts(PlainOperators(), PlainRing(), [StreamedLayer(each) for each in files])
+    streamed = streamed_layers(PlainRing(), [StreamedLayer(each) for each in files])
     assert distance(streamed.layer(1, x, ids, weights), experts(held[0], x, ids, weights, torch.float64)) > 0.5
 
 
 def test_a_dropped_chunk_starts_again(tmp_path: Path) -> None:
     files, held = layers(tmp_path, 3)
     ring = Counting()
-    streamed = StreamedExperts(PlainOperators(), ring, [StreamedLayer(each) for each in files])
+    streamed = streamed_layers(ring, [StreamedLayer(each) for each in files])
     x, ids, weights = given(12)
     streamed.layer(0, x, ids, weights)
     exact = experts(held[0], x, ids, weights, torch.float64)
@@ -118,7 +124,7 @@ def test_a_failure_does_not_shift_the_experts(tmp_path: Path) -> None:
 
     files, held = layers(tmp_path, 2)
     ring = Failing()
-    streamed = StreamedExperts(PlainOperators(), ring, [StreamedLayer(each) for each in files])
+    streamed = streamed_layers(ring, [StreamedLayer(each) for each in files])
     x, ids, weights = given(12)
     ring.fail = True
     with pytest.raises(RuntimeError, match="disk"):
@@ -133,7 +139,7 @@ def test_resident_experts_are_not_read(tmp_path: Path) -> None:
     files, held = layers(tmp_path, 1)
     here = {n: tuple(w[n].data_ptr() for w in (held[0].gate, held[0].up, held[0].down)) for n in (1, 4)}
     ring = Counting()
-    streamed = StreamedExperts(PlainOperators(), ring, [StreamedLayer(files[0], here)])
+    streamed = streamed_layers(ring, [StreamedLayer(files[0], here)])
     x, ids, weights = given(30)
     assert distance(streamed.layer(0, x, ids, weights), experts(held[0], x, ids, weights, torch.float64)) < LIMIT
     assert ring.begun == [[EXPERTS - 2]]

@@ -129,7 +129,7 @@ def decode_rates(library: Library, pool: Slots, expert: int, slots: int) -> dict
     out = torch.zeros(1, HIDDEN, device="cuda")
     weights = torch.rand(1, CHOICES, device="cuda")
     turns = [
-        (torch.arange(8, dtype=torch.int32) + 8 * i).remainder(pool).reshape(1, 8).cuda() for i in range(pool // 8)
+        (torch.arange(8, dtype=torch.int32) + 8 * i).remainder(slots).reshape(1, 8).cuda() for i in range(slots // 8)
     ]
     none = torch.full((1, CHOICES), -1, dtype=torch.int32, device="cuda")
     up = timed([lambda s=s: library.gate_up(pool, s, x, hidden) for s in turns])

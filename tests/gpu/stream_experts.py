@@ -18,6 +18,7 @@ from experts import CHOICES, HIDDEN, WIDTH, random_blocks, wanted
 
 from leviathan_engine.gguf.types import GgmlType
 from leviathan_operators.experts.files import LayerFiles, OpenFiles, Weight
+from leviathan_operators.experts.products import Products
 from leviathan_operators.experts.ring import Ring
 from leviathan_operators.experts.streamed import StreamedExperts, StreamedLayer
 from leviathan_operators.kernels.library import Library
@@ -66,11 +67,11 @@ def link_rate() -> float:
     return best
 
 
-def ring_alone(library: Library, files: LayerFiles, threads: int, slots: int) -> dict[str, Any]:
+def ring_alone(library: Library, files: LayerFiles, threads: int, slots: int, piece: int) -> dict[str, Any]:
     """GB/s of a layer through the ring when nothing is computed."""
-    ring = Ring(library, torch.device("cuda:0"), slots, files.slot_bytes, threads)
+    ring = Ring(library, torch.device("cuda:0"), slots, files.slot_bytes, threads, piece)
     queue = library.stream(torch.empty(1, device="cuda"))
-    out: dict[str, Any] = {"threads": threads, "slots": slots}
+    out: dict[str, Any] = {"threads": threads, "slots": slots, "piece": piece}
     for _ in range(2):  # the second time everything is warm
         before, began = ring.figures(), time.perf_counter()
         cpu = os.times()
@@ -175,13 +176,16 @@ def main(library_file: Path, folder: Path, out: Path) -> int:
     bytes_a_layer = EXPERTS * sum(w.bytes for w in (files.gate, files.up, files.down))
     table: dict[str, Any] = {"link_GB/s": link / 1e9, "GB_a_layer": bytes_a_layer / 1e9, "cpus": os.cpu_count()}
     table["ring"] = [
-        ring_alone(library, files, *pair) for pair in ((2, 16), (4, 16), (6, 16), (8, 16), (12, 24), (8, 32))
-    ]
+        ring_alone(library, files, threads, 16, piece)
+        for threads, piece in ((2, 1 << 20), (4, 1 << 20), (8, 1 << 20), (12, 1 << 20), (14, 1 << 20), (16, 1 << 20))
+    ] + [ring_alone(library, files, 14, 16, piece) for piece in (1 << 18, 1 << 19, 1 << 21, 1 << 22, 1 << 24)]
+
     for row in table["ring"]:
         sys.stderr.write(f"{row}\n")
     best = max(table["ring"], key=lambda row: row["GB/s"])
-    ring = Ring(library, torch.device("cuda:0"), best["slots"], files.slot_bytes, best["threads"])
-    streamed = StreamedExperts(library, ring, [StreamedLayer(files)] * LAYERS)
+    ring = Ring(library, torch.device("cuda:0"), best["slots"], files.slot_bytes, best["threads"], best["piece"])
+    products = Products(library, [files], ring.device)
+    streamed = StreamedExperts(library, ring, [StreamedLayer(files)] * LAYERS, products)
     table["error"] = error_of(streamed, bases, 700, 12)
     table["layers"] = []
     for tokens in (128, 512, 2048, 4096, 16384):

@@ -142,7 +142,7 @@ def test_every_module_gets_its_operator() -> None:
             assert config[f"{at}self_attn.{name}"]["kwargs"]["generate_op"] == "KLinearMarlin"
     assert classes["model.layers.2.mlp"] == "default"
     assert classes["model.layers.2.mlp.gate_proj"] == o + "linear.KTransformersLinear"
-    assert classes["model.layers.3.mlp"] == o + "experts.KDeepseekV3MoE"
+    assert classes["model.layers.3.mlp"] == "leviathan_operators.operators.experts.HybridMoE"
     assert classes["model.layers.3.mlp.gate"] == o + "gate.KMoEGate"
     assert classes["model.layers.3.mlp.shared_experts.up_proj"] == o + "linear.KTransformersLinear"
     assert classes["model.layers.3.mlp.experts"] == o + "experts.KTransformersExperts"

@@ -10,7 +10,7 @@
 #include "cuda_runtime.h"
 
 extern "C" {
-void* leviathan_ring_create(int, int, int64_t, void*, int);
+void* leviathan_ring_create(int, int, int64_t, void*, int, int64_t);
 void leviathan_ring_destroy(void*);
 int leviathan_ring_begin(void*, const int64_t*, const int64_t*, int64_t);
 void* leviathan_ring_wait(void*, int64_t, void*);
@@ -21,7 +21,7 @@ const char* leviathan_ring_error(void*);
 }
 
 constexpr int kSlots = 4, kThreads = 3, kItems = 150;
-constexpr int64_t kSlotBytes = 4096, kFileBytes = 1 << 20;
+constexpr int64_t kPiece = 128, kSlotBytes = 4096, kFileBytes = 1 << 20;
 std::atomic<int> failures{0};
 
 void check(bool ok, const std::string& what) {
@@ -70,7 +70,7 @@ int main(int, char** argv) {
   cudaStream_t stream;
   cudaStreamCreateWithFlags(&stream, 0);
 
-  void* ring = leviathan_ring_create(0, kSlots, kSlotBytes, device.data(), kThreads);
+  void* ring = leviathan_ring_create(0, kSlots, kSlotBytes, device.data(), kThreads, kPiece);
   const Work first(file, kItems, 11), second(file, kItems, 500009);
   for (int round = 0; round < 20; round++) {
     check(leviathan_ring_begin(ring, first.runs.data(), first.ends.data(), kItems) == 0, "begin");
@@ -110,7 +110,7 @@ int main(int, char** argv) {
   leviathan_ring_destroy(ring); // in the middle
 
   fake::no_memory = true;
-  check(leviathan_ring_create(0, kSlots, kSlotBytes, device.data(), kThreads) == nullptr, "a ring without memory");
+  check(leviathan_ring_create(0, kSlots, kSlotBytes, device.data(), kThreads, kPiece) == nullptr, "a ring without memory");
   check(std::string(leviathan_ring_error(nullptr)).find("page-locked memory: out of memory") != std::string::npos, leviathan_ring_error(nullptr));
   cudaDeviceSynchronize();
   cudaStreamDestroy(stream);

@@ -66,7 +66,7 @@ def plain_linears(model: Model, shape: ModelShape) -> list[str]:
 def _layer_rules(device: str, layers: str, plain: Sequence[str], *, yarn: bool) -> list[Rule]:
     prefix = f"^model\\.layers\\.{layers}"
     rotary = f"{OPERATORS}.RoPE.YarnRotaryEmbeddingV3" if yarn else f"{OPERATORS}.RoPE.RotaryEmbeddingV3"
-    linear, moe = f"{OPERATORS}.linear.KTransformersLinear", f"{OPERATORS}.experts.KDeepseekV3MoE"
+    linear, moe = f"{OPERATORS}.linear.KTransformersLinear", "leviathan_operators.operators.experts.HybridMoE"
     out = [_rule(f"{prefix}\\.", f"{MODELING}.DeepseekV3RotaryEmbedding", rotary, _on(device))]
     if plain:
         modules = "|".join(name.replace(".", "\\.") for name in plain)

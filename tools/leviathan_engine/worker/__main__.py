@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from leviathan_engine.errors import EngineError
@@ -56,6 +56,7 @@ def _serve(link: Link, args: argparse.Namespace) -> None:
         device=args.device,
         flags=tuple(args.flags),
         chunk=args.chunk,
+        stream_tokens=stream_tokens(os.environ),
     )
     model = KTransformers(options, progress)
     link.send({"kind": "phase", "phase": "first answer"})
@@ -64,6 +65,19 @@ def _serve(link: Link, args: argparse.Namespace) -> None:
         for _ in range(TRIAL_TOKENS):
             next(tokens)
     Session(link, model, os.getpid()).run()
+
+
+def stream_tokens(environ: Mapping[str, str]) -> int | None:
+    """LEVIATHAN_STREAM_TOKENS: a whole number, None where it is not set. Errors: EngineError."""
+    text = environ.get("LEVIATHAN_STREAM_TOKENS", "")
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise EngineError(
+            f"LEVIATHAN_STREAM_TOKENS={text[:40]!r}: expected a whole number of tokens, or 0 for never",
+            "correct it, or leave it out: then it is measured at the start",
+        )
+    return int(text)
 
 
 def _fail(path: Path, reason: str, link: Link | None = None) -> int:

@@ -29,7 +29,8 @@ Progress = Callable[[int, int], None]
 class Options:
     """What the engine is started with: its folders and files, and upstream's own `flags`.
 
-    `chunk`: tokens of a prompt that are read at once, at most.
+    `chunk`: tokens of a prompt that are read at once, at most. `stream_tokens`: from how many of a chunk on its experts
+    are streamed to the GPUs; 0: never, None: measured at the start.
     """
 
     home: Path
@@ -41,6 +42,7 @@ class Options:
     device: str
     flags: tuple[str, ...] = ()
     chunk: int = 4096
+    stream_tokens: int | None = None
 
 
 def never() -> bool:
@@ -50,6 +52,12 @@ def never() -> bool:
 
 def unheard(_progress: PromptProgress) -> None:
     """Nobody wants to know how far a prompt is."""
+
+
+def say(text: str) -> None:
+    """One line for the log."""
+    sys.stderr.write(f"leviathan: {text}\n")
+    sys.stderr.flush()
 
 
 class KTransformers:
@@ -73,6 +81,8 @@ class KTransformers:
         self._interface = _interface_class(interfaces.KTransformersInterface)(config)
         model_changes.lighten(self._interface.model)
         model_changes.read_in_chunks(self._interface.model)
+        experts: Any = import_module("leviathan_operators.experts.install")
+        self._experts = experts.install(self._interface.model, experts.Options(options.stream_tokens), say)
         self._cache = self._interface.cache
         self._prefixes = PrefixCache(self._cache.max_pages, self._cache)
         # Kept in main memory: a decode step looks its token up there.
@@ -114,6 +124,7 @@ class KTransformers:
                 progress(generation.progress)
         finally:
             self._cancelled = never
+            self._experts.after_prompt()
         while (token := generation.choose()) not in job.eos:
             yield token
             generation.decode(token)

@@ -28,18 +28,26 @@ class Figures:
         return Figures(*(getattr(self, name) - getattr(earlier, name) for name in self.__dataclass_fields__))
 
 
+# A reader's two buffers of this size stay in the CPU's cache, and the link takes them at its full rate.
+PIECE = 1 << 20
+
+
 class Ring:
-    """`slots` experts of at most `slot_bytes` in page-locked memory and on `device`, filled by `threads` readers.
+    """`slots` experts of at most `slot_bytes` on `device`, filled by `threads` readers.
+
+    Each reader has two page-locked buffers of `piece` bytes.
 
     Errors: torch.OutOfMemoryError when the device has no room, KernelError when page-locked memory cannot be had.
     """
 
-    def __init__(self, library: Library, device: torch.device, slots: int, slot_bytes: int, threads: int) -> None:
+    def __init__(
+        self, library: Library, device: torch.device, slots: int, slot_bytes: int, threads: int, piece: int = PIECE
+    ) -> None:
         self.device, self.slots, self.slot_bytes, self.threads = device, slots, slot_bytes, threads
         self._library = library
         self._memory = torch.empty(slots * slot_bytes, dtype=torch.uint8, device=device)
         self._ring = library.leviathan_ring_create(
-            device.index or 0, slots, slot_bytes, self._memory.data_ptr(), threads
+            device.index or 0, slots, slot_bytes, self._memory.data_ptr(), threads, piece
         )
         if not self._ring:
             raise KernelError(f"ring of {slots} x {slot_bytes} bytes: {_text(library.leviathan_ring_error(None))}")

@@ -1,8 +1,8 @@
 """A layer of experts for a long prompt, computed on the GPU while the next experts' weights are on their way.
 
-Tokens are sorted by expert. For one expert after the other its blocks become bfloat16 (kernels/gguf_experts.cu) and
-three matrix products take all of its tokens; the weighted sum is kept in float32, in the order of the experts' numbers.
-The GPU waits for the copies, never the CPU for the GPU, but once a layer for the counts of tokens.
+Tokens are sorted by expert, and one expert after the other takes all of its tokens (products.py); the weighted sum is
+kept in float32, in the order of the experts' numbers. The GPU waits for the copies, never the CPU for the GPU, but once
+a layer for the counts of tokens.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from .files import LayerFiles
-
-Addresses = tuple[int, int, int]
+from .products import Addresses, Products, by_expert
 
 
 class Source(Protocol):
@@ -51,12 +50,8 @@ class StreamedExperts:
     into the following layers while attention has the GPU.
     """
 
-    def __init__(self, operators: Any, source: Source, layers: Sequence[StreamedLayer]) -> None:
-        self._operators, self._source, self._layers = operators, source, tuple(layers)
-        width, hidden = max(e.files.width for e in layers), max(e.files.hidden for e in layers)
-        # One expert in bfloat16: gate over up, and down.
-        self._wide = torch.empty(2 * width, hidden, dtype=torch.bfloat16, device=source.device)
-        self._narrow = torch.empty(hidden, width, dtype=torch.bfloat16, device=source.device)
+    def __init__(self, operators: Any, source: Source, layers: Sequence[StreamedLayer], products: Products) -> None:
+        self._operators, self._source, self._layers, self._products = operators, source, tuple(layers), products
         self._next = len(self._layers)
         self._item = 0
 
@@ -90,46 +85,14 @@ class StreamedExperts:
             begin += count
             if number in layer.resident:
                 if count:
-                    self._expert(layer.files, layer.resident[number], x, tokens[rows], scales[rows], out)
+                    self._products.add(layer.files, layer.resident[number], x, tokens[rows], scales[rows], out)
                 continue
             slot = self._source.wait(item, queue)
             if count:
                 places = layer.files.places
                 addresses = (slot + places[0], slot + places[1], slot + places[2])
-                self._expert(layer.files, addresses, x, tokens[rows], scales[rows], out)
+                self._products.add(layer.files, addresses, x, tokens[rows], scales[rows], out)
             self._source.release(item, queue)
             item += 1
         self._next, self._item = position + 1, item
         return out
-
-    def _expert(
-        self,
-        files: LayerFiles,
-        addresses: Addresses,
-        x: torch.Tensor,
-        tokens: torch.Tensor,
-        scales: torch.Tensor,
-        out: torch.Tensor,
-    ) -> None:
-        """Adds one expert's share of its tokens to `out`."""
-        wide = self._wide.view(-1)[: 2 * files.width * files.hidden].view(2, files.width, files.hidden)
-        narrow = self._narrow.view(-1)[: files.width * files.hidden].view(files.hidden, files.width)
-        self._operators.dequantise(files.gate.kind, addresses[0], wide[0])
-        self._operators.dequantise(files.up.kind, addresses[1], wide[1])
-        both = torch.mm(x.index_select(0, tokens), wide.view(-1, files.hidden).T)
-        inner = torch.empty(len(tokens), files.width, dtype=torch.bfloat16, device=x.device)
-        self._operators.silu_times(both, inner)
-        self._operators.dequantise(files.down.kind, addresses[2], narrow)
-        self._operators.add_scaled(torch.mm(inner, narrow.T), tokens, scales, out)
-
-
-def by_expert(ids: torch.Tensor, weights: torch.Tensor, experts: int) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
-    """The pairs (token, choice) in the order of experts, then tokens: token, weight, and how many each expert has.
-
-    A pair whose id is -1 is left out. Waits for the device once.
-    """
-    flat = ids.flatten()
-    order = flat.argsort(stable=True)
-    counts = torch.bincount(flat + 1, minlength=experts + 1).tolist()
-    order = order[counts[0] :]
-    return order // ids.shape[1], weights.flatten().float()[order].contiguous(), counts[1:]

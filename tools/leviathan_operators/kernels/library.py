@@ -21,7 +21,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "leviathan_route": (_I, (_P, _P, _P, _P, _P, _I, _P)),
     "leviathan_silu_times": (_I, (_P, _P, _L, _I, _P)),
     "leviathan_add_scaled": (_I, (_P, _P, _P, _P, _L, _I, _P)),
-    "leviathan_ring_create": (_P, (_I, _I, _L, _P, _I)),
+    "leviathan_ring_create": (_P, (_I, _I, _L, _P, _I, _L)),
     "leviathan_ring_destroy": (None, (_P,)),
     "leviathan_ring_begin": (_I, (_P, _P, _P, _L)),
     "leviathan_ring_wait": (_P, (_P, _L, _P)),

@@ -1,10 +1,11 @@
-// Expert weights from the model's files to a GPU: read by several threads into page-locked memory, copied from there by
-// the link's own engine, in order, a ring ahead of the computation.
+// Expert weights from the model's files to a GPU: read by several threads into small page-locked buffers, copied from
+// there by the link's own engine, a ring of slots on the GPU ahead of the computation.
 //
 // An item is one expert: a few runs of bytes in files, each with its place in the item's slot. Item i takes slot
-// i % slots of both rings. A reader fills the page-locked slot once its last copy is over, queues the copy once the
-// computation on the slot's last item has been queued (the copy waits for it on the GPU), and goes to the next item.
-// The caller takes items in order: `wait` makes its stream wait for the copy, `release` marks the computation's end.
+// i % slots. A reader waits until the computation on the slot's last item has been queued (its copies wait for it on the
+// GPU), then reads the item piece by piece, each into one of its own buffers, and queues a copy of each piece. The
+// buffers are few and small so that they stay in the CPU's cache: main memory sees each byte once, as it is read.
+// The caller takes items in order: `wait` makes its stream wait for the copies, `release` marks the computation's end.
 //
 // Files are read with pread, not through a mapping: a disk's failure is an error here, not a signal.
 #include <cuda_runtime.h>
@@ -28,6 +29,8 @@ namespace {
 struct Run { // bytes of a file, and where in the slot they go
   int64_t file, offset, bytes, to;
 };
+
+constexpr int kBuffers = 2; // of a reader: one is filled while the other is copied
 
 struct Figures { // totals since creation; seconds are summed over the readers, except `caller`
   double read, link, compute, caller;
@@ -57,18 +60,24 @@ struct OnDevice { // makes a device the thread's own until the end of the scope
 
 class Ring {
  public:
-  Ring(int device, int slots, int64_t slot_bytes, uint8_t* on_device) : device_(device), slots_(slots), slot_bytes_(slot_bytes), on_device_(on_device) {}
+  Ring(int device, int slots, int64_t slot_bytes, uint8_t* on_device, int64_t piece)
+      : device_(device), slots_(slots), slot_bytes_(slot_bytes), piece_(piece), on_device_(on_device) {}
 
   bool create(int threads) {
     const OnDevice here(device_);
-    if (failed(here.code, "the GPU") || failed(cudaHostAlloc((void**)&pinned_, slots_ * slot_bytes_, cudaHostAllocPortable), "page-locked memory") ||
-        failed(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), "a stream"))
-      return false;
-    copied_.resize(slots_), computed_.resize(slots_);
-    for (auto* events : {&copied_, &computed_})
+    if (failed(here.code, "the GPU")) return false;
+    computed_.resize(slots_), copied_.resize(slots_), readers_.resize(threads);
+    for (auto* events : {&computed_, &copied_})
       for (auto& event : *events)
         if (failed(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "an event")) return false;
-    for (int i = 0; i < threads; i++) readers_.emplace_back(&Ring::read_items, this);
+    for (auto& reader : readers_) {
+      if (failed(cudaHostAlloc((void**)&reader.memory, kBuffers * piece_, cudaHostAllocPortable), "page-locked memory") ||
+          failed(cudaStreamCreateWithFlags(&reader.copies, cudaStreamNonBlocking), "a stream"))
+        return false;
+      for (auto& event : reader.free)
+        if (failed(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "an event")) return false;
+    }
+    for (auto& reader : readers_) reader.thread = std::thread(&Ring::read_items, this, &reader);
     return true;
   }
 
@@ -79,12 +88,17 @@ class Ring {
       ending_ = true;
     }
     changed_.notify_all();
-    for (auto& reader : readers_) reader.join();
-    if (copies_) cudaStreamDestroy(copies_);
-    for (auto* events : {&copied_, &computed_})
+    const OnDevice here(device_);
+    for (auto& reader : readers_) {
+      if (reader.thread.joinable()) reader.thread.join();
+      if (reader.copies) cudaStreamSynchronize(reader.copies), cudaStreamDestroy(reader.copies);
+      for (auto& event : reader.free)
+        if (event) cudaEventDestroy(event);
+      if (reader.memory) cudaFreeHost(reader.memory);
+    }
+    for (auto* events : {&computed_, &copied_})
       for (auto& event : *events)
         if (event) cudaEventDestroy(event);
-    if (pinned_) cudaFreeHost(pinned_);
   }
 
   // Ends what was begun before, then starts on these items: `ends[i]` is the index after item i's last run.
@@ -151,6 +165,14 @@ class Ring {
   }
 
  private:
+  struct Reader {
+    std::thread thread;
+    uint8_t* memory = nullptr;
+    cudaStream_t copies = nullptr;
+    cudaEvent_t free[kBuffers] = {}; // the last copy out of that buffer
+    int turn = 0;
+  };
+
   bool failed(cudaError_t code, const char* what) {
     if (code == cudaSuccess) return false;
     std::lock_guard<std::mutex> lock(mutex_);
@@ -169,7 +191,7 @@ class Ring {
     return 1;
   }
 
-  void read_items() {
+  void read_items(Reader* reader) {
     cudaSetDevice(device_);
     std::unique_lock<std::mutex> lock(mutex_);
     while (true) {
@@ -177,63 +199,57 @@ class Ring {
       if (ending_) return;
       const int64_t item = next_++;
       busy_++;
-      take(item, lock);
+      take(item, reader, lock);
       busy_--;
       changed_.notify_all();
     }
   }
 
-  // Reads one item and queues its copy; `lock` is held, and given up while something takes time.
-  void take(int64_t item, std::unique_lock<std::mutex>& lock) {
+  // Reads one item and queues its copies; `lock` is held, and given up while something takes time.
+  void take(int64_t item, Reader* reader, std::unique_lock<std::mutex>& lock) {
     const int slot = item % slots_;
-    uint8_t* const to = pinned_ + slot * slot_bytes_;
-    const bool again = item >= slots_;
-    double began = now();
-    // The slot's copy has been queued when its item was released, and is over when its event is.
-    if (!until(lock, [&] { return !again || queued_[item - slots_]; })) return;
+    const double began = now();
+    if (!until(lock, [&] { return item < slots_ || released_ > item - slots_; })) return;
+    figures_.compute += now() - began;
+    if (item >= slots_ && failed_locked(cudaStreamWaitEvent(reader->copies, computed_[slot], 0), "a slot on the GPU")) return;
     lock.unlock();
-    const cudaError_t over = again ? cudaEventSynchronize(copied_[slot]) : cudaSuccess;
-    const double linked = now() - began;
-    began = now();
+    Figures took = {};
     const int64_t before = disk_bytes();
     std::string trouble;
-    int64_t bytes = 0;
-    for (int64_t r = item ? ends_[item - 1] : 0; r < ends_[item] && trouble.empty() && !stopping_; r++) {
-      trouble = read_run(runs_[r], to);
-      bytes += runs_[r].bytes;
-    }
-    const double read = now() - began;
-    const int64_t fetched = disk_bytes() - before;
+    for (int64_t r = item ? ends_[item - 1] : 0; r < ends_[item] && trouble.empty(); r++)
+      for (int64_t done = 0; done < runs_[r].bytes && trouble.empty() && !stopping_; done += piece_)
+        trouble = read_piece(runs_[r], done, on_device_ + slot * slot_bytes_, reader, &took);
+    took.from_disk = disk_bytes() - before;
     lock.lock();
-    figures_.link += linked, figures_.read += read, figures_.bytes += bytes, figures_.from_disk += fetched;
-    if (failed_locked(over, "copies to the GPU")) return;
-    if (!trouble.empty()) {
-      fail_locked(trouble);
-      return;
-    }
-    began = now();
-    if (!until(lock, [&] { return !again || released_ > item - slots_; })) return;
-    figures_.compute += now() - began;
-    if (again && failed_locked(cudaStreamWaitEvent(copies_, computed_[slot], 0), "a slot on the GPU")) return;
-    if (failed_locked(cudaMemcpyAsync(on_device_ + slot * slot_bytes_, to, used(item), cudaMemcpyHostToDevice, copies_), "a copy to the GPU")) return;
-    if (failed_locked(cudaEventRecord(copied_[slot], copies_), "marking a copy")) return;
+    figures_.read += took.read, figures_.link += took.link, figures_.bytes += took.bytes, figures_.from_disk += took.from_disk;
+    if (!trouble.empty()) fail_locked(trouble);
+    if (stopping_ || !trouble.empty()) return;
+    if (failed_locked(cudaEventRecord(copied_[slot], reader->copies), "marking a copy")) return;
     queued_[item] = 1;
   }
 
-  template <class F> bool until(std::unique_lock<std::mutex>& lock, F done) {
-    changed_.wait(lock, [&] { return stopping_ || !error_.empty() || done(); });
-    return !stopping_ && error_.empty();
+  // A piece of a run into the reader's next buffer, and its copy to the GPU; what went wrong, or nothing.
+  std::string read_piece(const Run& run, int64_t done, uint8_t* slot, Reader* reader, Figures* took) {
+    const int turn = reader->turn++ % kBuffers;
+    uint8_t* const buffer = reader->memory + turn * piece_;
+    const int64_t bytes = run.bytes - done < piece_ ? run.bytes - done : piece_;
+    const double began = now();
+    cudaError_t code = cudaEventSynchronize(reader->free[turn]);
+    const double waited = now();
+    took->link += waited - began;
+    if (code == cudaSuccess) {
+      const std::string trouble = read_bytes(run.file, run.offset + done, bytes, buffer);
+      if (!trouble.empty()) return trouble;
+      took->read += now() - waited, took->bytes += bytes;
+      code = cudaMemcpyAsync(slot + run.to + done, buffer, bytes, cudaMemcpyHostToDevice, reader->copies);
+    }
+    if (code == cudaSuccess) code = cudaEventRecord(reader->free[turn], reader->copies);
+    return code == cudaSuccess ? "" : std::string("copies to the GPU: ") + cudaGetErrorString(code);
   }
 
-  int64_t used(int64_t item) const {
-    int64_t end = 0;
-    for (int64_t r = item ? ends_[item - 1] : 0; r < ends_[item]; r++) end = runs_[r].to + runs_[r].bytes > end ? runs_[r].to + runs_[r].bytes : end;
-    return end;
-  }
-
-  std::string read_run(const Run& run, uint8_t* slot) {
-    for (int64_t done = 0; done < run.bytes;) {
-      const ssize_t got = pread(run.file, slot + run.to + done, run.bytes - done, run.offset + done);
+  static std::string read_bytes(int file, int64_t offset, int64_t bytes, uint8_t* to) {
+    for (int64_t done = 0; done < bytes;) {
+      const ssize_t got = pread(file, to + done, bytes - done, offset + done);
       if (got > 0) {
         done += got;
       } else if (got == 0) {
@@ -245,13 +261,16 @@ class Ring {
     return "";
   }
 
+  template <class F> bool until(std::unique_lock<std::mutex>& lock, F done) {
+    changed_.wait(lock, [&] { return stopping_ || !error_.empty() || done(); });
+    return !stopping_ && error_.empty();
+  }
+
   const int device_, slots_;
-  const int64_t slot_bytes_;
+  const int64_t slot_bytes_, piece_;
   uint8_t* const on_device_;
-  uint8_t* pinned_ = nullptr;
-  cudaStream_t copies_ = nullptr;
-  std::vector<cudaEvent_t> copied_, computed_;
-  std::vector<std::thread> readers_;
+  std::vector<cudaEvent_t> computed_, copied_;
+  std::vector<Reader> readers_;
 
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -272,9 +291,10 @@ thread_local std::string last_error;
 
 #define LEVIATHAN_API extern "C" __attribute__((visibility("default")))
 
-// A ring of `slots` of `slot_bytes` (a multiple of 256) with the device's part at `on_device`; null on failure.
-LEVIATHAN_API void* leviathan_ring_create(int device, int slots, int64_t slot_bytes, void* on_device, int threads) {
-  Ring* ring = new Ring(device, slots, slot_bytes, (uint8_t*)on_device);
+// A ring of `slots` of `slot_bytes` (a multiple of 256) at `on_device`, filled by `threads` readers in pieces of `piece`
+// bytes; null on failure.
+LEVIATHAN_API void* leviathan_ring_create(int device, int slots, int64_t slot_bytes, void* on_device, int threads, int64_t piece) {
+  Ring* ring = new Ring(device, slots, slot_bytes, (uint8_t*)on_device, piece);
   if (ring->create(threads)) return ring;
   last_error = ring->error();
   delete ring;

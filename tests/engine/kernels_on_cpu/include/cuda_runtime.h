@@ -121,6 +121,7 @@ inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, u
   stream->add([event, number] { event->until(number); });
   return cudaSuccess;
 }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return stream->finish(), cudaSuccess; }
 inline cudaError_t cudaDeviceSynchronize() {
   std::lock_guard<std::mutex> lock(fake::all_mutex);
   for (auto* stream : fake::all)

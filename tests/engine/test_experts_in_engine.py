@@ -1,0 +1,158 @@
+"""Experts streamed, or some of them resident, in the real engine: the logits of the CPU's, within rounding.
+
+The device is the CPU, its kernels are the plain ones. The engine runs in a process of its own (this file as a script).
+"""
+
+import json
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+if __name__ != "__main__" and os.environ.get("LEVIATHAN_ENGINE") != "required":
+    pytest.importorskip("torch")
+    pytest.importorskip("ktransformers")
+
+# As docs/gpu.md has it for logits: the CPU's experts round activations to 8 bits, the device's do not.
+LIMIT = 5e-2
+PROMPT, STEPS = 90, 3
+
+
+class Engine:
+    """The engine on the tiny model, whose layers of experts take turns with other ways to compute them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.engine = import_module("test_conversations").load(folder / "models", folder)
+        self.layers = [
+            layer.mlp for layer in self.engine._interface.model.model.layers if hasattr(layer.mlp, "experts")
+        ]
+        self.placed = import_module("leviathan_operators.experts.install")._placed(
+            self.engine._interface.model, type(self.layers[0])
+        )
+        self.plain = import_module("leviathan_operators.reference.operators")
+        self.device = import_module("leviathan_operators.experts.device")
+
+    def logits(self) -> list[Any]:
+        """Of the prompt's last token and of some steps."""
+        pages = list(range(4))
+        out = [self.engine.read(pages, 0, [(7 * i + i * i) % 250 for i in range(PROMPT)]).float().clone()]
+        for step in range(STEPS):
+            out.append(self.engine.decode(pages, PROMPT + step, 11 + step).float().flatten().clone())
+        return out
+
+    def upstream(self) -> None:
+        """All on the CPU."""
+        for module in self.layers:
+            module.device_layer = None
+
+    def device_layers(self) -> list[Any]:
+        """Fresh ones in every layer."""
+        for placed in self.placed:
+            choices = placed.module.config.num_experts_per_tok
+            placed.module.device_layer = self.device.DeviceLayer(
+                self.plain.PlainOperators(), placed.files, choices, placed.device
+            )
+        return [placed.module.device_layer for placed in self.placed]
+
+    def streamed(self, threshold: int) -> list[Any]:
+        """Chunks from `threshold` tokens on are streamed."""
+        streaming = import_module("leviathan_operators.experts.streamed")
+        files = [placed.files for placed in self.placed]
+        products = self.products(files)
+        source = streaming.StreamedExperts(
+            self.plain.PlainOperators(), self.plain.PlainRing(), [streaming.StreamedLayer(f) for f in files], products
+        )
+        layers = self.device_layers()
+        for position, layer in enumerate(layers):
+            layer.stream(source, position, threshold)
+        return layers
+
+    def products(self, files: list[Any]) -> Any:
+        module = import_module("leviathan_operators.experts.products")
+        return module.Products(self.plain.PlainOperators(), files, import_module("torch").device("cpu"))
+
+    def resident(self, here: list[int], shift: int) -> None:
+        """In each layer the expert `here` is on the device, in its number's slot; `shift` puts another one there."""
+        torch, library = import_module("torch"), import_module("leviathan_operators.kernels.library")
+        layers, ring = self.device_layers(), self.plain.PlainRing()
+        products = self.products([placed.files for placed in self.placed])
+        self.pools = []
+        for placed, layer, resident in zip(self.placed, layers, here, strict=True):
+            files = placed.files
+            ring.begin([files], [range(files.experts)])
+            pool = []
+            for number in range(files.experts):
+                ring.wait(number, 0)
+                pool.append(torch.frombuffer(ring._slot, dtype=torch.uint8).clone())
+            memory = torch.stack(pool).roll(shift, 0).contiguous()
+            self.pools.append(memory)
+            at = [memory.data_ptr() + place for place in files.places]
+            slots = library.Slots(*at, files.slot_bytes, files.gate.kind, files.down.kind)
+            table = torch.full((files.experts,), -1, dtype=torch.int32)
+            table[resident] = resident
+            layer.keep(self.device.Resident(slots, files.experts, table), products)
+
+
+def distance(got: list[Any], right: list[Any]) -> float:
+    """The largest relative L2 error of a step."""
+    return max(float((a - b).norm() / b.norm()) for a, b in zip(got, right, strict=True))
+
+
+def main(folder: Path) -> dict[str, Any]:
+    """Every way in turn."""
+    engine = Engine(folder)
+    engine.upstream()
+    right = engine.logits()
+    out = {"again": distance(engine.logits(), right)}
+    layers = engine.streamed(16)
+    out["streamed"] = distance(engine.logits(), right)
+    out["uses"] = [int(layer.uses.sum()) for layer in layers]
+    engine.streamed(PROMPT + 1)
+    out["below_the_threshold"] = distance(engine.logits(), right)
+    # The tiny model's routers choose the same two for every token: one of them is on the device, the other is not.
+    chosen = [int(layer.uses.argmax()) for layer in layers]
+    engine.resident(chosen, 0)
+    out["resident"] = distance(engine.logits(), right)
+    engine.resident(chosen, 1)
+    out["resident_wrong"] = distance(engine.logits(), right)
+    return out
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("experts")
+    (folder / "models").mkdir()
+    import_module("test_gguf_alone").write_model(folder / "models" / "tiny.gguf", split_kv_b=False, steady=True)
+    (folder / "home").mkdir()
+    env = os.environ | {"HOME": str(folder)}
+    argv = [sys.executable, __file__, str(folder)]
+    done = subprocess.run(argv, capture_output=True, text=True, env=env, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_streamed_experts_give_the_cpus_logits(seen: dict[str, Any]) -> None:
+    assert seen["again"] == 0
+    assert 0 < seen["streamed"] < LIMIT
+    assert seen["below_the_threshold"] == 0
+
+
+def test_resident_experts_give_the_cpus_logits(seen: dict[str, Any]) -> None:
+    """One chosen expert on the device, the other on the CPU, which gets -1 for the first; a wrong one is seen."""
+    assert 0 < seen["resident"] < LIMIT
+    assert seen["resident_wrong"] > 2 * LIMIT
+
+
+def test_every_choice_is_counted(seen: dict[str, Any]) -> None:
+    """Two experts a token, of the prompt and of each step."""
+    assert set(seen["uses"]) == {2 * (PROMPT + STEPS)}
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\n" + json.dumps(main(Path(sys.argv[1]))) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # the engine's spinning threads do not end by themselves

@@ -1,0 +1,93 @@
+"""What one layer has on its GPU: a table of the experts there, counters of use, and the way to stream the rest."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..kernels.library import Slots
+from .files import LayerFiles
+from .products import Products, by_expert
+from .streamed import StreamedExperts
+
+# Up to so many tokens the kernels multiply blocks by vectors; more share an expert often enough for matrix products.
+VECTOR_TOKENS = 8
+
+
+@dataclass(frozen=True)
+class Resident:
+    """Experts that stay on the device: where they lie, in so many slots that layers of equal types share, and `table`,
+    int32, the slot of each of the layer's experts or -1.
+
+    The table and the slots' bytes are changed in place, so a captured CUDA graph sees the change.
+    """
+
+    slots: Slots
+    count: int
+    table: Tensor
+
+
+class DeviceLayer:
+    """One layer of experts on one device."""
+
+    def __init__(self, operators: Any, files: LayerFiles, choices: int, device: torch.device) -> None:
+        self.files = files
+        self.uses = torch.zeros(files.experts, dtype=torch.int64, device=device)
+        self._operators, self._choices, self._device = operators, choices, device
+        self._nowhere = torch.full((files.experts,), -1, dtype=torch.int32, device=device)
+        self._slots = torch.empty(0, choices, dtype=torch.int32, device=device)
+        self._resident: Resident | None = None
+        self._products: Products | None = None
+        self._streamed: StreamedExperts | None = None
+        self._position, self._threshold = 0, 0
+
+    def keep(self, resident: Resident, products: Products) -> None:
+        """These experts are on the device from now on; before any CUDA graph is captured."""
+        self._resident, self._products = resident, products
+
+    def stream(self, streamed: StreamedExperts, position: int, threshold: int) -> None:
+        """Chunks of at least `threshold` tokens go through `streamed`, whose layer `position` this is."""
+        self._streamed, self._position, self._threshold = streamed, position, threshold
+
+    def streams(self, tokens: int) -> bool:
+        """Whether a chunk of so many tokens is streamed."""
+        return self._streamed is not None and tokens >= self._threshold
+
+    def streamed(self, x: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
+        """All experts of a chunk, float32 (tokens, hidden). Errors: KernelError."""
+        assert self._streamed is not None
+        self.uses += torch.bincount(ids.flatten(), minlength=self.files.experts)
+        return self._streamed.layer(self._position, x, ids, weights)
+
+    def route(self, ids: Tensor) -> Tensor:
+        """Counts the choices, remembers which of them are here, and gives the CPU's: int64, -1 for one that is here."""
+        table = self._nowhere if self._resident is None else self._resident.table
+        self._slots = torch.empty(ids.shape, dtype=torch.int32, device=self._device)
+        cpu_ids = torch.empty_like(ids)
+        self._operators.route(ids.contiguous(), table, self._slots, cpu_ids, self.uses)
+        return cpu_ids
+
+    def resident(self, x: Tensor, weights: Tensor) -> Tensor | None:
+        """The share of the experts that are here, as `route` found them: float32 (tokens, hidden), None for none."""
+        if self._resident is None or self._products is None:
+            return None
+        if len(x) > VECTOR_TOKENS:
+            return self._many(self._resident, self._products, x, weights)
+        hidden = torch.empty(*self._slots.shape, self.files.width, dtype=torch.float32, device=self._device)
+        out = torch.empty(x.shape, dtype=torch.float32, device=self._device)
+        self._operators.gate_up(self._resident.slots, self._slots, x.contiguous(), hidden)
+        self._operators.down(self._resident.slots, self._slots, weights.contiguous(), hidden, out)
+        return out
+
+    def _many(self, resident: Resident, products: Products, x: Tensor, weights: Tensor) -> Tensor:
+        out = torch.zeros(x.shape, dtype=torch.float32, device=self._device)
+        slots, begin = resident.slots, 0
+        tokens, scales, counts = by_expert(self._slots.long(), weights, resident.count)
+        for slot, count in enumerate(counts):
+            if count:
+                rows, at = slice(begin, begin + count), slot * slots.stride
+                where = (slots.gate + at, slots.up + at, slots.down + at)
+                products.add(self.files, where, x, tokens[rows], scales[rows], out)
+                begin += count
+        return out

@@ -1,0 +1,54 @@
+"""One expert for many tokens: its blocks become bfloat16, and three matrix products take all of its tokens at once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .files import LayerFiles
+
+Addresses = tuple[int, int, int]
+
+
+class Products:
+    """Room for the largest expert in bfloat16, and the computation. One at a time on a device: the room is shared."""
+
+    def __init__(self, operators: Any, layers: Sequence[LayerFiles], device: torch.device) -> None:
+        self._operators = operators
+        width, hidden = max(files.width for files in layers), max(files.hidden for files in layers)
+        self._wide = torch.empty(2 * width * hidden, dtype=torch.bfloat16, device=device)
+        self._narrow = torch.empty(hidden * width, dtype=torch.bfloat16, device=device)
+
+    def add(self, files: LayerFiles, at: Addresses, x: Tensor, tokens: Tensor, scales: Tensor, out: Tensor) -> None:
+        """Adds one expert's share of its tokens to `out`.
+
+        Args:
+            files: the layer.
+            at: device addresses of the expert's gate, up and down.
+            x: bfloat16 (all tokens, hidden).
+            tokens: int64, which of them are this expert's, all different.
+            scales: float32, their weights.
+            out: float32 (all tokens, hidden).
+        """
+        wide = self._wide[: 2 * files.width * files.hidden].view(2, files.width, files.hidden)
+        narrow = self._narrow[: files.width * files.hidden].view(files.hidden, files.width)
+        self._operators.dequantise(files.gate.kind, at[0], wide[0])
+        self._operators.dequantise(files.up.kind, at[1], wide[1])
+        both = torch.mm(x.index_select(0, tokens), wide.view(-1, files.hidden).T)
+        inner = torch.empty(len(tokens), files.width, dtype=torch.bfloat16, device=x.device)
+        self._operators.silu_times(both, inner)
+        self._operators.dequantise(files.down.kind, at[2], narrow)
+        self._operators.add_scaled(torch.mm(inner, narrow.T), tokens, scales, out)
+
+
+def by_expert(ids: Tensor, weights: Tensor, experts: int) -> tuple[Tensor, Tensor, list[int]]:
+    """The pairs (token, choice) in the order of experts, then tokens: token, weight, and how many each expert has.
+
+    A pair whose id is -1 is left out. Waits for the device once.
+    """
+    flat = ids.flatten()
+    order = flat.argsort(stable=True)
+    counts = torch.bincount(flat + 1, minlength=experts + 1).tolist()
+    order = order[counts[0] :]
+    return order // ids.shape[1], weights.flatten().float()[order].contiguous(), counts[1:]
