@@ -40,7 +40,7 @@ LIMIT_FILES = (
 )
 
 
-def write_folder(folder: Path) -> Path:
+def write_folder(folder: Path, template: str = TEMPLATE) -> Path:
     """A Hugging Face folder with one token a byte."""
     vocabulary = {token: i for i, token in enumerate([*sorted(pre_tokenizers.ByteLevel.alphabet()), *SPECIAL])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
@@ -50,7 +50,7 @@ def write_folder(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     documents: dict[str, dict[str, Any]] = {
-        "tokenizer_config.json": {"bos_token": "<bos>", "eos_token": {"content": "<eos>"}, "chat_template": TEMPLATE},
+        "tokenizer_config.json": {"bos_token": "<bos>", "eos_token": {"content": "<eos>"}, "chat_template": template},
         "generation_config.json": {"eos_token_id": vocabulary["<eos>"], "temperature": 0.6, "top_p": 0.95},
         "config.json": {"vocab_size": len(vocabulary)},
     }
@@ -64,7 +64,8 @@ class Letters:
 
     def __init__(self, folder: Path) -> None:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.ids = [tokenizer.token_to_id(letter) for letter in ALPHABET]
+        self.alphabet = self.ids = [tokenizer.token_to_id(letter) for letter in ALPHABET]
+        self._encode = tokenizer.encode
         self.delay = 0.0
         self.go = threading.Event()  # cleared, it holds every generation before its next letter
         self.go.set()
@@ -73,6 +74,10 @@ class Letters:
         self.jobs: list[wire.Job] = []
         self.ended: list[str] = []
         self.error: Exception | None = None
+
+    def says(self, text: str) -> None:
+        """At temperature 0 this text from now on, one token a byte; "" is the alphabet."""
+        self.ids = list(self._encode(text, add_special_tokens=False).ids) if text else self.alphabet
 
     def tokens(
         self, job: wire.Job, cancelled: Callable[[], bool], progress: Callable[[wire.PromptProgress], None]
@@ -104,9 +109,9 @@ class Letters:
 class FrontProcess:
     """A running front; `serve` connects the letters to it."""
 
-    def __init__(self, work: Path, files: int | None = None, **environ: str) -> None:
+    def __init__(self, work: Path, template: str = TEMPLATE, *, files: int | None = None, **environ: str) -> None:
         """`files` is how many descriptors the process may have; None as many as the tests."""
-        self.folder = write_folder(work / "hf")
+        self.folder = write_folder(work / "hf", template)
         self.letters = Letters(self.folder)
         self.began = time.monotonic()
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)

@@ -100,7 +100,7 @@ def test_a_talk_with_tools_as_a_chat() -> None:
         "max_tokens": -1,
         "top_k": 4,
         "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}},
-        "chat_template_kwargs": {"thinking": True},
+        "thinking": True,
         "messages": [
             {"role": "user", "content": "2+2"},
             {"role": "assistant", "content": "", "reasoning_content": "hm", "tool_calls": [call]},

@@ -1,7 +1,7 @@
 """The model's tokenizer and chat template, read from its Hugging Face folder, without transformers.
 
-The template is rendered as transformers 4.43 does it (`apply_chat_template`): Jinja's immutable sandbox, blocks
-trimmed, `raise_exception`, and the special tokens by name; its text is encoded without adding special tokens again.
+The text of a rendered chat is encoded without adding special tokens again; the first token is added where the
+tokenizer wants one and the template has left it out, as llama.cpp does with a GGUF's template.
 """
 
 import json
@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from jinja2 import Template, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
 
 from leviathan_engine.errors import EngineError
+from leviathan_engine.model.chat_template import ChatTemplate, TemplateRefusal, compile_template
+from leviathan_engine.model.render_talk import UnknownTemplateValue, render_talk
+from leviathan_engine.model.talk import ChatPrompt, RenderedTalk
 from leviathan_engine.model.token_bytes import longest_token
+from leviathan_engine.model.tool_format import ToolFormat, tool_format
 
 #: The code of a prompt that does not fit into the model's context; OpenAI's word, which clients look for.
 TOO_LONG = "context_length_exceeded"
@@ -33,34 +36,47 @@ class PromptError(Exception):
 class Prompts:
     """Makes token ids from requests and text from token ids. `temperature` and `top_p` are the model's own defaults.
 
-    `longest_token` is how many bytes of text a token stands for at most, None where that is not sure.
+    `longest_token` is how many bytes of text a token stands for at most, None where that is not sure. `first` is the
+    token that every prompt begins with, None where there is none. `tools` is the template's form of tool calls.
     """
 
     tokenizer: Any
-    template: Template | None
-    special: dict[str, str]
+    template: ChatTemplate | None
     eos: tuple[int, ...]
     vocabulary: int
     temperature: float
     top_p: float
     longest_token: int | None = None
+    first: int | None = None
+    tools: ToolFormat | None = None
 
-    def chat_text(self, messages: Sequence[dict[str, str]]) -> str:
+    def chat(self, talk: ChatPrompt, most: int) -> tuple[list[int], RenderedTalk]:
+        """The prompt of a chat, which may have `most` tokens, and how its text came about.
+
+        Errors: PromptError when the template refuses the messages, or there are more.
+        """
+        rendered = self.rendered(talk)
+        ids = self._encode(rendered.text, most, "messages", special=False)
+        if self.first is not None and ids[:1] != [self.first]:
+            if len(ids) == most:
+                raise PromptError(f"the prompt has {most + 1} tokens, at most {most} are taken", "messages", TOO_LONG)
+            ids.insert(0, self.first)
+        return ids, rendered
+
+    def rendered(self, talk: ChatPrompt) -> RenderedTalk:
         """The prompt of a chat as text. Errors: PromptError when the template refuses the messages."""
         if self.template is None:
             raise PromptError("this model has no chat template: use /v1/completions", code="no_chat_template")
         try:
-            return self.template.render(messages=list(messages), add_generation_prompt=True, **self.special)
-        except (TemplateError, TypeError, ValueError) as err:
+            rendered = render_talk(self.template, self.tools, talk)
+            rendered.text.encode("utf-8")
+        except UnknownTemplateValue as err:
+            why = f"chat_template_kwargs.{err}"
+            raise PromptError(why, "chat_template_kwargs", "unknown_template_value") from err
+        except (TemplateRefusal, UnicodeEncodeError) as err:
             why = f"the model's chat template refuses these messages: {err}"
             raise PromptError(why, "messages", "chat_template_refuses") from err
-
-    def chat_ids(self, messages: Sequence[dict[str, str]], most: int) -> list[int]:
-        """The prompt of a chat, which may have `most` tokens.
-
-        Errors: PromptError when the template refuses the messages, or there are more.
-        """
-        return self._encode(self.chat_text(messages), most, "messages", special=False)
+        return rendered
 
     def text_ids(self, prompt: str | Sequence[int], most: int) -> list[int]:
         """The prompt of a completion, which may have `most` tokens.
@@ -112,40 +128,32 @@ def load(folder: Path) -> Prompts:
     generation = _read(folder / "generation_config.json")
     config = _read(folder / "config.json")
     eos = generation.get("eos_token_id", config.get("eos_token_id"))
+    special = {k: _token(v) for k, v in settings.items() if k.endswith("_token") and isinstance(v, str | dict)}
+    template = _template(settings.get("chat_template"), special, folder)
     rows, defaults = config.get("vocab_size"), folder / "generation_config.json"
     return Prompts(
         tokenizer=tokenizer,
-        template=_template(settings.get("chat_template"), folder),
-        special={k: _token(v) for k, v in settings.items() if k.endswith("_token") and isinstance(v, str | dict)},
+        template=template,
         eos=tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,),
         vocabulary=rows if isinstance(rows, int) and rows > 0 else tokenizer.get_vocab_size(),
         temperature=_number(generation, "temperature", defaults),
         top_p=_number(generation, "top_p", defaults),
         longest_token=longest_token(_read(folder / "tokenizer.json"), tokenizers.pre_tokenizers.ByteLevel.alphabet()),
+        first=tokenizer.token_to_id(special.get("bos_token", "")) if settings.get("add_bos_token") is True else None,
+        tools=tool_format(template) if template else None,
     )
 
 
-def _template(source: Any, folder: Path) -> Template | None:
+def _template(source: Any, special: dict[str, str], folder: Path) -> ChatTemplate | None:
     if isinstance(source, list):
         source = next((one.get("template") for one in source if one.get("name") == "default"), None)
     if not isinstance(source, str):
         return None
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    environment.globals["raise_exception"] = _raise
-    environment.filters["tojson"] = _tojson
     try:
-        return environment.from_string(source)
+        return compile_template(source, special)
     except TemplateError as err:
         remedy = "correct the template, or give another folder as --config_path"
         raise EngineError(f"{folder / 'tokenizer_config.json'}: chat_template: {err}", remedy) from err
-
-
-def _raise(message: str) -> NoReturn:
-    raise TemplateError(message)
-
-
-def _tojson(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
 def _number(settings: dict[str, Any], name: str, path: Path) -> float:

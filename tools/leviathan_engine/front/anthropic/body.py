@@ -172,7 +172,7 @@ def as_chat(asked: CountBody) -> JsonObject:
     if asked.tool_choice is not None and asked.tools:
         chat |= _tool_choice(asked.tool_choice)
     if asked.thinking is not None:
-        chat["chat_template_kwargs"] = {"thinking": asked.thinking.type != "disabled"}
+        chat["thinking"] = asked.thinking.type != "disabled"
         if asked.thinking.budget_tokens is not None and asked.thinking.type == "enabled":
             chat["thinking_budget"] = asked.thinking.budget_tokens
     if asked.output_config is not None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..generation.door import AnswerWriter, Door
 from ..generation.request import GenerationRequest, JsonObject
-from ..generation.run import Service, prompt_ids
+from ..generation.run import Service, prepare
 from ..openai.chat_body import read_chat
 from ..served import Served
 from .answers import MessageWriter, error_response
@@ -24,7 +24,7 @@ def count_tokens(body: Mapping[str, Any], service: Service) -> JsonObject:
     asked = read(CountBody, body, ignore_unknown=True)
     request, _ = read_chat(as_chat(asked), service.served)
     most = service.served.model.cache_lens
-    return {"input_tokens": len(prompt_ids(service.prompts, request.prompts[0], most))}
+    return {"input_tokens": len(prepare(service.prompts, request.prompts[0], most)[0])}
 
 
 MESSAGES = Door(read_messages, error_response)

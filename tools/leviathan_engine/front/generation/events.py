@@ -22,8 +22,22 @@ class TextDelta:
 
 
 @dataclass(frozen=True)
+class ToolCallDelta:
+    """More of call number `call` of choice `index`. The first one has `id` and `name`, the later ones `arguments`."""
+
+    index: int
+    call: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True)
 class Finish:
-    """Choice `index` has ended. `reason` is OpenAI's word: "stop", "length". `timings` are llama.cpp's, so far."""
+    """Choice `index` has ended. `reason` is OpenAI's word: "stop", "length", "tool_calls".
+
+    `timings` are llama.cpp's, so far.
+    """
 
     index: int
     reason: str
@@ -35,7 +49,7 @@ class Working:
     """Nothing came for the time of a heartbeat (15 s). It does not reach the writer's `write`, but its `beat`."""
 
 
-Written = TextDelta | Finish
+Written = TextDelta | ToolCallDelta | Finish
 Event = Written | Working
 
 
@@ -53,6 +67,15 @@ class Usage:
 
 
 @dataclass
+class ToolCall:
+    """One call of an answer; `arguments` are the model's text, which ought to be JSON."""
+
+    id: str
+    name: str
+    arguments: str = ""
+
+
+@dataclass
 class Choice:
     """One choice of an answer that is not streamed, put together from its events."""
 
@@ -60,11 +83,16 @@ class Choice:
     content: str = ""
     reasoning: str = ""
     finish: str = ""
+    calls: list[ToolCall] = field(default_factory=list)
 
     def add(self, event: Written) -> None:
         """Takes the next event of this choice."""
         if isinstance(event, Finish):
             self.finish = event.reason
+        elif isinstance(event, ToolCallDelta):
+            if event.name:
+                self.calls.append(ToolCall(event.id, event.name))
+            self.calls[event.call].arguments += event.arguments
         elif event.part is Part.CONTENT:
             self.content += event.text
         else:

@@ -10,27 +10,29 @@ The contract for an API ("door", see door.py):
   `{"id", "type": "function", "function": {"name", "arguments": a JSON string}}`) and `tool_call_id`. Further keys reach
   the template as they are.
 - `None` in `Sampling` means the model's own default; in `Ending.max_tokens` as many tokens as there is room for.
+- `ChatPrompt` is in model/talk.py: tools, thinking, effort, a forced call.
 - The answer comes as the events of events.py, and the door's `AnswerWriter` turns them into its format.
 - New features add a field with a default that changes nothing, so that doors need not know it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
+from leviathan_engine.model.talk import ChatPrompt
+
+__all__ = [
+    "ChatPrompt",
+    "Ending",
+    "GenerationRequest",
+    "JsonObject",
+    "Prompt",
+    "Reasoning",
+    "Sampling",
+    "TextPrompt",
+    "TokenPrompt",
+]
 JsonObject = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class ChatPrompt:
-    """A talk that the model's chat template turns into the prompt.
-
-    `template_values` are further values for the template (`chat_template_kwargs`), such as V3.1's `thinking`.
-    """
-
-    messages: tuple[JsonObject, ...]
-    tools: tuple[JsonObject, ...] = ()
-    template_values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,21 @@ class Ending:
     stop: tuple[str, ...] = ()
 
 
+class Reasoning(Enum):
+    """What happens to thoughts in a chat's answer: given out apart, left in the text with their tags, or left out."""
+
+    APART = "apart"
+    INSIDE = "inside"
+    HIDDEN = "hidden"
+
+
 @dataclass(frozen=True)
 class GenerationRequest:
     """One request. Several prompts give several choices, in this order.
 
     `where` is the body's field that holds the prompt, for messages about it. `echo`: the prompt's text comes first.
-    `ignored`: names of unknown fields that were let through, for the header x-leviathan-ignored.
+    `ignored`: names of unknown fields that were let through, for the header x-leviathan-ignored. Tool calls are looked
+    for where a `ChatPrompt` has tools; without `parallel_calls` the answer ends after the first one.
     """
 
     prompts: tuple[Prompt, ...]
@@ -82,3 +93,5 @@ class GenerationRequest:
     stream: bool = False
     echo: bool = False
     ignored: tuple[str, ...] = ()
+    reasoning: Reasoning = Reasoning.APART
+    parallel_calls: bool = True

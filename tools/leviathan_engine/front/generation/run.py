@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from leviathan_engine.model.chat_prompt import PromptError, Prompts
+from leviathan_engine.model.talk import RenderedTalk
 from leviathan_engine.wire import Job
 
 from ..access.record import Record
@@ -15,10 +16,10 @@ from ..metrics import Metrics
 from ..served import Served
 from ..timing import Timing
 from ..tokenising import Tokenising
+from .answer_text import AnswerText
 from .events import Choice, Event, Finish, TextDelta, Usage, Working
 from .reply import Reply
 from .request import ChatPrompt, GenerationRequest, Prompt, TextPrompt
-from .text import TextStream
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,11 @@ class Generation:
         """
         service = self._service
         service.queue.check(self._client)  # who is to be refused for it need not be tokenised first
-        jobs = [self._job(ids) for ids in await service.tokenising.run(self._client, self._ids)]
-        reply.headers |= self._notes(jobs)
+        talks, jobs = [], []
+        for ids, talk in await service.tokenising.run(self._client, self._ids):
+            talks.append(talk)
+            jobs.append(self._job(ids))
+        reply.headers |= self._notes(jobs, talks)
         try:
             await service.queue.acquire(self._client, lambda: reply.beat("waiting"), service.engine.heartbeat)
         except ApiError as err:
@@ -61,17 +65,18 @@ class Generation:
             return
         self._timing.turn(sum(len(job.ids) for job in jobs))
         try:
-            await (self._stream(jobs, reply) if reply.stream else self._whole(jobs, reply))
+            events = self._events(list(zip(jobs, talks, strict=True)))
+            await (self._stream(events, reply) if reply.stream else self._whole(events, len(jobs), reply))
         except ApiError as err:
             await reply.fail(err)
         finally:
             service.queue.release()
             self._timing.end(service.metrics, self._finish)
 
-    def _ids(self) -> list[list[int]]:
-        """The token ids of each prompt. Errors: ApiError 400."""
+    def _ids(self) -> list[tuple[list[int], RenderedTalk | None]]:
+        """The token ids of each prompt, and how a chat's came about. Errors: ApiError 400."""
         most = self._service.served.model.longest_prompt
-        return [prompt_ids(self._service.prompts, prompt, most) for prompt in self._request.prompts]
+        return [prepare(self._service.prompts, prompt, most) for prompt in self._request.prompts]
 
     def _job(self, ids: list[int]) -> Job:
         """The job of a prompt. A number of tokens above the room becomes the room."""
@@ -91,31 +96,32 @@ class Generation:
             scope=self._scope,
         )
 
-    def _notes(self, jobs: list[Job]) -> dict[str, str]:
+    def _notes(self, jobs: list[Job], talks: list[RenderedTalk | None]) -> dict[str, str]:
         """Headers that say what was done otherwise than asked."""
         request, notes = self._request, dict[str, str]()
-        if request.ignored:
-            notes["x-leviathan-ignored"] = ascii(", ".join(request.ignored))[1:-1][:1000]
+        missing = [name for talk in talks if talk for name in talk.missing]
+        if ignored := [*request.ignored, *missing]:
+            notes["x-leviathan-ignored"] = ascii(", ".join(ignored))[1:-1][:1000]
         asked, least = request.ending.max_tokens, min(job.max_tokens for job in jobs)
         if asked is not None and asked > least:
             notes["x-leviathan-clamped"] = f"max_tokens {asked} to {least}"
         return notes
 
-    async def _events(self, jobs: list[Job]) -> AsyncGenerator[Event, None]:
+    async def _events(self, jobs: list[tuple[Job, RenderedTalk | None]]) -> AsyncGenerator[Event, None]:
         """The answer's events, one choice after the other."""
-        for index, job in enumerate(jobs):
+        for index, (job, talk) in enumerate(jobs):
             if echo := self._echo(index, job):
                 yield TextDelta(index, echo)
-            choice = self._choice(index, job)
+            text = AnswerText(index, self._service.prompts.text, self._request, talk)
+            choice = self._choice(job, text)
             try:
                 async for event in choice:
                     yield event
             finally:
                 await choice.aclose()
 
-    async def _choice(self, index: int, job: Job) -> AsyncGenerator[Event, None]:
+    async def _choice(self, job: Job, text: AnswerText) -> AsyncGenerator[Event, None]:
         """The events of one choice; the last is its `Finish`."""
-        text = TextStream(self._service.prompts.text, self._request.ending.stop)
         reason, read = "", False
         ticks = self._service.engine.generate(job)
         try:
@@ -132,20 +138,19 @@ class Generation:
                     yield Working()
                     continue
                 self._timing.token(self._service.metrics)
-                if piece := text.push(tick.token):
-                    yield TextDelta(index, piece)
+                for event in text.push(tick.token):
+                    yield event
                 if text.stopped:
                     break
-            if rest := text.finish():
-                yield TextDelta(index, rest)
-            self._finish = "stop" if text.stopped else reason
-            yield Finish(index, self._finish, self._timing.timings())
+            for event in text.finish():
+                yield event
+            self._finish = text.reason(reason)
+            yield Finish(text.index, self._finish, self._timing.timings())
         finally:
             await ticks.aclose()
 
-    async def _whole(self, jobs: list[Job], reply: Reply) -> None:
-        choices = [Choice(index) for index in range(len(jobs))]
-        events = self._events(jobs)
+    async def _whole(self, events: AsyncGenerator[Event, None], count: int, reply: Reply) -> None:
+        choices = [Choice(index) for index in range(count)]
         try:
             async for event in events:
                 if isinstance(event, Working):
@@ -156,9 +161,8 @@ class Generation:
             await events.aclose()
         await reply.whole(reply.writer.whole(choices, self._usage()))
 
-    async def _stream(self, jobs: list[Job], reply: Reply) -> None:
+    async def _stream(self, events: AsyncGenerator[Event, None], reply: Reply) -> None:
         await reply.text(reply.writer.begin())
-        events = self._events(jobs)
         try:
             async for event in events:
                 if isinstance(event, Working):
@@ -180,11 +184,11 @@ class Generation:
         return Usage(timing.prompt, timing.tokens, timing.cached, timing.timings())
 
 
-def prompt_ids(prompts: Prompts, prompt: Prompt, most: int) -> list[int]:
-    """The tokens of a prompt, which may be `most`. Errors: ApiError 400."""
+def prepare(prompts: Prompts, prompt: Prompt, most: int) -> tuple[list[int], RenderedTalk | None]:
+    """The tokens of a prompt, which may be `most`, and how the prompt of a chat came about. Errors: ApiError 400."""
     try:
         if isinstance(prompt, ChatPrompt):
-            return prompts.chat_ids(prompt.messages, most)
-        return prompts.text_ids(prompt.text if isinstance(prompt, TextPrompt) else prompt.ids, most)
+            return prompts.chat(prompt, most)
+        return prompts.text_ids(prompt.text if isinstance(prompt, TextPrompt) else prompt.ids, most), None
     except PromptError as err:
         raise bad(err.message, err.param, err.code) from err

@@ -135,7 +135,7 @@ def _common(asked: CommonBody) -> JsonObject:
     elif isinstance(asked.format, dict):
         out["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": asked.format}}
     if isinstance(asked.think, bool):
-        out["chat_template_kwargs"] = {"thinking": asked.think}
+        out["thinking"] = asked.think
     elif asked.think is not None:
         out["reasoning_effort"] = asked.think
     return out

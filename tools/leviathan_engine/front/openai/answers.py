@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..api_error import ApiError
 from ..generation.door import SSE
-from ..generation.events import Choice, Finish, Part, TextDelta, Usage, Written
+from ..generation.events import Choice, Finish, Part, TextDelta, ToolCall, ToolCallDelta, Usage, Written
 from ..generation.request import JsonObject
 from ..json_response import dumps
 
@@ -59,7 +59,12 @@ class OpenAiWriter:
             **_timings(usage.timings),
         }
 
-    def _said(self, event: TextDelta) -> JsonObject:
+    def _said(self, event: TextDelta | ToolCallDelta) -> JsonObject:
+        if isinstance(event, ToolCallDelta):
+            function = {"name": event.name} if event.name else {}
+            head = {"id": event.id, "type": "function"} if event.name else {}
+            call = {"index": event.call, **head, "function": function | {"arguments": event.arguments}}
+            return {"delta": {"tool_calls": [call]}}
         if not self._chat:
             return {"text": event.text}
         if event.part is Part.REASONING:
@@ -70,6 +75,9 @@ class OpenAiWriter:
         said: JsonObject = {"text": choice.reasoning + choice.content}
         if self._chat:
             message: JsonObject = {"role": "assistant", "content": choice.content}
+            if choice.calls:
+                message["content"] = choice.content or None
+                message["tool_calls"] = [_call(call) for call in choice.calls]
             if choice.reasoning:
                 message |= {"reasoning_content": choice.reasoning, "reasoning": choice.reasoning}
             said = {"message": message}
@@ -104,6 +112,10 @@ def usage_body(usage: Usage) -> JsonObject:
         "total_tokens": usage.prompt + usage.generated,
         "prompt_tokens_details": {"cached_tokens": usage.cached},
     }
+
+
+def _call(call: ToolCall) -> JsonObject:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def _timings(timings: JsonObject | None) -> JsonObject:

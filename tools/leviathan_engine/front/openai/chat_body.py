@@ -1,33 +1,130 @@
 """The body of /v1/chat/completions."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from ..generation.request import ChatPrompt, GenerationRequest
+from pydantic import Discriminator, Field, Tag
+
+from leviathan_engine.model.talk import ChatPrompt
+
+from ..api_error import bad
+from ..generation.request import GenerationRequest, Reasoning
+from ..requests.json_types import Body
 from ..served import Served
 from .answers import OpenAiWriter
 from .common_body import CommonBody
 from .messages import Messages
 from .reading import checked
 from .rules import CHAT
+from .tools import COMBINATION, Tools, ToolUse, tool_use
+
+EFFORTS = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+REASONING_FORMATS = Literal["none", "auto", "deepseek", "deepseek-legacy"]
+
+
+class Thinking(Body):
+    """DeepSeek's own switch."""
+
+    type: Literal["enabled", "disabled", "auto", "adaptive"]
+
+
+class ReasoningOptions(Body):
+    """OpenRouter's form of the wishes about thoughts."""
+
+    effort: EFFORTS | None = None
+    enabled: bool | None = None
+    exclude: bool | None = None
+
+
+def _thinking_kind(value: Any) -> str | None:
+    return "<switch>" if isinstance(value, bool) else "<object>" if isinstance(value, dict | Thinking) else None
+
+
+AnyThinking = Annotated[
+    Annotated[bool, Tag("<switch>")] | Annotated[Thinking, Tag("<object>")],
+    Discriminator(
+        _thinking_kind,
+        custom_error_type="thinking",
+        custom_error_message="expected true, false or an object with a type",
+    ),
+]
 
 
 class ChatBody(CommonBody):
     """A chat: messages, and how to answer them."""
 
     messages: Messages
+    tools: Tools | None = None
+    tool_choice: ToolUse | None = None
+    parallel_tool_calls: bool | None = Field(None, description="false: the answer ends after its first tool call")
+    chat_template_kwargs: dict[str, Any] | None = Field(None, description="values for the model's chat template")
+    documents: list[Any] | None = Field(None, description="for chat templates that read documents")
+    thinking: AnyThinking | None = Field(None, description="whether to think, where the template has such a switch")
+    enable_thinking: bool | None = Field(None, description="as thinking")
+    reasoning_effort: EFFORTS | None = Field(
+        None,
+        description="for templates that read it; else none and minimal switch thinking off where there is a switch",
+    )
+    reasoning: ReasoningOptions | None = None
+    reasoning_format: REASONING_FORMATS | None = Field(
+        None, description="none: thoughts stay in the content; else they are reasoning_content"
+    )
+    separate_reasoning: bool | None = Field(None, description="false: thoughts stay in the content")
+    include_reasoning: bool | None = Field(None, description="false: thoughts are left out of the answer")
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = Field(None, description="the last message is the beginning of the answer")
+
+    def wish_to_think(self) -> bool | None:
+        """Whether to think; None: as the template has it."""
+        options = self.reasoning.enabled if self.reasoning else None
+        switch = self.thinking
+        if isinstance(switch, Thinking):
+            switch = {"enabled": True, "disabled": False}.get(switch.type)
+        return next((wish for wish in (switch, self.enable_thinking, options) if wish is not None), None)
+
+    def where_thoughts_go(self) -> Reasoning:
+        """What happens to the thoughts of the answer."""
+        if self.include_reasoning is False or (self.reasoning and self.reasoning.exclude):
+            return Reasoning.HIDDEN
+        inside = self.reasoning_format == "none" or self.separate_reasoning is False
+        return Reasoning.INSIDE if inside else Reasoning.APART
+
+    def talk(self) -> ChatPrompt:
+        """The chat as its template gets it. Errors: ApiError 400."""
+        effort = self.reasoning_effort or (self.reasoning.effort if self.reasoning else None)
+        values = dict(self.chat_template_kwargs or {})
+        if self.documents:
+            values["documents"] = self.documents
+        if self.continue_final_message and self.add_generation_prompt:
+            raise bad(
+                "continue_final_message and add_generation_prompt exclude each other",
+                "continue_final_message",
+                COMBINATION,
+            )
+        tools, forced = tool_use(self.tools, self.tool_choice)
+        return ChatPrompt(
+            messages=tuple(message.for_template() for message in self.messages),
+            tools=tools,
+            template_values=values,
+            thinking=self.wish_to_think(),
+            effort=effort,
+            forced_call=forced,
+            continues=bool(self.continue_final_message),
+            answers=self.add_generation_prompt is not False,
+        )
 
 
 def read_chat(body: Mapping[str, Any], served: Served) -> tuple[GenerationRequest, OpenAiWriter]:
     """The request of a chat's body. Errors: ApiError 4xx."""
     asked, ignored = checked(ChatBody, body, CHAT, served)
-    messages = tuple(message.for_template() for message in asked.messages)
     request = GenerationRequest(
-        prompts=(ChatPrompt(messages),),
+        prompts=(asked.talk(),),
         where="messages",
         sampling=asked.sampling(),
         ending=asked.ending(default_tokens=None),
         stream=bool(asked.stream),
         ignored=ignored,
+        reasoning=asked.where_thoughts_go(),
+        parallel_calls=asked.parallel_tool_calls is not False,
     )
     return request, OpenAiWriter(served.resolve(asked.model), chat=True, include_usage=asked.include_usage)

@@ -8,7 +8,7 @@ from ..generation.request import JsonObject
 from ..requests.json_types import Body, Text
 
 MAX_MESSAGES = 4096
-ASSISTANT, OTHERS = "assistant", ("developer", "system", "user")
+ASSISTANT, OTHERS = "assistant", ("developer", "system", "tool", "user")
 # Keys of a message that OpenAI's clients send back with an earlier answer, and that no template reads.
 NOT_FOR_TEMPLATES = frozenset({"refusal", "annotations", "audio"})
 
@@ -34,10 +34,24 @@ Content = Annotated[
 ]
 
 
+class CalledFunction(Body):
+    """The function of an earlier call; `arguments` is JSON as text, as the model wrote it."""
+
+    name: Text
+    arguments: Text = ""
+
+
+class EarlierCall(Body):
+    """A call in an earlier answer."""
+
+    id: Text | None = None
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
 class Message(Body):
     """What the roles share. Keys that are not declared reach the chat template as they are."""
 
-    tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
     function_call: None = None
 
     def content_text(self) -> str:
@@ -54,10 +68,16 @@ class Message(Body):
 
 
 class AskingMessage(Message):
-    """A message to the model."""
+    """A message to the model, or the result of a tool."""
 
-    role: Literal["developer", "system", "user"]
+    role: Literal["developer", "system", "user", "tool"]
     content: Content
+    tool_call_id: Text | None = None
+
+    def for_template(self) -> JsonObject:
+        """The dictionary that the template gets."""
+        call = {} if self.tool_call_id is None else {"tool_call_id": self.tool_call_id}
+        return super().for_template() | call
 
 
 class AssistantMessage(Message):
@@ -65,6 +85,15 @@ class AssistantMessage(Message):
 
     role: Literal["assistant"]
     content: Content | None = None
+    tool_calls: list[EarlierCall] | None = None
+
+    def for_template(self) -> JsonObject:
+        """The dictionary that the template gets; content None beside calls, as templates tell calls from text so."""
+        message = super().for_template()
+        if not self.tool_calls:
+            return message
+        calls = [call.model_dump(exclude_none=True) for call in self.tool_calls]
+        return message | {"content": message["content"] or None, "tool_calls": calls}
 
 
 def _role(value: Any) -> str | None:

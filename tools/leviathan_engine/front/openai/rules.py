@@ -9,7 +9,7 @@ LET_THROUGH = frozenset(
     {
         # OpenAI
         *("metadata", "store", "service_tier", "prompt_cache_key", "prompt_cache_retention", "prediction"),
-        *("parallel_tool_calls", "verbosity"),
+        *("verbosity", "stream_reasoning", "parse_tool_calls"),
         # vLLM
         *("request_id", "priority", "cache_salt", "guided_decoding_backend", "guided_whitespace_pattern"),
         *("mm_processor_kwargs", "data_parallel_rank"),
@@ -31,14 +31,11 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
     "logit_bias": ({},),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
     "functions": ([],),
     "function_call": ("none", "auto"),
     "audio": NOTHING,
     "modalities": (["text"],),
     "response_format": ({"type": "text"},),
-    "reasoning_effort": NOTHING,
     "web_search_options": NOTHING,
     # vLLM and SGLang
     "top_k": (0, -1),
@@ -114,21 +111,14 @@ CHAT = FieldRules(
         "best_of": (1,),
         "suffix": NOTHING,
         "prompt": NOTHING,
-        "add_generation_prompt": (True,),
-        "continue_final_message": OFF,
         "add_special_tokens": OFF,
-        "documents": ([],),
         "chat_template": NOTHING,
-        "chat_template_kwargs": ({},),
-        **dict.fromkeys(("thinking", "enable_thinking", "reasoning", "thinking_budget", "include_reasoning"), NOTHING),
-        **dict.fromkeys(
-            ("separate_reasoning", "stream_reasoning", "thinking_budget_tokens", "reasoning_format"), NOTHING
-        ),
-        **dict.fromkeys(("thinking_forced_open", "parse_tool_calls"), NOTHING),
+        **dict.fromkeys(("thinking_budget", "thinking_budget_tokens", "thinking_forced_open"), NOTHING),
     },
 )
 COMPLETION = FieldRules(
     LET_THROUGH,
     NEUTRAL
-    | {"logprobs": NOTHING, "best_of": (1,), "suffix": ("",), "messages": NOTHING, "add_special_tokens": (True,)},
+    | {"logprobs": NOTHING, "best_of": (1,), "suffix": ("",), "messages": NOTHING, "add_special_tokens": (True,)}
+    | {"tools": ([],), "tool_choice": ("none", "auto"), "parallel_tool_calls": (True, False)},
 )

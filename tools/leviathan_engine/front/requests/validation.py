@@ -83,7 +83,8 @@ def _api_error(error: ErrorDetails) -> ApiError:
         return bad(f"{where} is missing", where, "missing_required_parameter")
     if error["type"] in ("too_short", "string_too_short") and not error["input"]:
         return bad(f"{where} is empty", where, "invalid_value")
-    return bad(f"{where}: {_finding(error)}", where, "invalid_value")
+    code = "invalid_tool_name" if error["type"] == "invalid_tool_name" else "invalid_value"
+    return bad(f"{where}: {_finding(error)}", where, code)
 
 
 def _finding(error: ErrorDetails) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..api_error import bad
 from ..generation.request import ChatPrompt, GenerationRequest, JsonObject
-from ..generation.run import Service, prompt_ids
+from ..generation.run import Service, prepare
 from ..openai.chat_body import read_chat
 from ..requests.json_types import Body, Text, TokenId
 from ..requests.validation import validated
@@ -42,7 +42,7 @@ class DetokenizeBody(Body):
 def tokenize(body: Mapping[str, Any], service: Service) -> JsonObject:
     """`tokens`, `count` and `max_model_len`, and the tokens' texts where they are asked for. Errors: ApiError 4xx."""
     if body.get("messages") is not None:
-        ids = prompt_ids(service.prompts, chat_of(body, service.served).prompts[0], most(service))
+        ids, _ = prepare(service.prompts, chat_of(body, service.served).prompts[0], most(service))
         strings, pieces = body.get("return_token_strs") is True, body.get("with_pieces") is True
         return _tokens(ids, service, strings=strings, pieces=pieces)
     asked = validated(TokenizeBody, body)
@@ -68,7 +68,7 @@ def apply_template(body: Mapping[str, Any], service: Service) -> JsonObject:
     """The prompt of a chat as text. Errors: ApiError 4xx."""
     prompt = chat_of(body, service.served).prompts[0]
     assert isinstance(prompt, ChatPrompt)
-    return {"prompt": service.prompts.chat_text(prompt.messages)}
+    return {"prompt": service.prompts.rendered(prompt).text}
 
 
 def chat_of(body: Mapping[str, Any], served: Served) -> GenerationRequest:

@@ -1,0 +1,97 @@
+"""From the tokens of one choice to its events: text, stop strings, thoughts, tool calls."""
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+
+from leviathan_engine.model.talk import ChatPrompt, RenderedTalk
+
+from .events import Part, TextDelta, ToolCallDelta
+from .reasoning import ReasoningSplitter
+from .request import GenerationRequest, Reasoning
+from .text import TextStream
+from .tool_calls import CallArguments, CallBegin, Found, Outside, ToolCallSplitter
+
+Delta = TextDelta | ToolCallDelta
+
+
+class AnswerText:
+    """The text of choice `index`. `stopped` once nothing that comes can belong to the answer any more."""
+
+    def __init__(
+        self,
+        index: int,
+        decode: Callable[[Sequence[int]], str],
+        request: GenerationRequest,
+        talk: RenderedTalk | None,
+    ) -> None:
+        """`decode` gives the text of token ids; `talk` is how the prompt of a chat came about."""
+        self.index = index
+        self._text = TextStream(decode, request.ending.stop)
+        self._where = request.reasoning
+        self._one_call = not request.parallel_calls
+        self._thoughts: ReasoningSplitter | None = None
+        self._calls: ToolCallSplitter | None = None
+        self._first = ""
+        self._ended = False
+        self._seen = -1
+        prompt = request.prompts[min(index, len(request.prompts) - 1)]
+        if talk is None or not isinstance(prompt, ChatPrompt):
+            return
+        if self._where is Reasoning.INSIDE:
+            self._first = talk.tag
+        else:
+            self._thoughts = ReasoningSplitter(inside=talk.thinking)
+        if prompt.tools:
+            self._calls = ToolCallSplitter(talk.opened)
+
+    @property
+    def stopped(self) -> bool:
+        """A stop string has come, or all the calls that there may be."""
+        return self._text.stopped or self._ended
+
+    def push(self, token: int) -> list[Delta]:
+        """Takes a token; gives what is certain now."""
+        return self._split(self._text.push(token), final=False)
+
+    def finish(self) -> list[Delta]:
+        """Gives what was held back."""
+        return self._split(self._text.finish(), final=True)
+
+    def reason(self, reason: str) -> str:
+        """Why the choice has ended, where the engine says `reason`."""
+        reason = "stop" if self.stopped else reason
+        return "tool_calls" if reason == "stop" and self._calls and self._calls.calls else reason
+
+    def _split(self, text: str, *, final: bool) -> list[Delta]:
+        text, self._first = self._first + text, ""
+        if self._thoughts is None:
+            return self._content(text, final=final)
+        pieces = self._thoughts.push(text) if text else []
+        pieces += self._thoughts.finish() if final else []
+        out: list[Delta] = []
+        for part, piece in pieces:
+            if part is Part.CONTENT:
+                out += self._content(piece, final=False)
+            elif self._where is Reasoning.APART:
+                out.append(TextDelta(self.index, piece, part))
+        return out + (self._content("", final=True) if final else [])
+
+    def _content(self, text: str, *, final: bool) -> list[Delta]:
+        if self._calls is None:
+            return [TextDelta(self.index, text)] if text else []
+        found = self._calls.push(text) if text else []
+        found += self._calls.finish() if final else []
+        return list(self._events(found))
+
+    def _events(self, found: Iterable[Found]) -> Iterable[Delta]:
+        for one in found:
+            if isinstance(one, CallBegin):
+                self._seen += 1
+            if self._ended or (self._one_call and self._seen > 0):
+                self._ended = True
+            elif isinstance(one, Outside):
+                yield TextDelta(self.index, one.text)
+            elif isinstance(one, CallArguments):
+                yield ToolCallDelta(self.index, self._seen, arguments=one.text)
+            else:
+                yield ToolCallDelta(self.index, self._seen, f"call_{uuid.uuid4().hex[:24]}", one.name)
