@@ -17,6 +17,7 @@ VERBS: dict[str, set[str]] = {
     "get": {"-l", "-o", "-w", "-A", "-L", "--all-namespaces", "--raw", "--field-selector", "--show-labels"},
     "label": {"--overwrite"},
     "logs": {"--tail"},
+    "port-forward": set(),
     "rollout": set(),
     "scale": {"--replicas"},
     "taint": set(),

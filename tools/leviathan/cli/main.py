@@ -27,6 +27,7 @@ COMMANDS = {
     "status": "Print what runs, whether it answers, and what is in the way.",
     "logs": "Print or follow the engine's log.",
     "smoke": "Ask the endpoint and judge its answers.",
+    "bench": "Measure how fast the endpoint answers, one client and several.",
     "rollback": "Have an earlier image run again.",
     "delete": "Delete what was applied, and nothing else.",
     "site": "Print the site's values and where each comes from.",
