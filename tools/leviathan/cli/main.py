@@ -28,8 +28,11 @@ COMMANDS = {
     "logs": "Print or follow the engine's log.",
     "smoke": "Ask the endpoint and judge its answers.",
     "bench": "Measure how fast the endpoint answers, one client and several.",
+    "doctor": "Look at the node: CPUs, memory, PCIe, cards, kernel lines.",
+    "support": "Write one archive for whoever helps.",
     "rollback": "Have an earlier image run again.",
     "delete": "Delete what was applied, and nothing else.",
+    "init": "Write a first site file from what the cluster shows.",
     "site": "Print the site's values and where each comes from.",
     "completion": "Print the completion script for a shell.",
 }

@@ -1,0 +1,58 @@
+"""`leviathan support`."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+import click
+
+from leviathan.cli.options import Invocation, make_command
+from leviathan.errors import LeviathanError
+from leviathan.terminal.output import Report
+
+HELP = """Write one archive for whoever helps you: status, events, logs, site, preflight, metrics, versions, the node.
+
+No Secret is read. What the archive holds is printed, and stands in its README.txt: look through it before you give it
+away, because a log may have what you asked the model.
+
+\b
+Examples:
+  leviathan support
+  leviathan support --out trouble.tar.gz
+"""
+
+
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="leviathan-support.tar.gz",
+    show_default=True,
+    help="The archive.",
+)
+def support_command(invocation: Invocation, out: Path) -> int:
+    """Collect and write."""
+
+    def collected() -> Report:
+        from leviathan.cluster.client import Cluster, connect  # noqa: PLC0415 - the client is slow to import
+        from leviathan.support.archive import ABOUT, collect, write  # noqa: PLC0415
+
+        loaded = invocation.load_site()
+
+        @cache
+        def cluster() -> Cluster:
+            return connect(loaded.site, os.environ)
+
+        files = collect(loaded, cluster, os.environ, invocation.console)
+        try:
+            write(out, files)
+        except OSError as error:
+            raise LeviathanError("cannot write the archive", where=str(out), why=error.strerror or "") from None
+        lines = [f"{name:<18} {len(text.encode()):>9} bytes  {ABOUT[name]}" for name, text in files.items()]
+        missing = [name for name, text in files.items() if text.startswith("not to be had: ")]
+        lines += [f"missing: {name}: {files[name].strip()}" for name in missing]
+        return Report("\n".join([*lines, f"wrote {out}"]), {"file": str(out), "missing": missing, "changed": False})
+
+    return invocation.finish(collected)
+
+
+command = make_command("support", HELP)(support_command)

@@ -1,0 +1,1 @@
+"""Writes a first site file from what the cluster and the registry login show, and asks for the rest."""
