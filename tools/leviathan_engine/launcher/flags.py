@@ -19,6 +19,8 @@ from leviathan_engine.launcher import front_flags, upstream_flags
 from leviathan_engine.plan.machine import MB, gpu_split
 
 MAX_THREADS = 1024
+# Bytes of a chat template, as model/template_process.py has it, which is not imported here: Jinja takes its time.
+MOST_SOURCE = 1 << 20
 EPILOG = """\
 environment:
   LEVIATHAN_API_KEY        the key that /v1 asks for, or several, separated by commas; empty: everybody may ask
@@ -60,6 +62,7 @@ class Settings:
     split: tuple[int, ...] | None
     cache_lens: int | None
     max_new_tokens: int | None
+    chat_template: str | None
     optimize_config_path: Path | None
     engine_args: tuple[str, ...]
     front_environ: Mapping[str, str] = field(default_factory=dict)
@@ -90,6 +93,7 @@ def parse(argv: Sequence[str]) -> Settings:
         split=split,
         cache_lens=args.cache_lens,
         max_new_tokens=args.max_new_tokens,
+        chat_template=_template(args),
         optimize_config_path=args.optimize_config_path,
         engine_args=theirs,
         front_environ=front_flags.environment(args),
@@ -113,6 +117,28 @@ def check_split(split: Sequence[int], gpus: int) -> None:
             f"--gpu_split {text!r} is for {len(split)} GPUs and {gpus} {'is' if gpus == 1 else 'are'} there",
             "one number for each GPU, or give the container more (nvidia.com/gpu, CUDA_VISIBLE_DEVICES)",
         )
+
+
+def _template(args: argparse.Namespace) -> str | None:
+    """The text of --chat_template. Errors: UsageError."""
+    path: Path | None = args.chat_template
+    if path is None:
+        return None
+    if args.config_path or (args.model_path and args.gguf_path):
+        raise UsageError(
+            "--chat_template is for the folder that is made from the GGUF header",
+            "put it into the Hugging Face folder as chat_template.jinja",
+        )
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MOST_SOURCE + 1)
+        text = raw.decode("utf-8")
+    except (OSError, ValueError) as err:
+        why = err.strerror if isinstance(err, OSError) else "it is not UTF-8"
+        raise UsageError(f"--chat_template {path}: cannot be read: {why}", "name a Jinja file") from err
+    if len(raw) > MOST_SOURCE or not text.strip():
+        raise UsageError(f"--chat_template {path}: expected a template of 1 byte to 1 MiB", "name a Jinja file")
+    return text
 
 
 def _divide(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
@@ -144,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     path("--model_path", type=_path, help="folder of the GGUF files (the runbook's use) or a Hugging Face folder")
     path("--gguf_path", type=_path, help="folder or file of the GGUF files, where it is not --model_path")
     path("--config_path", type=_path, help="Hugging Face folder to use; without it one is made from the GGUF header")
+    path("--chat_template", type=_path, help="file with the chat template to use in place of the GGUF header's")
     path("--optimize_config_path", type=_path, help="rule file to use; without it one is written from the plan")
     path("--model_name", type=_name, default="deepseek-v3", help="the model's name in the API")
     path("--host", default="0.0.0.0", help="address to listen on")

@@ -15,6 +15,7 @@ from leviathan_engine.model import chat_prompt as prompt
 from leviathan_engine.model.hf_config import build
 from leviathan_engine.model.kv_b import engine_folder
 from leviathan_engine.model.shape import ModelShape, read_shape
+from leviathan_engine.model.template_process import describe
 from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
 from leviathan_engine.plan.place import CHUNK
 from leviathan_engine.plan.plan import visible_environment
@@ -60,9 +61,11 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
         hf = state.hf
         folder = build(model)
         folder.write(hf)
+        (hf / "chat_template.jinja").unlink(missing_ok=True)  # of an earlier start
         for text in folder.notes:
             note(text)
-    prompt.load(hf)  # the front would find only when the model is loaded that nobody can ask it anything
+    _chat_template(hf, settings.chat_template, note)
+    prompt.load(hf).close()  # the front would find only when the model is loaded that nobody can ask it anything
     files = engine_folder(model, shape, state.gguf)
     phase("plan")
     plan = None if device == "cpu" else _plan(settings, model, cards, note)
@@ -105,6 +108,18 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
             start_seconds=plan.start_seconds if plan else None,
         ),
     )
+
+
+def _chat_template(folder: Path, override: str | None, note: Say) -> None:
+    """Puts the user's own template into the folder that is made from the header, and says which one it will be."""
+    own = folder / "chat_template.jinja"
+    try:
+        if override is not None:
+            own.write_text(override, encoding="utf-8")
+    except OSError as err:
+        raise EngineError(f"{own}: {err.strerror}", "give a writable folder as LEVIATHAN_STATE") from err
+    source = prompt.template_source(folder)
+    note(describe(source) if source is not None else "the model has no chat template: /v1/chat/completions is refused")
 
 
 def find_disk(path: Path, environ: Mapping[str, str], note: Say) -> None:

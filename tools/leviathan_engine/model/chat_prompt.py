@@ -50,6 +50,11 @@ class Prompts:
     first: int | None = None
     tools: ToolFormat | None = None
 
+    def close(self) -> None:
+        """Ends what was started for the template."""
+        if self.template is not None:
+            self.template.close()
+
     def chat(self, talk: ChatPrompt, most: int) -> tuple[list[int], RenderedTalk]:
         """The prompt of a chat, which may have `most` tokens, and how its text came about.
 
@@ -129,7 +134,7 @@ def load(folder: Path) -> Prompts:
     config = _read(folder / "config.json")
     eos = generation.get("eos_token_id", config.get("eos_token_id"))
     special = {k: _token(v) for k, v in settings.items() if k.endswith("_token") and isinstance(v, str | dict)}
-    template = _template(settings.get("chat_template"), special, folder)
+    template = _template(special, folder)
     rows, defaults = config.get("vocab_size"), folder / "generation_config.json"
     return Prompts(
         tokenizer=tokenizer,
@@ -144,15 +149,30 @@ def load(folder: Path) -> Prompts:
     )
 
 
-def _template(source: Any, special: dict[str, str], folder: Path) -> ChatTemplate | None:
+def template_source(folder: Path) -> str | None:
+    """The text of the folder's chat template; None where there is none. Errors: EngineError.
+
+    A file of its own, chat_template.jinja, goes before the one in tokenizer_config.json.
+    """
+    own = folder / "chat_template.jinja"
+    try:
+        return own.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as err:
+        raise EngineError(f"{own}: cannot be read: {err}", "check the file") from err
+    source = _read(folder / "tokenizer_config.json").get("chat_template")
     if isinstance(source, list):
         source = next((one.get("template") for one in source if one.get("name") == "default"), None)
-    if not isinstance(source, str):
-        return None
+    return source if isinstance(source, str) else None
+
+
+def _template(special: dict[str, str], folder: Path) -> ChatTemplate | None:
+    source = template_source(folder)
     try:
-        return compile_template(source, special)
+        return None if source is None else compile_template(source, special)
     except TemplateError as err:
-        remedy = "correct the template, or give another folder as --config_path"
+        remedy = "correct the template, or give another one as --chat_template"
         raise EngineError(f"{folder / 'tokenizer_config.json'}: chat_template: {err}", remedy) from err
 
 

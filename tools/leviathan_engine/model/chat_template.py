@@ -1,19 +1,16 @@
 """Renders the model's chat template as transformers 4.43 does (`apply_chat_template`), without transformers.
 
-Jinja's immutable sandbox, blocks trimmed, loop controls, `raise_exception`, `strftime_now`, `tojson` with its keywords,
-the `generation` block, the special tokens by name, and `tools` and `documents`, which are none where there are none.
+The environment is that of template_environment.py, with the special tokens by name, and `tools` and `documents`, which
+are none where there are none. Where a template runs: template_process.py.
 """
 
-import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
-from jinja2 import Template, TemplateError, meta, nodes
-from jinja2.ext import Extension
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
+
+from .template_process import Apart, Rendering, open_template
 
 JsonObject = dict[str, Any]
 # What a template gets from the caller in any case, so that a request may not set it.
@@ -26,22 +23,11 @@ class TemplateRefusal(Exception):
     """The template cannot render these messages; the text says why."""
 
 
-class GenerationBlock(Extension):
-    """`{% generation %}…{% endgeneration %}`, with which training marks answers: its contents, as they are."""
-
-    tags = {"generation"}  # noqa: RUF012  (jinja2 declares it so)
-
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        """The nodes of the contents."""
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
 @dataclass(frozen=True)
 class ChatTemplate:
     """A compiled template. `variables` are the names that it reads, `special` the special tokens by name."""
 
-    template: Template
+    template: Rendering
     variables: frozenset[str]
     special: Mapping[str, str]
 
@@ -71,6 +57,11 @@ class ChatTemplate:
         except REFUSALS as err:
             raise TemplateRefusal(str(err) or type(err).__name__) from err
 
+    def close(self) -> None:
+        """Ends what was started for the template."""
+        if isinstance(self.template, Apart):
+            self.template.close()
+
     def thinking_values(self, thinking: bool | None, effort: str | None) -> tuple[JsonObject, list[str]]:
         """The template's values for the wish to think, and which of "thinking" and "reasoning_effort" it cannot take.
 
@@ -99,25 +90,6 @@ class ChatTemplate:
 
 
 def compile_template(source: str, special: Mapping[str, str]) -> ChatTemplate:
-    """Compiles a template. Errors: jinja2.TemplateError."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationBlock, "jinja2.ext.loopcontrols"]
-    )
-    environment.globals |= {"raise_exception": _raise, "strftime_now": time.strftime}
-    environment.filters["tojson"] = _tojson
-    variables = meta.find_undeclared_variables(environment.parse(source))
-    return ChatTemplate(environment.from_string(source), frozenset(variables), special)
-
-
-def _raise(message: str) -> NoReturn:
-    raise TemplateError(message)
-
-
-def _tojson(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    """Compiles a template, here or in a process of its own. Errors: jinja2.TemplateError."""
+    template, variables = open_template(source)
+    return ChatTemplate(template, variables, special)

@@ -1,0 +1,139 @@
+"""Where a model's chat template is rendered. It comes with the model, so it is a program of somebody else's.
+
+Jinja's sandbox keeps it from files and from Python, and not from taking all time and memory. A template whose text is
+known is rendered in this process; any other in a process of its own, with bounds on both, which is ended when it does
+not answer. What a template says is not judged: it sees every message and decides what the model reads, so its hash is
+in the log, and `--chat_template` replaces it.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from jinja2 import TemplateError
+
+from leviathan_engine.model.template_environment import compiled
+
+RENDER_SECONDS = 5.0
+# So often in a row it may not answer; then it is not asked again for a while.
+PATIENCE = 3
+REST_SECONDS = 60.0
+# Longer ones are refused: DeepSeek's are 3 KB, the largest known ones with tools 20 KB.
+MOST_SOURCE = 1 << 20
+# SHA-256 of the template's UTF-8, of DeepSeek's own releases.
+KNOWN = {
+    "8aeba567270fa9a8d5372caf4b04affea947c4421d96adc01e3ff94021b0ae8e": "DeepSeek-V2",
+    "54d400beedcd17f464e10063e0577f6f798fa896266a912d8a366f8a2fcc0bca": "DeepSeek-V2.5",
+    "3b8267e54b67df6500f231ffa969955cc9d26b3444a291ced4eb96ca7d3ca1ea": "DeepSeek-V3",
+    "45690185067ea25c073bff2d3e425a45ee2564d2bbf6cdf7d885e139d460b8e0": "DeepSeek-V3.1",
+    "563b1ce7d61d50a9b4c7439a912a1116f095b712df5b5e4d3e1116049874eb64": "DeepSeek-R1",
+}
+
+
+class Rendering(Protocol):
+    """What makes the prompt's text of the values."""
+
+    def render(self, values: Mapping[str, Any], /) -> str:
+        """The text. Errors: jinja2.TemplateError, TypeError, and others where it is rendered in this process."""
+
+
+def digest(source: str) -> str:
+    """The SHA-256 of a template's text, in hex."""
+    return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def describe(source: str) -> str:
+    """The template's hash and whose it is, for the log."""
+    name = KNOWN.get(digest(source))
+    whose = f"that of {name}" if name else "not a known one, and so rendered apart; --chat_template replaces it"
+    return f"the chat template has sha256 {digest(source)}: {whose}"
+
+
+def open_template(source: str) -> tuple[Rendering, frozenset[str]]:
+    """The template of this text, and the variables that it reads. Errors: jinja2.TemplateError for what is not one."""
+    if len(source) > MOST_SOURCE:
+        raise TemplateError(f"it has {len(source)} characters, at most {MOST_SOURCE} are read")
+    if digest(source) in KNOWN:
+        return compiled(source)
+    apart = Apart(source)
+    return apart, apart.open()
+
+
+class Apart:
+    """A template in a process of its own. One rendering at a time; any thread may ask."""
+
+    def __init__(self, source: str, seconds: float = RENDER_SECONDS) -> None:
+        """Starts nothing yet. `seconds` is how long a rendering may take."""
+        self._source = source
+        self._seconds = seconds
+        self._process: subprocess.Popen[str] | None = None
+        self._failures = 0
+        self._failed = 0.0
+        self._lock = threading.Lock()
+
+    def open(self) -> frozenset[str]:
+        """Starts the process and has it read the template; the variables of it. Errors: TemplateError."""
+        with self._lock:
+            return frozenset(json.loads(self._start()))
+
+    def render(self, values: Mapping[str, Any], /) -> str:
+        """The text. Errors: TemplateError or TypeError when the template refuses the values, or does not end."""
+        with self._lock:
+            if self._failures >= PATIENCE and time.monotonic() < self._failed + REST_SECONDS:
+                raise TemplateError(f"it has not ended {PATIENCE} times, and is not tried again for {REST_SECONDS:g} s")
+            if self._process is None:
+                self._start()
+            text = self._ask(values)
+            self._failures = 0
+            return text
+
+    def close(self) -> None:
+        """Ends the process; the next rendering starts another."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
+    def _start(self) -> str:
+        argv = [sys.executable, "-m", "leviathan_engine.model.render_template"]
+        # It finds the package where this process did, and sees nothing else of this process's environment.
+        environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
+        self._process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        try:
+            return self._ask(self._source)
+        except (TemplateError, TypeError):
+            self.close()
+            raise
+
+    def _ask(self, what: Any) -> str:
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        watch = threading.Timer(self._seconds, process.kill)
+        watch.start()
+        try:
+            process.stdin.write(json.dumps(what) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except OSError:
+            line = ""
+        ended = watch.finished.is_set()
+        watch.cancel()
+        if not line.endswith("\n"):
+            self._failures += 1
+            self._failed = time.monotonic()
+            self.close()
+            raise TemplateError(f"it does not end within {self._seconds:g} s" if ended else "its process has ended")
+        said = json.loads(line)
+        if "error" in said:
+            raise (TypeError if said.get("kind") == "TypeError" else TemplateError)(said["error"])
+        return str(said["text"])
