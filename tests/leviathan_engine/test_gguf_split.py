@@ -42,7 +42,7 @@ def test_parts_are_joined_from_folder_file_or_any_part(parts: Parts) -> None:
 
 def test_a_part_leads_to_its_own_model_alone(parts: Parts) -> None:
     """Beside it lie a download's notes and other models; as a folder the latter are two models, and stay an error."""
-    strangers = ("M-00002-of-00003.gguf.aria2", "M-notes.txt", "M-00001-of-00003.gguf.part")
+    strangers = ("M-00002-of-00009.gguf.aria2", "M-notes.txt", "M-00001-of-00003.gguf.part")
     for name in strangers:
         (parts[0].parent / name).write_bytes(b"x")
     assert model_files(parts[0].parent) == parts
@@ -131,3 +131,39 @@ def test_parts_of_two_versions(make_gguf: MakeGguf) -> None:
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(GgufError, match="no such file or folder"):
         read_model(tmp_path / "models")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["m.gguf.part1of2", "m.gguf-split-a", "m.gguf.part-00001", "m.gguf.part_aa", "m.gguf.aa", "m.Q4.gguf.001"],
+)
+def test_pieces_that_must_be_joined_are_told_from_parts(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"GGUF" + bytes(100))
+    for path in (tmp_path, tmp_path / name):
+        with pytest.raises(GgufError, match="of a file that was cut for the download") as caught:
+            model_files(path)
+        assert "cat " in caught.value.remedy
+
+
+@pytest.mark.parametrize("control", ["m.gguf.aria2", "m.gguf.st"])
+def test_a_download_that_goes_on_next_to_a_file_of_full_size(make_gguf: MakeGguf, tmp_path: Path, control: str) -> None:
+    make_gguf("m.gguf")
+    (tmp_path / control).write_bytes(b"")
+    with pytest.raises(GgufError, match="its download has not ended"):
+        model_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("start", "says", "remedy"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer", "git lfs pull"),
+        (bytes(4096), "an empty beginning", "wait for it"),
+        (b"<!DOCTYPE html><title>Log in</title> and more of it", "a web page", "log in"),
+        (b"PK\x03\x04" + bytes(100), "starts with b'PK", "again"),
+    ],
+)
+def test_what_a_download_leaves_is_named(tmp_path: Path, start: bytes, says: str, remedy: str) -> None:
+    (tmp_path / "m.gguf").write_bytes(start)
+    with pytest.raises(GgufError, match=says) as caught:
+        read_model(tmp_path)
+    assert remedy in caught.value.remedy

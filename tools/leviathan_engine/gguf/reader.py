@@ -74,7 +74,7 @@ def _preamble(cur: Cursor) -> tuple[int, int, int]:
         raise cur.error(f"{cur.size} bytes are too few for a GGUF file")
     magic = cur.take(4)
     if magic != MAGIC:
-        raise GgufError(f"{cur.path}: no GGUF file: it starts with {magic!r}, not {MAGIC!r}", AGAIN)
+        raise _no_gguf(cur, magic)
     version = cur.u32()
     if version not in (2, 3):
         if int.from_bytes(version.to_bytes(4, "little"), "big") in (2, 3):
@@ -86,6 +86,23 @@ def _preamble(cur: Cursor) -> tuple[int, int, int]:
         if count > cap or count * least > cur.remaining:
             raise cur.error(f"{count} {what} cannot be in a file of {cur.size} bytes: the header is damaged")
     return version, n_tensors, n_keys
+
+
+def _no_gguf(cur: Cursor, magic: bytes) -> GgufError:
+    """What stands there instead: what a download leaves that brought another thing, or has not begun to write."""
+    start = magic + cur.take(20)
+    known = {
+        b"version https://git-lf": ("a Git LFS pointer, not the file itself", "git lfs pull"),
+        bytes(8): ("an empty beginning: the download has not ended", "wait for it, or download the file again"),
+    }
+    for sign, (what, remedy) in known.items():
+        if start.startswith(sign):
+            return GgufError(f"{cur.path}: no GGUF file: it is {what}", remedy)
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return GgufError(
+            f"{cur.path}: no GGUF file: it is a web page", "log in or accept the terms there, and download again"
+        )
+    return GgufError(f"{cur.path}: no GGUF file: it starts with {magic!r}, not {MAGIC!r}", AGAIN)
 
 
 def _metadata(cur: Cursor, count: int) -> dict[str, Value]:

@@ -16,6 +16,11 @@ from .model import Header, Model, Tensor
 from .reader import read_header
 
 PART_NAME = re.compile(r"^(?P<stem>.+)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf$")
+#: `x.gguf.part1of3`, `x.gguf-split-a`, `x.gguf.part-00001`, `x.gguf.aa`: what `split` makes, for `cat` to join.
+PIECE = re.compile(r"\.gguf[.-](?:(?:part|split)[-._]?(?:[a-z]{1,2}|\d+(?:of\d+)?)|a[a-z]|\d{3})$", re.IGNORECASE)
+#: What download programs keep next to a file that already has its whole size: aria2, axel.
+CONTROL = (".gguf.aria2", ".gguf.st")
+LEFT = "wait for it; remove that file if it is left from an earlier download and the model is whole"
 ONE_MODEL = "keep one model in the folder, or give the path of the one to load"
 
 
@@ -35,6 +40,8 @@ def model_files(path: Path) -> list[Path]:
     """The files of the one model at `path`, in order."""
     if path.is_dir():
         return _of_folder(path)
+    if PIECE.search(path.name):
+        raise _unjoined(path, 1)
     if not path.exists():
         raise GgufError(f"{path}: no such file or folder", "check the path; the disk may not be mounted")
     match = PART_NAME.match(path.name)
@@ -81,11 +88,28 @@ def _of_folder(folder: Path) -> list[Path]:
     found: list[Path] = []
     for root, _dirs, names in os.walk(folder):
         found += [Path(root) / name for name in names if name.endswith(".gguf")]
+    others = sorted(Path(root) / name for root, _dirs, names in os.walk(folder) for name in names)
+    pieces = [path for path in others if PIECE.search(path.name)]
+    if pieces:
+        raise _unjoined(pieces[0], len(pieces))
     if not found:
-        partial = sum(1 for _root, _dirs, names in os.walk(folder) for n in names if ".gguf." in n)
+        partial = sum(1 for path in others if ".gguf." in path.name)
         why = f" ({partial} unfinished downloads)" if partial else ""
         raise GgufError(f"{folder}: no .gguf file in it{why}", "wait for the download, or correct --gguf_path")
+    for path in others:
+        if path.name.endswith(CONTROL) and path.with_suffix("") in found:
+            raise GgufError(f"{path.with_suffix('')}: its download has not ended: {path.name} is there", LEFT)
     return _one_group(folder, found)
+
+
+def _unjoined(piece: Path, count: int) -> GgufError:
+    """The error for a file that was cut for its host's limit, which only its pieces in a row are: no GGUF parts."""
+    whole = PIECE.sub(".gguf", piece.name)
+    named = f"one of {count} pieces" if count > 1 else "a piece"
+    return GgufError(
+        f"{piece}: {named} of a file that was cut for the download, not a part that can be loaded",
+        f"join them once all are there: cat {piece.parent / whole}* > OTHER_FOLDER/{whole}",
+    )
 
 
 def _one_group(folder: Path, files: Sequence[Path]) -> list[Path]:

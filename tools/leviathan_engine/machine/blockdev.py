@@ -16,7 +16,11 @@ SECTOR = 512  # sysfs counts in these, whatever the disk's own sectors are
 
 @dataclass(frozen=True)
 class BlockDevice:
-    """A disk or partition: `size` in bytes, `number` as major:minor, `disk` the disk that a partition is on."""
+    """A disk or partition: `size` in bytes, `number` as major:minor, `disk` the disk that a partition is on.
+
+    `holders` are the devices that are made of it (LVM, LUKS, RAID, multipath), by the kernel's names; `stack` says what
+    made this one, where it is such a device: its name below /dev/mapper or its own, and the kind.
+    """
 
     name: str
     path: Path
@@ -25,13 +29,16 @@ class BlockDevice:
     partition: bool
     disk: str
     content: Content
+    holders: tuple[str, ...] = ()
+    stack: str = ""
 
     def describe(self) -> str:
         """`nvme0n1p1 3.7 TB xfs "models"`."""
         what = self.content.kind or (f"unreadable ({self.content.why})" if self.content.why else "unknown content")
         label = f' "{self.content.label}"' if self.content.label else ""
-        kind = "" if self.partition else "whole disk with "
-        return f"{self.name} {human(self.size)} {kind}{what}{label}"
+        kind = "" if self.partition else f"{self.stack} with " if self.stack else "whole disk with "
+        member = f", part of {' and '.join(self.holders)}" if self.holders else ""
+        return f"{self.name} {human(self.size)} {kind}{what}{label}{member}"
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,29 @@ def devices(sysfs: Path = SYSFS, dev: Path = DEV) -> list[BlockDevice]:
         partition = (entry / "partition").exists()
         disk = entry.resolve().parent.name if partition else entry.name
         path = dev / entry.name.replace("!", "/")
-        found.append(BlockDevice(entry.name, path, size, number, partition, disk, probe(path)))
+        content, holders, stack = probe(path), _names(entry / "holders"), _stack(entry)
+        found.append(BlockDevice(entry.name, path, size, number, partition, disk, content, holders, stack))
     return found
+
+
+def _names(folder: Path) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(each.name for each in folder.iterdir()))
+    except OSError:
+        return ()
+
+
+def _stack(entry: Path) -> str:
+    """What a device-mapper or md device is: `LVM vg-lv`, `LUKS models`, `multipath mpatha`, `RAID md0`."""
+    if (entry / "md").exists():
+        return f"RAID {entry.name}"
+    try:
+        name, uuid = ((entry / "dm" / each).read_text(encoding="utf-8").strip() for each in ("name", "uuid"))
+    except (OSError, UnicodeDecodeError):
+        return ""
+    kinds = {"LVM-": "LVM", "CRYPT-LUKS": "LUKS", "mpath-": "multipath"}
+    kind = next((word for start, word in kinds.items() if start in uuid.removeprefix("part1-")), "mapped device")
+    return f"{kind} {name}"
 
 
 def mounts(mountinfo: Path = MOUNTINFO) -> list[Mount]:

@@ -23,12 +23,23 @@ from leviathan_engine.machine.blockdev import (
     mounted_at,
     mounts,
 )
-from leviathan_engine.machine.superblock import TABLES
+from leviathan_engine.machine.superblock import CONTAINERS, TABLES
 
 #: Devices of device-mapper (LVM, dm-crypt) and of md (RAID), which need no partition table.
 STACKED = ("dm-", "md")
 #: File systems that are recognised by the name that mount(2) takes.
 KNOWN = frozenset({"xfs", "ext4", "btrfs", "f2fs", "erofs", "squashfs"})
+HARM = "to format or partition it would destroy what is in it"
+#: How a container is opened on the node.
+OPEN = {
+    "LUKS (encrypted)": "open it on the node (cryptsetup open), and configure /dev/mapper/NAME",
+    "LVM": "activate it on the node (vgchange -ay), and configure the logical volume, /dev/mapper/GROUP-VOLUME",
+    "Linux RAID": "assemble it on the node (mdadm --assemble --scan), and configure /dev/mdN",
+}
+NOT_EMPTY = (
+    "configure a partition with the model on it; this disk is not empty: to partition or format it would destroy what "
+    "is on it"
+)
 LEAST = 3_500_000_000_000  # the runbook's threshold, in bytes
 
 
@@ -78,7 +89,8 @@ def provide(
 
 def find(found: Sequence[BlockDevice], least: int = LEAST) -> BlockDevice:
     """The one XFS partition of at least `least` bytes. Errors: DiskError with what was found, for none or several."""
-    fitting = [d for d in found if d.partition and d.size >= least and d.content.kind == "xfs"]
+    large = [d for d in found if d.size >= least and d.content.kind == "xfs" and not d.holders]
+    fitting = [d for d in large if d.partition and not d.name.startswith(STACKED)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
@@ -86,10 +98,13 @@ def find(found: Sequence[BlockDevice], least: int = LEAST) -> BlockDevice:
             f"{len(fitting)} XFS partitions of {human(least)} or more: {_list(fitting)}",
             f"configure the device: {' or '.join(str(d.path) for d in fitting)}",
         )
-    raise DiskError(
-        f"no XFS partition of {human(least)} or more; found: {_list(found)}",
-        "configure the device, or see that the pod is privileged and the disk is in this node",
-    )
+    others = [d for d in large if d not in fitting]
+    remedy = "configure the device, or see that the pod is privileged and the disk is in this node"
+    if others:
+        remedy = f"configure the device: {' or '.join(str(d.path) for d in others)}"
+    elif hidden := next((d for d in found if d.size >= least and (d.holders or d.content.kind in CONTAINERS)), None):
+        remedy = _behind(hidden, found)
+    raise DiskError(f"no XFS partition of {human(least)} or more; found: {_list(found)}", remedy)
 
 
 def configured(
@@ -103,11 +118,17 @@ def configured(
     match = next((d for d in found if d.path in (device, resolved) or d.path.resolve() == resolved), None)
     if match is None:
         raise DiskError(f"{device} is no block device of this node; found: {_list(found)}", _absent(device, dev))
+    if match.holders or match.content.kind in CONTAINERS:
+        what = match.content.kind or "a member of another device"
+        held = f" and is part of {' and '.join(match.holders)}" if match.holders else ""
+        raise DiskError(f"{device} holds {what}{held}, not a file system that can be mounted", _behind(match, found))
     if not match.partition and not match.name.startswith(STACKED):
         parts = [d for d in found if d.partition and d.disk == match.name]
         better = next((d for d in parts if d.content.kind == kind), None)
         wanted = "XFS" if kind == "xfs" else kind
-        remedy = f"configure {better.path}" if better else f"make a partition with {wanted} on it and configure that"
+        empty = not parts and not match.content.kind and not match.content.why
+        remedy = f"make a partition with {wanted} on it and configure that" if empty else NOT_EMPTY
+        remedy = f"configure {better.path}" if better else remedy
         raise DiskError(f"{device} is a whole disk ({match.describe()}), with partitions: {_list(parts)}", remedy)
     if match.content.kind != kind and (kind in KNOWN or match.content.kind in KNOWN or not _may_be_mounted(match)):
         what = match.content.kind or match.content.why or "an unknown file system"
@@ -118,6 +139,17 @@ def configured(
         wanted = "XFS" if kind == "xfs" else kind
         raise DiskError(f"{device} {verb} {what}, not {wanted}; found: {_list(found)}", remedy)
     return match
+
+
+def _behind(member: BlockDevice, found: Sequence[BlockDevice]) -> str:
+    """How to come to what a member holds, without harm to it."""
+    tops = [d for d in found if d.name in member.holders]
+    while deeper := [d for d in found for top in tops if d.name in top.holders and d not in tops]:
+        tops = deeper
+    if member.holders:
+        names = " or ".join(str(d.path) for d in tops) or " or ".join(member.holders)
+        return f"configure what is made of it: {names}; make nothing on {member.path}, it is in use"
+    return f"{OPEN.get(member.content.kind, 'open it on the node, and configure what comes out')}; {HARM}"
 
 
 def mapped(device: Path, dev: Path = DEV, sysfs: Path = SYSFS) -> Path | None:

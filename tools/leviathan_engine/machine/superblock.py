@@ -11,16 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 XFS_MAGIC = b"XFSB"
+MD_MAGIC = b"\xfc\x4e\x2b\xa9"
 # Kind, place, bytes. A partition table comes last: a boot sector's mark also ends a FAT or NTFS boot sector.
 SIGNATURES: tuple[tuple[str, int, bytes], ...] = (
     ("LUKS (encrypted)", 0, b"LUKS\xba\xbe"),
+    ("BitLocker (encrypted)", 3, b"-FVE-FS-"),
+    ("dm-verity", 0, b"verity\0\0"),
+    ("bcache", 4096 + 24, bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81")),
     ("ext4", 1024 + 56, b"\x53\xef"),
     ("btrfs", 65536 + 64, b"_BHRfS_M"),
     ("f2fs", 1024, b"\x10\x20\xf5\xf2"),
     ("erofs", 1024, b"\xe2\xe1\xf5\xe0"),
     ("squashfs", 0, b"hsqs"),
-    ("LVM", 512 + 24, b"LVM2 001"),
-    ("Linux RAID", 4096, b"\xfc\x4e\x2b\xa9"),
+    *(("LVM", sector * 512 + 24, b"LVM2 001") for sector in range(4)),
+    ("Linux RAID", 4096, MD_MAGIC),
+    ("Linux RAID", 0, MD_MAGIC),
     ("swap", 4096 - 10, b"SWAPSPACE2"),
     ("NTFS", 3, b"NTFS    "),
     ("FAT", 82, b"FAT32   "),
@@ -30,6 +35,8 @@ SIGNATURES: tuple[tuple[str, int, bytes], ...] = (
     ("a GPT partition table", 4096, b"EFI PART"),
     ("an MBR partition table", 510, b"\x55\xaa"),
 )
+#: What holds another device's bytes: its contents are behind it, and nothing may be made on it.
+CONTAINERS = frozenset({"LUKS (encrypted)", "BitLocker (encrypted)", "dm-verity", "bcache", "LVM", "Linux RAID"})
 TABLES = frozenset({"a GPT partition table", "an MBR partition table"})
 READ = 65536 + 128
 
@@ -56,11 +63,24 @@ def probe(path: Path) -> Content:
         return Content("", why=err.strerror or str(err))
     try:
         head = os.pread(fd, READ, 0)
+        mirrored = _raid_at_the_end(fd, os.lseek(fd, 0, os.SEEK_END))
     except OSError as err:
         return Content("", why=err.strerror or str(err))
     finally:
         os.close(fd)
-    return recognise(head)
+    return Content("Linux RAID") if mirrored else recognise(head)
+
+
+def _raid_at_the_end(fd: int, size: int) -> bool:
+    """Whether the last bytes are the superblock of an md member, whose first bytes may look like a file system.
+
+    Versions 1.0 (8 KiB before the end, on 4 KiB) and 0.90 (the last whole 64 KiB); Intel's in the last 1 KiB. Source:
+    md(4) and mdadm's super0.c, super1.c, super-intel.c.
+    """
+    places = (((size >> 9) - 16 & ~7) << 9, (size & ~0xFFFF) - 0x10000)
+    if any(place > 0 and os.pread(fd, 4, place) == MD_MAGIC for place in places):
+        return True
+    return size > 1024 and os.pread(fd, 24, size - 1024) == b"Intel Raid ISM Cfg. Sig."
 
 
 def recognise(head: bytes) -> Content:
