@@ -76,7 +76,7 @@ def test_an_interrupted_fetch_exits_130_and_is_gone_on_with(checkout: Checkout, 
     child.send_signal(number)
     _, talk = child.communicate(timeout=20)
     assert child.returncode == 130
-    assert talk == "leviathan: fetch was interrupted; run it again to go on where it stopped\n"
+    assert talk == "leviathan: fetch was interrupted; run it again to resume\n"
     assert "b-1-py3-none-any.whl" not in checkout.added()
     have = part.stat().st_size
     checkout.site.resources["/files/b-1-py3-none-any.whl"].stall = None
@@ -207,7 +207,7 @@ def test_lock_check_is_quiet_about_locks_that_fit_and_names_those_that_do_not(ch
     assert stale.returncode == 1
     assert stale.stdout.splitlines() == [
         "debian.json is older than debian-roots.json: run make lock",
-        "poetry.lock does not fit the pyproject.toml beside it: run make lock",
+        "poetry.lock does not fit the pyproject.toml next to it: run make lock",
     ]
     engine = checkout.run("lock", "--check", "engine", "--json")
     assert (engine.returncode, json.loads(engine.stdout)) == (0, {"stale": []})

@@ -77,7 +77,7 @@ def test_a_broken_lock_is_named(project: Project) -> None:
     [
         ({"debs": []}, "debs is a list, wanted an object"),
         ({"suite": None}, "suite is null, wanted a string"),
-        ({"architecture": 1}, "architecture is a whole number, wanted a string"),
+        ({"architecture": 1}, "architecture is an integer, wanted a string"),
         ({"modules": "x"}, "modules is a string, wanted an object"),
         ({"modules": {"filename": []}}, "modules: filename is a list, wanted a string"),
         ({"debs": {"etcd-server": []}}, "debs: etcd-server is a list, wanted an object"),

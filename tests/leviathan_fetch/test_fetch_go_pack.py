@@ -50,7 +50,7 @@ def test_what_cannot_be_packed_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "link").symlink_to("nowhere")
-    with pytest.raises(FetchError, match="link is no plain file"):
+    with pytest.raises(FetchError, match="link is not a plain file"):
         pack(folder, "vendor", tmp_path / "tar")
     (folder / "link").unlink()
     write(folder, ["n" * 200], 1, 0o644)

@@ -72,6 +72,6 @@ def test_a_project_that_is_not_there_is_gone(site: Site) -> None:
 )
 def test_what_is_no_index_page(site: Site, body: bytes) -> None:
     site.serve("/some-pack/", body, kind=JSON)
-    with pytest.raises(FetchError, match="is no page of a package index") as got:
+    with pytest.raises(FetchError, match="is not a page of a package index") as got:
         index.find(site.url, "some-pack", WHEEL, HASH)
     assert got.value.remedy == "correct --index-url"

@@ -86,8 +86,8 @@ def test_sources_that_do_not_fit(project: Project, change: dict[str, object]) ->
     [
         ({"version": 1}, "engine needs package and version"),
         ({"sha265": "x"}, "engine has unknown key sha265"),
-        ({"size": "x"}, r"sources\.json: engine: size is a string, wanted a whole number"),
-        ({"size": True}, "size is a bool, wanted a whole number"),
+        ({"size": "x"}, r"sources\.json: engine: size is a string, wanted an integer"),
+        ({"size": True}, "size is a bool, wanted an integer"),
     ],
 )
 def test_broken_sources_name_the_key(project: Project, change: dict[str, object], why: str) -> None:

@@ -59,7 +59,7 @@ def test_a_stale_lock_is_one_line(folder: Path) -> None:
     assert lock_poetry.check(folder, "poetry.lock") == []
     text = (folder / "pyproject.toml").read_text()
     (folder / "pyproject.toml").write_text(text.replace('"click (>=8.1,<9)"', '"click (>=8.0,<9)"'))
-    stale = "poetry.lock does not fit the pyproject.toml beside it: run make lock"
+    stale = "poetry.lock does not fit the pyproject.toml next to it: run make lock"
     assert lock_poetry.check(folder, "poetry.lock") == [stale]
 
 
@@ -102,4 +102,4 @@ def test_a_lock_whose_metadata_is_no_table_does_not_fit(root: Path, tmp_path: Pa
     assert lock_poetry.check(tmp_path, "poetry.lock") == []
     (tmp_path / "poetry.lock").write_text("metadata = []\n")
     stale = lock_poetry.check(tmp_path, "poetry.lock")
-    assert stale == ["poetry.lock does not fit the pyproject.toml beside it: run make lock"]
+    assert stale == ["poetry.lock does not fit the pyproject.toml next to it: run make lock"]

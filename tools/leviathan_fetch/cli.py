@@ -74,7 +74,7 @@ def run_lock(given: argparse.Namespace) -> int:
 
     unknown = [name for name in given.locks if name not in LOCKS]
     if unknown:
-        say(f"leviathan: there is no lock {unknown[0]}; it is one of {', '.join(LOCKS)}")
+        say(f"leviathan: unknown lock {unknown[0]}; expected one of {', '.join(LOCKS)}")
         return 2
     names = given.locks or list(LOCKS)
     project = find(Path(given.project))
@@ -122,5 +122,5 @@ def answered(
         return failed(known)
     except InterruptedFetch:
         process.CHILDREN.stop()
-        say(f"leviathan: {given.command} was interrupted; run it again to go on where it stopped")
+        say(f"leviathan: {given.command} was interrupted; run it again to resume")
         return 130

@@ -16,7 +16,7 @@ HEADER = 60
 
 
 def ar_members(data: bytes) -> dict[str, bytes]:
-    """Name → content of each member of an ar archive. Errors: ValueError when it is no whole ar archive."""
+    """Name → content of each member of an ar archive. Errors: ValueError when it is not a complete ar archive."""
     if not data.startswith(MAGIC):
         raise ValueError("it does not start with an ar header")
     members: dict[str, bytes] = {}

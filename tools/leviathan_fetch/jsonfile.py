@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from leviathan_fetch.errors import FetchError
 
 T = TypeVar("T")
-KINDS = {dict: "an object", list: "a list", str: "a string", int: "a whole number", type(None): "null"}
+KINDS = {dict: "an object", list: "a list", str: "a string", int: "an integer", type(None): "null"}
 
 
 def read_object(path: Path, remedy: str) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def write(path: Path, value: object) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put `text` into `path` in one step (a temporary file beside it, then a rename)."""
+    """Put `text` into `path` in one step (a temporary file next to it, then a rename)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

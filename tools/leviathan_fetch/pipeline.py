@@ -146,7 +146,7 @@ class Pipeline:
             self.events.put(Event(job, error))
 
     def check_all(self) -> None:
-        """Compare each arrived file with its hash, for ever."""
+        """Compare each arrived file with its hash, until the end of the process."""
         while True:
             job = self.to_check.get()
             wanted = job.record.sha256
@@ -167,7 +167,7 @@ class Pipeline:
             self.events.put(Event(job, FetchError(what, remedy, "hash")))
 
     def add_all(self) -> None:
-        """Add what is checked to the store, in batches, for ever."""
+        """Add what is checked to the store, in batches, until the end of the process."""
         while True:
             batch = [self.to_add.get()]
             while len(batch) < BATCH_FILES and sum(size_of(job.part) for job in batch) < BATCH_BYTES:

@@ -18,7 +18,7 @@ Child = subprocess.Popen[str]
 
 
 class Children:
-    """The programs that run now. After `stop` no other starts: threads of an interrupted fetch go on for a bit."""
+    """The programs that run now. After `stop` no other starts: threads of an interrupted fetch still run a moment."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

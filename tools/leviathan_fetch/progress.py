@@ -21,7 +21,7 @@ def size(count: float) -> str:
 
 
 class Progress:
-    """Owns `stream` (stderr) while a fetch goes on; `clock` gives seconds."""
+    """Owns `stream` (stderr) while a fetch runs; `clock` gives seconds."""
 
     def __init__(self, stream: TextIO, total: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.stream = stream
@@ -33,7 +33,7 @@ class Progress:
         self.samples: deque[tuple[float, int]] = deque()
 
     def update(self, done: int, received: int, doing: str) -> None:
-        """`done` artifacts of all, `received` bytes so far, and a word on what goes on; draws when it is time."""
+        """`done` artifacts of all, `received` bytes so far, and a word on what happens; draws when it is time."""
         now = self.clock()
         self.samples.append((now, received))
         while len(self.samples) > 1 and now - self.samples[0][0] > WINDOW:

@@ -7,7 +7,7 @@ from leviathan_fetch.debfile import member
 
 
 def unpack(deb: Path, name: str, folder: Path) -> Path:
-    """Put the file `name` of the package `deb` into `folder`, executable; `folder` is made anew and returned."""
+    """Put the file `name` of the package `deb` into `folder`, executable; `folder` is replaced and returned."""
     content = member(deb, name)
     shutil.rmtree(folder, ignore_errors=True)
     target = folder / name

@@ -74,7 +74,7 @@ def add(files: Sequence[Path], recursive: bool, temporary: Path) -> list[str]:
 
 
 def stamp_of(paths: Sequence[str]) -> str:
-    """What the file ``.stamp`` beside the links of `paths` holds once they are all there."""
+    """What the file ``.stamp`` next to the links of `paths` holds once they are all there."""
     return hashlib.sha256("\n".join(paths).encode()).hexdigest()
 
 
@@ -89,7 +89,7 @@ def keep(records: Sequence[Record], folder: Path) -> None:
     """Make every record's store path a root of the garbage collector, by links in `folder`; old ones go.
 
     To be called by one process at a time, under the lock of `exclusive`. The stamp goes first and comes last, so that
-    what is interrupted here is done anew by the next fetch.
+    what is interrupted here is repeated by the next fetch.
     """
     if kept(records, folder):
         return

@@ -112,7 +112,7 @@ def test_bytecode_in_a_tree_of_its_own(make_tree: MakeTree, tmp_path: Path) -> N
     (tree / "lib/__pycache__").rename(tmp_path / "bytecode/lib/__pycache__")
     findings, _ = check_trees([tree, tmp_path / "bytecode"], ["/nowhere/at/all/"], {}, "t")
     assert [finding.what for finding in findings if finding.check == "pyc"] == []
-    assert "has no source beside it: nothing loads it" in _pyc(tmp_path / "bytecode")
+    assert "has no source next to it: nothing loads it" in _pyc(tmp_path / "bytecode")
 
 
 @pytest.mark.parametrize(
@@ -133,9 +133,9 @@ def test_stale_orphaned_foreign_and_cut_bytecode(make_tree: MakeTree) -> None:
     first, second = sorted(tree.rglob("*.pyc"))
     (tree / "lib/a.py").chmod(0o644)
     (tree / "lib/a.py").write_bytes(b"x = 3\n")
-    assert _pyc(tree) == ["was made from other source than the file beside it, and would run in its place"]
+    assert _pyc(tree) == ["was made from other source than the file next to it, and would run in its place"]
     (tree / "lib/a.py").unlink()
-    assert _pyc(tree) == ["has no source beside it: nothing loads it"]
+    assert _pyc(tree) == ["has no source next to it: nothing loads it"]
     second.write_bytes(b"\x00\x00\r\n" + second.read_bytes()[4:])
     first.write_bytes(b"1234")
     assert sorted(_pyc(tree)) == ["bytecode of another Python version: nothing loads it", "too short for bytecode"]

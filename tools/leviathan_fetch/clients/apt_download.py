@@ -1,6 +1,6 @@
 """Download packages with apt's own transports, by pool path.
 
-`apt-helper download-file` knows the host's proxies, certificates and credentials, needs no package lists, and goes on
+`apt-helper download-file` knows the host's proxies, certificates and credentials, needs no package lists, and resumes
 where a file ends (tried with apt 2.6 and 3.0). A file with a wrong hash it renames to `*.FAILED`.
 """
 

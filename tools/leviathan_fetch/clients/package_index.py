@@ -28,7 +28,7 @@ def project_url(index_url: str, project: str) -> str:
 
 
 def parse_json(text: str, base: str) -> list[File]:
-    """The files on a PEP 691 page whose address is `base`. Errors: ValueError when it is no such page."""
+    """The files on a PEP 691 page whose address is `base`. Errors: ValueError when it is not such a page."""
     page = json.loads(text)
     if not isinstance(page, dict) or not isinstance(page.get("files"), list):
         raise ValueError("it has no list of files")
@@ -65,7 +65,7 @@ def parse_html(text: str, base: str) -> list[File]:
 def find(index_url: str, project: str, filename: str, sha256: str) -> str:
     """The address of `filename` of `project`.
 
-    Errors: FetchError when the index lacks it, has it with another hash only, or is no index.
+    Errors: FetchError when the index lacks it, has it with another hash only, or is not an index.
     """
     page = project_url(index_url, project)
     body, kind, base = web.read(page, ACCEPT)
@@ -74,7 +74,7 @@ def find(index_url: str, project: str, filename: str, sha256: str) -> str:
         files = parse_json(text, base) if kind.endswith("json") else parse_html(text, base)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         where = web.public(page)
-        raise FetchError(f"{where} is no page of a package index: {error}", "correct --index-url") from None
+        raise FetchError(f"{where} is not a page of a package index: {error}", "correct --index-url") from None
     named = [file for file in files if file.filename == filename]
     fitting = [file for file in named if file.sha256 in ("", sha256)]
     if fitting:

@@ -62,7 +62,7 @@ def platforms(filenames: Sequence[str]) -> list[str]:
 
 
 class PipWorker:
-    """A running worker; use as a context manager. `threads` downloads go on at a time.
+    """A running worker; use as a context manager. `threads` downloads run at a time.
 
     Errors: FetchError when the host has no pip, or a pip that the worker does not know.
     """
@@ -114,7 +114,7 @@ class PipWorker:
         if not line:
             self.talk.seek(0)
             words = [text.strip() for text in self.talk.read().splitlines() if text.strip()]
-            raise FetchError(f"pip ended early: {words[-1] if words else 'without a word'}", NO_PIP)
+            raise FetchError(f"pip ended early: {words[-1] if words else 'it printed nothing'}", NO_PIP)
         value = json.loads(line)
         if "fatal" in value:
             raise FetchError(value["fatal"], NO_PIP)

@@ -1,12 +1,13 @@
 """Download files of Python packages with pip's own finder and session; run by a Python that has pip, as a script.
 
-pip's command line has no way to say "this very file, nothing executed, go on where you stopped": `pip download` runs a
-source archive's build to learn its name, and starts a broken 900 MB wheel anew. So this asks pip for what it knows (its
-settings, indexes, proxies, certificates, credentials) and fetches with pip's session, in parallel, by Range.
+pip's command line has no way to say "this very file, nothing executed, resume where you stopped": `pip download` runs
+a source archive's build to learn its name, and starts a broken 900 MB wheel from byte 0. So this asks pip for what it
+knows (its settings, indexes, proxies, certificates, credentials) and fetches with pip's session, in parallel, by
+Range.
 
 Protocol: one JSON object a line. In: ``{"project", "version", "filename", "sha256", "target"}``; an empty filename
 means the source archive of that version. Out, in any order: the same `target` with ``{"filename", "sha256", "size"}``
-or ``{"error", "kind"}``. The end of stdin ends the worker at once: no orphan goes on after its parent has died.
+or ``{"error", "kind"}``. The end of stdin ends the worker at once: no orphan survives its parent.
 """
 
 import sys
@@ -157,7 +158,7 @@ def spellings(project: str) -> set[str]:
 
 
 def serve(pip: Pip, tasks: "queue.Queue[dict[str, str]]", out: threading.Lock) -> None:
-    """Work on `tasks` for ever, one answer line a task."""
+    """Work on `tasks` until the process ends, one answer line a task."""
     while True:
         task = tasks.get()
         answer: dict[str, Any] = {"target": task["target"]}

@@ -61,7 +61,7 @@ def relock(project: Project) -> int:
     with exclusive(project.state / "fetch.lock", say) as handle:
         value = go_lock.read_roots(path)
         modules = value.get("modules")
-        old = modules if isinstance(modules, dict) else {}  # made anew in any case
+        old = modules if isinstance(modules, dict) else {}  # replaced in any case
         value["debs"] = go_lock.locked_debs(project, say)
         version = go_lock.kubernetes_version(source)
         target = project.state / "go" / f"kubernetes-modules-{version}.tar"

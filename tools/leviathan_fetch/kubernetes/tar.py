@@ -12,14 +12,14 @@ from leviathan_fetch.errors import FetchError
 def pack(folder: Path, top: str, target: Path) -> None:
     """Write everything below `folder` to the tar `target`, under the name `top`.
 
-    Errors: FetchError for what is no plain file, or a name too long for ustar.
+    Errors: FetchError for what is not a plain file, or a name too long for ustar.
     """
     files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
     with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as tar:
         for path in sorted(files, key=lambda item: item.relative_to(folder).as_posix().encode()):
             name = path.relative_to(folder).as_posix()
             if path.is_symlink() or not path.is_file():
-                raise FetchError(f"{name} is no plain file, and only those are packed")
+                raise FetchError(f"{name} is not a plain file, and only plain files are packed")
             entry = tarfile.TarInfo(f"{top}/{name}")
             state = path.stat()
             entry.size = state.st_size

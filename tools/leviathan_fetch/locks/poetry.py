@@ -52,12 +52,12 @@ def content_hash(pyproject: dict[str, Any]) -> str:
 
 
 def check(folder: Path, label: str) -> list[str]:
-    """One line when the poetry.lock in `folder` does not fit the pyproject.toml beside it; no network."""
+    """One line when the poetry.lock in `folder` does not fit the pyproject.toml next to it; no network."""
     wanted = content_hash(read_toml(folder / "pyproject.toml", "correct it"))
     lock = read_toml(folder / "poetry.lock", f"run: make lock, or restore it: git checkout {label}")
     metadata = lock.get("metadata")
     if not isinstance(metadata, dict) or metadata.get("content-hash") != wanted:
-        return [f"{label} does not fit the pyproject.toml beside it: run make lock"]
+        return [f"{label} does not fit the pyproject.toml next to it: run make lock"]
     return []
 
 
@@ -90,7 +90,7 @@ def install(project: Project, say: Callable[[str], None]) -> tuple[str, Path]:
 
 
 def relock_argv(python: str, folder: Path) -> list[str]:
-    """The call that solves the pyproject.toml in `folder` anew and writes its poetry.lock."""
+    """The call that solves the pyproject.toml in `folder` again and writes its poetry.lock."""
     return [python, str(RELOCK), "lock", "--regenerate", "--no-interaction", "--no-ansi", "--directory", str(folder)]
 
 

@@ -41,9 +41,9 @@ def _complaint(path: str, files: Mapping[str, Path], head: bytes) -> str:
         return ""
     source = files.get(place)
     if source is None:
-        return "has no source beside it: nothing loads it"
+        return "has no source next to it: nothing loads it"
     fits = importlib.util.source_hash(source.read_bytes()) == head[8:]
-    return "" if fits else "was made from other source than the file beside it, and would run in its place"
+    return "" if fits else "was made from other source than the file next to it, and would run in its place"
 
 
 def _source(pyc: PurePosixPath) -> str | None:
