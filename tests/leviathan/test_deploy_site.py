@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from leviathan.commands.site import toml
 from leviathan.errors import UsageError
+from leviathan.site.keys import toml
 from leviathan.site.load import DEFAULTS, SPECS, load
 from leviathan.site.quantity import parse_quantity
 from leviathan.site.schema import Site, Variant

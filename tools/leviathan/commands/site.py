@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from leviathan.cli.options import Invocation, make_command
+from leviathan.site.keys import toml
 from leviathan.site.load import DEFAULTS, RENAMED, SPECS, load
 from leviathan.terminal.output import Report
 
@@ -54,18 +55,6 @@ def current_schema() -> dict[str, Any]:
     from leviathan.site import json_schema  # noqa: PLC0415 - as above
 
     return json_schema.schema(SPECS, load().values(), RENAMED)
-
-
-def toml(value: Any) -> str:
-    """A value as TOML has it. Source: TOML 1.0, basic strings."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{', '.join(toml(item) for item in value)}]"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
-    return repr(value)
 
 
 command = make_command("site", HELP)(site_command)

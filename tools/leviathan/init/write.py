@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from leviathan.commands.site import toml
 from leviathan.errors import UsageError
 from leviathan.init.propose import Line
-from leviathan.site.keys import from_text
+from leviathan.site.keys import from_text, toml
 from leviathan.site.load import SPECS
 
 HEAD = """#:schema ./site.schema.json

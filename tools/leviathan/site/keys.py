@@ -186,3 +186,15 @@ def _untext(type_: Any, text: str) -> Any:
         except ValueError:
             return text
     return text
+
+
+def toml(value: Any) -> str:
+    """A value as TOML has it. Source: TOML 1.0, basic strings."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(toml(item) for item in value)}]"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
+    return repr(value)
