@@ -46,4 +46,5 @@ def environment(home: Path) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "1",  # on CPUs that others use, too, torch's threads wait for one another: 20 times the CPU
     }

@@ -68,10 +68,12 @@ class Answer:
 class Talk:
     """Conversations over a cache of so many pages, read in chunks of so many tokens."""
 
-    def __init__(self, engine: Any, pages: int, chunk: int, parked: int = 0) -> None:
-        cache = import_module("leviathan_operators.cache")
+    def __init__(self, engine: Any, pages: int, chunk: int, parked: int = 0, folder: Path | None = None) -> None:
+        kept = import_module("leviathan_engine.worker.kept").Kept
+        cache = import_module("leviathan_operators.cache").PrefixCache
+        size = engine._cache.page_bytes
         self.engine, self.chunk = engine, chunk
-        self.prefixes = cache.PrefixCache(pages, engine._cache, cache.ParkedPages(parked))
+        self.prefixes = cache(pages, engine._cache, kept(parked * size, folder, 1 << 30, bytes(20)).pages(size))
 
     def start(self, ids: Sequence[int]) -> Any:
         """A generation that has read nothing."""
@@ -103,14 +105,14 @@ def ids(seed: int, count: int) -> list[int]:
     return [4 + (seed * 7919 + n * 104729 + n * n * 31) % 250 for n in range(count)]
 
 
-def see(engine: Any) -> dict[str, Any]:
+def see(engine: Any, folder: Path) -> dict[str, Any]:
     """Every way to the same answers, each held against reading the prompt in one piece with nothing reused."""
-    prompts: list[list[int]] = [ids(1, 150)]
+    prompts: list[list[int]] = [ids(1, 100)]
     right = [Talk(engine, PLENTY, 4096).answer(prompts[0])]
     for turn in (2, 3):
-        prompts.append(prompts[-1] + right[-1].tokens + ids(turn, 70))
+        prompts.append(prompts[-1] + right[-1].tokens + ids(turn, 40))
         right.append(Talk(engine, PLENTY, 4096).answer(prompts[-1]))
-    prompts.append(ids(9, 300))
+    prompts.append(ids(9, 200))
     right.append(Talk(engine, PLENTY, 4096).answer(prompts[-1]))
 
     def follow(talk: Talk, order: Sequence[int]) -> list[dict[str, Any]]:
@@ -122,10 +124,13 @@ def see(engine: Any) -> dict[str, Any]:
         "answers": [answer.tokens for answer in right],
         "chunks": follow(Talk(engine, PLENTY, 64), [2, 3]),
         "reused": follow(Talk(engine, PLENTY, 64), [0, 1, 2, 2]),
-        # Eight pages: each of the two conversations pushes the other out.
-        "evicted": follow(small := Talk(engine, 8, 128), [1, 3, 2]),
+        # Five pages: each of the two conversations pushes some of the other out.
+        "evicted": follow(small := Talk(engine, 5, 128), [1, 3, 2]),
         "evictions": small.prefixes.evicted,
-        "parked": follow(Talk(engine, 8, 128, parked=32), [1, 3, 2, 3]),
+        "parked": follow(Talk(engine, 5, 128, parked=32), [1, 3, 2, 3]),
+        # Four pages: the second conversation pushes the first one out whole; then another process.
+        "to disk": follow(Talk(engine, 4, 128, folder=folder), [1, 3]),
+        "restarted": follow(Talk(engine, 4, 128, folder=folder), [1]),
         "interleaved": [mine.against(true) for mine, true in zip(both, (right[1], right[3]), strict=True)],
         "cancelled": cancelled(Talk(engine, PLENTY, 64), prompts[2], right[2]),
     }
@@ -183,7 +188,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return result
 
 
-WAYS = ["chunks", "reused", "evicted", "parked", "interleaved"]
+WAYS = ["chunks", "reused", "evicted", "parked", "to disk", "restarted", "interleaved"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -206,10 +211,14 @@ def test_a_turn_reads_only_what_is_new(seen: dict[str, Any]) -> None:
 
 def test_conversations_that_push_each_other_out(seen: dict[str, Any]) -> None:
     known = (seen["lengths"][1] + TOKENS - 1) // 64 * 64
-    assert [answer["reused"] for answer in seen["parked"]] == [0, 0, known, 256]
+    assert [answer["reused"] for answer in seen["parked"]] == [0, 0, known, 192]
     assert seen["evictions"] > 0
     assert [answer["reused"] for answer in seen["evicted"]][:2] == [0, 0]
     assert seen["evicted"][2]["reused"] <= known
+
+
+def test_conversations_on_disk_outlive_the_process(seen: dict[str, Any]) -> None:
+    assert [answer["reused"] for answer in (*seen["to disk"], *seen["restarted"])] == [0, 0, 128]
 
 
 def test_a_cancelled_prompt_keeps_its_chunks(seen: dict[str, Any]) -> None:
@@ -220,7 +229,7 @@ def test_a_cancelled_prompt_keeps_its_chunks(seen: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    result = see(load(Path(sys.argv[1]), Path(sys.argv[2])))
+    result = see(load(Path(sys.argv[1]), Path(sys.argv[2])), Path(sys.argv[2]) / "kept")
     sys.stdout.write(f"\n{json.dumps(result)}\n")
     sys.stdout.flush()
     os._exit(0)  # the engine's spinning threads do not end by themselves

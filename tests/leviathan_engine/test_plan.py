@@ -129,6 +129,16 @@ def test_a_zero_in_the_split_leaves_the_card_out() -> None:
     assert plan.visible == (1,)
 
 
+def test_conversations_get_the_memory_that_experts_leave_or_what_is_asked() -> None:
+    """The runbook's machine leaves none, 512 GiB leave more than the bound; what is asked for goes before experts."""
+    assert make_plan(MODEL, RUNBOOK, Request()).cpu.kv_ram == 0
+    assert make_plan(MODEL, ROOMY, Request()).cpu.kv_ram == 16 * 10**9
+    asked = make_plan(MODEL, RUNBOOK, Request(kv_ram=10 * GIB))
+    assert asked.cpu.room == make_plan(MODEL, RUNBOOK, Request()).cpu.room - 10 * GIB
+    assert any("is 23.3 GiB too small" in text and "16.4 GiB of the process" in text for text in asked.warnings)
+    assert "conversations 10.0 GiB" in render(asked)
+
+
 def test_numa_is_noted() -> None:
     plan = make_plan(MODEL, replace(ROOMY, numa_nodes=2), Request())
     assert any("2 NUMA nodes" in w and "numactl --interleave=all" in w for w in plan.warnings)

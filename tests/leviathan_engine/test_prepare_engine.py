@@ -1,5 +1,6 @@
 """What the engine is started with: its cards, its threads, and what the front is told, with and without own rules."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,24 @@ def test_without_a_length_the_cache_is_what_fits(start: Start) -> None:
     assert value(start.prepare("--cache_lens", "512"), "--chunk") == 512
     with pytest.raises(UsageError, match="--max_new_tokens 4096 leaves no room for a prompt in a cache of 4096"):
         start.prepare("--max_new_tokens", "4096")
+
+
+def test_what_is_kept_of_conversations(start: Start, tmp_path: Path) -> None:
+    """Memory that the experts leave, or as much as is asked for; a folder only where one is given."""
+    prepared = start.prepare()
+    assert value(prepared, "--kv_ram") == 16 * 10**9
+    assert "--kv_dir" not in prepared.argv
+    assert value(start.prepare("--kv_ram", "5"), "--kv_ram") == 5_000_000
+    assert value(start.prepare(*start.rules()), "--kv_ram") == 0
+    kept = start.prepare("--kv_dir", str(tmp_path / "kept"), "--kv_disk", "7")
+    assert value(kept, "--kv_disk") == 7_000_000
+    version = kept.argv[kept.argv.index("--kv_version") + 1]
+    assert len(bytes.fromhex(version)) == 20
+    again = start.prepare("--kv_dir", str(tmp_path / "kept"))
+    assert again.argv[again.argv.index("--kv_version") + 1] == version
+    os.utime(start.flags[1], (1, 1))
+    other = start.prepare("--kv_dir", str(tmp_path / "kept"))
+    assert other.argv[other.argv.index("--kv_version") + 1] != version
 
 
 def test_torchs_own_threads_are_held_to_the_quota(start: Start) -> None:

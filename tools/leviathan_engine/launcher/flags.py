@@ -63,6 +63,9 @@ class Settings:
     cache_lens: int | None
     max_new_tokens: int | None
     chat_template: str | None
+    kv_ram: int | None
+    kv_dir: Path | None
+    kv_disk: int
     optimize_config_path: Path | None
     engine_args: tuple[str, ...]
     front_environ: Mapping[str, str] = field(default_factory=dict)
@@ -94,6 +97,9 @@ def parse(argv: Sequence[str]) -> Settings:
         cache_lens=args.cache_lens,
         max_new_tokens=args.max_new_tokens,
         chat_template=_template(args),
+        kv_ram=None if args.kv_ram is None else args.kv_ram * MB,
+        kv_dir=args.kv_dir,
+        kv_disk=args.kv_disk * MB,
         optimize_config_path=args.optimize_config_path,
         engine_args=theirs,
         front_environ=front_flags.environment(args),
@@ -183,6 +189,9 @@ def _parser() -> argparse.ArgumentParser:
         help="tokens of the KV cache: a prompt and its answer (as many as fit)",
     )
     path("--max_new_tokens", type=_whole(1, 1 << 24), help="tokens of an answer, at most (what its prompt leaves)")
+    path("--kv_ram", type=_whole(0, 1 << 24), help="MB of memory for conversations that left the GPUs (what is left)")
+    path("--kv_dir", type=_path, help="folder that keeps them, over restarts, too; none: main memory alone")
+    path("--kv_disk", type=_whole(1, 1 << 30), default=50_000, help="MB in that folder, at most (50000)")
     front_flags.add(parser)
     return parser
 

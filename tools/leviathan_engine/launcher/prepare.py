@@ -1,5 +1,6 @@
 """From the command line and the machine to the engine's command: disk, files, configuration, plan, CPU."""
 
+import contextlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from leviathan_engine.launcher.state_dir import State
 from leviathan_engine.machine import cgroup, cpu, disk, disk_rate
 from leviathan_engine.machine.gpus import gpus
 from leviathan_engine.model import chat_prompt as prompt
+from leviathan_engine.model import chat_turns
+from leviathan_engine.model.fingerprint import fingerprint
 from leviathan_engine.model.hf_config import build
 from leviathan_engine.model.kv_b import engine_folder
 from leviathan_engine.model.shape import ModelShape, read_shape
@@ -65,7 +68,10 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
         for text in folder.notes:
             note(text)
     _chat_template(hf, settings.chat_template, note)
-    prompt.load(hf).close()  # the front would find only when the model is loaded that nobody can ask it anything
+    # Here, since the front would find only when the model is loaded that nobody can ask it anything.
+    with contextlib.closing(prompt.load(hf)) as prompts:
+        for text in chat_turns.notes(prompts):
+            note(text)
     files = engine_folder(model, shape, state.gguf)
     phase("plan")
     plan = None if device == "cpu" else _plan(settings, model, cards, note)
@@ -89,7 +95,14 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
         "--cache_lens": cache_lens,
         "--chunk": plan.chunk if plan else CHUNK,
         "--device": device or "cuda:0",
+        "--kv_ram": plan.cpu.kv_ram if plan else settings.kv_ram or 0,
     }
+    if settings.kv_dir is not None:
+        options |= {
+            "--kv_dir": settings.kv_dir,
+            "--kv_disk": settings.kv_disk,
+            "--kv_version": fingerprint(model).hex(),
+        }
     words = [word for pair in options.items() for word in map(str, pair)]
     return Prepared(
         argv=(*numa.prefix, sys.executable, "-m", "leviathan_engine.worker", *words, "--", *flags),
@@ -174,7 +187,7 @@ def _plan(settings: Settings, model: Model, cards: tuple[Gpu, ...], note: Say) -
         numa_nodes=max(1, cpu.numa_nodes()),
         disk_rate=rate,
     )
-    plan = make_plan(model, machine, Request(settings.cache_lens, settings.split))
+    plan = make_plan(model, machine, Request(settings.cache_lens, settings.split, settings.kv_ram))
     note(render(plan).rstrip())
     return plan
 

@@ -54,7 +54,8 @@ def _one_card(costs: Costs, cards: Sequence[Gpu], budgets: Sequence[int], chunk:
 
 
 def _page_cache(machine: Machine, memory: ram.CpuMemory, cpu: CpuPlan) -> str:
-    need = memory.experts + memory.process
+    process = memory.process + cpu.kv_ram
+    need = memory.experts + process
     what = "the pod's memory limit" if cpu.limit < cpu.ram else "this machine's memory"
     fix = f"set resources.limits.memory to {-(-need // GIB)}Gi or more" if cpu.limit < cpu.ram else "add memory"
     if cpu.limit < cpu.ram < need:
@@ -66,7 +67,7 @@ def _page_cache(machine: Machine, memory: ram.CpuMemory, cpu: CpuPlan) -> str:
         slower = f", at best {here:.1f} tokens/s instead of {full:.1f}"
     return (
         f"{what} of {cpu.limit / GIB:.1f} GiB is {(need - cpu.limit) / GIB:.1f} GiB too small: the experts'"
-        f" {memory.experts / GIB:.1f} GiB of page cache and {memory.process / GIB:.1f} GiB of the process count against"
+        f" {memory.experts / GIB:.1f} GiB of page cache and {process / GIB:.1f} GiB of the process count against"
         f" it, so experts are read from the disk again and again{slower}: {fix}"
     )
 

@@ -24,10 +24,14 @@ class Machine:
 
 @dataclass(frozen=True)
 class Request:
-    """`cache_lens` in tokens; `split` in bytes a GPU in the GPUs' order (0: not used). None: the planner's choice."""
+    """`cache_lens` in tokens; `split` in bytes a GPU in the GPUs' order (0: not used); `kv_ram` in bytes.
+
+    None: the planner's choice.
+    """
 
     cache_lens: int | None = None
     split: tuple[int, ...] | None = None
+    kv_ram: int | None = None
 
 
 def gpu_split(text: str, flag: str = "--gpu_split") -> tuple[int, ...]:

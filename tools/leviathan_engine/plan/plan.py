@@ -24,7 +24,10 @@ class GpuPlan:
 
 @dataclass(frozen=True)
 class CpuPlan:
-    """The CPU's part in bytes; `room` is what is left for pages of the experts below the limit."""
+    """The CPU's part in bytes; `room` is what is left for pages of the experts below the limit.
+
+    `kv_ram` is for conversations that left the GPUs.
+    """
 
     experts: int
     process: int
@@ -32,6 +35,7 @@ class CpuPlan:
     ram: int
     limit: int
     room: int
+    kv_ram: int = 0
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ LEAST_CHUNK = 512
 ENOUGH_CACHE = 32768
 LEAST_CACHED = 0.5
 NAME_LENGTH = 100
+# Bytes of main memory for conversations that left the GPUs, where experts leave as much: 228,000 tokens.
+KV_RAM = 16 * 10**9
 
 
 def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
@@ -42,7 +44,7 @@ def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
         cards, budgets = _fewest(costs, cards, budgets)
     chunk, placement = place(costs, budgets)
     _refuse_small_gpus(model, shape, costs, budgets, chunk)
-    cpu = _cpu(memory, machine)
+    cpu = _cpu(memory, machine, request.kv_ram)
     warnings += advice.warnings(costs, machine, cards, budgets, chunk, memory, cpu)
     packed = sum(
         model.tensors[f"blk.{n}.{name}.weight"].elements
@@ -142,9 +144,10 @@ def _refuse_small_gpus(model: Model, shape: ModelShape, costs: Costs, budgets: S
     )
 
 
-def _cpu(memory: ram.CpuMemory, machine: Machine) -> CpuPlan:
+def _cpu(memory: ram.CpuMemory, machine: Machine, kv_ram: int | None) -> CpuPlan:
+    """The CPU's part. Memory for conversations goes before the experts' when asked for, else it is what they leave."""
     limit = min(machine.ram, machine.memory_limit or machine.ram)
-    room = limit - memory.process
+    room = limit - memory.process - (kv_ram or 0)
     of = "the pod's memory limit" if limit < machine.ram else "this machine's memory"
     change = "raise resources.limits.memory" if limit < machine.ram else "use a machine with more memory"
     if memory.process_peak > limit:
@@ -160,7 +163,10 @@ def _cpu(memory: ram.CpuMemory, machine: Machine) -> CpuPlan:
             f" them: {missing / 2**30:.1f} GiB are missing, and most tokens would wait for the disk",
             f"{change}, or use a smaller quantisation",
         )
-    return CpuPlan(memory.experts, memory.process, memory.process_peak, machine.ram, limit, room)
+    if kv_ram is None:
+        kv_ram = min(KV_RAM, max(0, room - memory.experts)) // MB * MB
+        room -= kv_ram
+    return CpuPlan(memory.experts, memory.process, memory.process_peak, machine.ram, limit, room, kv_ram)
 
 
 def _gpu_plans(

@@ -31,6 +31,7 @@ def render(plan: Plan) -> str:
         ("free", *(_gb(gpu.budget - gpu.need.total) for gpu in plan.gpus)),
     ]
     cpu = plan.cpu
+    kept = f", conversations {cpu.kv_ram / GIB:.1f} GiB" if cpu.kv_ram else ""
     lines = [
         f"{plan.model}: {plan.layers} layers, {plan.file_bytes / 1e9:.1f} GB of files",
         f"cache {plan.cache_lens} tokens, prompts up to {plan.max_prompt}, read {plan.chunk} at a time",
@@ -38,7 +39,7 @@ def render(plan: Plan) -> str:
         *_columns(rows),
         "",
         f"CPU: experts {cpu.experts / GIB:.1f} GiB of page cache, process {cpu.process / GIB:.1f} GiB"
-        f" ({cpu.process_peak / GIB:.1f} GiB while loading), limit {cpu.limit / GIB:.1f} GiB",
+        f" ({cpu.process_peak / GIB:.1f} GiB while loading){kept}, limit {cpu.limit / GIB:.1f} GiB",
         f"start: {_seconds(plan.start_seconds)}; decode: {_rate(plan.decode_bound)}",
     ]
     lines += [f"warning: {text}" for text in plan.warnings]

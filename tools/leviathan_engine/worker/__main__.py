@@ -16,6 +16,7 @@ from leviathan_engine.errors import EngineError, GgufError
 from leviathan_engine.gguf import read_model
 from leviathan_engine.machine import cgroup
 from leviathan_engine.wire import Job, Link
+from leviathan_engine.worker.kept import Kept
 from leviathan_engine.worker.ktransformers import KTransformers, Options
 from leviathan_engine.worker.load_progress import LoadProgress
 from leviathan_engine.worker.read_ahead import ReadAhead, pieces, room
@@ -74,6 +75,7 @@ def _serve(link: Link, args: argparse.Namespace) -> None:
         flags=tuple(args.flags),
         chunk=args.chunk,
         stream_tokens=stream_tokens(os.environ),
+        kept=Kept(args.kv_ram, args.kv_dir, args.kv_disk, bytes.fromhex(args.kv_version)),
     )
     with LoadProgress(link.send, lambda: ahead.reading) as progress:
         model = KTransformers(options, progress.loaded)
@@ -117,6 +119,10 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("cpu_infer", "cache_lens", "chunk"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--kv_dir", type=Path)
+    parser.add_argument("--kv_version", default="")
+    for name in ("kv_ram", "kv_disk"):
+        parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("flags", nargs="*", help="KTransformers' own, after --")
     return parser
 

@@ -18,6 +18,7 @@ from leviathan_engine.model.hf_config import register
 from leviathan_engine.wire import Job, PromptProgress
 from leviathan_engine.worker import marlin_packing, model_changes
 from leviathan_engine.worker.generation import Generation
+from leviathan_engine.worker.kept import NOWHERE, Kept
 from leviathan_engine.worker.session import Cancelled, Heard, OutOfMemory
 from leviathan_operators.cache import CacheFull, PrefixCache
 
@@ -30,7 +31,7 @@ class Options:
     """What the engine is started with: its folders and files, and upstream's own `flags`.
 
     `chunk`: tokens of a prompt that are read at once, at most. `stream_tokens`: from how many of a chunk on its experts
-    are streamed to the GPUs; 0: never, None: measured at the start.
+    are streamed to the GPUs; 0: never, None: measured at the start. `kept`: where conversations go that leave the GPUs.
     """
 
     home: Path
@@ -43,6 +44,7 @@ class Options:
     flags: tuple[str, ...] = ()
     chunk: int = 4096
     stream_tokens: int | None = None
+    kept: Kept = NOWHERE
 
 
 def never() -> bool:
@@ -84,7 +86,8 @@ class KTransformers:
         experts: Any = import_module("leviathan_operators.experts.install")
         self._experts = experts.install(self._interface.model, experts.Options(options.stream_tokens), say)
         self._cache = self._interface.cache
-        self._prefixes = PrefixCache(self._cache.max_pages, self._cache)
+        parked = options.kept.pages(self._cache.page_bytes)
+        self._prefixes = PrefixCache(self._cache.max_pages, self._cache, parked)
         # Kept in main memory: a decode step looks its token up there.
         self._interface.generated_ids = self._torch.zeros(1, options.cache_lens + 1, dtype=self._torch.int)
         self._device = self._interface.device_map["blk.0.self_attn"]["generate_device"]
@@ -167,9 +170,13 @@ class KTransformers:
         return out
 
     def gauges(self) -> dict[str, float]:
-        """How full the KV cache is."""
-        pool = self._prefixes.pool
-        return {"leviathan_cache_pages": pool.count, "leviathan_cache_pages_used": pool.count - pool.free}
+        """Figures for /metrics, by their names there."""
+        return {
+            "leviathan_cache_pages": self._prefixes.pool.count,
+            "leviathan_cache_pages_used": self._prefixes.used,
+            "leviathan_cache_pages_parked": self._prefixes.parked,
+            "leviathan_cache_pages_evicted": self._prefixes.evicted,
+        }
 
 
 def write_config(options: Options) -> None:

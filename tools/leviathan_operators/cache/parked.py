@@ -1,4 +1,4 @@
-"""Pages that had to leave the GPU: kept in main memory up to a bound, then on disk where a folder is given.
+"""Pages that had to leave the GPU: kept in main memory up to a bound, and on disk where a folder is given.
 
 A page is found by its key, a digest over its scope, its own tokens and all tokens before it, so no index has to be kept
 and pages on disk survive the process.
@@ -13,7 +13,7 @@ Blob = bytes | bytearray | memoryview
 
 
 class Shelf(Protocol):
-    """Where pages go that main memory has no room for. Both calls may lose a page, neither may return a wrong one."""
+    """Where pages are kept for longer. Both calls may lose a page, neither may return a wrong one."""
 
     def put(self, key: bytes, blob: Blob) -> None:
         """Keeps the page if it can."""
@@ -36,7 +36,7 @@ class ParkedPages:
     """Pages in main memory by key, the least recently used ones leave first."""
 
     def __init__(self, pages: int, shelf: Shelf | None = None) -> None:
-        """Holds up to `pages` pages; `shelf` takes those that leave."""
+        """Holds up to `pages` pages; `shelf` gets every page, too."""
         self._room = pages
         self._shelf = shelf
         self._blobs: OrderedDict[bytes, Blob] = OrderedDict()
@@ -52,12 +52,12 @@ class ParkedPages:
 
     def park(self, key: bytes, blob: Blob) -> None:
         """Keeps a page."""
+        if self._shelf is not None:
+            self._shelf.put(key, blob)
         self._blobs[key] = blob
         self._blobs.move_to_end(key)
         while len(self._blobs) > self._room:
-            oldest, leaving = self._blobs.popitem(last=False)
-            if self._shelf is not None:
-                self._shelf.put(oldest, leaving)
+            self._blobs.popitem(last=False)
 
     def fetch(self, key: bytes) -> Blob | None:
         """The page's bytes, or None. It stays parked, as the most recently used one."""

@@ -101,6 +101,16 @@ class PrefixCache:
         spare = sequence.pages[used:]
         self._release(sequence, spare + self.tree.insert(sequence.ids, sequence.pages[:used], sequence.scope))
 
+    @property
+    def used(self) -> int:
+        """Pages that hold tokens, those of earlier sequences included."""
+        return self.pool.count - self.pool.free
+
+    @property
+    def parked(self) -> int:
+        """Pages that are in main memory."""
+        return len(self._parked)
+
     def take(self, wanted: int) -> list[int]:
         """Free pages; evicts what was not used for longest. Errors: CacheFull when open sequences hold too many."""
         missing = wanted - self.pool.free

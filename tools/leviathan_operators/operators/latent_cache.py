@@ -23,10 +23,13 @@ class LatentCache(StaticCache):
         self.past_tokens: list[int]
         self.start = 0
         self._selected: tuple[int, ...] = ()
+        # Where a step's tokens go is the same in every layer: computed once a step and device.
+        self._slots: dict[torch.device, Tensor] = {}
 
     def select(self, pages: Sequence[int], start: int) -> None:
-        """The next tokens, from position `start` on, belong to the sequence with these pages."""
+        """The next step's tokens, from position `start` on, belong to the sequence with these pages."""
         self.start = start
+        self._slots = {}
         if self._selected != tuple(pages):
             self._selected = tuple(pages)
             row = torch.tensor(pages, dtype=torch.int32)
@@ -45,9 +48,13 @@ class LatentCache(StaticCache):
         position = cache_kwargs["cache_position"]
         pages, table = self.key_cache[layer_idx], self.page_table_list[layer_idx]
         self.past_tokens[layer_idx] += position.size(0)
-        page, offset = table[0, position // self.page_size], position % self.page_size
-        pages[page, offset, :, : self.kv_lora_rank] = key_states
-        pages[page, offset, :, self.kv_lora_rank :] = value_states
+        slots = self._slots.get(position.device)
+        if slots is None:
+            page = table[0, position // self.page_size].long()
+            slots = self._slots[position.device] = page * self.page_size + position % self.page_size
+        entries = pages.view(-1, pages.shape[-1])
+        entries[slots, : self.kv_lora_rank] = key_states.view(-1, self.kv_lora_rank)
+        entries[slots, self.kv_lora_rank :] = value_states.reshape(-1, self.qk_rope_head_dim)
         return pages, table
 
     def latents(self, layer: int, first: int, last: int) -> Tensor:
@@ -72,7 +79,7 @@ class LatentCache(StaticCache):
         """The bytes of pages, the first layer's first."""
         layers = [layer[list(pages)].flatten(1).view(torch.uint8).cpu() for layer in self.key_cache]
         joined = torch.cat(layers, dim=1)
-        return [memoryview(row.numpy()) for row in joined]
+        return [memoryview(row.clone().numpy()) for row in joined]  # a row alone would keep all of them in memory
 
     def write(self, pages: Sequence[int], blobs: Sequence[bytes | bytearray | memoryview]) -> None:
         """Puts bytes, as `read` gives them, into pages. Errors: ValueError for another length."""
