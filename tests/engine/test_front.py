@@ -129,12 +129,12 @@ def test_health_answers_during_a_generation(running: Running, client: openai.Ope
         with client.completions.create(model="tiny", prompt="x", max_tokens=LONGEST, stream=True):
             for _ in range(3):
                 assert httpx.get(running.url + "/health", timeout=5).status_code == 200
-            assert "leviathan_running 1" in metrics()
+            assert "leviathan_running 1.0" in metrics()
     finally:
         os.kill(worker, signal.SIGCONT)
     # The client is gone with that, and its generation with it.
     deadline = time.monotonic() + 60
-    while not {"leviathan_cancelled_total 1", "leviathan_running 0"} <= set(metrics()):
+    while not {"leviathan_cancelled_total 1.0", "leviathan_running 0.0"} <= set(metrics()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert client.completions.create(model="tiny", prompt="x", max_tokens=2).usage.completion_tokens <= 2
