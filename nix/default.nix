@@ -63,6 +63,7 @@ let
 
     packages = {
       leviathan-image = stages.image.layout;
+      leviathan-image-consumer = consumer.image.layout;
       image-report = stages.image.report;
       cuda-toolkit = stages.toolkit;
       ktransformers-ops = stages.engine.cuda;
@@ -74,6 +75,12 @@ let
       inherit (stages) kubernetes;
       development-python = stages.tool.development;
     };
+  };
+
+  # The same for the cards of nix/consumer.nix.
+  consumer = import ./. {
+    inherit self system;
+    settings = settings // import ./consumer.nix;
   };
 
   # Hands a file the stages that it names in its arguments.

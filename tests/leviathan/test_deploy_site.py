@@ -91,6 +91,7 @@ OTHERWISE: dict[str, Callable[[int], Any]] = {
     "engine.cache_lens": lambda n: 64 * n,
     "workload.variant": lambda n: ("privileged", "unprivileged")[n % 2],
     "cluster.node_labels": lambda n: [f"card={n}", "disk=fast"],
+    "watch.labels": lambda n: [f"release=r{n}"],
     "model.repository": lambda n: f"lab/model-{n}",
     "model.include": lambda n: [f"Q{n}/*.gguf"],
     "model.urls": lambda n: [f"https://files.example/{n}.gguf"],

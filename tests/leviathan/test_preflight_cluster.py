@@ -28,7 +28,7 @@ from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 
 #: Checks that ask the cluster and need no image.
-ASKING = [name for name in CHECKS if name not in ("image", "registry", "march")]
+ASKING = [name for name in CHECKS if name not in ("image", "registry", "march", "cards")]
 #: Verb, resource and namespace.
 Right3 = tuple[str, str, str]
 HASTY = RetryPolicy(first_s=0.2, again_s=0.2, request_s=5, connect_s=2, pause_s=0.05)

@@ -18,6 +18,7 @@ from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.errors import LayoutError
 from leviathan.model.manifest import Manifest, ModelFile
 from leviathan.plan import load_model, write_header
+from leviathan.preflight.cards import ARCHS
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, Level
 from leviathan.preflight.image import MARCH, labels_of
@@ -105,6 +106,54 @@ def test_march(image: dict[str, str], node: dict[str, str], level: Level, words:
     assert words in found.text
     assert bool(found.fix) == (level is not Level.OK)
     assert ("nix build .#leviathan-image" in found.fix) == (level is not Level.OK and "not known" not in words)
+
+
+# --- cards
+
+GFD = "nvidia.com/gpu.compute.major", "nvidia.com/gpu.compute.minor"
+RUNBOOK_ARCHS = {ARCHS: "9.0a 10.0 12.0"}
+CONSUMER_ARCHS = {ARCHS: "8.6 8.9 12.0"}
+
+
+def card(major: int, minor: int, **more: str) -> dict[str, str]:
+    return {GFD[0]: str(major), GFD[1]: str(minor)} | {key.replace("__", "."): value for key, value in more.items()}
+
+
+@pytest.mark.parametrize(
+    ("image", "node", "level", "words"),
+    [
+        (RUNBOOK_ARCHS, card(12, 0), Level.OK, "the image's kernels for 12.0 run on it"),
+        (RUNBOOK_ARCHS, card(9, 0), Level.OK, "for 9.0a run on it"),
+        (RUNBOOK_ARCHS, card(10, 3), Level.OK, "for 10.0 run on it"),
+        (
+            RUNBOOK_ARCHS,
+            card(8, 9),
+            Level.PROBLEM,
+            "compute capability 8.9: the image has kernels for 9.0a, 10.0,",
+        ),
+        (RUNBOOK_ARCHS, card(11, 0), Level.PROBLEM, "none of them runs on it"),
+        (CONSUMER_ARCHS, card(8, 9), Level.OK, "for 8.9 run on it"),
+        (CONSUMER_ARCHS, card(8, 0), Level.PROBLEM, "none of them runs on it"),
+        (RUNBOOK_ARCHS, {}, Level.WARNING, "has no label nvidia.com/gpu.compute.major"),
+        ({}, card(8, 9), Level.WARNING, "the image has no label leviathan.cuda.archs"),
+    ],
+)
+def test_cards(image: dict[str, str], node: dict[str, str], level: Level, words: str, tmp_path: Path) -> None:
+    site = make_site("127.0.0.1:9", image_layout=str(labelled(tmp_path / "image", image)))
+
+    class Known(Facts):
+        def node(self) -> dict[str, Any]:
+            return {"metadata": {"labels": node}}
+
+    [found] = ask(CHECKS["cards"], Known(site, {}, Console(Talk()), connect=no_cluster))
+    assert found.level is level
+    assert words in found.text
+    assert ("leviathan-image-consumer" in found.fix) == (level is Level.PROBLEM)
+    old = node | {"nvidia.com/cuda.driver.major": "550"}
+    Known.node = lambda _self: {"metadata": {"labels": old}}  # type: ignore[method-assign]
+    first, *_ = ask(CHECKS["cards"], Known(site, {}, Console(Talk()), connect=no_cluster))
+    assert first.level is Level.PROBLEM
+    assert "driver 550, and the image's CUDA 12.8 needs 570 or newer" in first.text
 
 
 # --- image and registry

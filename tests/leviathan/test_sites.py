@@ -34,6 +34,8 @@ def test_an_example_renders_and_keeps_the_policy(path: Path, golden: Callable[[s
     done = render(site(path=path), {})
     golden(f"example-{path.stem}.yaml", done.text())
     for each in done.objects:
+        if "monitoring.coreos.com" in each["apiVersion"]:
+            continue  # a definition of the Prometheus operator: Kubernetes itself has no schema for it
         kubernetes_validate.validate(each, "1.34", strict=True)
 
 

@@ -27,11 +27,15 @@ def manifest_folder(environ: Mapping[str, str]) -> Path:
 
 
 def read_template(folder: Path, variant: Variant) -> list[Object]:
-    """The objects of a variant's template.
+    """The objects of a variant's template. Errors: RenderError as `read_documents`."""
+    return read_documents(folder / FILES[variant], "set LEVIATHAN_MANIFESTS to the folder manifests of the repository")
+
+
+def read_documents(path: Path, remedy: str = "correct manifests.extra") -> list[Object]:
+    """The objects of a YAML file; `remedy` is for one that cannot be read.
 
     Errors: RenderError when the file is missing or is not YAML with Kubernetes objects.
     """
-    path = folder / FILES[variant]
     try:
         documents = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=_Loader))
     except OSError as error:
@@ -39,7 +43,7 @@ def read_template(folder: Path, variant: Variant) -> list[Object]:
             "cannot read the manifest",
             where=str(path),
             why=error.strerror or str(error),
-            remedy="set LEVIATHAN_MANIFESTS to the folder manifests of the repository",
+            remedy=remedy,
         ) from None
     except yaml.YAMLError as error:
         raise RenderError("the manifest is no YAML", where=str(path), why=str(error), remedy=f"edit {path}") from None

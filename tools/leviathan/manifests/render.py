@@ -10,10 +10,12 @@ from typing import Any
 
 from leviathan.errors import RenderError
 from leviathan.manifests.doors import doors
+from leviathan.manifests.extra import extra
 from leviathan.manifests.fields import ENGINE, POD, get_field, no_field, set_field
 from leviathan.manifests.files import Object, dump, manifest_folder, read_template
 from leviathan.manifests.fit import INSTANCE, fit_pod, fit_service, fit_storage, local_volume
 from leviathan.manifests.policy import check, exceptions
+from leviathan.manifests.watch import scrape_annotations, watch
 from leviathan.registry.layout import load_image
 from leviathan.site.schema import Resources, Site, Variant
 from leviathan.site.start_budget import PROBE_PERIOD_S, StartBudget, start_budget
@@ -50,11 +52,13 @@ def render(site: Site, environ: Mapping[str, str]) -> Rendered:
         if each["kind"] == "Deployment":
             _set_flags(each, site)
             fit_pod(each, site)
+            if site.watch.scrape_annotations:
+                each["spec"]["template"]["metadata"]["annotations"] |= scrape_annotations(site)
         elif each["kind"] == "Service":
             fit_service(each, site)
         if site.release and each["kind"] != "Namespace":
             each["metadata"]["labels"][INSTANCE] = site.release
-    more = [*doors(site)]
+    more = [*doors(site), *watch(site), *extra(site)]
     if more:
         deployment = next(each for each in objects if each["kind"] == "Deployment")
         kinds = ",".join(sorted({each["kind"] for each in more}))

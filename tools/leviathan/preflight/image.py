@@ -33,7 +33,7 @@ def image(facts: Facts) -> Iterator[Finding]:
     if site.image.digest:
         yield ok(f"the digest is given: {site.image.digest}")
         return
-    found = _layout(facts)
+    found = layout_of(facts)
     yield ok(f"{site.image.layout}: {found.top.digest}, {len(found.blobs)} blobs, {size_text(found.size)}")
 
 
@@ -107,7 +107,7 @@ def march(facts: Facts) -> Iterator[Finding]:
         "nix/ktransformers/march.json"
     )
     try:
-        builds = labels_of(_layout(facts)).get(MARCH, "").split()
+        builds = labels_of(layout_of(facts)).get(MARCH, "").split()
     except LayoutError as error:
         raise NotAsked(f"the image cannot be read ({error.what})") from None
     if not builds:
@@ -149,6 +149,7 @@ def labels_of(image: Image) -> Mapping[str, str]:
     return found
 
 
-def _layout(facts: Facts) -> Image:
+def layout_of(facts: Facts) -> Image:
+    """The image's layout, read once. Errors: LayoutError."""
     where = facts.site.image
     return facts.once("layout", lambda: load_image(Path(where.layout), where.tag))

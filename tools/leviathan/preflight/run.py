@@ -11,7 +11,7 @@ from typing import Any
 
 from leviathan.cluster.client import Cluster, ClusterError, connect
 from leviathan.errors import LeviathanError
-from leviathan.preflight import access, api, door, image, node
+from leviathan.preflight import access, api, cards, door, image, node
 from leviathan.preflight import memory_plan as fits
 from leviathan.preflight import namespace as space
 from leviathan.preflight.facts import Facts
@@ -38,6 +38,7 @@ CHECKS: dict[str, Callable[[Facts], Iterable[Finding]]] = {
     "image": image.image,
     "registry": image.registry,
     "march": image.march,
+    "cards": cards.cards,
     "plan": fits.plan,
 }
 #: Checks under way at once.

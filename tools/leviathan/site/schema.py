@@ -330,6 +330,27 @@ class AccessSettings:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """What watches the engine."""
+
+    pod_monitor: Annotated[bool, Key("whether the Prometheus operator scrapes the pod (PodMonitor)")]
+    scrape_annotations: Annotated[bool, Key("whether the pod has the annotations prometheus.io/scrape")]
+    alerts: Annotated[bool, Key("whether the operator gets alert rules (PrometheusRule)")]
+    dashboard: Annotated[bool, Key("whether Grafana's sidecar gets a dashboard (ConfigMap)")]
+    labels: Annotated[
+        tuple[str, ...],
+        Key("labels by which they select these", **each_like(LABEL, '["release=kube-prometheus-stack"]')),
+    ]
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """Objects of the site's own."""
+
+    extra: Annotated[str, Key("folder with .yaml files that are applied with ours; empty: none")]
+
+
+@dataclass(frozen=True)
 class Policy:
     """What the site's manifests may do that ours do not."""
 
@@ -357,6 +378,8 @@ class Site:
     start: Start
     rollout: Rollout
     smoke: Smoke
+    watch: Watch
+    manifests: Manifests
     policy: Policy
 
     @property
