@@ -11,7 +11,6 @@
   march = [
     "znver5"
     "znver4"
-    "sapphirerapids"
     "x86-64-v3"
   ];
 

@@ -76,25 +76,16 @@ class Engine:
         return module.Products(self.plain.PlainOperators(), files, import_module("torch").device("cpu"))
 
     def resident(self, here: list[int], shift: int) -> None:
-        """In each layer the expert `here` is on the device, in its number's slot; `shift` puts another one there."""
-        torch, library = import_module("torch"), import_module("leviathan_operators.kernels.library")
-        layers, ring = self.device_layers(), self.plain.PlainRing()
-        products = self.products([placed.files for placed in self.placed])
-        self.pools = []
-        for placed, layer, resident in zip(self.placed, layers, here, strict=True):
-            files = placed.files
-            ring.begin([files], [range(files.experts)])
-            pool = []
-            for number in range(files.experts):
-                ring.wait(number, 0)
-                pool.append(torch.frombuffer(ring._slot, dtype=torch.uint8).clone())
-            memory = torch.stack(pool).roll(shift, 0).contiguous()
-            self.pools.append(memory)
-            at = [memory.data_ptr() + place for place in files.places]
-            slots = library.Slots(*at, files.slot_bytes, files.gate.kind, files.down.kind)
-            table = torch.full((files.experts,), -1, dtype=torch.int32)
-            table[resident] = resident
-            layer.keep(self.device.Resident(slots, files.experts, table), products)
+        """In each layer the expert `here` is on the device; `shift` puts another one's weights into its slot."""
+        layers, files = self.device_layers(), [placed.files for placed in self.placed]
+        products = self.products(files)
+        chosen = {f.layer: [(number + shift) % f.experts] for f, number in zip(files, here, strict=True)}
+        held = import_module("leviathan_operators.experts.resident").load(self.plain.PlainRing(), files, chosen, 0)
+        for f, layer, number in zip(files, layers, here, strict=True):
+            table = held[f.layer].resident.table
+            table[number] = int(table.max())
+            table[[n for n in range(f.experts) if n != number]] = -1
+            layer.keep(held[f.layer].resident, products)
 
 
 def distance(got: list[Any], right: list[Any]) -> float:

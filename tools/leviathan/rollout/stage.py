@@ -102,9 +102,7 @@ def fingerprint(snapshot: Snapshot) -> Hashable:
     state = BACK_AND_FORTH.get(str(fields.get("reason", "")), kind)
     answer = snapshot.answer
     load = (
-        tuple(
-            answer.body.get(key) for key in ("status", "phase", "detail", "layers_loaded", "bytes_loaded", "bytes_read")
-        )
+        tuple(answer.body.get(key) for key in ("status", "phase", "detail", "layers_loaded", "bytes_loaded"))
         if answer
         else ()
     )

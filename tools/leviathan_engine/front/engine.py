@@ -108,8 +108,7 @@ class Engine:
                 status.model = wire.served_model(message)
                 self._on_model(status.model)
             case "progress":
-                read = message.get("read", 0), message.get("read_total", 0)
-                status.progress(message["layers"], message["bytes"], *read)
+                status.progress(message["layers"], message["bytes"])
             case "memory":
                 status.memory = message
             case "ready":

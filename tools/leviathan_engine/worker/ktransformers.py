@@ -32,6 +32,8 @@ class Options:
 
     `chunk`: tokens of a prompt that are read at once, at most. `stream_tokens`: from how many of a chunk on its experts
     are streamed to the GPUs; 0: never, None: measured at the start. `kept`: where conversations go that leave the GPUs.
+    are streamed to the GPUs; 0: never, None: measured at the start. `gpu_experts`: bytes of experts that stay
+    on each GPU.
     """
 
     home: Path
@@ -45,6 +47,7 @@ class Options:
     chunk: int = 4096
     stream_tokens: int | None = None
     kept: Kept = NOWHERE
+    gpu_experts: tuple[int, ...] = ()
 
 
 def never() -> bool:
@@ -84,7 +87,9 @@ class KTransformers:
         model_changes.lighten(self._interface.model)
         model_changes.read_in_chunks(self._interface.model)
         experts: Any = import_module("leviathan_operators.experts.install")
-        self._experts = experts.install(self._interface.model, experts.Options(options.stream_tokens), say)
+        resident = {f"cuda:{index}": size for index, size in enumerate(options.gpu_experts)}
+        wanted = experts.Options(options.stream_tokens, resident, options.home)
+        self._experts = experts.install(self._interface.model, wanted, say)
         self._cache = self._interface.cache
         parked = options.kept.pages(self._cache.page_bytes)
         self._prefixes = PrefixCache(self._cache.max_pages, self._cache, parked)

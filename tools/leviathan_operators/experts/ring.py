@@ -78,6 +78,11 @@ class Ring:
         if self._library.leviathan_ring_release(self._ring, item, stream):
             raise self.failure()
 
+    def view(self, address: int, size: int) -> torch.Tensor:
+        """The `size` bytes at `address`, which `wait` gave, uint8."""
+        begin = address - self._memory.data_ptr()
+        return self._memory[begin : begin + size]
+
     def stop(self) -> None:
         """Stops reading; the next `begin` starts afresh."""
         self._library.leviathan_ring_stop(self._ring)

@@ -36,7 +36,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 class Slots:
     """Experts in a device's memory: the addresses of slot 0's gate, up and down, and the bytes from slot to slot.
 
-    `gate_kind` is ggml's number of the type of gate and up, `down_kind` of down.
+    `gate_kind` is ggml's number of the type of gate and up, `down_kind` of down; `memory` keeps the slots alive.
     """
 
     gate: int
@@ -45,6 +45,7 @@ class Slots:
     stride: int
     gate_kind: int
     down_kind: int
+    memory: torch.Tensor | None = None
 
 
 class KernelError(RuntimeError):

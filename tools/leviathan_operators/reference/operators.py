@@ -95,5 +95,9 @@ class PlainRing:
             self._slot[place : place + size] = os.pread(file, size, offset)
         return ctypes.addressof((ctypes.c_char * len(self._slot)).from_buffer(self._slot))
 
+    def view(self, address: int, size: int) -> torch.Tensor:
+        """The bytes of the one slot."""
+        return torch.frombuffer(self._slot, dtype=torch.uint8)[:size]
+
     def release(self, item: int, queue: int) -> None:
         """Nothing is shared."""

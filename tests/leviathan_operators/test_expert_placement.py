@@ -1,0 +1,97 @@
+"""Which experts stay on a GPU, and the file that keeps how often each was chosen."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from leviathan_operators.experts.counts import SAVE_SECONDS, UseFile, Uses, added
+from leviathan_operators.experts.placement import Candidate, choose, hit_rate
+
+LAYERS = [Candidate(layer, 8, 100 if layer % 2 else 120) for layer in range(3, 9)]
+
+
+def test_without_counts_every_layer_has_as_many() -> None:
+    chosen = choose(LAYERS, 6 * 120 * 2, None)
+    assert {len(experts) for experts in chosen.values()} <= {2, 3}
+    assert all(experts[:2] == (0, 1) for experts in chosen.values())
+
+
+def test_the_most_used_stay() -> None:
+    counts = {c.layer: [10 * e + c.layer for e in range(8)] for c in LAYERS}
+    chosen = choose(LAYERS, 700, counts)
+    taken = sum(c.slot_bytes * len(chosen[c.layer]) for c in LAYERS)
+    assert taken <= 700
+    assert all(7 in experts for experts in chosen.values() if experts)
+    assert hit_rate(chosen, counts) > hit_rate(choose(LAYERS, 700, None), counts)  # type: ignore[operator]
+
+
+def test_no_choice_of_as_many_bytes_is_better() -> None:
+    """Slots of one size: the sum of the chosen counts is the largest there is."""
+    rng = random.Random(4)
+    layers = [Candidate(layer, 16, 10) for layer in range(5)]
+    for _ in range(50):
+        counts = {c.layer: [rng.randrange(1000) for _ in range(16)] for c in layers}
+        room = rng.randrange(900)
+        chosen = choose(layers, room, counts)
+        best = sum(sorted((n for row in counts.values() for n in row), reverse=True)[: room // 10])
+        assert sum(counts[layer][e] for layer, experts in chosen.items() for e in experts) == best
+
+
+def test_no_room_and_room_for_all() -> None:
+    assert not any(choose(LAYERS, 99, None).values())
+    assert all(len(experts) == 8 for experts in choose(LAYERS, 10**6, None).values())
+    assert hit_rate({}, {3: [0] * 8}) is None
+
+
+def file(folder: Path) -> UseFile:
+    return UseFile(folder / "uses.json", [3, 4], 4)
+
+
+def test_counts_are_kept_over_restarts(tmp_path: Path) -> None:
+    said: list[str] = []
+    now = [0.0]
+    uses = Uses(file(tmp_path), said.append, lambda: now[0])
+    uses.keep(lambda: pytest.fail("too early"))
+    now[0] += SAVE_SECONDS
+    uses.keep(lambda: {3: [1, 2, 3, 4], 4: [0, 0, 0, 9]})
+    again = Uses(file(tmp_path), said.append, lambda: now[0])
+    assert again.before == {3: [1, 2, 3, 4], 4: [0, 0, 0, 9]}
+    now[0] += SAVE_SECONDS
+    again.keep(lambda: {3: [1, 0, 0, 0], 4: [0, 0, 0, 1]})
+    assert file(tmp_path).read() == ({3: [2, 2, 3, 4], 4: [0, 0, 0, 10]}, "")
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "not the counts of this model's layers"),
+        (json.dumps({"version": 1, "uses": {"3": [1, 2, 3, 4]}}), "not the counts of this model's layers"),
+        (json.dumps({"version": 1, "uses": {"3": [1, 2, 3, 4], "4": [1]}}), "expected 4 counts a layer"),
+        (json.dumps({"version": 1, "uses": {"3": [1, 2, 3, -4], "4": [1, 1, 1, 1]}}), "expected 4 counts a layer"),
+        (json.dumps({"version": 1, "uses": {"3": [1, 2, 3, True], "4": [1, 1, 1, 1]}}), "expected 4 counts a layer"),
+    ],
+)
+def test_another_models_counts_are_refused(tmp_path: Path, text: str, words: str) -> None:
+    file(tmp_path).path.write_text(text, encoding="utf-8")
+    counts, why = file(tmp_path).read()
+    assert counts == {}
+    assert words in why
+
+
+def test_a_folder_that_takes_no_file_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    now = [0.0]
+    uses = Uses(UseFile(tmp_path / "none" / "uses.json", [3], 1), said.append, lambda: now[0])
+    now[0] += SAVE_SECONDS
+    uses.keep(lambda: {3: [1]})
+    assert len(said) == 1
+    assert "not kept" in said[0]
+
+
+def test_added_takes_what_is_new() -> None:
+    assert added({}, {3: [1, 2]}) == {3: [1, 2]}
+    assert added({3: [1, 1]}, {3: [1, 2]}) == {3: [2, 3]}

@@ -1,0 +1,74 @@
+"""Brings experts to a GPU for good: into slots that layers of equal types and sizes share, by the way of the ring."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..kernels.library import Slots
+from .device import Resident
+from .files import LayerFiles
+from .products import Addresses
+from .streamed import Source
+
+
+class Loader(Source, Protocol):
+    """A source whose slots can be copied from."""
+
+    def view(self, address: int, size: int) -> Tensor:
+        """The `size` bytes of a slot at `address`, uint8."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """One layer's part: what its decode step reads, and each expert's addresses for the products of a prompt."""
+
+    resident: Resident
+    addresses: Mapping[int, Addresses]
+
+
+def load(
+    source: Loader, layers: Sequence[LayerFiles], chosen: Mapping[int, Sequence[int]], queue: int
+) -> dict[int, Held]:
+    """Reads the chosen experts (by the layer's number) to the source's device; layers without any are left out.
+
+    The pools live as long as what is returned: each Resident holds its table, and `Held` its pool's memory.
+
+    Errors: torch.OutOfMemoryError, KernelError.
+    """
+    taken = [files for files in layers if chosen.get(files.layer)]
+    source.begin(taken, [chosen[files.layer] for files in taken])
+    sizes: dict[tuple[int, ...], int] = {}
+    for files in taken:
+        sizes[_class(files)] = sizes.get(_class(files), 0) + len(chosen[files.layer])
+    pools = {key: torch.empty(count, key[0], dtype=torch.uint8, device=source.device) for key, count in sizes.items()}
+    used = dict.fromkeys(pools, 0)
+    out: dict[int, Held] = {}
+    item = 0
+    for files in taken:
+        pool = pools[_class(files)]
+        table = torch.full((files.experts,), -1, dtype=torch.int32)
+        addresses: dict[int, Addresses] = {}
+        for expert in chosen[files.layer]:
+            slot = used[_class(files)]
+            used[_class(files)] += 1
+            pool[slot].copy_(source.view(source.wait(item, queue), files.slot_bytes))
+            source.release(item, queue)
+            item += 1
+            table[expert] = slot
+            addresses[expert] = _at(pool[slot].data_ptr(), files)
+        slots = Slots(*_at(pool.data_ptr(), files), files.slot_bytes, files.gate.kind, files.down.kind, pool)
+        out[files.layer] = Held(Resident(slots, len(pool), table.to(source.device)), addresses)
+    return out
+
+
+def _class(files: LayerFiles) -> tuple[int, ...]:
+    """What layers have in common that share slots."""
+    return files.slot_bytes, *files.places, files.gate.kind, files.down.kind
+
+
+def _at(base: int, files: LayerFiles) -> Addresses:
+    gate, up, down = files.places
+    return base + gate, base + up, base + down
