@@ -24,7 +24,13 @@ from self_signed import self_signed
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No proxy, and no variable of the user's, reaches a test."""
     for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name in ("DOCKER_CONFIG", "LEVIATHAN_SITE", "LEVIATHAN_MANIFESTS"):
+        if name.lower().endswith("_proxy") or name in (
+            "DOCKER_CONFIG",
+            "REGISTRY_AUTH_FILE",
+            "XDG_RUNTIME_DIR",
+            "LEVIATHAN_SITE",
+            "LEVIATHAN_MANIFESTS",
+        ):
             monkeypatch.delenv(name)
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -12,7 +13,13 @@ from push_support import MIB, Layout, make_around, make_layout, make_site
 from leviathan.errors import RegistryError
 from leviathan.push.run import connect, push
 from leviathan.registry.auth import parse_challenge, token_request
-from leviathan.registry.credentials import Credentials, config_path, find_credentials
+from leviathan.registry.credentials import (
+    Credentials,
+    auth_files,
+    config_path,
+    find_credentials,
+    first_credentials,
+)
 
 USER = "ann:s3cret:with colon"
 
@@ -64,6 +71,60 @@ def test_broken_config_names_the_file(content: str, tmp_path: Path) -> None:
 def test_config_path() -> None:
     assert config_path({"HOME": "/h"}) == Path("/h/.docker/config.json")
     assert config_path({"HOME": "/h", "DOCKER_CONFIG": "/d"}) == Path("/d/config.json")
+
+
+def test_the_files_are_skopeos_and_podmans_then_dockers() -> None:
+    environ = {"HOME": "/h", "XDG_RUNTIME_DIR": "/run/user/7"}
+    assert auth_files(environ) == [
+        Path("/run/user/7/containers/auth.json"),
+        Path("/h/.config/containers/auth.json"),
+        Path("/h/.docker/config.json"),
+    ]
+    moved = environ | {"XDG_CONFIG_HOME": "/c", "DOCKER_CONFIG": "/d"}
+    assert auth_files(moved)[1:] == [Path("/c/containers/auth.json"), Path("/d/config.json")]
+    assert auth_files({"HOME": "/h"})[0] == Path(f"/run/containers/{os.getuid()}/auth.json")
+    assert auth_files(moved | {"REGISTRY_AUTH_FILE": "/a.json"}) == [Path("/a.json")]
+
+
+def test_the_first_file_that_has_an_entry_counts(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    for path, user in zip(auth_files(environ), ("runtime:1", "config:2", "docker:3"), strict=True):
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"auths": {"reg:5000": entry(user)}}))
+    seen = []
+    for path in auth_files(environ):
+        found = first_credentials("reg:5000", "team/engine", environ)
+        assert found is not None
+        seen.append(found.username)
+        path.write_text(json.dumps({"auths": {"other": entry("x:y"), "reg:5000": {}}}))
+    assert seen == ["runtime", "config", "docker"]
+    assert first_credentials("reg:5000", "team/engine", environ) is None
+    (tmp_path / "own.json").write_text(json.dumps({"auths": {"reg:5000": entry("own:4")}}))
+    own = environ | {"REGISTRY_AUTH_FILE": str(tmp_path / "own.json")}
+    assert first_credentials("reg:5000", "n", own) == Credentials("own", "4")
+    assert first_credentials("reg:5000", "n", environ | {"REGISTRY_AUTH_FILE": str(tmp_path / "none")}) is None
+
+
+@pytest.mark.parametrize(
+    ("repository", "user"),
+    [
+        ("team/engine", "image"),
+        ("team/engine/more", "image"),
+        ("team/other", "team"),
+        ("teams/engine", "host"),
+        ("", "host"),
+    ],
+)
+def test_the_longest_prefix_of_the_repository_counts(tmp_path: Path, repository: str, user: str) -> None:
+    names = {"reg:5000": "host", "reg:5000/team": "team", "reg:5000/team/engine": "image", "reg/team": "other"}
+    path = docker_config(tmp_path, {"auths": {name: entry(f"{text}:p") for name, text in names.items()}})
+    assert find_credentials("reg:5000", path, repository=repository) == Credentials(user, "p")
+
+
+def test_an_entry_for_one_image_is_none_for_the_registry(tmp_path: Path) -> None:
+    path = docker_config(tmp_path, {"auths": {"reg:5000/team/engine": entry("image:p")}})
+    assert find_credentials("reg:5000", path, repository="other") is None
+    assert find_credentials("reg:5000", path) is None
 
 
 def test_helper_gets_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

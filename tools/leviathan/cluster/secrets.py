@@ -12,7 +12,7 @@ from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.manifests.files import Object
 from leviathan.manifests.fit import INSTANCE
 from leviathan.manifests.policy import MANAGED
-from leviathan.registry.credentials import Credentials, config_path, find_credentials
+from leviathan.registry.credentials import Credentials, auth_files, first_credentials
 from leviathan.site.schema import ApiKey, Site
 from leviathan.terminal.output import Console
 
@@ -97,12 +97,12 @@ def secret(site: Site, name: str, kind: str, data: Mapping[str, str]) -> Object:
 def _pull_secret(site: Site, environ: Mapping[str, str]) -> Object:
     """The Secret that the kubelet logs in with. Errors: ClusterError."""
     host = site.registry.host
-    found = find_credentials(host, config_path(environ), environ=environ)
+    found = first_credentials(host, site.image.repository, environ)
     if found is None:
         raise ClusterError(
             f"there is no login to make Secret/{site.image.pull_secret} from",
-            where=str(config_path(environ)),
-            why=f"it has no entry for {host}",
+            where=", ".join(map(str, auth_files(environ))),
+            why=f"none of them has an entry for {host}",
             remedy=f"docker login {host}, or make the Secret yourself and set image.make_pull_secret = false",
         )
     config = json.dumps({"auths": {host: _entry(found)}})

@@ -12,7 +12,7 @@ from leviathan.errors import RegistryError
 from leviathan.push.result import Pushed
 from leviathan.registry.attempts import Backoff, Stopped
 from leviathan.registry.client import Client
-from leviathan.registry.credentials import config_path, find_credentials
+from leviathan.registry.credentials import first_credentials
 from leviathan.registry.layout import Blob, Image, Manifest, load_image
 from leviathan.registry.sessions import Sessions, state_home
 from leviathan.registry.transport import Transport
@@ -45,7 +45,7 @@ def connect(site: Site, around: PushContext) -> Client:
         host,
         plain_http=site.registry.plain_http,
         ca_file=site.registry.ca_file,
-        credentials=find_credentials(host, config_path(around.environ), environ=around.environ),
+        credentials=first_credentials(host, site.image.repository, around.environ),
         timeout_s=site.push.timeout_s,
         connections=site.push.parallel,
         console=around.console,

@@ -1,4 +1,4 @@
-"""Credentials from Docker's config file: `auths`, `credHelpers` and `credsStore`.
+"""Credentials from the files of skopeo, podman and Docker: `auths`, `credHelpers` and `credsStore`.
 
 Source of the format: docker-cli's config file reference and the docker-credential-helpers protocol
 (`docker-credential-NAME get`, the registry on stdin, JSON with Username and Secret on stdout).
@@ -35,36 +35,75 @@ class Credentials:
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
+def auth_files(environ: Mapping[str, str]) -> list[Path]:
+    """The files that may have credentials, in the order in which skopeo and podman look, Docker's last.
+
+    With REGISTRY_AUTH_FILE that one alone. Source: containers-auth.json(5), and Docker's own DOCKER_CONFIG.
+    """
+    if environ.get("REGISTRY_AUTH_FILE"):
+        return [Path(environ["REGISTRY_AUTH_FILE"])]
+    home = Path(environ.get("HOME", "/"))
+    runtime = Path(environ.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.getuid()}")
+    runtime = runtime / "containers" if environ.get("XDG_RUNTIME_DIR") else runtime
+    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    return [runtime / "auth.json", config / "containers" / "auth.json", config_path(environ)]
+
+
 def config_path(environ: Mapping[str, str]) -> Path:
     """Docker's config file: below $DOCKER_CONFIG, else below ~/.docker."""
     folder = environ.get("DOCKER_CONFIG")
     return (Path(folder) if folder else Path(environ.get("HOME", "/")) / ".docker") / "config.json"
 
 
-def find_credentials(
-    host: str, path: Path, *, environ: Mapping[str, str] | None = None, runner: Callable[..., Done] = run
-) -> Credentials | None:
-    """The credentials for the registry `host` (with port) in the config file `path`; None when there are none.
+def first_credentials(host: str, repository: str, environ: Mapping[str, str]) -> Credentials | None:
+    """The credentials for `repository` of the registry `host` (with port), from the first file that has some.
 
-    Arguments: `environ`, what a credential helper gets, by default all that this process has; `runner` for tests.
-    Errors: RegistryError when the file cannot be read as Docker's config, or a helper fails.
+    Errors: as `find_credentials`.
+    """
+    for path in auth_files(environ):
+        found = find_credentials(host, path, repository=repository, environ=environ)
+        if found is not None:
+            return found
+    return None
+
+
+def find_credentials(
+    host: str,
+    path: Path,
+    *,
+    repository: str = "",
+    environ: Mapping[str, str] | None = None,
+    runner: Callable[..., Done] = run,
+) -> Credentials | None:
+    """What the file `path` has for the registry `host` (with port) and its `repository`; None when it has nothing.
+
+    A helper for the registry comes first, then `credsStore`, then the entry with the longest prefix of the repository's
+    name. Arguments: `environ`, what a credential helper gets, by default all that this process has; `runner` for tests.
+    Errors: RegistryError when the file cannot be read, or a helper fails.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RegistryError(
-            "cannot read Docker's config", where=str(path), why=str(error), remedy=f"docker login {host}"
+            "cannot read the credentials", where=str(path), why=str(error), remedy=f"docker login {host}"
         ) from None
     if not isinstance(content, dict):
-        raise RegistryError("Docker's config is no JSON object", where=str(path), remedy=f"docker login {host}")
+        raise RegistryError("the credentials are no JSON object", where=str(path), remedy=f"docker login {host}")
     helper = _for_host(content.get("credHelpers"), host) or content.get("credsStore")
     if helper:
         found = _ask(str(helper), host, os.environ if environ is None else environ, runner)
         if found is not None:
             return found
-    entry = _for_host(content.get("auths"), host)
+    auths = content.get("auths")
+    steps = repository.split("/") if repository else []
+    for name in ("/".join([host, *steps[:count]]) for count in range(len(steps), 0, -1)):
+        entry = auths.get(name) if isinstance(auths, dict) else None
+        found = _decode(entry, name, path) if isinstance(entry, dict) else None
+        if found is not None:
+            return found
+    entry = _for_host(auths, host)
     return _decode(entry, host, path) if isinstance(entry, dict) else None
 
 
@@ -76,7 +115,14 @@ def bare_host(name: str) -> str:
 def _for_host(table: Any, host: str) -> Any:
     if not isinstance(table, dict):
         return None
-    return table.get(host) or next((value for name, value in table.items() if bare_host(name) == host), None)
+    legacy = (value for name, value in table.items() if _is_host(name) and bare_host(name) == host)
+    return table.get(host) or next(legacy, None)
+
+
+def _is_host(name: str) -> bool:
+    """Whether an entry is for a whole registry: `host`, `https://host/`, `host/v1/`; not `host/team/image`."""
+    path = name.split("://", 1)[-1].partition("/")[2].strip("/")
+    return "://" in name or path in ("", "v1", "v2")
 
 
 def _decode(entry: Mapping[str, Any], host: str, path: Path) -> Credentials | None:
