@@ -11,6 +11,7 @@
   march = [
     "znver5"
     "znver4"
+    "sapphirerapids"
     "x86-64-v3"
   ];
 

@@ -45,18 +45,25 @@ let
       script = "python3 ${recipe { modules = [ "source" ]; }} source --sdist ${artifacts.source "ktransformers"} --patches ${patches} --out $out";
     };
   sources = unpack ./patches;
-  # Without the GPU's and Python's patches: a change of those builds no CPU extension again.
-  cpuSources = unpack (
-    source.pick {
-      name = "cpu-patches";
-      path = ./patches;
-      keep = [
-        "cmake-only-what-is-used.patch"
-        "moe-skips-absent-experts.patch"
-        "task-queue-race.patch"
-      ];
-    }
-  );
+  # Each extension's sources with its own patches alone: a change of another patch does not build it again.
+  withPatches =
+    name: keep:
+    unpack (
+      source.pick {
+        inherit name keep;
+        path = ./patches;
+      }
+    );
+  cpuSources = withPatches "cpu-patches" [
+    "backend-waiting-threads.patch"
+    "cmake-only-what-is-used.patch"
+    "moe-parallel-quantisation.patch"
+    "moe-skips-absent-experts.patch"
+    "task-queue-race.patch"
+    "task-queue-spin.patch"
+    "work-in-one-host-node.patch"
+  ];
+  cudaSources = withPatches "cuda-patches" [ "marlin-clang.patch" ];
 
   cpu =
     march:
@@ -96,7 +103,7 @@ let
             "cuda"
           ];
         }
-      } cuda --source ${sources} --archs "${toString settings.cudaArchs}" \
+      } cuda --source ${cudaSources} --archs "${toString settings.cudaArchs}" \
         --cuda-home ${toolkit} --jobs $NIX_BUILD_CORES --out $out/${packages}
     '';
     env.outputs = [

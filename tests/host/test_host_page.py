@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 from chromium import Browser
-from tokenizers import Tokenizer
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "leviathan_engine"))
 
+from deepseek_templates import template_source
 from front_process import SERVED, FrontProcess
 
 from leviathan_engine import wire
+from leviathan_engine.model.tool_format import CALLS_BEGIN, CALLS_END, ToolFormat
 
 ESCAPE, ENTER = ("Escape", 27), ("Enter", 13)
 PICTURES = os.environ.get("LEVIATHAN_SCREENSHOTS", "")
@@ -58,7 +59,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
-    process = FrontProcess(tmp_path_factory.mktemp("front"), LEVIATHAN_API_KEY="secret")
+    process = FrontProcess(tmp_path_factory.mktemp("front"), template_source("V3.1"), LEVIATHAN_API_KEY="secret")
     yield process
     process.close()
 
@@ -92,7 +93,7 @@ def serve(front: FrontProcess) -> None:
 
 def say(front: FrontProcess, text: str) -> None:
     """What the model answers from now on: one token a byte."""
-    front.letters.ids = Tokenizer.from_file(str(front.folder / "tokenizer.json")).encode(text).ids
+    front.letters.says(text)
 
 
 def send(page: Browser, text: str) -> None:
@@ -188,18 +189,25 @@ def test_a_policy_stops_what_a_script_might_add(page: Browser) -> None:
     page.problems.clear()
 
 
-def test_reasoning_is_folded_and_tool_calls_are_shown(page: Browser) -> None:
-    message = {
-        "role": "assistant",
-        "content": "Four.",
-        "reasoning_content": "Two and **two**.",
-        "tool_calls": [{"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a":2,"b":2}'}}],
-    }
-    page.run(f"document.getElementById('log').append(messages.show({json.dumps(message)}))")
+def test_reasoning_is_folded_and_tool_calls_are_shown(page: Browser, front: FrontProcess) -> None:
+    """A model that thinks and calls; the result is typed in, and the model answers it."""
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    page.run(f"document.getElementById('tools').value = {json.dumps(json.dumps([tool]))}")
+    call = CALLS_BEGIN + ToolFormat.PLAIN.call("add", '{"a":2,"b":2}') + CALLS_END
+    say(front, f"<think>Two and **two**.</think>I add.{call}")
+    send(page, "2+2?")
+    page.wait(f"document.getElementById('stop').hidden && {LAST}.querySelector('.call')")
     assert page.run(f"{LAST}.querySelector('.thought').open") is False
     assert page.run(f"{LAST}.querySelector('.thought strong').textContent") == "two"
     assert page.run(f"{LAST}.querySelector('.call summary').textContent") == "Tool call: add"
     assert '"a": 2' in page.run(f"{LAST}.querySelector('.call pre').textContent")
+    assert page.run("document.getElementById('notice').textContent") == "Type the result of add and send it."
+    picture(page, "tools")
+    say(front, "It is four.")
+    send(page, "4")
+    page.wait(f"{LAST}.textContent.includes('It is four.')")
+    roles = page.run("[...document.querySelectorAll('#log article')].map((one) => one.className)")
+    assert roles == ["user", "assistant", "tool", "assistant"]
 
 
 def test_a_wrong_key_is_an_error_that_says_what_to_do(page: Browser) -> None:

@@ -16,8 +16,9 @@ from tiny_gguf import write_tiny
 from hub_double import REPOSITORY, HubDouble
 from leviathan.cluster.client import Cluster
 from leviathan.errors import ExitCode
+from leviathan.manifests import download_job as job
 from leviathan.manifests.policy import MANAGED
-from leviathan.model import download, job
+from leviathan.model import download
 from leviathan.model.downloaded import ModelError
 from leviathan.model.manifest import read_manifest
 from leviathan.model.run import run

@@ -154,7 +154,7 @@ def labels(*names: str) -> dict[str, str]:
     return {f"{PREFIX}{name}": "true" for name in names}
 
 
-BUILDS = ("znver5", "znver4", "x86-64-v3")
+BUILDS = ("znver5", "znver4", "sapphirerapids", "x86-64-v3")
 
 
 @pytest.mark.parametrize(

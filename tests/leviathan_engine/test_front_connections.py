@@ -59,7 +59,8 @@ def test_more_connections_than_files(few: FrontProcess) -> None:
     held = [connect(few.url) for _ in range(3 * FILES)]
     rounds = [percentile(health(few, 100), 0.99) for _ in range(3)]
     assert min(rounds) < HEALTH_MS, rounds
-    assert min(ask(few) for _ in range(5)) < 2 * usual + 0.01
+    # Twice its usual time, and half a second for what else the machine does: it was half a minute and more.
+    assert min(ask(few) for _ in range(5)) < 2 * usual + 0.5
     lines = few.log().splitlines()
     assert len(lines) < 40, lines[:40]
     assert not any("ERROR" in line for line in lines)

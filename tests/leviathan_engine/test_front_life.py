@@ -115,7 +115,7 @@ def test_an_engine_that_cannot_load_says_why(front: FrontProcess, tmp_path: Path
     argv = [sys.executable, "-m", "leviathan_engine.worker", "--socket", str(front.socket_path), *words]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOOLS)}
     done = subprocess.run(
-        [*argv, "--cpu_infer", "2", "--cache_lens", "64"],
+        [*argv, "--cpu_infer", "2", "--cache_lens", "64", "--chunk", "64"],
         env=env,
         capture_output=True,
         text=True,

@@ -6,7 +6,8 @@ import pytest
 from front_process import ALPHABET, FrontProcess
 
 from leviathan_engine.front.generation.events import Choice, Finish, Part, TextDelta, Usage
-from leviathan_engine.front.ollama.answers import OllamaWriter, parsed
+from leviathan_engine.front.json_response import json_object
+from leviathan_engine.front.ollama.answers import OllamaWriter
 from leviathan_engine.front.ollama.body import ChatBody, GenerateBody, as_chat, as_generation, read
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -108,8 +109,8 @@ def test_a_talk_with_tools_as_a_chat() -> None:
         ],
         "tools": body["tools"],
     }
-    assert parsed('{"a": 2}') == {"a": 2}
-    assert parsed("[1]") == {"text": "[1]"}
+    assert json_object('{"a": 2}') == {"a": 2}
+    assert json_object("[1]") == {"text": "[1]"}
 
 
 def test_generate_as_a_chat() -> None:

@@ -194,7 +194,7 @@ def test_the_estimate_follows_the_rate() -> None:
     assert status.estimate() is None
     status.model = ServedModel("m", "", 512, 400, 100, 61, 1000, start_seconds=50.0)
     assert status.estimate() == 50.0
-    status.progress(0, 0)
+    status.progress(0, 1)
     now[0] = 10.0
     status.progress(12, 200)
     assert status.estimate() == 40.0
@@ -205,6 +205,25 @@ def test_the_estimate_follows_the_rate() -> None:
     assert (status.report()["status"], status.report()["percent"], status.estimate()) == ("ok", 100.0, 0.0)
     status.fail("the disk is gone")
     assert (status.ready, status.report()["status"], status.report()["detail"]) == (False, "failed", "the disk is gone")
+
+
+def test_the_estimate_with_files_that_are_read_ahead() -> None:
+    """First the disk's rate, from the first moment on; after the last byte the loader's, from its first byte on."""
+    now = [0.0]
+    status = Status(lambda: now[0])
+    status.model = ServedModel("m", "", 512, 400, 100, 61, 1000, start_seconds=50.0)
+    status.progress(0, 0, 0, 1000)
+    assert status.estimate() == 50.0
+    now[0] = 10.0
+    status.progress(0, 0, 400, 1000)
+    assert status.estimate() == 15.0
+    now[0] = 20.0
+    status.progress(1, 10, 800, 1000)  # the loader's own rate would say half an hour
+    assert status.estimate() == 5.0
+    now[0] = 30.0
+    status.progress(31, 500, 1000, 1000)
+    assert status.estimate() == 10.0
+    assert status.report()["bytes_read"] == 1000
 
 
 def test_the_memory_of_container_and_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -171,3 +172,25 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     for path, text in ((pipe, "not a regular file"), (tmp_path, "not a regular"), (tmp_path / "no", "No such file")):
         with pytest.raises(GgufError, match=text):
             read_header(path)
+
+
+def _array(kind: int, count: int, items: bytes = b"") -> bytes:
+    return struct.pack("<IQ", kind, count) + items
+
+
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [
+        (0, _array(9, 1 << 17, _array(4, 0) * (1 << 17))),  # arrays in an array, all empty
+        (0, _array(0, (1 << 23) + 1, bytes((1 << 23) + 1))),
+        (1, _array(0, (1 << 16) + 1, bytes((1 << 16) + 1))),  # a later part has only the keys of the split
+    ],
+    ids=["nested", "flat", "part"],
+)
+def test_items_are_bounded_over_the_whole_header(tmp_path: Path, part: int, key: bytes) -> None:
+    path = tmp_path / "many.gguf"
+    path.write_bytes(_raw(struct.pack("<Q", 1) + b"k" + struct.pack("<I", 9) + key, 1))
+    began = time.monotonic()
+    with pytest.raises(GgufError, match=r"brings the header to \d+ items"):
+        read_header(path, part)
+    assert time.monotonic() - began < 10

@@ -5,6 +5,7 @@ import pytest
 from leviathan_nvcc import cmdline, resolve
 from leviathan_nvcc.cmdline import CommandLine
 from leviathan_nvcc.errors import NvccError
+from leviathan_nvcc.invocation import Invocation
 from leviathan_nvcc.option import Effect
 from leviathan_nvcc.options import BY_NAME
 from leviathan_nvcc.resolve import CMAKE_ID
@@ -49,7 +50,7 @@ def test_every_option_of_nvidias_list_is_known(names: tuple[str, ...]) -> None:
     assert all(BY_NAME[name].note for name in names)
 
 
-def built(text: str) -> resolve.Invocation:
+def built(text: str) -> Invocation:
     """What a command line means."""
     return resolve.build(cmdline.parse([*text.split(), "-c", "a.cu"]), {})
 

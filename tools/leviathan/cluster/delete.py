@@ -9,9 +9,9 @@ from leviathan.cluster.foreign import foreign
 from leviathan.cluster.kinds import SELECTOR, is_ours, path_of, title
 from leviathan.cluster.prune import labelled
 from leviathan.errors import ExitCode
+from leviathan.manifests.download_job import name_of as job_name
 from leviathan.manifests.files import Object
 from leviathan.manifests.policy import ENFORCE
-from leviathan.model.job import name_of as job_name
 from leviathan.site.schema import ApiKey, Site
 from leviathan.terminal.output import Console
 

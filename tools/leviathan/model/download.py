@@ -13,11 +13,11 @@ from typing import Any
 from leviathan.cluster.client import Cluster
 from leviathan.cluster.kinds import path_of
 from leviathan.cluster.secrets import ensure
+from leviathan.manifests.download_job import arguments, job, name_of
 from leviathan.manifests.files import Object
 from leviathan.manifests.render import render
 from leviathan.model.download_wait import wait_for_download
 from leviathan.model.downloaded import Downloaded, ModelError
-from leviathan.model.job import arguments, job, name_of
 from leviathan.model.manifest import Manifest, ModelFile
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console, write_atomically

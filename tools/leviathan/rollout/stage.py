@@ -102,7 +102,9 @@ def fingerprint(snapshot: Snapshot) -> Hashable:
     state = BACK_AND_FORTH.get(str(fields.get("reason", "")), kind)
     answer = snapshot.answer
     load = (
-        tuple(answer.body.get(key) for key in ("status", "phase", "detail", "layers_loaded", "bytes_loaded"))
+        tuple(
+            answer.body.get(key) for key in ("status", "phase", "detail", "layers_loaded", "bytes_loaded", "bytes_read")
+        )
         if answer
         else ()
     )

@@ -43,7 +43,7 @@ from .page import assemble
 from .routes import other_apis
 from .served import Served
 from .status import Status
-from .tokenising import Tokenising
+from .tokenising import WAITING, Tokenising
 
 
 class Front:
@@ -61,7 +61,8 @@ class Front:
         self.queue = FairQueue(limits.waiting)
         self.metrics.looked.look = lambda: gauges(self.status, self.queue)
         self.page = assemble()
-        self.tokenising = Tokenising()
+        # More than may wait for their answers, so that only that bound is felt.
+        self.tokenising = Tokenising(2 * limits.waiting + WAITING)
         self.unsent = Unsent()
         self.bodies = Bodies()
         self.created = int(time.time())

@@ -108,7 +108,8 @@ class Engine:
                 status.model = wire.served_model(message)
                 self._on_model(status.model)
             case "progress":
-                status.progress(message["layers"], message["bytes"])
+                read = message.get("read", 0), message.get("read_total", 0)
+                status.progress(message["layers"], message["bytes"], *read)
             case "memory":
                 status.memory = message
             case "ready":

@@ -12,6 +12,15 @@ def dumps(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
+def json_object(text: str) -> dict[str, Any]:
+    """The object that a model has written; what is not one is kept as text under "text"."""
+    try:
+        value = json.loads(text or "{}")
+    except ValueError:
+        return {"text": text}
+    return value if isinstance(value, dict) else {"text": text}
+
+
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An application/json answer."""
     return Response(dumps(value), status, dict(headers or {}), "application/json")

@@ -28,6 +28,7 @@ def gauges(status: Status, queue: FairQueue) -> list[GaugeMetricFamily]:
     out = [
         gauge("leviathan_ready", "1 when the model answers.", float(status.ready)),
         gauge("leviathan_load_bytes", "Bytes of the model that are loaded.", status.loaded),
+        gauge("leviathan_load_read_bytes", "Bytes of the model's files that were read ahead.", status.read),
         gauge("leviathan_load_total_bytes", "Bytes of the model's files.", model.total_bytes if model else 0),
         gauge("leviathan_load_layers", "Layers that are loaded.", status.layers),
         gauge("leviathan_load_ratio", "The part of the model that is loaded.", status.share),

@@ -55,6 +55,7 @@ HEALTH: Schema = {
         "status": {"enum": ["ok", "loading", "stopping", "failed"]},
         "phase": TEXT,
         "bytes_loaded": WHOLE,
+        "bytes_read": WHOLE | {"description": "bytes of the model's files that were read ahead of the loader"},
         "percent": {"type": "number", "minimum": 0, "maximum": 100},
         "seconds": {"type": "number", "minimum": 0},
     },

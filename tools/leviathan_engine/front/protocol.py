@@ -44,7 +44,16 @@ class BoundedProtocol(H11Protocol):
         self._settle()
 
     def send_400_response(self, msg: str) -> None:
-        """What h11 cannot read is answered in the API's form, and the connection closed. `msg` is uvicorn's own."""
+        """What h11 cannot read is answered in the API's form, and the connection closed. `msg` is uvicorn's own.
+
+        It may be the rest of a request whose answer has begun, or has been given: then the connection is only closed.
+        """
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.close()
+            return
         body = dumps(UNREADABLE.body()).encode("ascii")
         length = str(len(body)).encode("ascii")
         headers = [(b"content-type", b"application/json"), (b"content-length", length), (b"connection", b"close")]

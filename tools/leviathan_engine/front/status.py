@@ -16,13 +16,16 @@ class Status:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._started = clock()
+        self._reading_since: float | None = None
         self._loading_since: float | None = None
+        self._read_total = 0
         self._ready_after: float | None = None
         self.phase = "starting"
         self.detail = ""
         self.model: ServedModel | None = None
         self.layers = 0
         self.loaded = 0
+        self.read = 0
         self.ready = False
         self.failed = ""
         self.stopping = False
@@ -32,11 +35,17 @@ class Status:
         """A new phase of the start."""
         self.phase, self.detail = phase, detail
 
-    def progress(self, layers: int, loaded: int) -> None:
-        """`layers` and `loaded` bytes of the model have been read."""
-        if self._loading_since is None:
-            self._loading_since = self._clock()
-        self.layers, self.loaded = layers, loaded
+    def progress(self, layers: int, loaded: int, read: int = 0, read_total: int = 0) -> None:
+        """`layers` and `loaded` bytes of the model are loaded.
+
+        Of `read_total` bytes that are read ahead of the loader `read` are in memory.
+        """
+        now = self._clock()
+        if self._reading_since is None:
+            self._reading_since = now
+        if self._loading_since is None and loaded:
+            self._loading_since = self._reading_since if not read_total else now
+        self.layers, self.loaded, self.read, self._read_total = layers, loaded, read, read_total
 
     def answer(self) -> None:
         """The model has answered: it is ready, unless the front has failed meanwhile."""
@@ -66,12 +75,19 @@ class Status:
         return min(1.0, self.loaded / total) if total else 0.0
 
     def estimate(self) -> float | None:
-        """Seconds until the model answers; None where nothing is known."""
+        """Seconds until the model answers; None where nothing is known.
+
+        As long as files are read ahead the disk's rate decides, for the loader finds in memory what was read; then the
+        loader's own.
+        """
         if self.ready:
             return 0.0
-        if self._loading_since is not None and self.share >= LEAST_SHARE:
-            return (self._clock() - self._loading_since) * (1 - self.share) / self.share
-        return self.model.start_seconds if self.model else None
+        reading = self.read < self._read_total
+        since, size = (self._reading_since, self.read) if reading else (self._loading_since, self.loaded)
+        total = self.model.total_bytes if self.model else 0
+        if since is None or not total or size < LEAST_SHARE * total:
+            return self.model.start_seconds if self.model else None
+        return (self._clock() - since) * max(0, total - size) / size
 
     def report(self) -> dict[str, Any]:
         """The body of /health."""
@@ -85,6 +101,7 @@ class Status:
             "layers_loaded": self.layers,
             "layers": self.model.layers if self.model else None,
             "bytes_loaded": self.loaded,
+            "bytes_read": self.read,
             "bytes": self.model.total_bytes if self.model else None,
             "percent": round(100 * self.share, 1),
             "seconds": round(self._ready_after or self._clock() - self._started, 1),

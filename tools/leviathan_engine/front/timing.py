@@ -28,6 +28,10 @@ class Timing:
         self.prompt = self._record.prompt_tokens = prompt
         self._record.waited = self._turn - self._came
 
+    def since_turn(self) -> float:
+        """Milliseconds since the turn began."""
+        return round(1e3 * (self._clock() - (self._turn or self._came)), 3)
+
     def reuse(self, cached: int) -> None:
         """`cached` tokens of the prompt need not be read again."""
         self.cached = self._record.cached_tokens = cached

@@ -21,14 +21,18 @@ class Cursor:
     """Reads forward through an open file.
 
     Arguments: `fd`, a file opened for reading; `path`, for messages; `size`, the file's bytes. Every read is checked
-    against `size` and `MAX_HEADER` before a byte is taken. Errors: GgufError that names the file and the place.
+    against `size` and `MAX_HEADER` before a byte is taken. `items` and `nested` are the reader's counts of what arrays
+    have brought so far, `most` what the first may come to. Errors: GgufError that names the file and the place.
     """
 
-    def __init__(self, fd: int, path: Path, size: int) -> None:
+    def __init__(self, fd: int, path: Path, size: int, most: int) -> None:
         self.fd = fd
         self.path = path
         self.size = size
         self.pos = 0
+        self.most = most
+        self.items = 0
+        self.nested = 0
         self._base = 0
         self._buf = b""
 

@@ -25,6 +25,12 @@ MAX_KEYS = 1 << 16
 MAX_TENSORS = 1 << 20
 MAX_ITEMS = 1 << 24
 MAX_DEPTH = 3
+#: Items in arrays of arrays, which cost some 100 bytes each: no header of a model has one.
+MAX_NESTED = 1 << 16
+#: Array items of a whole header, some 500 MB at worst; a vocabulary of a million tokens has four million.
+MAX_HEADER_ITEMS = 1 << 23
+#: The same for a later part of a split model, which has the keys of the split alone.
+MAX_PART_ITEMS = 1 << 16
 MAX_DIMS = 4
 CONVERT = "convert the model again with a current llama.cpp"
 
@@ -44,7 +50,8 @@ def read_header(path: Path, part: int = 0) -> Header:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise GgufError(f"{path}: not a regular file", "give a .gguf file or the folder that holds it")
-        return _header(Cursor(fd, path, status.st_size), part)
+        most = MAX_PART_ITEMS if part else MAX_HEADER_ITEMS
+        return _header(Cursor(fd, path, status.st_size, most), part)
     except OSError as err:
         raise GgufError(f"{path}: cannot be read: {err.strerror}", "check the disk") from err
     finally:
@@ -129,6 +136,10 @@ def _array(cur: Cursor, key: str, depth: int) -> list[Value]:
     least = {ValueType.STRING: 8, ValueType.ARRAY: 12}.get(kind) or struct.calcsize(SCALARS[kind])
     if count > MAX_ITEMS or count * least > cur.remaining:
         raise cur.error(f"{short(key)} has {count} items, more than fit: the header is damaged")
+    cur.items += count
+    cur.nested += count if depth or kind is ValueType.ARRAY else 0
+    if cur.items > cur.most or cur.nested > MAX_NESTED:
+        raise cur.error(f"{short(key)} brings the header to {cur.items} items: the header is damaged")
     if kind is ValueType.STRING:
         return list[Value](cur.strings(count, MAX_STRING, f"a text of {short(key)}"))
     if kind is ValueType.ARRAY:

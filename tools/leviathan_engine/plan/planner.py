@@ -7,7 +7,7 @@ from leviathan_engine.gguf import Model
 from leviathan_engine.machine.gpus import Gpu
 from leviathan_engine.model.shape import ModelShape, read_shape
 
-from . import advice, ram, vram
+from . import advice, loader, ram, vram
 from .machine import MB, Machine, Request
 from .place import CHUNK, Costs, Placement, place
 from .plan import CpuPlan, GpuPlan, Plan
@@ -32,6 +32,7 @@ def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
     shape = read_shape(model)
     if request.cache_lens is not None:
         check_context(request.cache_lens, shape)
+    loader.check(model, shape)
     memory = ram.cpu_memory(model, shape)
     warnings: list[str] = []
     cards, budgets = _cards(machine, request, warnings)

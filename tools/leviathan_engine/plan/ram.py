@@ -14,6 +14,9 @@ GROUP_TOKENS = 1024
 EMBED_TRANSIENT = 16
 # Weights a second that a GPU dequantises, rounds and packs for Marlin (worker/marlin_packing.py): an estimate.
 PACK_RATE = 3.0e9
+# Before the loader takes its first tensor, and after its last: estimates.
+IMPORT_SECONDS = 15.0
+FIRST_ANSWER_SECONDS = 8.0
 # Types that the compiled CPU experts multiply (tinyblas and iqk in third_party/llamafile). For any other type
 # `llamafile_sgemm` returns false, nobody looks, and the answers are noise.
 EXPERT_TYPES = frozenset(
@@ -86,7 +89,11 @@ def decode_bound(memory: CpuMemory, cached: int, ram_rate: float | None, disk_ra
 
 
 def start_seconds(model: Model, packed_weights: int, disk_rate: float | None) -> float | None:
-    """Seconds until the engine answers: every byte is read once, and the linear layers are packed for Marlin."""
+    """Seconds until the engine answers.
+
+    Every byte is read once, ahead of the loader, which meanwhile imports and packs the linear layers for Marlin; after
+    the last byte the last layer's experts are touched, and a first answer is tried.
+    """
     if disk_rate is None:
         return None
-    return model.file_bytes / disk_rate + packed_weights / PACK_RATE
+    return max(model.file_bytes / disk_rate, IMPORT_SECONDS + packed_weights / PACK_RATE) + FIRST_ANSWER_SECONDS

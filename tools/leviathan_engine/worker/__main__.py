@@ -12,10 +12,14 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from leviathan_engine.errors import EngineError
+from leviathan_engine.errors import EngineError, GgufError
+from leviathan_engine.gguf import read_model
+from leviathan_engine.machine import cgroup
 from leviathan_engine.wire import Job, Link
 from leviathan_engine.worker.kept import Kept
 from leviathan_engine.worker.ktransformers import KTransformers, Options
+from leviathan_engine.worker.load_progress import LoadProgress
+from leviathan_engine.worker.read_ahead import ReadAhead, pieces, room
 from leviathan_engine.worker.session import Session
 
 # Two decode steps before the CUDA graph is captured, one with it.
@@ -42,11 +46,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _serve(link: Link, args: argparse.Namespace) -> None:
-    def progress(layers: int, loaded: int) -> None:
-        link.send({"kind": "progress", "layers": layers, "bytes": loaded})
+def _read_ahead(link: Link, args: argparse.Namespace) -> ReadAhead:
+    """Starts to read the model's files, before anything slow is imported."""
 
+    def failed(line: str) -> None:
+        # The loader may wait for the very page that cannot be read: only the process's end tells it.
+        code = _fail(args.reason, line, link)
+        os._exit(code)
+
+    try:
+        work = tuple(pieces(read_model(args.gguf)))
+    except GgufError:
+        work = ()  # the loader says what is wrong with the files
+    return ReadAhead(work, room(cgroup.limits().memory, cgroup.memory_used()), failed)
+
+
+def _serve(link: Link, args: argparse.Namespace) -> None:
     link.send({"kind": "phase", "phase": "loading"})
+    ahead = _read_ahead(link, args)
     options = Options(
         home=args.home,
         hf=args.hf,
@@ -61,7 +78,9 @@ def _serve(link: Link, args: argparse.Namespace) -> None:
         kept=Kept(args.kv_ram, args.kv_dir, args.kv_disk, bytes.fromhex(args.kv_version)),
         gpu_experts=tuple(map(int, args.gpu_experts.split(","))),
     )
-    model = KTransformers(options, progress)
+    with LoadProgress(link.send, lambda: ahead.reading) as progress:
+        model = KTransformers(options, progress.loaded)
+    ahead.stop()
     link.send({"kind": "phase", "phase": "first answer"})
     trial = Job("trial", TRIAL_PROMPT, TRIAL_TOKENS, 0.0, 1.0, None, (), scope="trial")
     with contextlib.closing(model.tokens(trial)) as tokens:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from starlette.responses import Response
 
 from ..api_error import ApiError
-from ..generation.blocks import Block, Blocks, Closed, More, Opened, Step, blocks_of
+from ..generation.blocks import Block, Blocks, Closed, Kind, More, Opened, Step, blocks_of
 from ..generation.door import SSE
-from ..generation.events import Choice, Part, Usage, Written
+from ..generation.events import Choice, Finish, PromptRead, Usage, Written
 from ..generation.request import JsonObject
-from ..json_response import dumps, json_response
+from ..json_response import dumps, json_object, json_response
 
 REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 ERRORS = {
@@ -46,6 +46,10 @@ class MessageWriter:
         """The events of content blocks."""
         return "".join(_step(step) for step in self._blocks.take(event))
 
+    def progress(self, event: PromptRead) -> str:
+        """Nothing: the API has no such event."""
+        return ""
+
     def beat(self, what: str) -> str:
         """A ping, which must not come before message_start: until then a comment."""
         return _event("ping", {}) if self._begun else f": {what}\n\n"
@@ -53,7 +57,7 @@ class MessageWriter:
     def end(self, usage: Usage) -> str:
         """Why it ended, and what it cost."""
         closing = "".join(_step(step) for step in self._blocks.close())
-        delta = {"stop_reason": _reason(self._blocks.reason), "stop_sequence": None}
+        delta = _ending(self._blocks.finish)
         last = _event("message_delta", {"delta": delta, "usage": _usage(usage)})
         return closing + last + _event("message_stop", {})
 
@@ -64,17 +68,16 @@ class MessageWriter:
     def whole(self, choices: Sequence[Choice], usage: Usage) -> JsonObject:
         """The message without streaming."""
         content = [_block(block, block.text) for block in blocks_of(choices[0])]
-        return self._message(content, _reason(choices[0].finish), usage)
+        return self._message(content, Finish(0, choices[0].finish, stop=choices[0].stop), usage)
 
-    def _message(self, content: list[JsonObject], reason: str | None, usage: Usage) -> JsonObject:
+    def _message(self, content: list[JsonObject], finish: Finish | None, usage: Usage) -> JsonObject:
         return {
             "id": self._id,
             "type": "message",
             "role": "assistant",
             "model": self._model,
             "content": content,
-            "stop_reason": reason,
-            "stop_sequence": None,
+            **(_ending(finish) if finish else {"stop_reason": None, "stop_sequence": None}),
             "usage": _usage(usage),
         }
 
@@ -95,20 +98,29 @@ def _step(step: Step) -> str:
         case Opened(block):
             return _event("content_block_start", {"index": index, "content_block": _block(block, "")})
         case More(block, text):
-            delta = (
-                {"type": "thinking_delta", "thinking": text}
-                if block.part is Part.REASONING
-                else {"type": "text_delta", "text": text}
-            )
-            return _event("content_block_delta", {"index": index, "delta": delta})
+            return _event("content_block_delta", {"index": index, "delta": _delta(block, text)})
         case Closed():
             return _event("content_block_stop", {"index": index})
 
 
+def _delta(block: Block, text: str) -> JsonObject:
+    match block.kind:
+        case Kind.REASONING:
+            return {"type": "thinking_delta", "thinking": text}
+        case Kind.CONTENT:
+            return {"type": "text_delta", "text": text}
+        case Kind.CALL:
+            return {"type": "input_json_delta", "partial_json": text}
+
+
 def _block(block: Block, text: str) -> JsonObject:
-    if block.part is Part.REASONING:
-        return {"type": "thinking", "thinking": text, "signature": ""}
-    return {"type": "text", "text": text}
+    match block.kind:
+        case Kind.REASONING:
+            return {"type": "thinking", "thinking": text, "signature": ""}
+        case Kind.CONTENT:
+            return {"type": "text", "text": text}
+        case Kind.CALL:
+            return {"type": "tool_use", "id": block.id, "name": block.name, "input": json_object(text)}
 
 
 def _usage(usage: Usage) -> JsonObject:
@@ -121,8 +133,10 @@ def _usage(usage: Usage) -> JsonObject:
     }
 
 
-def _reason(reason: str) -> str:
-    return REASONS.get(reason, "end_turn")
+def _ending(finish: Finish) -> JsonObject:
+    if finish.stop:
+        return {"stop_reason": "stop_sequence", "stop_sequence": finish.stop}
+    return {"stop_reason": REASONS.get(finish.reason, "end_turn"), "stop_sequence": None}
 
 
 def _event(name: str, body: JsonObject) -> str:

@@ -112,7 +112,7 @@ class ToolChoice(Body):
 
 
 class Thinking(Body):
-    """Whether the model is to reason first; `budget_tokens` bounds its reasoning."""
+    """Whether the model is to reason first. `budget_tokens` is not kept apart here: max_tokens bounds all of it."""
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: Annotated[int, Field(ge=1), INTEGRAL] | None = None
@@ -172,9 +172,8 @@ def as_chat(asked: CountBody) -> JsonObject:
     if asked.tool_choice is not None and asked.tools:
         chat |= _tool_choice(asked.tool_choice)
     if asked.thinking is not None:
-        chat["thinking"] = asked.thinking.type != "disabled"
-        if asked.thinking.budget_tokens is not None and asked.thinking.type == "enabled":
-            chat["thinking_budget"] = asked.thinking.budget_tokens
+        kind = asked.thinking.type
+        chat["thinking"] = {"type": "adaptive" if kind == "between_tools" else kind}
     if asked.output_config is not None:
         chat |= _output(asked.output_config)
     if isinstance(asked, MessagesBody):

@@ -49,6 +49,11 @@ class AnswerText:
         """A stop string has come, or all the calls that there may be."""
         return self._text.stopped or self._ended
 
+    @property
+    def stop(self) -> str:
+        """The stop string that has come."""
+        return self._text.stop
+
     def push(self, token: int) -> list[Delta]:
         """Takes a token; gives what is certain now."""
         return self._split(self._text.push(token), final=False)

@@ -1,18 +1,32 @@
-"""An answer as a row of blocks, for APIs that have no single text: reasoning, then content, each opened and closed."""
+"""An answer as a row of blocks, for APIs that have no single text: reasoning, content and calls, one after another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 
-from .events import Choice, Finish, Part, TextDelta, Written
+from .events import Choice, Finish, Part, ToolCallDelta, Written
+
+
+class Kind(Enum):
+    """What a block is."""
+
+    REASONING = "reasoning"
+    CONTENT = "content"
+    CALL = "call"
+
+
+KINDS = {Part.REASONING: Kind.REASONING, Part.CONTENT: Kind.CONTENT}
 
 
 @dataclass
 class Block:
-    """One block: its place in the answer, what it is, and its text so far."""
+    """One block: its place in the answer, what it is, and its text so far; of a call that is the arguments' text."""
 
     index: int
-    part: Part
+    kind: Kind
     pieces: list[str] = field(default_factory=list)
+    id: str = ""
+    name: str = ""
 
     @property
     def text(self) -> str:
@@ -46,28 +60,28 @@ Step = Opened | More | Closed
 
 
 class Blocks:
-    """Cuts the events of one choice into blocks. `reason` is why the answer ended."""
+    """Cuts the events of one choice into blocks. `finish` is how the answer ended."""
 
     def __init__(self) -> None:
         """No block yet."""
         self.complete: list[Block] = []
-        self.reason = ""
+        self.finish = Finish(0, "stop")
         self._open: Block | None = None
 
     def take(self, event: Written) -> list[Step]:
         """What the next event does to the blocks."""
         if isinstance(event, Finish):
-            self.reason = event.reason
+            self.finish = event
             return self.close()
-        if not isinstance(event, TextDelta):
-            return []
         steps: list[Step] = []
-        if self._open is None or self._open.part is not event.part:
-            steps += self.close()
-            self._open = Block(len(self.complete), event.part)
-            steps.append(Opened(self._open))
-        self._open.pieces.append(event.text)
-        return [*steps, More(self._open, event.text)]
+        if isinstance(event, ToolCallDelta):
+            if event.name:
+                steps += self._begin(Block(-1, Kind.CALL, id=event.id, name=event.name))
+            return [*steps, *self._grow(event.arguments)]
+        kind = KINDS[event.part]
+        if self._open is None or self._open.kind is not kind:
+            steps += self._begin(Block(-1, kind))
+        return [*steps, *self._grow(event.text)]
 
     def close(self) -> list[Step]:
         """The open block, if there is one, is complete."""
@@ -77,9 +91,24 @@ class Blocks:
         self.complete.append(block)
         return [Closed(block)]
 
+    def _begin(self, block: Block) -> list[Step]:
+        steps = self.close()
+        block.index = len(self.complete)
+        self._open = block
+        return [*steps, Opened(block)]
+
+    def _grow(self, text: str) -> list[Step]:
+        if not text or self._open is None:
+            return []
+        self._open.pieces.append(text)
+        return [More(self._open, text)]
+
 
 def blocks_of(choice: Choice) -> Sequence[Block]:
     """The blocks of a whole answer."""
-    parts = ((Part.REASONING, choice.reasoning), (Part.CONTENT, choice.content))
-    given = [(part, text) for part, text in parts if text]
-    return [Block(index, part, [text]) for index, (part, text) in enumerate(given)]
+    texts = ((Kind.REASONING, choice.reasoning), (Kind.CONTENT, choice.content))
+    blocks = [Block(0, kind, [text]) for kind, text in texts if text]
+    blocks += [Block(0, Kind.CALL, [call.arguments], call.id, call.name) for call in choice.calls]
+    for index, block in enumerate(blocks):
+        block.index = index
+    return blocks

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from ..api_error import ApiError
 from ..served import Served
-from .events import Choice, Usage, Written
+from .events import Choice, PromptRead, Usage, Written
 from .request import GenerationRequest, JsonObject
 
 SSE = "text/event-stream; charset=utf-8"
@@ -32,6 +32,9 @@ class AnswerWriter(Protocol):
 
     def write(self, event: Written) -> str:
         """The text of an event."""
+
+    def progress(self, event: PromptRead) -> str:
+        """How far the prompt is, where the request asks for `progress`; "" where the API has nothing for it."""
 
     def beat(self, what: str) -> str:
         """A comment or a ping that keeps the connection open; `what`: "waiting" (also before `begin`) or "working"."""

@@ -36,12 +36,27 @@ class ToolCallDelta:
 class Finish:
     """Choice `index` has ended. `reason` is OpenAI's word: "stop", "length", "tool_calls".
 
-    `timings` are llama.cpp's, so far.
+    `timings` are llama.cpp's, so far; `stop` is the stop string that has come.
     """
 
     index: int
     reason: str
     timings: dict[str, Any] = field(default_factory=dict)
+    stop: str = ""
+
+
+@dataclass(frozen=True)
+class PromptRead:
+    """How much of the prompt of choice `index` has been read: `processed` of `total` tokens, `cached` known before.
+
+    `milliseconds` since the turn began. It does not reach `write`, but `progress`, and only where it is asked for.
+    """
+
+    index: int
+    total: int
+    cached: int
+    processed: int
+    milliseconds: float
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,7 @@ class Working:
 
 
 Written = TextDelta | ToolCallDelta | Finish
-Event = Written | Working
+Event = Written | PromptRead | Working
 
 
 @dataclass(frozen=True)
@@ -83,12 +98,13 @@ class Choice:
     content: str = ""
     reasoning: str = ""
     finish: str = ""
+    stop: str = ""
     calls: list[ToolCall] = field(default_factory=list)
 
     def add(self, event: Written) -> None:
         """Takes the next event of this choice."""
         if isinstance(event, Finish):
-            self.finish = event.reason
+            self.finish, self.stop = event.reason, event.stop
         elif isinstance(event, ToolCallDelta):
             if event.name:
                 self.calls.append(ToolCall(event.id, event.name))

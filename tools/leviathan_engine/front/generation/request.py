@@ -83,7 +83,8 @@ class GenerationRequest:
 
     `where` is the body's field that holds the prompt, for messages about it. `echo`: the prompt's text comes first.
     `ignored`: names of unknown fields that were let through, for the header x-leviathan-ignored. Tool calls are looked
-    for where a `ChatPrompt` has tools; without `parallel_calls` the answer ends after the first one.
+    for where a `ChatPrompt` has tools; without `parallel_calls` the answer ends after the first one. `progress`: a
+    stream says how far the prompt is.
     """
 
     prompts: tuple[Prompt, ...]
@@ -95,3 +96,4 @@ class GenerationRequest:
     ignored: tuple[str, ...] = ()
     reasoning: Reasoning = Reasoning.APART
     parallel_calls: bool = True
+    progress: bool = False

@@ -17,7 +17,7 @@ from ..served import Served
 from ..timing import Timing
 from ..tokenising import Tokenising
 from .answer_text import AnswerText
-from .events import Choice, Event, Finish, TextDelta, Usage, Working
+from .events import Choice, Event, Finish, PromptRead, TextDelta, Usage, Working
 from .reply import Reply
 from .request import ChatPrompt, GenerationRequest, Prompt, TextPrompt
 
@@ -129,10 +129,11 @@ class Generation:
                 if tick.done:
                     reason = tick.done
                     break
-                if tick.progress is not None:
+                if (heard := tick.progress) is not None:
                     if not read:
-                        self._timing.reuse(self._timing.cached + tick.progress.cached)
+                        self._timing.reuse(self._timing.cached + heard.cached)
                     read = True
+                    yield PromptRead(text.index, heard.total, heard.cached, heard.done, self._timing.since_turn())
                     continue
                 if tick.token is None:
                     yield Working()
@@ -145,7 +146,7 @@ class Generation:
             for event in text.finish():
                 yield event
             self._finish = text.reason(reason)
-            yield Finish(text.index, self._finish, self._timing.timings())
+            yield Finish(text.index, self._finish, self._timing.timings(), text.stop)
         finally:
             await ticks.aclose()
 
@@ -155,7 +156,7 @@ class Generation:
             async for event in events:
                 if isinstance(event, Working):
                     await reply.beat("working")
-                else:
+                elif not isinstance(event, PromptRead):
                     choices[event.index].add(event)
         finally:
             await events.aclose()
@@ -167,8 +168,10 @@ class Generation:
             async for event in events:
                 if isinstance(event, Working):
                     await reply.beat("working")
-                else:
+                elif not isinstance(event, PromptRead):
                     await reply.text(reply.writer.write(event))
+                elif self._request.progress:
+                    await reply.text(reply.writer.progress(event))
         finally:
             await events.aclose()
         await reply.done(reply.writer.end(self._usage()))

@@ -8,7 +8,7 @@ BROKEN = "\ufffd"
 
 
 class TextStream:
-    """The text of one answer. `stopped` is true once a stop string has come."""
+    """The text of one answer. `stopped` is true once a stop string, `stop`, has come."""
 
     def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = ()) -> None:
         """`decode` gives the text of token ids; `stop` are strings that end the answer and are not part of it."""
@@ -19,6 +19,7 @@ class TextStream:
         self._before = self._read = 0
         self._pending = ""
         self.stopped = False
+        self.stop = ""
 
     def push(self, token: int) -> str:
         """Takes a token; gives the text that is certain now."""
@@ -42,10 +43,11 @@ class TextStream:
 
     def _release(self, new: str, *, final: bool) -> str:
         self._pending += new
-        places = [at for at in (self._pending.find(stop) for stop in self._stop) if at >= 0]
+        places = [(at, stop) for at, stop in ((self._pending.find(stop), stop) for stop in self._stop) if at >= 0]
         if places:
+            at, self.stop = min(places)
             self.stopped = True
-            return self._pending[: min(places)]
+            return self._pending[:at]
         keep = 0 if final else max((overlap(self._pending, stop) for stop in self._stop), default=0)
         out, self._pending = self._pending[: len(self._pending) - keep], self._pending[len(self._pending) - keep :]
         return out

@@ -1,6 +1,5 @@
 """Ollama's answers: a JSON object a line, the last one with the counts; and errors in its form."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -8,9 +7,9 @@ from typing import Any
 from starlette.responses import Response
 
 from ..api_error import ApiError
-from ..generation.events import Choice, Finish, Part, TextDelta, Usage, Written
+from ..generation.events import Choice, Finish, Part, PromptRead, ToolCall, ToolCallDelta, Usage, Written
 from ..generation.request import JsonObject
-from ..json_response import dumps, json_response
+from ..json_response import dumps, json_object, json_response
 
 MILLISECOND = 1_000_000  # nanoseconds
 
@@ -24,6 +23,7 @@ class OllamaWriter:
         """`model` is the name that the answer carries."""
         self._model, self._chat = model, chat
         self._reason = "stop"
+        self._calls: list[ToolCall] = []
 
     def begin(self) -> str:
         """Nothing."""
@@ -33,11 +33,30 @@ class OllamaWriter:
         """A line with text."""
         if isinstance(event, Finish):
             self._reason = event.reason
-            return ""
-        if not isinstance(event, TextDelta):
+            return "".join(self._line(self._called([call]) | {"done": False}) for call in self._calls)
+        if isinstance(event, ToolCallDelta):
+            self._hear(event)
             return ""
         content, thinking = ("", event.text) if event.part is Part.REASONING else (event.text, "")
         return self._line(self._said(content, thinking) | {"done": False})
+
+    def _hear(self, event: ToolCallDelta) -> None:
+        """Ollama streams a call in one piece: it is kept until the end."""
+        if event.name:
+            self._calls.append(ToolCall(event.id, event.name))
+        self._calls[event.call].arguments += event.arguments
+
+    def _called(self, calls: Sequence[ToolCall]) -> JsonObject:
+        functions = [
+            {"index": index, "name": call.name, "arguments": json_object(call.arguments)}
+            for index, call in enumerate(calls)
+        ]
+        message = {"role": "assistant", "content": "", "tool_calls": [{"function": one} for one in functions]}
+        return {"message": message} if self._chat else {"response": ""}
+
+    def progress(self, event: PromptRead) -> str:
+        """Nothing: the API has no such event."""
+        return ""
 
     def beat(self, what: str) -> str:
         """A line without text: clients read every line as JSON, so there are no comments and no blank lines."""
@@ -55,6 +74,8 @@ class OllamaWriter:
         """The answer in one object."""
         choice = choices[0]
         said = self._said(choice.content, choice.reasoning)
+        if choice.calls and self._chat:
+            said["message"]["tool_calls"] = self._called(choice.calls)["message"]["tool_calls"]
         return self._head() | said | self._counts(usage, choice.finish)
 
     def _head(self) -> JsonObject:
@@ -92,12 +113,3 @@ def error_response(err: ApiError) -> Response:
 def now() -> str:
     """The time as Ollama writes it."""
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
-
-
-def parsed(arguments: str) -> JsonObject:
-    """A call's arguments as the object that Ollama's clients read; what is not an object stays text under "text"."""
-    try:
-        value = json.loads(arguments or "{}")
-    except ValueError:
-        return {"text": arguments}
-    return value if isinstance(value, dict) else {"text": arguments}

@@ -66,8 +66,18 @@ def show(served: Served, prompts: Prompts) -> JsonObject:
             f"{FAMILY}.context_length": model.cache_lens,
             f"{FAMILY}.vocab_size": prompts.vocabulary,
         },
-        "capabilities": ["completion"],
+        "capabilities": _capabilities(prompts),
     }
+
+
+def _capabilities(prompts: Prompts) -> list[str]:
+    """What Ollama's clients offer for this model."""
+    can = ["completion"]
+    if prompts.tools is not None:
+        can.append("tools")
+    if prompts.template is not None and prompts.template.switches:
+        can.append("thinking")
+    return can
 
 
 def _entry(served: Served, name: str, created: int) -> JsonObject:

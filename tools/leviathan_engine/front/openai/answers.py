@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..api_error import ApiError
 from ..generation.door import SSE
-from ..generation.events import Choice, Finish, Part, TextDelta, ToolCall, ToolCallDelta, Usage, Written
+from ..generation.events import Choice, Finish, Part, PromptRead, TextDelta, ToolCall, ToolCallDelta, Usage, Written
 from ..generation.request import JsonObject
 from ..json_response import dumps
 
@@ -35,6 +35,12 @@ class OpenAiWriter:
                 event.index, {"delta": {}} if self._chat else {"text": ""}, event.reason, event.timings
             )
         return opening + self._chunk(event.index, self._said(event), None)
+
+    def progress(self, event: PromptRead) -> str:
+        """llama.cpp's `prompt_progress`, in a chunk without text."""
+        opening = self._open(event.index) if self._chat else ""
+        said: JsonObject = {"delta": {}} if self._chat else {"text": ""}
+        return opening + self._chunk(event.index, said, None, progress=event)
 
     def beat(self, what: str) -> str:
         """A comment."""
@@ -90,10 +96,18 @@ class OpenAiWriter:
         self._opened.add(index)
         return self._chunk(index, {"delta": {"role": "assistant", "content": ""}}, None)
 
-    def _chunk(self, index: int, said: JsonObject, finish: str | None, timings: JsonObject | None = None) -> str:
+    def _chunk(
+        self,
+        index: int,
+        said: JsonObject,
+        finish: str | None,
+        timings: JsonObject | None = None,
+        progress: PromptRead | None = None,
+    ) -> str:
         choice = {"index": index, **said, "logprobs": None, "finish_reason": finish}
         usage: JsonObject = {"usage": None} if self._include_usage else {}
-        return _event(usage | self._head("chat.completion.chunk") | {"choices": [choice]} | _timings(timings))
+        more = _timings(timings) | ({"prompt_progress": _progress(progress)} if progress else {})
+        return _event(usage | self._head("chat.completion.chunk") | {"choices": [choice]} | more)
 
     def _head(self, kind: str) -> JsonObject:
         return {
@@ -116,6 +130,15 @@ def usage_body(usage: Usage) -> JsonObject:
 
 def _call(call: ToolCall) -> JsonObject:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _progress(event: PromptRead) -> JsonObject:
+    return {
+        "total": event.total,
+        "cache": event.cached,
+        "processed": event.processed,
+        "time_ms": event.milliseconds,
+    }
 
 
 def _timings(timings: JsonObject | None) -> JsonObject:

@@ -123,6 +123,7 @@ def read_chat(body: Mapping[str, Any], served: Served) -> tuple[GenerationReques
         sampling=asked.sampling(),
         ending=asked.ending(default_tokens=None),
         stream=bool(asked.stream),
+        progress=bool(asked.return_progress),
         ignored=ignored,
         reasoning=asked.where_thoughts_go(),
         parallel_calls=asked.parallel_tool_calls is not False,

@@ -55,6 +55,7 @@ class CommonBody(Body):
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     seed: Annotated[int, Field(ge=-SEEDS, lt=SEEDS), INTEGRAL] | None = None
     stop: Stops | None = None
+    return_progress: bool | None = Field(None, description="a stream says in prompt_progress how far the prompt is")
     user: Text | None = Field(None, description="whose line in the queue, together with the address and the API key")
     safety_identifier: Text | None = Field(None, description="as user")
 

@@ -69,6 +69,7 @@ def read_completion(body: Mapping[str, Any], served: Served) -> tuple[Generation
         sampling=asked.sampling(),
         ending=asked.ending(DEFAULT_TOKENS),
         stream=bool(asked.stream),
+        progress=bool(asked.return_progress),
         echo=bool(asked.echo),
         ignored=ignored,
     )

@@ -82,7 +82,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n_indent": (0,),
     "post_sampling_probs": OFF,
     "return_tokens": OFF,
-    "return_progress": OFF,
     "timings_per_token": OFF,
     "response_fields": ([],),
     "samplers": NOTHING,

@@ -74,7 +74,7 @@
 
   function request() {
     const system = byId("system").value.trim();
-    const out = { model: state.model(), messages: sent(talk.messages) };
+    const out = { model: state.model(), messages: sent(talk.messages), return_progress: true };
     if (system) out.messages.unshift({ role: "system", content: system });
     if (byId("temperature").value) out.temperature = Number(byId("temperature").value);
     if (byId("tools").value.trim()) out.tools = JSON.parse(byId("tools").value);

@@ -5,12 +5,14 @@ import uuid
 from collections.abc import Sequence
 
 from ..api_error import ApiError
-from ..generation.blocks import Block, Blocks, Closed, More, Opened, Step, blocks_of
+from ..generation.blocks import Block, Blocks, Closed, Kind, More, Opened, Step, blocks_of
 from ..generation.door import SSE
-from ..generation.events import Choice, Part, Usage, Written
+from ..generation.events import Choice, PromptRead, Usage, Written
 from ..generation.request import JsonObject
 from ..json_response import dumps
 from .body import ResponsesBody
+
+PREFIXES = {Kind.REASONING: "rs", Kind.CONTENT: "msg", Kind.CALL: "fc"}
 
 
 class ResponseWriter:
@@ -35,6 +37,10 @@ class ResponseWriter:
         """The events of items and their parts."""
         return "".join(self._step(step) for step in self._blocks.take(event))
 
+    def progress(self, event: PromptRead) -> str:
+        """Nothing: the API has no such event."""
+        return ""
+
     def beat(self, what: str) -> str:
         """A comment."""
         return f": {what}\n\n"
@@ -42,7 +48,7 @@ class ResponseWriter:
     def end(self, usage: Usage) -> str:
         """response.completed, or response.incomplete where the tokens have run out."""
         closing = "".join(self._step(step) for step in self._blocks.close())
-        response = self._finished(self._blocks.complete, self._blocks.reason, usage)
+        response = self._finished(self._blocks.complete, self._blocks.finish.reason, usage)
         return closing + self._event(f"response.{response['status']}", {"response": response})
 
     def fail(self, err: ApiError) -> str:
@@ -101,23 +107,44 @@ class ResponseWriter:
 
     def _step(self, step: Step) -> str:
         block = step.block
-        item_id = _item_id(self._id, block)
-        place: JsonObject = {"item_id": item_id, "output_index": block.index, "content_index": 0}
-        kind = "reasoning_text" if block.part is Part.REASONING else "output_text"
+        place: JsonObject = {"item_id": _item_id(self._id, block), "output_index": block.index}
+        steps = self._call_step if block.kind is Kind.CALL else self._text_step
         match step:
             case Opened():
-                item = _item(self._id, block, status="in_progress") | {"content": []}
+                item = _item(self._id, block, status="in_progress")
+                if block.kind is not Kind.CALL:
+                    item["content"] = []
                 opened = self._event("response.output_item.added", {"output_index": block.index, "item": item})
-                return opened + self._event("response.content_part.added", place | {"part": _part(block, "")})
-            case More(_, text):
-                extra: JsonObject = {} if block.part is Part.REASONING else {"logprobs": []}
-                return self._event(f"response.{kind}.delta", place | {"delta": text} | extra)
+                return opened + steps(step, place)
+            case More():
+                return steps(step, place)
             case Closed():
-                extra = {} if block.part is Part.REASONING else {"logprobs": []}
-                done = self._event(f"response.{kind}.done", place | {"text": block.text} | extra)
-                part = self._event("response.content_part.done", place | {"part": _part(block, block.text)})
                 item = {"output_index": block.index, "item": _item(self._id, block)}
-                return done + part + self._event("response.output_item.done", item)
+                return steps(step, place) + self._event("response.output_item.done", item)
+
+    def _call_step(self, step: Step, place: JsonObject) -> str:
+        name = "response.function_call_arguments"
+        match step:
+            case Opened():
+                return ""
+            case More(_, text):
+                return self._event(f"{name}.delta", place | {"delta": text})
+            case Closed(block):
+                return self._event(f"{name}.done", place | {"name": block.name, "arguments": block.text})
+
+    def _text_step(self, step: Step, place: JsonObject) -> str:
+        block, place = step.block, place | {"content_index": 0}
+        thought = block.kind is Kind.REASONING
+        name = "response.reasoning_text" if thought else "response.output_text"
+        extra: JsonObject = {} if thought else {"logprobs": []}
+        match step:
+            case Opened():
+                return self._event("response.content_part.added", place | {"part": _part(block, "")})
+            case More(_, text):
+                return self._event(f"{name}.delta", place | {"delta": text} | extra)
+            case Closed():
+                done = self._event(f"{name}.done", place | {"text": block.text} | extra)
+                return done + self._event("response.content_part.done", place | {"part": _part(block, block.text)})
 
     def _event(self, name: str, body: JsonObject) -> str:
         self._number += 1
@@ -125,19 +152,23 @@ class ResponseWriter:
 
 
 def _item_id(response_id: str, block: Block) -> str:
-    prefix = "rs" if block.part is Part.REASONING else "msg"
-    return f"{prefix}_{response_id.removeprefix('resp_')}{block.index}"
+    return f"{PREFIXES[block.kind]}_{response_id.removeprefix('resp_')}{block.index}"
 
 
 def _item(response_id: str, block: Block, status: str = "completed") -> JsonObject:
-    head: JsonObject = {"id": _item_id(response_id, block), "status": status, "content": [_part(block, block.text)]}
-    if block.part is Part.REASONING:
-        return head | {"type": "reasoning", "summary": []}
-    return head | {"type": "message", "role": "assistant"}
+    head: JsonObject = {"id": _item_id(response_id, block), "status": status}
+    match block.kind:
+        case Kind.REASONING:
+            return head | {"type": "reasoning", "summary": [], "content": [_part(block, block.text)]}
+        case Kind.CONTENT:
+            return head | {"type": "message", "role": "assistant", "content": [_part(block, block.text)]}
+        case Kind.CALL:
+            called = {"call_id": block.id, "name": block.name, "arguments": block.text}
+            return head | {"type": "function_call"} | called
 
 
 def _part(block: Block, text: str) -> JsonObject:
-    if block.part is Part.REASONING:
+    if block.kind is Kind.REASONING:
         return {"type": "reasoning_text", "text": text}
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 

@@ -1,0 +1,63 @@
+"""Tells the front, once a second, how far the load is: what the loader has taken, and what was read ahead of it."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from leviathan_engine.worker.read_ahead import Reading
+
+SECONDS = 1.0
+REMARK_SECONDS = 60.0
+
+Send = Callable[[dict[str, Any]], None]
+
+
+class LoadProgress:
+    """Sends `progress` messages while it is entered; a layer may take longer to read than a user likes to wait."""
+
+    def __init__(self, send: Send, reading: Callable[[], Reading], seconds: float = SECONDS) -> None:
+        """Arguments: `send` hands a message to the front; `reading` says how far the read-ahead is."""
+        self._send, self._reading, self._seconds = send, reading, seconds
+        self._layers = self._loaded = 0
+        self._over = threading.Event()
+        self._remarked = float("-inf")
+        self._thread = threading.Thread(target=self._report, daemon=True)
+
+    def __enter__(self) -> "LoadProgress":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def loaded(self, layers: int, size: int) -> None:
+        """`layers` and `size` bytes have been taken by the loader."""
+        self._layers, self._loaded = layers, size
+        self._tell()
+
+    def _tell(self) -> None:
+        reading = self._reading()
+        ahead = {"read": reading.done, "read_total": reading.total}
+        self._send({"kind": "progress", "layers": self._layers, "bytes": self._loaded, **ahead})
+
+    def _report(self) -> None:
+        while not self._over.wait(self._seconds):
+            try:
+                self._tell()
+                if remark := self._reading().remark():
+                    self._send({"kind": "phase", "phase": "loading", "detail": remark})
+                    self._note(remark)
+            except OSError:
+                return  # the front has gone: the worker's main thread finds out when it sends
+
+    def _note(self, remark: str) -> None:
+        if time.monotonic() - self._remarked >= REMARK_SECONDS:
+            self._remarked = time.monotonic()
+            sys.stderr.write(f"leviathan: {remark}\n")
+            sys.stderr.flush()
