@@ -39,14 +39,22 @@ def attention(query: Tensor, expand: Expand, start: int, value_width: int, scale
     out = torch.zeros(heads, n, value_width, dtype=torch.float32, device=query.device)
     total = torch.full((heads, n), float("-inf"), dtype=torch.float32, device=query.device)
     for first, last in blocks:
-        key, value = expand(first, last)
-        # Queries before the block see nothing of it, those in it the triangle, those behind it everything.
-        inside, behind = max(0, first - start), max(0, last - start)
-        if first >= start:
-            _add(out, total, slice(inside, behind), attend(query[:, inside:behind], key, value, scale, causal=True))
-        if behind < n:
-            _add(out, total, slice(behind, n), attend(query[:, behind:], key, value, scale, causal=False))
+        _block(query, expand, start, scale, (first, last), out, total)
     return out.to(query.dtype)
+
+
+def _block(
+    query: Tensor, expand: Expand, start: int, scale: float, keys: tuple[int, int], out: Tensor, total: Tensor
+) -> None:
+    """Merges the attention to one block of keys into `out` and `total`. It ends before the next block is expanded."""
+    n = query.shape[1]
+    key, value = expand(*keys)
+    # Queries before the block see nothing of it, those in it the triangle, those behind it everything.
+    inside, behind = (max(0, position - start) for position in keys)
+    if keys[0] >= start:
+        _add(out, total, slice(inside, behind), attend(query[:, inside:behind], key, value, scale, causal=True))
+    if behind < n:
+        _add(out, total, slice(behind, n), attend(query[:, behind:], key, value, scale, causal=False))
 
 
 def key_blocks(start: int, end: int) -> Iterator[tuple[int, int]]:
