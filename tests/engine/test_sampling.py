@@ -14,6 +14,7 @@ import torch
 
 from leviathan_engine.errors import EngineError
 from leviathan_engine.worker.sampling import Sampler
+from leviathan_engine.worker.sampling_options import SamplingOptions
 
 DRAWS = 8000
 LOGITS = (2.0, 1.0, 0.0, -1.0)
@@ -83,3 +84,88 @@ def test_numbers_that_are_none_are_an_error(value: float) -> None:
     logits[1] = value
     with pytest.raises(EngineError, match="computed no numbers"):
         Sampler(0.0, 1.0, None)(logits)
+
+
+def option_shares(logits: Sequence[float], **options: object) -> list[float]:
+    sampler = Sampler(1.0, 1.0, 1, SamplingOptions(**options))  # type: ignore[arg-type]
+    return shares(sampler, logits)
+
+
+SHARE_LOGITS = [math.log(share) for share in SHARES]
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [({"top_k": 2}, 2), ({"top_k": 9}, 4), ({"min_p": 0.5}, 2), ({"min_p": 0.05}, 4), ({"top_k": 3, "min_p": 0.5}, 2)],
+)
+def test_top_k_and_min_p_keep_the_likeliest(options: dict[str, object], kept: int) -> None:
+    """The reference: the shares of the kept tokens, by hand."""
+    wanted = [share / sum(SHARES[:kept]) for share in SHARES[:kept]] + [0.0] * (len(SHARES) - kept)
+    assert option_shares(SHARE_LOGITS, **options) == near(wanted)
+
+
+@pytest.mark.parametrize("typical_p", [0.2, 0.5, 0.9])
+def test_typical_p_keeps_what_is_nearest_to_the_entropy(typical_p: float) -> None:
+    """The reference, in plain Python over a list."""
+    entropy = -sum(p * math.log(p) for p in SHARES)
+    order = sorted(range(4), key=lambda i: abs(-math.log(SHARES[i]) - entropy))
+    kept, total = [], 0.0
+    for place in order:
+        if total < typical_p:
+            kept.append(place)
+            total += SHARES[place]
+    wanted = [SHARES[i] / total if i in kept else 0.0 for i in range(4)]
+    assert option_shares(SHARE_LOGITS, typical_p=typical_p) == near(wanted)
+
+
+def penalised(logits: list[float], prompt: list[int], made: list[int], options: SamplingOptions) -> list[float]:
+    """The reference: OpenAI's and CTRL's formulas, token by token."""
+    out = []
+    for token, logit in enumerate(logits):
+        if token in prompt or token in made:
+            logit = logit / options.repetition_penalty if logit > 0 else logit * options.repetition_penalty  # noqa: PLW2901
+        count = made.count(token)
+        out.append(logit - count * options.frequency_penalty - (count > 0) * options.presence_penalty)
+    return out
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_penalties_are_those_of_the_formulas(seed: int) -> None:
+    """Greedy over eight tokens for 40 steps: each choice is the largest of the plain formula's logits."""
+    chance = torch.Generator().manual_seed(seed)
+    options = SamplingOptions(presence_penalty=0.3, frequency_penalty=0.2, repetition_penalty=1.3)
+    sampler = Sampler(0.0, 1.0, None, options, prompt=[1, 5])
+    made: list[int] = []
+    for _ in range(40):
+        logits = torch.randn(8, generator=chance)
+        wanted = penalised(logits.tolist(), [1, 5], made, options)
+        made.append(sampler(logits))
+        assert wanted[made[-1]] == pytest.approx(max(wanted), abs=1e-5)
+
+
+def test_logit_bias_is_added() -> None:
+    assert Sampler(0.0, 1.0, None, SamplingOptions(logit_bias=((3, 3.5),)))(torch.tensor(LOGITS)) == 3
+    assert Sampler(0.0, 1.0, None, SamplingOptions(logit_bias=((0, -100.0),)))(torch.tensor(LOGITS)) == 1
+
+
+def test_the_ends_are_kept_out_until_min_tokens() -> None:
+    sampler = Sampler(0.0, 1.0, None, SamplingOptions(min_tokens=2), ends=[0])
+    assert [sampler(torch.tensor(LOGITS)) for _ in range(3)] == [1, 1, 0]
+
+
+def test_log_probabilities_are_the_models_own() -> None:
+    """Before temperature, bias and penalties; the reference is math.log of the softmax."""
+    options = SamplingOptions(logprobs=2, logit_bias=((3, 100.0),), presence_penalty=1.0)
+    sampler = Sampler(0.0, 1.0, None, options)
+    assert sampler(torch.tensor(LOGITS)) == 3
+    total = sum(math.exp(logit) for logit in LOGITS)
+    found = sampler.logprobs
+    assert found is not None
+    assert found.logprob == pytest.approx(LOGITS[3] - math.log(total), abs=1e-5)
+    assert [token for token, _ in found.top] == [0, 1]
+    assert [value for _, value in found.top] == pytest.approx(
+        [LOGITS[0] - math.log(total), LOGITS[1] - math.log(total)]
+    )
+    plain = Sampler(0.0, 1.0, None)
+    plain(torch.tensor(LOGITS))
+    assert plain.logprobs is None

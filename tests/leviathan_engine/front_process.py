@@ -81,11 +81,12 @@ class Letters:
 
     def tokens(
         self, job: wire.Job, cancelled: Callable[[], bool], progress: Callable[[wire.PromptProgress], None]
-    ) -> Iterator[int]:
+    ) -> Iterator[int | wire.Chosen]:
         self.jobs.append(job)
         progress(wire.PromptProgress(job.id, len(job.ids), min(self.cached, len(job.ids) - 1), len(job.ids)))
         if self.error is not None:
             raise self.error
+        named = job.sampling.get("logprobs")
         chance = random.Random(f"{job.seed} {job.temperature} {job.top_p}")
         try:
             for _ in range(self.layers):
@@ -95,7 +96,7 @@ class Letters:
             for letter in self.ids if job.temperature == 0 else chance.choices(self.ids, k=200):
                 time.sleep(self.delay)
                 self.go.wait()
-                yield letter
+                yield letter if named is None else wire.Chosen(letter, -0.5, tuple((i, -0.5 - i) for i in range(named)))
         finally:
             self.ended.append(job.id)
 

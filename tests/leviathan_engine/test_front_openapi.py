@@ -34,6 +34,7 @@ OF_THE_MODEL = (
     "body_too_large",
     "invalid_combination",
     "invalid_tool_name",
+    "invalid_token_id",
 )
 
 

@@ -116,4 +116,6 @@ def test_v31_is_told_to_think_by_the_request(v31: FrontProcess) -> None:
 
 def test_a_wish_that_cannot_be_fulfilled_is_named_in_a_header(r1: FrontProcess, v31: FrontProcess) -> None:
     assert r1.post(CHAT, chat(reasoning_effort="low")).headers["x-leviathan-ignored"] == "reasoning_effort"
+    # The letters have no token for the tag; with it the budget reaches the engine.
+    assert r1.post(CHAT, chat(thinking_budget=3)).headers["x-leviathan-ignored"] == "thinking_budget"
     assert "x-leviathan-ignored" not in v31.post(CHAT, chat(reasoning_effort="low")).headers

@@ -9,7 +9,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ class Job:
     """One generation: the prompt's token ids, how many tokens at most, and how each is chosen.
 
     `temperature` 0 takes the likeliest token; `seed` None draws another one each time; `eos` end the answer. Jobs of
-    one `scope` may reuse what the engine has read for one another.
+    one `scope` may reuse what the engine has read for one another. `sampling` is the fields of the worker's
+    SamplingOptions that are not at their defaults.
     """
 
     id: str
@@ -58,6 +59,16 @@ class Job:
     seed: int | None
     eos: tuple[int, ...]
     scope: str = ""
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A generated token with its log probability and the likeliest tokens with theirs, where they are asked for."""
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,21 @@ def job(message: Message) -> Job:
     """The job of a `generate` message."""
     fields = {key: value for key, value in message.items() if key != "kind"}
     return Job(**(fields | {"ids": tuple(fields["ids"]), "eos": tuple(fields["eos"])}))
+
+
+def token_message(job: str, token: int | Chosen) -> Message:
+    """`token`, to the front."""
+    if isinstance(token, Chosen):
+        return {"kind": "token", "id": job, "token": token.token, "logprob": token.logprob, "top": token.top}
+    return {"kind": "token", "id": job, "token": token}
+
+
+def token_of(message: Message) -> int | Chosen:
+    """The token of a `token` message."""
+    if "logprob" not in message:
+        return int(message["token"])
+    top = tuple((int(token), float(logprob)) for token, logprob in message["top"])
+    return Chosen(int(message["token"]), float(message["logprob"]), top)
 
 
 def progress_message(progress: PromptProgress) -> Message:

@@ -16,11 +16,15 @@ Events = asyncio.Queue[wire.Message]
 
 @dataclass(frozen=True)
 class Tick:
-    """What a generation gives: a token, or how far the prompt is, or why it ended; nothing when nothing came."""
+    """What a generation gives: a token, or how far the prompt is, or why it ended; nothing when nothing came.
+
+    `chosen` has the token's log probability where the job asks for it.
+    """
 
     token: int | None = None
     done: str = ""
     progress: wire.PromptProgress | None = None
+    chosen: wire.Chosen | None = None
 
 
 class Engine:
@@ -71,7 +75,8 @@ class Engine:
                     yield Tick()
                     continue
                 if event["kind"] == "token":
-                    yield Tick(int(event["token"]))
+                    token = wire.token_of(event)
+                    yield Tick(token.token, chosen=token) if isinstance(token, wire.Chosen) else Tick(token)
                     continue
                 if event["kind"] == "prompt_progress":
                     yield Tick(progress=wire.prompt_progress(event))

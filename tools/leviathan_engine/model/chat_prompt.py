@@ -17,7 +17,7 @@ from leviathan_engine.errors import EngineError
 from leviathan_engine.model.chat_template import ChatTemplate, TemplateRefusal, compile_template
 from leviathan_engine.model.render_talk import UnknownTemplateValue, render_talk
 from leviathan_engine.model.talk import ChatPrompt, RenderedTalk
-from leviathan_engine.model.token_bytes import longest_token
+from leviathan_engine.model.token_bytes import byte_alphabet, longest_token
 from leviathan_engine.model.tool_format import ToolFormat, tool_format
 
 #: The code of a prompt that does not fit into the model's context; OpenAI's word, which clients look for.
@@ -107,6 +107,19 @@ class Prompts:
     def whole_text(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens included."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    def token_id(self, token: str) -> int | None:
+        """The id of a token by its text; None where the model has none."""
+        found = self.tokenizer.token_to_id(token)
+        return None if found is None else int(found)
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes that a token stands for, also where they are not whole characters."""
+        text = self.tokenizer.id_to_token(token) or ""
+        table = byte_alphabet()
+        if all(character in table for character in text):
+            return bytes(table[character] for character in text)
+        return str(text).encode()
 
     def _encode(self, text: str, most: int, where: str, *, special: bool) -> list[int]:
         size = len(text.encode())

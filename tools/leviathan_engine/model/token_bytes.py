@@ -1,7 +1,17 @@
 """How many bytes of a prompt's text one token can stand for, so that a hopeless text need not be tokenised first."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
+
+
+@cache
+def byte_alphabet() -> Mapping[str, int]:
+    """Character → byte of byte-level BPE: GPT-2's table (`bytes_to_unicode`), in which no byte is a blank."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(0x100) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
+
 
 # What cuts the text and takes nothing away from it; "Removed" is a Split's one behaviour that does.
 CUTS = ("ByteLevel", "Split", "Digits")

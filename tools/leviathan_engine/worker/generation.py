@@ -6,8 +6,9 @@ A step leaves nothing behind that another job's step could not follow, so steps 
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from leviathan_engine.wire import Job, PromptProgress
+from leviathan_engine.wire import Chosen, Job, PromptProgress
 from leviathan_engine.worker.sampling import Sampler
+from leviathan_engine.worker.sampling_options import sampling_options
 from leviathan_operators.cache import PAGE_TOKENS, PrefixCache
 
 
@@ -29,7 +30,8 @@ class Generation:
         self._forward = forward
         self._prefixes = prefixes
         self._job = job
-        self._sampler = Sampler(job.temperature, job.top_p, job.seed)
+        options = sampling_options(job.sampling)
+        self._sampler = Sampler(job.temperature, job.top_p, job.seed, options, job.ids, job.eos)
         self._sequence = prefixes.open(job.ids, job.scope)
         self._chunks = even_chunks(self._sequence.reused, len(job.ids), chunk)
         self._logits: Any = None
@@ -54,6 +56,11 @@ class Generation:
     def choose(self) -> int:
         """The next token, which may be one that ends the answer. Errors: EngineError when the logits are no numbers."""
         return self._sampler(self._logits)
+
+    def chosen(self, token: int) -> int | Chosen:
+        """`token`, which was chosen last, with its log probability where that is asked for."""
+        found = self._sampler.logprobs
+        return token if found is None else Chosen(token, found.logprob, found.top)
 
     def decode(self, token: int) -> None:
         """Reads a token that was chosen. Errors: CacheFull, and the model's."""

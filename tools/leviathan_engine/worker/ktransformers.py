@@ -15,7 +15,7 @@ from typing import Any
 
 from leviathan_engine.errors import EngineError
 from leviathan_engine.model.hf_config import register
-from leviathan_engine.wire import Job, PromptProgress
+from leviathan_engine.wire import Chosen, Job, PromptProgress
 from leviathan_engine.worker import marlin_packing, model_changes
 from leviathan_engine.worker.generation import Generation
 from leviathan_engine.worker.kept import NOWHERE, Kept
@@ -103,7 +103,7 @@ class KTransformers:
 
     def tokens(
         self, job: Job, cancelled: Callable[[], bool] = never, progress: Heard = unheard
-    ) -> Generator[int, None, None]:
+    ) -> Generator[int | Chosen, None, None]:
         """The tokens of an answer, without the one that ends it.
 
         Reading a prompt may take minutes: `cancelled` is asked before each layer of each chunk, and what was read
@@ -123,7 +123,7 @@ class KTransformers:
 
     def _answer(
         self, generation: Generation, job: Job, cancelled: Callable[[], bool], progress: Heard
-    ) -> Generator[int, None, None]:
+    ) -> Generator[int | Chosen, None, None]:
         progress(generation.progress)
         # Only here a layer may raise: a decode step may be in the middle of a graph's capture.
         self._cancelled = cancelled
@@ -134,7 +134,7 @@ class KTransformers:
             self._cancelled = never
             self._experts.after_prompt()
         while (token := generation.choose()) not in job.eos:
-            yield token
+            yield generation.chosen(token)
             generation.decode(token)
 
     def read(self, pages: Sequence[int], first: int, ids: Sequence[int]) -> Any:

@@ -1,42 +1,150 @@
-"""Chooses the next token from logits: the likeliest one at temperature 0, else by top-p sampling with a seed."""
+"""Chooses the next token from logits: the likeliest one at temperature 0, else by sampling with a seed.
 
+In this order, as vLLM does: penalties, logit_bias and min_tokens change the logits; the temperature divides them;
+min_p, top_k, typical_p and top_p each leave tokens out of those that are left; one of the rest is drawn. Log
+probabilities are the model's own, before any of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from leviathan_engine.errors import EngineError
+from leviathan_engine.worker.sampling_options import SamplingOptions
+from leviathan_engine.worker.thought_budget import ThoughtBudget
 
 # Less than this is taken as 0: 1e-50 *is* 0 as a 32-bit float, and dividing by it, or keeping only what is below it,
 # would leave nothing to draw from. A top_p of 1e-6 keeps one token of 129,280 in any case.
 LEAST = 1e-6
+NEVER = float("-inf")
+
+
+@dataclass(frozen=True)
+class Logprobs:
+    """The natural logarithm of a token's probability, and the likeliest tokens with theirs, the likeliest first."""
+
+    logprob: float
+    top: tuple[tuple[int, float], ...]
 
 
 class Sampler:
-    """The choice for one answer. The same seed and logits give the same tokens on the same device."""
+    """The choice for one answer. The same seed and logits give the same tokens on the same device.
 
-    def __init__(self, temperature: float, top_p: float, seed: int | None) -> None:
-        """`temperature` and `top_p` below LEAST take the likeliest token; `seed` None takes a new one."""
+    `logprobs` belongs to the token that was chosen last; None where they are not asked for.
+    """
+
+    def __init__(
+        self,
+        temperature: float,
+        top_p: float,
+        seed: int | None,
+        options: SamplingOptions | None = None,
+        prompt: Sequence[int] = (),
+        ends: Sequence[int] = (),
+    ) -> None:
+        """`temperature` and `top_p` below LEAST take the likeliest token; `seed` None takes a new one.
+
+        `prompt` are the tokens that repetition_penalty counts too, `ends` those that min_tokens keeps out.
+        """
         self._torch = import_module("torch")
         self._temperature = temperature
         self._top_p = top_p
         self._seed = seed
+        self._options = options or SamplingOptions()
+        self._prompt = tuple(prompt)
+        self._ends = tuple(ends)
+        self._budget = ThoughtBudget(self._options)
         self._generator: Any = None
+        self._count: Any = None
+        self._seen: Any = None
+        self._chosen = 0
+        self.logprobs: Logprobs | None = None
 
     def __call__(self, logits: Any) -> int:
         """The token for `logits`, a tensor of one dimension. Errors: EngineError when they are no numbers."""
-        torch = self._torch
         logits = logits.float()
-        best = int(logits.argmax())
-        if not bool(torch.isfinite(logits[best])):
+        if not bool(self._torch.isfinite(logits[logits.argmax()])):
             raise EngineError("the engine computed no numbers (NaN)", "check the model's files and the GPUs")
+        token = self._budget.take(self._choose(self._changed(logits)))
+        self._note(logits, token)
+        return token
+
+    def _choose(self, logits: Any) -> int:
+        torch, options = self._torch, self._options
+        best = int(logits.argmax())
         if self._temperature < LEAST or self._top_p < LEAST:
             return best
         chances = torch.softmax((logits - logits[best]) / self._temperature, dim=-1)
+        if options.min_p > 0:
+            chances = torch.where(chances >= options.min_p * chances[best], chances, 0.0)
+        if 0 < options.top_k < len(chances):
+            values, places = chances.topk(options.top_k)
+            chances = torch.zeros_like(chances).scatter_(0, places, values)
+        if options.typical_p < 1:
+            chances = self._typical(chances)
         if self._top_p < 1:
-            ordered, places = chances.sort(descending=True)
+            ordered, places = (chances / chances.sum()).sort(descending=True)
             # A token stays while those before it have not reached top_p; so the first one always stays.
             kept = torch.where(ordered.cumsum(-1) - ordered < self._top_p, ordered, 0.0)
             return int(places[self._draw(kept)])
         return self._draw(chances)
+
+    def _typical(self, chances: Any) -> Any:
+        """The tokens whose information is nearest to the entropy, until they reach typical_p (arXiv 2202.00666)."""
+        torch = self._torch
+        shares = chances / chances.sum()
+        information = -torch.log(shares)
+        entropy = torch.where(shares > 0, shares * information, 0.0).sum()
+        far = torch.where(shares > 0, (information - entropy).abs(), float("inf"))
+        _, places = far.sort(stable=True)
+        ordered = shares[places]
+        kept = torch.where(ordered.cumsum(-1) - ordered < self._options.typical_p, ordered, 0.0)
+        return torch.zeros_like(shares).scatter_(0, places, kept)
+
+    def _changed(self, logits: Any) -> Any:
+        """The logits with penalties and bias, and without the ends of the answer where it is too early for them."""
+        torch, options = self._torch, self._options
+        if self._penalises():
+            self._prepare(logits)
+            if options.repetition_penalty != 1:
+                weaker = torch.where(
+                    logits > 0, logits / options.repetition_penalty, logits * options.repetition_penalty
+                )
+                logits = torch.where(self._seen, weaker, logits)
+            logits = logits - options.frequency_penalty * self._count - options.presence_penalty * (self._count > 0)
+        if options.logit_bias:
+            tokens, biases = zip(*options.logit_bias, strict=True)
+            places = torch.tensor(tokens, device=logits.device)
+            logits = logits.index_add(0, places, torch.tensor(biases, device=logits.device))
+        if self._chosen < options.min_tokens and self._ends:
+            logits = logits.index_fill(0, torch.tensor(self._ends, device=logits.device), NEVER)
+        return logits
+
+    def _penalises(self) -> bool:
+        options = self._options
+        return bool(options.presence_penalty or options.frequency_penalty or options.repetition_penalty != 1)
+
+    def _prepare(self, logits: Any) -> None:
+        """The counts of generated tokens and the marks of those seen, once."""
+        if self._count is None:
+            torch = self._torch
+            self._count = torch.zeros_like(logits)
+            self._seen = torch.zeros_like(logits, dtype=torch.bool)
+            if self._prompt:
+                self._seen[torch.tensor(self._prompt, device=logits.device)] = True
+
+    def _note(self, logits: Any, token: int) -> None:
+        """Counts the token, and looks its log probability up where it is asked for."""
+        self._chosen += 1
+        if self._count is not None:
+            self._count[token] += 1
+            self._seen[token] = True
+        if self._options.logprobs is not None:
+            logs = self._torch.log_softmax(logits, dim=-1)
+            values, places = logs.topk(min(self._options.logprobs, len(logs)))
+            top = tuple(zip(places.tolist(), values.tolist(), strict=True))
+            self.logprobs = Logprobs(float(logs[token]), top)
 
     def _draw(self, weights: Any) -> int:
         if self._generator is None:

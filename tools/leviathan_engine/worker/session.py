@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
 from leviathan_engine import wire
-from leviathan_engine.wire import Job, Link, PromptProgress
+from leviathan_engine.wire import Chosen, Job, Link, PromptProgress
 from leviathan_engine.worker.malloc_trim import Heap
 
 
@@ -25,7 +25,7 @@ Heard = Callable[[PromptProgress], None]
 class Model(Protocol):
     """What generates."""
 
-    def tokens(self, job: Job, cancelled: Callable[[], bool], progress: Heard) -> Generator[int]:
+    def tokens(self, job: Job, cancelled: Callable[[], bool], progress: Heard) -> Generator[int | Chosen]:
         """The answer's tokens, without the one that ends it. It must be closed.
 
         A model that reads its prompt for long asks `cancelled` meanwhile; `progress` hears how far it is, first of all
@@ -107,7 +107,7 @@ class Session:
             for count, token in enumerate(tokens, 1):
                 if cancelled():
                     return "cancelled"
-                self._link.send({"kind": "token", "id": job.id, "token": token})
+                self._link.send(wire.token_message(job.id, token))
                 if count >= job.max_tokens:
                     return "length"
         return "stop"

@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from ..generation.door import AnswerWriter, Door
+from ..generation.planned import prepare
 from ..generation.request import GenerationRequest, JsonObject
-from ..generation.run import Service, prepare
+from ..generation.run import Service
 from ..openai.chat_body import read_chat
 from ..served import Served
 from .answers import MessageWriter, error_response

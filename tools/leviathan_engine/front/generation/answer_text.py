@@ -7,7 +7,7 @@ from leviathan_engine.model.talk import ChatPrompt, RenderedTalk
 
 from .events import Part, TextDelta, ToolCallDelta
 from .reasoning import ReasoningSplitter
-from .request import GenerationRequest, Reasoning
+from .request import GenerationRequest, Prompt, Reasoning
 from .text import TextStream
 from .tool_calls import CallArguments, CallBegin, Found, Outside, ToolCallSplitter
 
@@ -22,9 +22,10 @@ class AnswerText:
         index: int,
         decode: Callable[[Sequence[int]], str],
         request: GenerationRequest,
+        prompt: Prompt,
         talk: RenderedTalk | None,
     ) -> None:
-        """`decode` gives the text of token ids; `talk` is how the prompt of a chat came about."""
+        """`decode` gives the text of token ids; `talk` is how `prompt`, if it is a chat, came about."""
         self.index = index
         self._text = TextStream(decode, request.ending.stop)
         self._where = request.reasoning
@@ -34,7 +35,6 @@ class AnswerText:
         self._first = ""
         self._ended = False
         self._seen = -1
-        prompt = request.prompts[min(index, len(request.prompts) - 1)]
         if talk is None or not isinstance(prompt, ChatPrompt):
             return
         if self._where is Reasoning.INSIDE:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from .events import Choice, Finish, Part, ToolCallDelta, Written
+from .events import Choice, Finish, LogprobDelta, Part, ToolCallDelta, Written
 
 
 class Kind(Enum):
@@ -74,6 +74,8 @@ class Blocks:
             self.finish = event
             return self.close()
         steps: list[Step] = []
+        if isinstance(event, LogprobDelta):
+            return steps
         if isinstance(event, ToolCallDelta):
             if event.name:
                 steps += self._begin(Block(-1, Kind.CALL, id=event.id, name=event.name))

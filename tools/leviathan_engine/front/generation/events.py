@@ -33,6 +33,24 @@ class ToolCallDelta:
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """A token as text and as bytes, the natural logarithm of its probability, and the likeliest tokens if asked for."""
+
+    text: str
+    raw: bytes
+    logprob: float
+    top: tuple["TokenLogprob", ...] = ()
+
+
+@dataclass(frozen=True)
+class LogprobDelta:
+    """The next token of choice `index`, where log probabilities are asked for; it comes before its text."""
+
+    index: int
+    token: TokenLogprob
+
+
+@dataclass(frozen=True)
 class Finish:
     """Choice `index` has ended. `reason` is OpenAI's word: "stop", "length", "tool_calls".
 
@@ -64,7 +82,7 @@ class Working:
     """Nothing came for the time of a heartbeat (15 s). It does not reach the writer's `write`, but its `beat`."""
 
 
-Written = TextDelta | ToolCallDelta | Finish
+Written = TextDelta | ToolCallDelta | LogprobDelta | Finish
 Event = Written | PromptRead | Working
 
 
@@ -100,6 +118,7 @@ class Choice:
     finish: str = ""
     stop: str = ""
     calls: list[ToolCall] = field(default_factory=list)
+    tokens: list[TokenLogprob] = field(default_factory=list)
 
     def add(self, event: Written) -> None:
         """Takes the next event of this choice."""
@@ -109,6 +128,8 @@ class Choice:
             if event.name:
                 self.calls.append(ToolCall(event.id, event.name))
             self.calls[event.call].arguments += event.arguments
+        elif isinstance(event, LogprobDelta):
+            self.tokens.append(event.token)
         elif event.part is Part.CONTENT:
             self.content += event.text
         else:

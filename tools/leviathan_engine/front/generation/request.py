@@ -54,19 +54,39 @@ Prompt = ChatPrompt | TextPrompt | TokenPrompt
 
 @dataclass(frozen=True)
 class Sampling:
-    """How each token is chosen. `temperature` 0 takes the likeliest token; `seed` None draws another one each time."""
+    """How each token is chosen. `temperature` 0 takes the likeliest token; `seed` None draws another one each time.
+
+    The others are those of worker/sampling_options.py. `logprobs` is how many likeliest tokens are named with each
+    token; None: no log probabilities.
+    """
 
     temperature: float | None = None
     top_p: float | None = None
     seed: int | None = None
+    top_k: int = 0
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True)
 class Ending:
-    """When the answer ends: `max_tokens` (above the room: clamped), or a `stop` string, which is not given out."""
+    """When the answer ends: after `max_tokens` (above the room: clamped), or at a `stop` string, which is left out.
+
+    It also ends at one of `stop_tokens`, and at the model's own end tokens unless `ignore_eos`; not before
+    `min_tokens`. A thought ends after `think_budget` tokens.
+    """
 
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    min_tokens: int = 0
+    stop_tokens: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    think_budget: int | None = None
 
 
 class Reasoning(Enum):
@@ -79,7 +99,7 @@ class Reasoning(Enum):
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """One request. Several prompts give several choices, in this order.
+    """One request. Each prompt gives `n` choices, in the order of the prompts.
 
     `where` is the body's field that holds the prompt, for messages about it. `echo`: the prompt's text comes first.
     `ignored`: names of unknown fields that were let through, for the header x-leviathan-ignored. Tool calls are looked
@@ -91,6 +111,7 @@ class GenerationRequest:
     where: str
     sampling: Sampling = Sampling()
     ending: Ending = Ending()
+    n: int = 1
     stream: bool = False
     echo: bool = False
     ignored: tuple[str, ...] = ()

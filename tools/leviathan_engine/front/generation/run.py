@@ -1,15 +1,13 @@
 """From an internal request to its answer: ids, limits, the turn in the queue, tokens, text, stream or whole."""
 
-import uuid
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from leviathan_engine.model.chat_prompt import PromptError, Prompts
-from leviathan_engine.model.talk import RenderedTalk
-from leviathan_engine.wire import Job
+from leviathan_engine.model.chat_prompt import Prompts
+from leviathan_engine.wire import Chosen, Job
 
 from ..access.record import Record
-from ..api_error import ApiError, bad
+from ..api_error import ApiError
 from ..engine import Engine
 from ..fair_queue import FairQueue
 from ..metrics import Metrics
@@ -17,9 +15,10 @@ from ..served import Served
 from ..timing import Timing
 from ..tokenising import Tokenising
 from .answer_text import AnswerText
-from .events import Choice, Event, Finish, PromptRead, TextDelta, Usage, Working
+from .events import Choice, Event, Finish, LogprobDelta, PromptRead, TextDelta, TokenLogprob, Usage, Working
+from .planned import Planned, clamped, ignored, plan
 from .reply import Reply
-from .request import ChatPrompt, GenerationRequest, Prompt, TextPrompt
+from .request import ChatPrompt, GenerationRequest, TextPrompt
 
 
 @dataclass(frozen=True)
@@ -53,67 +52,36 @@ class Generation:
         """
         service = self._service
         service.queue.check(self._client)  # who is to be refused for it need not be tokenised first
-        talks, jobs = [], []
-        for ids, talk in await service.tokenising.run(self._client, self._ids):
-            talks.append(talk)
-            jobs.append(self._job(ids))
-        reply.headers |= self._notes(jobs, talks)
+        planned = await service.tokenising.run(self._client, self._plan)
+        notes = {"x-leviathan-ignored": ignored(self._request, service.prompts, planned)}
+        notes["x-leviathan-clamped"] = clamped(self._request, planned)
+        reply.headers |= {name: text for name, text in notes.items() if text}
         try:
             await service.queue.acquire(self._client, lambda: reply.beat("waiting"), service.engine.heartbeat)
         except ApiError as err:
             await reply.fail(err)
             return
-        self._timing.turn(sum(len(job.ids) for job in jobs))
+        self._timing.turn(sum(len(one.job.ids) for one in planned[:: self._request.n]))
         try:
-            events = self._events(list(zip(jobs, talks, strict=True)))
-            await (self._stream(events, reply) if reply.stream else self._whole(events, len(jobs), reply))
+            events = self._events(planned)
+            await (self._stream(events, reply) if reply.stream else self._whole(events, len(planned), reply))
         except ApiError as err:
             await reply.fail(err)
         finally:
             service.queue.release()
             self._timing.end(service.metrics, self._finish)
 
-    def _ids(self) -> list[tuple[list[int], RenderedTalk | None]]:
-        """The token ids of each prompt, and how a chat's came about. Errors: ApiError 400."""
-        most = self._service.served.model.longest_prompt
-        return [prepare(self._service.prompts, prompt, most) for prompt in self._request.prompts]
+    def _plan(self) -> list[Planned]:
+        """The choices and their jobs. Errors: ApiError 400."""
+        return plan(self._request, self._service.prompts, self._service.served.model, self._scope)
 
-    def _job(self, ids: list[int]) -> Job:
-        """The job of a prompt. A number of tokens above the room becomes the room."""
-        model, defaults, sampling = self._service.served.model, self._service.prompts, self._request.sampling
-        if not ids:
-            raise bad("the prompt has no tokens", self._request.where)
-        room = min(model.cache_lens - len(ids), model.max_new_tokens)
-        asked = self._request.ending.max_tokens
-        return Job(
-            id=uuid.uuid4().hex,
-            ids=tuple(ids),
-            max_tokens=room if asked is None else min(asked, room),
-            temperature=defaults.temperature if sampling.temperature is None else sampling.temperature,
-            top_p=defaults.top_p if sampling.top_p is None else sampling.top_p,
-            seed=sampling.seed,
-            eos=defaults.eos,
-            scope=self._scope,
-        )
-
-    def _notes(self, jobs: list[Job], talks: list[RenderedTalk | None]) -> dict[str, str]:
-        """Headers that say what was done otherwise than asked."""
-        request, notes = self._request, dict[str, str]()
-        missing = [name for talk in talks if talk for name in talk.missing]
-        if ignored := [*request.ignored, *missing]:
-            notes["x-leviathan-ignored"] = ascii(", ".join(ignored))[1:-1][:1000]
-        asked, least = request.ending.max_tokens, min(job.max_tokens for job in jobs)
-        if asked is not None and asked > least:
-            notes["x-leviathan-clamped"] = f"max_tokens {asked} to {least}"
-        return notes
-
-    async def _events(self, jobs: list[tuple[Job, RenderedTalk | None]]) -> AsyncGenerator[Event, None]:
+    async def _events(self, planned: list[Planned]) -> AsyncGenerator[Event, None]:
         """The answer's events, one choice after the other."""
-        for index, (job, talk) in enumerate(jobs):
-            if echo := self._echo(index, job):
+        for index, one in enumerate(planned):
+            if echo := self._echo(one):
                 yield TextDelta(index, echo)
-            text = AnswerText(index, self._service.prompts.text, self._request, talk)
-            choice = self._choice(job, text)
+            text = AnswerText(index, self._service.prompts.text, self._request, one.prompt, one.talk)
+            choice = self._choice(one.job, text)
             try:
                 async for event in choice:
                     yield event
@@ -139,6 +107,8 @@ class Generation:
                     yield Working()
                     continue
                 self._timing.token(self._service.metrics)
+                if tick.chosen is not None:
+                    yield LogprobDelta(text.index, logprob_of(self._service.prompts, tick.chosen))
                 for event in text.push(tick.token):
                     yield event
                 if text.stopped:
@@ -176,22 +146,20 @@ class Generation:
             await events.aclose()
         await reply.done(reply.writer.end(self._usage()))
 
-    def _echo(self, index: int, job: Job) -> str:
-        prompt = self._request.prompts[index]
-        if isinstance(prompt, ChatPrompt) or not self._request.echo:
+    def _echo(self, one: Planned) -> str:
+        if isinstance(one.prompt, ChatPrompt) or not self._request.echo:
             return ""
-        return prompt.text if isinstance(prompt, TextPrompt) else self._service.prompts.text(job.ids)
+        return one.prompt.text if isinstance(one.prompt, TextPrompt) else self._service.prompts.text(one.job.ids)
 
     def _usage(self) -> Usage:
         timing = self._timing
         return Usage(timing.prompt, timing.tokens, timing.cached, timing.timings())
 
 
-def prepare(prompts: Prompts, prompt: Prompt, most: int) -> tuple[list[int], RenderedTalk | None]:
-    """The tokens of a prompt, which may be `most`, and how the prompt of a chat came about. Errors: ApiError 400."""
-    try:
-        if isinstance(prompt, ChatPrompt):
-            return prompts.chat(prompt, most)
-        return prompts.text_ids(prompt.text if isinstance(prompt, TextPrompt) else prompt.ids, most), None
-    except PromptError as err:
-        raise bad(err.message, err.param, err.code) from err
+def logprob_of(prompts: Prompts, chosen: Chosen) -> TokenLogprob:
+    """A token's log probability, with the texts of the token and of the likeliest ones."""
+
+    def one(token: int, logprob: float, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
+        return TokenLogprob(prompts.whole_text([token]), prompts.token_bytes(token), logprob, top)
+
+    return one(chosen.token, chosen.logprob, tuple(one(*pair) for pair in chosen.top))

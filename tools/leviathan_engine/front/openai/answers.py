@@ -6,9 +6,22 @@ from collections.abc import Sequence
 
 from ..api_error import ApiError
 from ..generation.door import SSE
-from ..generation.events import Choice, Finish, Part, PromptRead, TextDelta, ToolCall, ToolCallDelta, Usage, Written
+from ..generation.events import (
+    Choice,
+    Finish,
+    LogprobDelta,
+    Part,
+    PromptRead,
+    TextDelta,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    Written,
+)
 from ..generation.request import JsonObject
 from ..json_response import dumps
+from .logprobs import chat_logprobs, completion_logprobs
 
 
 class OpenAiWriter:
@@ -22,6 +35,8 @@ class OpenAiWriter:
         self._created = int(time.time())
         self.id = ("chatcmpl-" if chat else "cmpl-") + uuid.uuid4().hex
         self._opened: set[int] = set()
+        self._tokens: dict[int, list[TokenLogprob]] = {}
+        self._offsets: dict[int, int] = {}
 
     def begin(self) -> str:
         """The first chunk of a chat, which names the role; a completion has none."""
@@ -29,6 +44,9 @@ class OpenAiWriter:
 
     def write(self, event: Written) -> str:
         """A chunk with text, or with the reason of the end."""
+        if isinstance(event, LogprobDelta):
+            self._tokens.setdefault(event.index, []).append(event.token)
+            return ""
         opening = self._open(event.index) if self._chat else ""
         if isinstance(event, Finish):
             return opening + self._chunk(
@@ -87,14 +105,26 @@ class OpenAiWriter:
             if choice.reasoning:
                 message |= {"reasoning_content": choice.reasoning, "reasoning": choice.reasoning}
             said = {"message": message}
-        return {"index": choice.index, **said, "logprobs": None, "finish_reason": choice.finish}
+        logprobs = self._logprobs(choice.index, choice.tokens)
+        return {"index": choice.index, **said, "logprobs": logprobs, "finish_reason": choice.finish}
+
+    def _logprobs(self, index: int, tokens: Sequence[TokenLogprob]) -> JsonObject | None:
+        """The tokens' log probabilities in the form of a chat or of a completion; None for no tokens."""
+        if not tokens:
+            return None
+        if self._chat:
+            return chat_logprobs(tokens)
+        first = self._offsets.get(index, 0)
+        self._offsets[index] = first + sum(len(token.text) for token in tokens)
+        return completion_logprobs(tokens, first)
 
     def _open(self, index: int) -> str:
         """The chunk that names the role of a choice, once."""
         if index in self._opened:
             return ""
         self._opened.add(index)
-        return self._chunk(index, {"delta": {"role": "assistant", "content": ""}}, None)
+        choice = {"delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
+        return self._chunk_of({"index": index, **choice})
 
     def _chunk(
         self,
@@ -104,7 +134,13 @@ class OpenAiWriter:
         timings: JsonObject | None = None,
         progress: PromptRead | None = None,
     ) -> str:
-        choice = {"index": index, **said, "logprobs": None, "finish_reason": finish}
+        logprobs = self._logprobs(index, self._tokens.pop(index, []))
+        choice = {"index": index, **said, "logprobs": logprobs, "finish_reason": finish}
+        return self._chunk_of(choice, timings, progress)
+
+    def _chunk_of(
+        self, choice: JsonObject, timings: JsonObject | None = None, progress: PromptRead | None = None
+    ) -> str:
         usage: JsonObject = {"usage": None} if self._include_usage else {}
         more = _timings(timings) | ({"prompt_progress": _progress(progress)} if progress else {})
         return _event(usage | self._head("chat.completion.chunk") | {"choices": [choice]} | more)

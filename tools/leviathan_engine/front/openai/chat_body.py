@@ -1,6 +1,7 @@
 """The body of /v1/chat/completions."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -9,15 +10,16 @@ from leviathan_engine.model.talk import ChatPrompt
 
 from ..api_error import bad
 from ..generation.request import GenerationRequest, Reasoning
-from ..requests.json_types import Body
+from ..requests.json_types import INTEGRAL, Body
 from ..served import Served
 from .answers import OpenAiWriter
-from .common_body import CommonBody
+from .common_body import CommonBody, Logprobs
 from .messages import Messages
 from .reading import checked
 from .rules import CHAT
 from .tools import COMBINATION, Tools, ToolUse, tool_use
 
+ThinkBudget = Annotated[int, Field(ge=-1), INTEGRAL]
 EFFORTS = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 REASONING_FORMATS = Literal["none", "auto", "deepseek", "deepseek-legacy"]
 
@@ -54,6 +56,10 @@ class ChatBody(CommonBody):
     """A chat: messages, and how to answer them."""
 
     messages: Messages
+    logprobs: bool | None = Field(None, description="log probabilities of the answer's tokens")
+    top_logprobs: Logprobs | None = Field(None, description="with logprobs: how many likeliest tokens to name")
+    thinking_budget: ThinkBudget | None = Field(None, description="tokens of a thought at most; -1: any number")
+    thinking_budget_tokens: ThinkBudget | None = Field(None, description="as thinking_budget")
     tools: Tools | None = None
     tool_choice: ToolUse | None = None
     parallel_tool_calls: bool | None = Field(None, description="false: the answer ends after its first tool call")
@@ -73,6 +79,17 @@ class ChatBody(CommonBody):
     include_reasoning: bool | None = Field(None, description="false: thoughts are left out of the answer")
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = Field(None, description="the last message is the beginning of the answer")
+
+    def named_logprobs(self) -> int | None:
+        """How many likeliest tokens are named with each token; None: no log probabilities."""
+        if self.top_logprobs and not self.logprobs:
+            raise bad("top_logprobs needs logprobs: true", "top_logprobs", COMBINATION)
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    def think_budget(self) -> int | None:
+        """Tokens of a thought at most; None: any number."""
+        given = [budget for budget in (self.thinking_budget, self.thinking_budget_tokens) if budget is not None]
+        return given[0] if given and given[0] >= 0 else None
 
     def wish_to_think(self) -> bool | None:
         """Whether to think; None: as the template has it."""
@@ -121,7 +138,8 @@ def read_chat(body: Mapping[str, Any], served: Served) -> tuple[GenerationReques
         prompts=(asked.talk(),),
         where="messages",
         sampling=asked.sampling(),
-        ending=asked.ending(default_tokens=None),
+        ending=replace(asked.ending(default_tokens=None), think_budget=asked.think_budget()),
+        n=asked.n or 1,
         stream=bool(asked.stream),
         progress=bool(asked.return_progress),
         ignored=ignored,

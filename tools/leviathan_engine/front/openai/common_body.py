@@ -6,10 +6,25 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from ..generation.request import Ending, Sampling
-from ..requests.json_types import INTEGRAL, Body, Text
+from ..requests.json_types import INTEGRAL, Body, Text, TokenId
 
 MAX_STOPS, MAX_STOP_CHARACTERS = 16, 1024
 SEEDS = 1 << 63
+MAX_CHOICES, MAX_STOP_TOKENS, MAX_BIASES, MAX_LOGPROBS = 128, 256, 1024, 20
+
+
+def _token_ids(biases: dict[str, float]) -> dict[str, float]:
+    for key in biases:
+        if not (key.isascii() and key.isdigit() and len(key) < 10):
+            raise PydanticCustomError(
+                "invalid_token_id", "expected token ids as keys, got {key}", {"key": ascii(key[:40])}
+            )
+    return biases
+
+
+Bias = Annotated[float, Field(ge=-100, le=100)]
+LogitBias = Annotated[dict[str, Bias], Field(max_length=MAX_BIASES), AfterValidator(_token_ids)]
+Logprobs = Annotated[int, Field(ge=0, le=MAX_LOGPROBS), INTEGRAL]
 Stop = Annotated[Text, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 
 
@@ -56,6 +71,18 @@ class CommonBody(Body):
     seed: Annotated[int, Field(ge=-SEEDS, lt=SEEDS), INTEGRAL] | None = None
     stop: Stops | None = None
     return_progress: bool | None = Field(None, description="a stream says in prompt_progress how far the prompt is")
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES), INTEGRAL] | None = Field(None, description="answers to each prompt")
+    top_k: Annotated[int, Field(ge=-1), INTEGRAL] | None = Field(None, description="0 and -1: all tokens")
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    typical_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    repeat_penalty: Annotated[float, Field(gt=0, le=10)] | None = Field(None, description="as repetition_penalty")
+    logit_bias: LogitBias | None = Field(None, description="token id, as text, to what is added to its logit")
+    min_tokens: Annotated[int, Field(ge=0), INTEGRAL] | None = None
+    stop_token_ids: Annotated[list[TokenId], Field(max_length=MAX_STOP_TOKENS)] | None = None
+    ignore_eos: bool | None = None
     user: Text | None = Field(None, description="whose line in the queue, together with the address and the API key")
     safety_identifier: Text | None = Field(None, description="as user")
 
@@ -70,12 +97,35 @@ class CommonBody(Body):
 
     def sampling(self) -> Sampling:
         """How tokens are chosen."""
-        return Sampling(temperature=self.temperature, top_p=self.top_p, seed=self.seed)
+        repetition = next((p for p in (self.repetition_penalty, self.repeat_penalty) if p is not None), 1.0)
+        return Sampling(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=self.seed,
+            top_k=max(0, self.top_k or 0),
+            min_p=self.min_p or 0.0,
+            typical_p=1.0 if self.typical_p is None else self.typical_p,
+            presence_penalty=self.presence_penalty or 0.0,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            repetition_penalty=repetition,
+            logit_bias=tuple((int(token), bias) for token, bias in (self.logit_bias or {}).items()),
+            logprobs=self.named_logprobs(),
+        )
+
+    def named_logprobs(self) -> int | None:
+        """How many likeliest tokens are named with each token; None: no log probabilities."""
+        return None
 
     def ending(self, default_tokens: int | None) -> Ending:
         """When the answer ends."""
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return Ending(max_tokens=self.asked_tokens(default_tokens), stop=tuple(stops))
+        return Ending(
+            max_tokens=self.asked_tokens(default_tokens),
+            stop=tuple(stops),
+            min_tokens=self.min_tokens or 0,
+            stop_tokens=tuple(self.stop_token_ids or ()),
+            ignore_eos=bool(self.ignore_eos),
+        )
 
     @property
     def include_usage(self) -> bool:

@@ -5,16 +5,19 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
+from ..api_error import bad
 from ..generation.request import GenerationRequest, Prompt, TextPrompt, TokenPrompt
-from ..requests.json_types import CONTEXT, Text, TokenId
+from ..requests.json_types import CONTEXT, INTEGRAL, Text, TokenId
 from ..served import Served
 from .answers import OpenAiWriter
-from .common_body import CommonBody
+from .common_body import MAX_CHOICES, CommonBody, Logprobs
 from .reading import checked
 from .rules import COMPLETION
+from .tools import COMBINATION
 
 # OpenAI's own default for a completion.
 DEFAULT_TOKENS = 16
+MAX_PROMPTS = 128
 PromptText = Annotated[Text, Field(min_length=1)]
 PromptIds = Annotated[list[TokenId], Field(min_length=1, json_schema_extra={CONTEXT: True})]
 
@@ -31,12 +34,12 @@ def _kind(value: Any) -> str | None:
 AnyPrompt = Annotated[
     Annotated[PromptText, Tag("<text>")]
     | Annotated[PromptIds, Tag("<ids>")]
-    | Annotated[list[PromptText], Field(min_length=1, max_length=1), Tag("<texts>")]
-    | Annotated[list[PromptIds], Field(min_length=1, max_length=1), Tag("<lists>")],
+    | Annotated[list[PromptText], Field(min_length=1, max_length=MAX_PROMPTS), Tag("<texts>")]
+    | Annotated[list[PromptIds], Field(min_length=1, max_length=MAX_PROMPTS), Tag("<lists>")],
     Discriminator(
         _kind,
         custom_error_type="prompt",
-        custom_error_message="expected a string, a list of token ids, or a list of one of them",
+        custom_error_message="expected a string, a list of token ids, or a list of either",
     ),
 ]
 
@@ -45,7 +48,17 @@ class CompletionBody(CommonBody):
     """Text or token ids to continue."""
 
     prompt: AnyPrompt
+    logprobs: Logprobs | None = Field(None, description="log probabilities and so many likeliest tokens; not with echo")
+    best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES), INTEGRAL] | None = Field(None, description="n, or nothing")
     echo: bool | None = Field(None, description="the prompt's text comes before the answer")
+
+    def named_logprobs(self) -> int | None:
+        """How many likeliest tokens are named with each token; None: no log probabilities."""
+        if self.logprobs is not None and self.echo:
+            raise bad("logprobs with echo is not supported: they are those of the answer", "logprobs", COMBINATION)
+        if self.best_of is not None and self.best_of != (self.n or 1):
+            raise bad("best_of is not supported but for the value of n", "best_of", COMBINATION)
+        return self.logprobs
 
     def prompts(self) -> tuple[Prompt, ...]:
         """The prompt, or each of the list."""
@@ -68,6 +81,7 @@ def read_completion(body: Mapping[str, Any], served: Served) -> tuple[Generation
         where="prompt",
         sampling=asked.sampling(),
         ending=asked.ending(DEFAULT_TOKENS),
+        n=asked.n or 1,
         stream=bool(asked.stream),
         progress=bool(asked.return_progress),
         echo=bool(asked.echo),

@@ -27,10 +27,6 @@ OFF: tuple[Any, ...] = (False,)
 NOTHING: tuple[Any, ...] = ()
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     # OpenAI
-    "n": (1,),
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
-    "logit_bias": ({},),
     "functions": ([],),
     "function_call": ("none", "auto"),
     "audio": NOTHING,
@@ -38,16 +34,9 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "response_format": ({"type": "text"},),
     "web_search_options": NOTHING,
     # vLLM and SGLang
-    "top_k": (0, -1),
-    "min_p": (0,),
-    "typical_p": (1,),
-    "repetition_penalty": (1,),
     "length_penalty": (1,),
     "use_beam_search": OFF,
     "early_stopping": OFF,
-    "stop_token_ids": ([],),
-    "min_tokens": (0,),
-    "ignore_eos": OFF,
     "include_stop_str_in_output": OFF,
     "no_stop_trim": OFF,
     "stop_regex": ([],),
@@ -74,7 +63,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"), NOTHING),
     **dict.fromkeys(("regex", "ebnf", "grammar", "json_schema"), NOTHING),
     # llama.cpp
-    "repeat_penalty": (1,),
     "repeat_last_n": NOTHING,
     "penalize_nl": OFF,
     "n_cmpl": (1,),
@@ -104,20 +92,18 @@ CHAT = FieldRules(
     LET_THROUGH,
     NEUTRAL
     | {
-        "logprobs": OFF,
-        "top_logprobs": (0,),
         "echo": OFF,
         "best_of": (1,),
         "suffix": NOTHING,
         "prompt": NOTHING,
         "add_special_tokens": OFF,
         "chat_template": NOTHING,
-        **dict.fromkeys(("thinking_budget", "thinking_budget_tokens", "thinking_forced_open"), NOTHING),
+        **dict.fromkeys(("thinking_forced_open",), NOTHING),
     },
 )
 COMPLETION = FieldRules(
     LET_THROUGH,
     NEUTRAL
-    | {"logprobs": NOTHING, "best_of": (1,), "suffix": ("",), "messages": NOTHING, "add_special_tokens": (True,)}
+    | {"suffix": ("",), "messages": NOTHING, "add_special_tokens": (True,)}
     | {"tools": ([],), "tool_choice": ("none", "auto"), "parallel_tool_calls": (True, False)},
 )

@@ -33,6 +33,8 @@ LENGTHS = {
     "string_too_long": ("at most", "max_length", "characters"),
     "string_too_short": ("at least", "min_length", "characters"),
 }
+# Findings of ours that are codes of their own.
+OWN_CODES = ("invalid_tool_name", "invalid_token_id")
 SHOWN = 60
 
 
@@ -83,7 +85,7 @@ def _api_error(error: ErrorDetails) -> ApiError:
         return bad(f"{where} is missing", where, "missing_required_parameter")
     if error["type"] in ("too_short", "string_too_short") and not error["input"]:
         return bad(f"{where} is empty", where, "invalid_value")
-    code = "invalid_tool_name" if error["type"] == "invalid_tool_name" else "invalid_value"
+    code = error["type"] if error["type"] in OWN_CODES else "invalid_value"
     return bad(f"{where}: {_finding(error)}", where, code)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..api_error import bad
+from ..generation.planned import prepare
 from ..generation.request import ChatPrompt, GenerationRequest, JsonObject
-from ..generation.run import Service, prepare
+from ..generation.run import Service
 from ..openai.chat_body import read_chat
 from ..requests.json_types import Body, Text, TokenId
 from ..requests.validation import validated

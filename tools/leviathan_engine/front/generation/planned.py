@@ -1,0 +1,114 @@
+"""The jobs of a request: one for each choice, with what its options mean for the engine."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from leviathan_engine.model.chat_prompt import PromptError, Prompts
+from leviathan_engine.model.talk import RenderedTalk
+from leviathan_engine.wire import Job, ServedModel
+
+from ..api_error import bad
+from .request import ChatPrompt, GenerationRequest, Prompt, Sampling, TextPrompt
+
+SAME_NAMES = (
+    *("top_k", "min_p", "typical_p", "presence_penalty", "frequency_penalty", "repetition_penalty"),
+    *("logit_bias", "logprobs"),
+)
+END_OF_THOUGHT = "</think>\n\n"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One choice: its prompt, how a chat's text came about, and its job."""
+
+    prompt: Prompt
+    talk: RenderedTalk | None
+    job: Job
+
+
+def prepare(prompts: Prompts, prompt: Prompt, most: int) -> tuple[list[int], RenderedTalk | None]:
+    """The tokens of a prompt, which may be `most`, and how the prompt of a chat came about. Errors: ApiError 400."""
+    try:
+        if isinstance(prompt, ChatPrompt):
+            return prompts.chat(prompt, most)
+        return prompts.text_ids(prompt.text if isinstance(prompt, TextPrompt) else prompt.ids, most), None
+    except PromptError as err:
+        raise bad(err.message, err.param, err.code) from err
+
+
+def plan(request: GenerationRequest, prompts: Prompts, model: ServedModel, scope: str) -> list[Planned]:
+    """The choices of a request, `n` for each prompt; their seeds follow each other. Errors: ApiError 400."""
+    biased = [token for token, _ in request.sampling.logit_bias]
+    for where, ids in (("logit_bias", biased), ("stop_token_ids", request.ending.stop_tokens)):
+        if any(not 0 <= i < prompts.vocabulary for i in ids):
+            raise bad(f"{where}: expected token ids below {prompts.vocabulary}", where, "invalid_token_id")
+    out = []
+    for prompt in request.prompts:
+        ids, talk = prepare(prompts, prompt, model.longest_prompt)
+        first = _job(request, prompts, model, ids, talk, scope)
+        for number in range(request.n):
+            seed = None if first.seed is None else first.seed + number
+            out.append(Planned(prompt, talk, replace(first, id=uuid.uuid4().hex, seed=seed)))
+    return out
+
+
+def clamped(request: GenerationRequest, planned: Sequence[Planned]) -> str:
+    """What the header says where fewer tokens are possible than asked for; else ""."""
+    asked, least = request.ending.max_tokens, min(one.job.max_tokens for one in planned)
+    return "" if asked is None or asked <= least else f"max_tokens {asked} to {least}"
+
+
+def ignored(request: GenerationRequest, prompts: Prompts, planned: Sequence[Planned]) -> str:
+    """The names of what changes nothing here although it was asked for."""
+    missing = {name: None for one in planned if one.talk for name in one.talk.missing}
+    if request.ending.think_budget is not None and prompts.token_id("</think>") is None:
+        missing["thinking_budget"] = None
+    return ascii(", ".join([*request.ignored, *missing]))[1:-1][:1000]
+
+
+def _job(
+    request: GenerationRequest,
+    prompts: Prompts,
+    model: ServedModel,
+    ids: list[int],
+    talk: RenderedTalk | None,
+    scope: str,
+) -> Job:
+    """The job of a prompt. A number of tokens above the room becomes the room."""
+    if not ids:
+        raise bad("the prompt has no tokens", request.where)
+    sampling, ending = request.sampling, request.ending
+    room = min(model.cache_lens - len(ids), model.max_new_tokens)
+    ends = (() if ending.ignore_eos else prompts.eos) + ending.stop_tokens
+    return Job(
+        id="",
+        ids=tuple(ids),
+        max_tokens=room if ending.max_tokens is None else min(ending.max_tokens, room),
+        temperature=prompts.temperature if sampling.temperature is None else sampling.temperature,
+        top_p=prompts.top_p if sampling.top_p is None else sampling.top_p,
+        seed=sampling.seed,
+        eos=ends,
+        scope=scope,
+        sampling=_options(request, prompts, talk),
+    )
+
+
+def _options(request: GenerationRequest, prompts: Prompts, talk: RenderedTalk | None) -> dict[str, Any]:
+    """The options that are not at their defaults, by the names of worker/sampling_options.py."""
+    plain = Sampling()
+    out = {name: getattr(request.sampling, name) for name in SAME_NAMES}
+    out = {name: value for name, value in out.items() if value != getattr(plain, name)}
+    if request.ending.min_tokens:
+        out["min_tokens"] = request.ending.min_tokens
+    budget, close = request.ending.think_budget, prompts.token_id("</think>")
+    if budget is not None and close is not None and talk is not None:
+        out |= {
+            "think_budget": budget,
+            "think_end": prompts.plain_ids(END_OF_THOUGHT, 16),
+            "think_open": prompts.token_id("<think>"),
+            "think_close": close,
+            "thinking": talk.thinking,
+        }
+    return out

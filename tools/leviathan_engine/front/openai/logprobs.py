@@ -1,0 +1,31 @@
+"""Log probabilities in the two forms of OpenAI's API."""
+
+from collections.abc import Sequence
+
+from ..generation.events import TokenLogprob
+from ..generation.request import JsonObject
+
+# JSON has no minus infinity; OpenAI writes this for a token that cannot come.
+LEAST = -9999.0
+
+
+def chat_logprobs(tokens: Sequence[TokenLogprob]) -> JsonObject:
+    """The `logprobs` of a chat's choice."""
+    return {"content": [_entry(t) | {"top_logprobs": [_entry(o) for o in t.top]} for t in tokens], "refusal": None}
+
+
+def completion_logprobs(tokens: Sequence[TokenLogprob], first: int) -> JsonObject:
+    """The `logprobs` of a completion's choice; `first` is where the first token's text begins in the answer."""
+    offsets = [first]
+    for token in tokens[:-1]:
+        offsets.append(offsets[-1] + len(token.text))
+    return {
+        "tokens": [token.text for token in tokens],
+        "token_logprobs": [max(LEAST, token.logprob) for token in tokens],
+        "top_logprobs": [{other.text: max(LEAST, other.logprob) for other in token.top} for token in tokens],
+        "text_offset": offsets,
+    }
+
+
+def _entry(token: TokenLogprob) -> JsonObject:
+    return {"token": token.text, "logprob": max(LEAST, token.logprob), "bytes": list(token.raw)}
