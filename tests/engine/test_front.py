@@ -3,6 +3,7 @@
 They run where nothing but the state folder can be written to (launcher_process.py).
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -50,6 +51,16 @@ def test_the_load_is_seen(running: Running) -> None:
     assert (last["status"], last["layers"], last["percent"]) == ("ok", 4, 100.0)
     loading = [phase for phase in running.phases if phase["phase"] in ("loading", "first answer")]
     assert any(phase["bytes_loaded"] > 0 for phase in loading)
+
+
+def test_the_threads_of_the_experts_are_measured(running: Running) -> None:
+    """The choice and its rate stand in /metrics, and the file keeps them for the next start."""
+    lines = httpx.get(running.url + "/metrics").text.splitlines()
+    values = dict(line.rsplit(" ", 1) for line in lines if line.startswith("leviathan_cpu_"))
+    kept = json.loads((running.state / "threads.json").read_text())
+    assert float(values["leviathan_cpu_threads"]) == kept["count"] >= 2
+    assert float(values["leviathan_cpu_experts_bytes_per_second"]) == pytest.approx(kept["rate"])
+    assert kept["rate"] > 1e6
 
 
 def test_models(client: openai.OpenAI) -> None:

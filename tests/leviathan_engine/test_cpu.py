@@ -86,6 +86,9 @@ def test_the_flag_is_held_to_what_the_container_may_use() -> None:
     held = threads(DEEPSEEK_V3, 96, cpus=64, cores=32)
     assert held.count == 57
     assert held.note == "96 threads are asked for, this container may use 64 CPUs: 57 are used"
+    assert threads(DEEPSEEK_V3, 16, cpus=16, cores=16).note == (
+        "15 threads instead of 16: one CPU is left for the engine's others"
+    )
     assert threads(DEEPSEEK_V3, 96, cpus=96, cores=48).note.startswith("87 threads do the work as fast as 96")
     assert threads(DEEPSEEK_V3, 87, cpus=96, cores=48).note == ""
     assert threads(DEEPSEEK_V3, None, cpus=96, cores=64).count == 65

@@ -115,6 +115,8 @@ class Engine:
             case "progress":
                 read = message.get("read", 0), message.get("read_total", 0)
                 status.progress(message["layers"], message["bytes"], *read)
+            case "threads":
+                status.threads = message
             case "memory":
                 status.memory = message
             case "ready":

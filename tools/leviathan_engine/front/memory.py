@@ -41,6 +41,11 @@ def gauges(status: Status, queue: FairQueue) -> list[GaugeMetricFamily]:
         waiting, running = float(queue.waiting), float(queue.busy)
         out.append(gauge("vllm:num_requests_waiting", "Requests that wait.", waiting, model_name=model.name))
         out.append(gauge("vllm:num_requests_running", "Requests that are generated.", running, model_name=model.name))
+    if status.threads:
+        out.append(gauge("leviathan_cpu_threads", "Threads of the CPU experts (--cpu_infer).", status.threads["count"]))
+        if status.threads["rate"] is not None:
+            text = "Bytes of experts that the CPU reads a second, measured at a start."
+            out.append(gauge("leviathan_cpu_experts_bytes_per_second", text, status.threads["rate"]))
     vram = status.memory.get("vram", [])
     if vram:
         used = GaugeMetricFamily("leviathan_vram_used_bytes", "Memory of a GPU that is in use.", labels=("gpu",))

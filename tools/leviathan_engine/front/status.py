@@ -30,6 +30,7 @@ class Status:
         self.failed = ""
         self.stopping = False
         self.memory: dict[str, Any] = {}
+        self.threads: dict[str, Any] = {}
 
     def enter(self, phase: str, detail: str = "") -> None:
         """A new phase of the start."""

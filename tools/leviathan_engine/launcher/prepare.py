@@ -92,6 +92,8 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
         "--gguf": files,
         "--rules": rules,
         "--cpu_infer": threads.count,
+        "--cpu_infer_most": threads.most,
+        "--threads_file": state.threads,
         "--cache_lens": cache_lens,
         "--chunk": plan.chunk if plan else CHUNK,
         "--device": device or "cuda:0",

@@ -47,6 +47,11 @@ class State:
         return self.root / "home"
 
     @property
+    def threads(self) -> Path:
+        """The number of threads that an earlier start has measured to be the quickest."""
+        return self.root / "threads.json"
+
+    @property
     def reason(self) -> Path:
         """Why the engine failed."""
         return self.root / "reason"

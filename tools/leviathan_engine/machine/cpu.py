@@ -28,9 +28,10 @@ UNKNOWN_POLICY = 0x7FFF
 
 @dataclass(frozen=True)
 class Threads:
-    """`count` for the engine's --cpu_infer, and a note for the user, "" for none."""
+    """`count` for the engine's --cpu_infer, `most` that a measurement may try, and a note for the user, "" for none."""
 
     count: int
+    most: int
     note: str
 
 
@@ -93,14 +94,23 @@ def threads(shape: ModelShape, wanted: int | None, cpus: int, cores: int) -> Thr
     With --cpu_infer N the engine works with N - 1 threads, and decoding is cut into tasks of fixed size: for
     DeepSeek-V3 256 for gate and up, then 112 for down. What counts is how many rounds the slowest thread makes, so the
     smallest N with the fewest is taken: 57, 65, 87 and 113 are such numbers, and 96 is no faster than 87.
+
+    The N - 1 threads leave two CPUs where there are more: while they work, the thread that runs CUDA's host functions
+    and the worker's main thread wait for them, spinning, and the kernel has work of its own. The worker confirms the
+    count by a measurement (worker/thread_choice.py), with `most` as its limit.
     """
-    limit = max(2, min(cpus, wanted if wanted is not None else max(cores + 1, 2)))
+    most = max(2, min(cpus - 1, wanted if wanted is not None else cpus - 1))
+    limit = min(most, wanted if wanted is not None else max(cores + 1, 2))
     count = min(range(2, limit + 1), key=lambda n: (decode_cost(shape, n - 1), n))
     if wanted is None or count == wanted:
-        return Threads(count, "")
+        return Threads(count, most, "")
     if wanted > cpus:
-        return Threads(count, f"{wanted} threads are asked for, this container may use {cpus} CPUs: {count} are used")
-    return Threads(count, f"{count} threads do the work as fast as {wanted}: the experts' tasks fall evenly on them")
+        asked = f"{wanted} threads are asked for, this container may use {cpus} CPUs"
+        return Threads(count, most, f"{asked}: {count} are used")
+    if count == most:
+        return Threads(count, most, f"{count} threads instead of {wanted}: one CPU is left for the engine's others")
+    even = "the experts' tasks fall evenly on them"
+    return Threads(count, most, f"{count} threads do the work as fast as {wanted}: {even}")
 
 
 def decode_cost(shape: ModelShape, workers: int) -> int:

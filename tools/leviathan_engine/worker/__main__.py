@@ -17,7 +17,7 @@ from leviathan_engine.gguf import read_model
 from leviathan_engine.machine import cgroup
 from leviathan_engine.wire import Job, Link
 from leviathan_engine.worker.kept import Kept
-from leviathan_engine.worker.ktransformers import KTransformers, Options
+from leviathan_engine.worker.ktransformers import KTransformers, Options, ThreadLimits
 from leviathan_engine.worker.load_progress import LoadProgress
 from leviathan_engine.worker.read_ahead import ReadAhead, pieces, room
 from leviathan_engine.worker.session import Session
@@ -70,6 +70,7 @@ def _serve(link: Link, args: argparse.Namespace) -> None:
         gguf=args.gguf,
         rules=args.rules,
         cpu_infer=args.cpu_infer,
+        threads=ThreadLimits(args.cpu_infer_most or args.cpu_infer, args.threads_file),
         cache_lens=args.cache_lens,
         device=args.device,
         flags=tuple(args.flags),
@@ -81,6 +82,8 @@ def _serve(link: Link, args: argparse.Namespace) -> None:
     with LoadProgress(link.send, lambda: ahead.reading) as progress:
         model = KTransformers(options, progress.loaded)
     ahead.stop()
+    if model.threads is not None:
+        link.send({"kind": "threads", "count": model.threads.count, "rate": model.threads.rate})
     link.send({"kind": "phase", "phase": "first answer"})
     trial = Job("trial", TRIAL_PROMPT, TRIAL_TOKENS, 0.0, 1.0, None, (), scope="trial")
     with contextlib.closing(model.tokens(trial)) as tokens:
@@ -120,6 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("cpu_infer", "cache_lens", "chunk"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--gpu_experts", default="0", help="bytes of experts that stay on each GPU, with commas")
+    parser.add_argument("--cpu_infer_most", type=int, help="the most threads that a measurement may try")
+    parser.add_argument("--threads_file", type=Path, help="keeps the measured count; without it nothing is measured")
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--kv_dir", type=Path)
     parser.add_argument("--kv_version", default="")

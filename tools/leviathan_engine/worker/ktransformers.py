@@ -14,16 +14,26 @@ from pathlib import Path
 from typing import Any
 
 from leviathan_engine.errors import EngineError
+from leviathan_engine.machine import cpu
 from leviathan_engine.model.hf_config import register
 from leviathan_engine.wire import Chosen, Job, PromptProgress
-from leviathan_engine.worker import marlin_packing, model_changes
+from leviathan_engine.worker import expert_threads, marlin_packing, model_changes
 from leviathan_engine.worker.generation import Generation
 from leviathan_engine.worker.kept import NOWHERE, Kept
 from leviathan_engine.worker.session import Cancelled, Heard, OutOfMemory
+from leviathan_engine.worker.thread_choice import Choice
 from leviathan_operators.cache import CacheFull, PrefixCache
 
 REPORT_SECONDS = 0.2
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ThreadLimits:
+    """`most` threads for the CPU experts; `file` keeps the measured count, None: nothing is measured."""
+
+    most: int
+    file: Path | None
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,7 @@ class Options:
     cache_lens: int
     device: str
     flags: tuple[str, ...] = ()
+    threads: ThreadLimits = ThreadLimits(2, None)
     chunk: int = 4096
     stream_tokens: int | None = None
     kept: Kept = NOWHERE
@@ -86,6 +97,7 @@ class KTransformers:
         self._interface = _interface_class(interfaces.KTransformersInterface)(config)
         model_changes.lighten(self._interface.model)
         model_changes.read_in_chunks(self._interface.model)
+        self.threads = self._settle_threads(options)
         experts: Any = import_module("leviathan_operators.experts.install")
         resident = {f"cuda:{index}": size for index, size in enumerate(options.gpu_experts)}
         wanted = experts.Options(options.stream_tokens, resident, options.home)
@@ -100,6 +112,14 @@ class KTransformers:
         self._cancelled = never
         for layer in self._interface.model.model.layers:
             layer.register_forward_pre_hook(self._before_layer)
+
+    def _settle_threads(self, options: Options) -> Choice | None:
+        if options.threads.file is None:
+            return None
+        cores = cpu.physical_cores()
+        return expert_threads.settle(
+            self._interface.model, options.cpu_infer, options.threads.most, cores, options.threads.file
+        )
 
     def tokens(
         self, job: Job, cancelled: Callable[[], bool] = never, progress: Heard = unheard
