@@ -31,7 +31,7 @@ CACHE = "triton_shipped_cache"
 # Triton's key for C modules holds platform.architecture(), whose second word is "ELF" only where `file` is installed.
 PLATFORMS = ("x86_64,Linux,64bit,", "x86_64,Linux,64bit,ELF")
 
-LATENT, ROPE, SPLITS, PAGE = 512, 64, 4, 64
+LATENT, ROPE, PAGE = 512, 64, 64
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ def decode(case: Case, launch: Any) -> None:
     `launch(kernel, args, kwargs)` is called in place of each kernel launch.
     """
     torch, triton_attention = import_module("torch"), import_module("ktransformers.operators.triton_attention")
+    splits = triton_attention.NUM_KV_SPLITS
 
     class Recorded:
         def __init__(self, kernel: Any) -> None:
@@ -123,8 +124,8 @@ def decode(case: Case, launch: Any) -> None:
             torch.zeros_like(absorbed),
             torch.zeros(1, case.pages, dtype=torch.int32),
             torch.ones(1, dtype=torch.int32),
-            torch.empty(1, case.heads, SPLITS, LATENT + 1, dtype=torch.float32),
-            SPLITS,
+            torch.empty(1, case.heads, splits, LATENT + 1, dtype=torch.float32),
+            splits,
             0.1,
             PAGE,
         )

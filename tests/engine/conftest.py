@@ -15,6 +15,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 NEED_ENGINE = [
+    "test_decode_attention.py",
+    "test_fewer_kernels.py",
     "test_flash_attn.py",
     "test_import.py",
     "test_marlin_packing.py",
