@@ -97,6 +97,9 @@ class KTransformers:
         self._interface = _interface_class(interfaces.KTransformersInterface)(config)
         model_changes.lighten(self._interface.model)
         model_changes.read_in_chunks(self._interface.model)
+        kernels: Any = import_module("leviathan_operators.operators.fewer_kernels")
+        kernels.norms_in_two_kernels(self._interface.model)
+        kernels.angles_once(self._interface.model)
         self.threads = self._settle_threads(options)
         experts: Any = import_module("leviathan_operators.experts.install")
         resident = {f"cuda:{index}": size for index, size in enumerate(options.gpu_experts)}
