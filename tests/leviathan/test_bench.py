@@ -1,6 +1,7 @@
 """bench: the real front with an engine of known speed, wrong endpoints, the table, the picture, the comparison."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from push_support import Talk
+from replay_api import Answer, ReplayApi
 from smoke_support import MODEL, FrontProcess, smoke_site
 
 from leviathan.bench.cells import Cell, document_of, quantile, table
@@ -16,7 +18,10 @@ from leviathan.bench.measure import Sample
 from leviathan.bench.run import BenchError, Measured, Settings
 from leviathan.bench.svg import picture
 from leviathan.cli.main import run as leviathan
+from leviathan.cluster import port_forward
+from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.errors import UsageError
+from leviathan.smoke.deployment import TestedDeployment
 from leviathan.terminal.output import Console
 
 SMALL = Settings((16, 64), (8,), (1, 3), 2)
@@ -86,9 +91,34 @@ def test_another_model_is_refused_by_name(front: Any) -> None:
         go(smoke_site(), {}, Console(Talk()), SMALL, url=url(front), model="other")
 
 
-def test_a_service_without_an_address_says_how_to_get_one() -> None:
-    with pytest.raises(UsageError, match=r"port-forward service/leviathan-inference 30000, then leviathan bench --url"):
-        go(smoke_site(service_type="ClusterIP"), {}, Console(Talk()), SMALL)
+def test_a_service_without_an_address_is_reached_through_the_api_server(
+    front: Any, api: ReplayApi, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The WebSocket's end is played by a connection to the front; everything else is real."""
+    opened: list[str] = []
+
+    def to_front(_cluster: Cluster, namespace: str, pod: str, port: int) -> Any:
+        opened.append(f"{namespace}/{pod}:{port}")
+        return lambda: socket.create_connection(("127.0.0.1", int(str(front.url).rpartition(":")[2])))
+
+    monkeypatch.setattr(port_forward, "to_pod", to_front)
+    monkeypatch.setattr(TestedDeployment, "connection", lambda _self: cluster)
+    pod = {"metadata": {"name": "engine-1", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {}, "status": {}}
+    body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [pod]}
+    api.add("GET", "/api/v1/namespaces/ai-workloads/pods", Answer(200, body))
+    settings = Settings((16,), (8,), (1, 3), 1)
+    done = go(smoke_site(service_type="ClusterIP"), {}, Console(Talk()), settings)
+    assert done.ok
+    assert opened == ["ai-workloads/engine-1:30000"]
+    assert done.url.startswith("http://127.0.0.1:")
+
+
+def test_a_way_that_cannot_be_opened_closes_the_connection() -> None:
+    def refused() -> Any:
+        raise ClusterError("no way")
+
+    with port_forward.forwarded(refused) as url, pytest.raises(BenchError, match="does not answer a chat"):
+        go(smoke_site(), {}, Console(Talk()), SMALL, url=url)
 
 
 @pytest.mark.parametrize("numbers", ["0", "a", "1,,2", "", "-1"])

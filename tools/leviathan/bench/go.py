@@ -1,14 +1,15 @@
 """`leviathan bench` with a site: the endpoint and its key, what to compare with, and the plan's bound."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from leviathan.bench.cells import document_of
 from leviathan.bench.run import Measured, Settings, measure
+from leviathan.cluster.port_forward import endpoint_of
 from leviathan.errors import LeviathanError, UsageError
 from leviathan.plan import Wishes, load_model, plan
-from leviathan.rollout.diagnose.finding import Commands
 from leviathan.site.schema import Site
 from leviathan.smoke.deployment import TestedDeployment
 from leviathan.smoke.endpoint import Endpoint
@@ -34,18 +35,12 @@ def go(
 
     Errors: UsageError, BenchError.
     """
-    name, where = model or site.engine.model_name, url or site.endpoint
-    port = site.engine.port
-    if not where:
-        raise UsageError(
-            "the site's Service has no address outside of the cluster",
-            why=f"service.type = {site.service.type.value}, and service.url is empty",
-            remedy=f"{Commands(site).kubectl} port-forward service/{site.workload.service} {port}, then "
-            f"leviathan bench --url http://127.0.0.1:{port}",
-        )
-    key = api_key(site, environ) or ("" if url else TestedDeployment(site, environ, console).api_key())
+    name = model or site.engine.model_name
+    place = TestedDeployment(site, environ, console)
+    key = api_key(site, environ) or ("" if url else place.api_key())
     earlier = _earlier(compare, name, key, settings, console)
-    cells = measure(_endpoints(where, key, proxies=bool(url)), name, settings, console)
+    with nullcontext(url) if url else endpoint_of(site, place.connection) as where:
+        cells = measure(_endpoints(where, key, proxies=bool(url)), name, settings, console)
     bound, assumed = (None, "") if url else _bound(site, ram_mb_per_s)
     return Measured(where, name, cells, bound, assumed, earlier)
 

@@ -35,13 +35,17 @@ class TestedDeployment:
             self.trouble = error.line()
             return None
 
+    def connection(self) -> Cluster:
+        """The connection, made when there is none. Errors: ClusterError."""
+        self.cluster = self.cluster or connect(self.site, self.environ)
+        return self.cluster
+
     def api_key(self) -> str:
         """The key of the site's Secret; empty where the site has none, or it cannot be read, which is told."""
         if self.site.access.api_key is not ApiKey.SECRET:
             return ""
         try:
-            self.cluster = self.cluster or connect(self.site, self.environ)
-            return read_key(self.site, self.cluster)
+            return read_key(self.site, self.connection())
         except ClusterError as error:
             self.console.say(f"warning: the API key is not known: {error.line()}")
             return ""

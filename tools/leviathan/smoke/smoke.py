@@ -1,12 +1,13 @@
 """The smoke test from its start to its end: the checks in a row, then the note of what passed, or the way back."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from leviathan.cluster.client import Cluster
+from leviathan.cluster.client import Cluster, connect
+from leviathan.cluster.port_forward import endpoint_of
 from leviathan.errors import UsageError
-from leviathan.rollout.diagnose.finding import Commands
 from leviathan.site.schema import Site
 from leviathan.smoke.checks import CHECKS, Asking, Check
 from leviathan.smoke.deployment import TestedDeployment
@@ -50,12 +51,18 @@ def run(
     began = console.clock()
     place = None if url else TestedDeployment(site, environ, console, cluster)
     before = place.look() if place else None
-    with Endpoint(
-        url or Commands(site).endpoint,
-        key=api_key(site, environ) or (place.api_key() if place else ""),
-        timeout_s=site.smoke.timeout_s,
-        proxies=bool(url),  # the NodePort is in the local network; another address need not be
-    ) as endpoint:
+    way = (
+        nullcontext(url) if url else endpoint_of(site, lambda: place.connection() if place else connect(site, environ))
+    )
+    with (
+        way as where,
+        Endpoint(
+            where,
+            key=api_key(site, environ) or (place.api_key() if place else ""),
+            timeout_s=site.smoke.timeout_s,
+            proxies=bool(url),  # the NodePort is in the local network; another address need not be
+        ) as endpoint,
+    ):
         asking = Asking(endpoint, site.engine.model_name, site.smoke)
         checks = _all(asking, console)
     found = Smoked(endpoint.url, site.engine.model_name, checks, asking.measured, console.clock() - began)
