@@ -169,3 +169,23 @@ def test_log_probabilities_are_the_models_own() -> None:
     plain = Sampler(0.0, 1.0, None)
     plain(torch.tensor(LOGITS))
     assert plain.logprobs is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"repetition_penalty": 0.01, "frequency_penalty": 2.0, "presence_penalty": 2.0},
+        {"repetition_penalty": 10.0, "frequency_penalty": -2.0, "top_k": 1, "min_p": 1.0, "typical_p": 1e-9},
+        {"logit_bias": tuple((i, -100.0) for i in range(8)), "min_tokens": 5},
+    ],
+)
+@pytest.mark.parametrize("top_p", [1e-6, 1.0])
+@pytest.mark.parametrize("temperature", [1e-6, 2.0])
+def test_the_extremes_of_all_fields_leave_something_to_draw(
+    options: dict[str, object], top_p: float, temperature: float
+) -> None:
+    """A sampler that fails would end the engine for everybody: these are the bounds that the front lets through."""
+    sampler = Sampler(temperature, top_p, 1, SamplingOptions(**options), prompt=[0, 1], ends=[2])  # type: ignore[arg-type]
+    chance = torch.Generator().manual_seed(1)
+    drawn = [sampler(30 * torch.randn(8, generator=chance)) for _ in range(50)]
+    assert set(drawn) <= set(range(8))

@@ -113,6 +113,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (CHAT, {"logprobs": True, "top_logprobs": 21}, "at most 20"),
     (CHAT, {"logit_bias": {"a": 1}}, "logit_bias"),
     (CHAT, {"presence_penalty": 3}, "presence_penalty: expected at most 2"),
+    (CHAT, {"repetition_penalty": 1e-30}, "repetition_penalty: expected at least 0.01"),
+    (CHAT, {"repeat_penalty": 0}, "repeat_penalty: expected at least 0.01"),
     (TEXT, {"logprobs": 1, "echo": True}, "with echo"),
     (TEXT, {"best_of": 3}, "best_of"),
 ]

@@ -24,6 +24,8 @@ def _token_ids(biases: dict[str, float]) -> dict[str, float]:
 
 Bias = Annotated[float, Field(ge=-100, le=100)]
 LogitBias = Annotated[dict[str, Bias], Field(max_length=MAX_BIASES), AfterValidator(_token_ids)]
+# A logit is divided by it: a number next to 0 would leave infinities, from which nothing can be drawn.
+Repetition = Annotated[float, Field(ge=0.01, le=10)]
 Logprobs = Annotated[int, Field(ge=0, le=MAX_LOGPROBS), INTEGRAL]
 Stop = Annotated[Text, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 
@@ -77,8 +79,8 @@ class CommonBody(Body):
     typical_p: Annotated[float, Field(gt=0, le=1)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
-    repeat_penalty: Annotated[float, Field(gt=0, le=10)] | None = Field(None, description="as repetition_penalty")
+    repetition_penalty: Repetition | None = None
+    repeat_penalty: Repetition | None = Field(None, description="as repetition_penalty")
     logit_bias: LogitBias | None = Field(None, description="token id, as text, to what is added to its logit")
     min_tokens: Annotated[int, Field(ge=0), INTEGRAL] | None = None
     stop_token_ids: Annotated[list[TokenId], Field(max_length=MAX_STOP_TOKENS)] | None = None
