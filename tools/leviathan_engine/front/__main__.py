@@ -16,6 +16,7 @@ from types import FrameType
 import uvicorn
 
 from leviathan_engine.errors import EngineError
+from leviathan_engine.machine.privileges import GROUP, give_up
 
 from . import bounded_log
 from .access.settings import Access, access
@@ -119,8 +120,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="leviathan_engine.front", description=__doc__)
     parser.add_argument("--fd", type=int, required=True, help="a listening TCP socket")
     parser.add_argument("--socket", type=Path, required=True, help="the engine's socket, to be made")
+    parser.add_argument("--user", type=int, help="the user to become, where the front is started as root")
     args = parser.parse_args()
     try:
+        if args.user is not None:
+            give_up(args.user, GROUP)
         limit, allowed = limits(os.environ), access(os.environ)
         bounded_log.install()
         asyncio.run(serve(socket.socket(fileno=args.fd), args.socket, limit, allowed))

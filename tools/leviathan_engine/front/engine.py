@@ -44,6 +44,7 @@ class Engine:
         """Opens the socket at `path`. Errors: OSError."""
         path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._serve, path, limit=wire.LINE_LIMIT)
+        path.chmod(0o660)  # the engine may be another user of the same group
 
     async def close(self) -> None:
         """Closes the socket and every connection."""

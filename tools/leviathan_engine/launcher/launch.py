@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from leviathan_engine import wire
 from leviathan_engine.errors import EngineError
+from leviathan_engine.launcher import users
 from leviathan_engine.launcher.flags import Settings
 from leviathan_engine.launcher.state_dir import State
+from leviathan_engine.machine.privileges import CAP_KILL, give_up
 
 if TYPE_CHECKING:
     from leviathan_engine.launcher.prepare import Prepared
@@ -81,7 +83,13 @@ class Launcher:
             end(self._front)
 
     def _start_front(self, listener: socket.socket) -> None:
-        words = ("-m", "leviathan_engine.front", "--fd", str(listener.fileno()), "--socket", str(self._state.socket))
+        words = ["-m", "leviathan_engine.front", "--fd", str(listener.fileno()), "--socket", str(self._state.socket)]
+        obstacle = users.front_obstacle(self._state, self._environ, self._settings.config_path)
+        if not obstacle:
+            users.open_state(self._state)
+            words += ["--user", str(users.FRONT)]
+        elif os.geteuid() == 0:
+            note(f"the front stays root: {obstacle}")
         self._state.socket.unlink(missing_ok=True)
         environment = dict(self._environ) | {"PYTHONDONTWRITEBYTECODE": "1"}
         self._front = subprocess.Popen([sys.executable, *words], pass_fds=[listener.fileno()], env=environment)
@@ -102,6 +110,8 @@ class Launcher:
         self._phase("starting the engine")
         # Upstream talks on stdout, which is for results.
         self._engine = subprocess.Popen(prepared.argv, env=prepared.environment, stdout=sys.stderr.fileno())
+        if os.geteuid() == 0:
+            give_up(keep=(CAP_KILL,))  # everything is mounted; what is left to do is to end the two
 
     def _prepare(self) -> "Prepared":
         """Prepares in a thread: a disk that hangs must not keep a signal from being heard.

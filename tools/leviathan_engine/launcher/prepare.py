@@ -1,13 +1,15 @@
 """From the command line and the machine to the engine's command: disk, files, configuration, plan, CPU."""
 
 import contextlib
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from leviathan_engine.errors import EngineError
 from leviathan_engine.gguf import Model, read_model
+from leviathan_engine.launcher import users
 from leviathan_engine.launcher.flags import Settings, check_answers, check_split
 from leviathan_engine.launcher.state_dir import State
 from leviathan_engine.machine import cgroup, cpu, disk, disk_rate
@@ -105,6 +107,7 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
             "--kv_disk": settings.kv_disk,
             "--kv_version": fingerprint(model).hex(),
         }
+    options |= _user(settings, state, (hf, *hf.iterdir(), rules, files, *(part.path for part in model.parts)), note)
     words = [word for pair in options.items() for word in map(str, pair)]
     return Prepared(
         argv=(*numa.prefix, sys.executable, "-m", "leviathan_engine.worker", *words, "--", *flags),
@@ -123,6 +126,22 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
             start_seconds=plan.start_seconds if plan else None,
         ),
     )
+
+
+def _user(settings: Settings, state: State, read: Iterable[Path], note: Say) -> dict[str, object]:
+    """The user that the engine becomes, which owns what it writes and can read all of `read`; nothing if it cannot."""
+    obstacle = users.engine_obstacle(state, read)
+    try:
+        if not obstacle:
+            users.give_to_engine(state, settings.kv_dir)
+    except OSError as err:
+        obstacle = str(err)
+    if obstacle:
+        if os.geteuid() == 0:
+            note(f"the engine stays root: {obstacle}")
+        return {}
+    note(f"the engine runs as user {users.ENGINE}, without privileges")
+    return {"--user": users.ENGINE}
 
 
 def _chat_template(folder: Path, override: str | None, note: Say) -> None:

@@ -24,7 +24,12 @@ class State:
     @property
     def socket(self) -> Path:
         """Where the engine finds the front."""
-        return self.root / "front.sock"
+        return self.run / "front.sock"
+
+    @property
+    def run(self) -> Path:
+        """The folder of the socket."""
+        return self.root / "run"
 
     @property
     def hf(self) -> Path:
@@ -80,7 +85,7 @@ def state(environ: Mapping[str, str]) -> State:
     problems = []
     for place in places:
         try:
-            for folder in (place, place / "home", place / "tmp"):
+            for folder in (place, place / "home", place / "tmp", place / "run"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             (place / "reason").unlink(missing_ok=True)
             with tempfile.TemporaryFile(dir=place):
@@ -88,7 +93,7 @@ def state(environ: Mapping[str, str]) -> State:
         except OSError as err:
             problems.append(f"{place}: {err.strerror}")
             continue
-        if len(os.fsencode(place / "front.sock")) > 107:  # sockaddr_un
+        if len(os.fsencode(State(place).socket)) > 107:  # sockaddr_un
             raise EngineError(f"{place}: too long for a Unix socket", "set LEVIATHAN_STATE to a shorter path")
         return State(place)
     raise EngineError(

@@ -7,6 +7,7 @@ until the front closes the connection. A failure is one line on stderr, and the 
 import argparse
 import contextlib
 import os
+import resource
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from leviathan_engine.errors import EngineError, GgufError
 from leviathan_engine.gguf import read_model
 from leviathan_engine.machine import cgroup
+from leviathan_engine.machine.privileges import GROUP, give_up
 from leviathan_engine.wire import Job, Link
 from leviathan_engine.worker.kept import Kept
 from leviathan_engine.worker.ktransformers import KTransformers, Options, ThreadLimits
@@ -31,6 +33,10 @@ TRIAL_PROMPT = (0, 0)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs to the end of the connection; returns the exit code."""
     args = _parser().parse_args(argv)
+    if args.user is not None:
+        with contextlib.suppress(OSError, ValueError):  # for pinned memory, as root has it
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        give_up(args.user, GROUP)
     try:
         link = Link(args.socket)
     except OSError as err:
@@ -125,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gpu_experts", default="0", help="bytes of experts that stay on each GPU, with commas")
     parser.add_argument("--cpu_infer_most", type=int, help="the most threads that a measurement may try")
     parser.add_argument("--threads_file", type=Path, help="keeps the measured count; without it nothing is measured")
+    parser.add_argument("--user", type=int, help="the user to become, where it is started as root")
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--kv_dir", type=Path)
     parser.add_argument("--kv_version", default="")
