@@ -1,6 +1,7 @@
 """Talk to the worker that downloads with the host's pip (see pip_worker)."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from leviathan_fetch import process
+from leviathan_fetch.clients import http
 from leviathan_fetch.errors import FetchError
 
 WORKER = Path(__file__).with_name("pip_worker.py")
@@ -46,6 +48,15 @@ class Answer:
     size: int
 
 
+#: Of pip's settings, in its configuration files and PIP_ variables, those that say where packages come from.
+WHERE = frozenset(
+    {
+        *("index-url", "extra-index-url", "find-links", "no-index", "cert", "client-cert", "proxy", "trusted-host"),
+        *("timeout", "retries", "keyring-provider"),
+    }
+)
+
+
 @cache
 def find_python() -> str | None:
     """A Python on this host that has pip: this one, or the first of python3 on PATH and Debian's; None without."""
@@ -53,6 +64,60 @@ def find_python() -> str | None:
         if python and process.available(python) and process.run([python, "-c", "import pip"], check=False).status == 0:
             return python
     return None
+
+
+#: What pip has read of its files and variables, as JSON. Its own `config list` leaves out the file of PIP_CONFIG_FILE.
+READ_SETTINGS = """
+import json
+from pip._internal.configuration import Configuration
+configuration = Configuration(isolated=False)
+configuration.load()
+found = {}
+for name, value in configuration.items():
+    found.update(value if isinstance(value, dict) else {name: value})
+print(json.dumps(found))
+"""
+
+
+def settings(python: str) -> dict[str, str]:
+    """Of the user's pip settings those in `WHERE`; a command's own override `[global]`, and variables override both.
+
+    Errors: FetchError when pip cannot read them.
+    """
+    done = process.run([python, "-c", READ_SETTINGS], check=False)
+    if done.status != 0:
+        raise FetchError(f"pip's settings cannot be read: {done.tail(1)}", "correct them: pip config debug")
+    found = {}
+    try:
+        values = json.loads(done.stdout)
+    except ValueError:
+        return {}  # no pip at all: its next call says so
+    for section in ("global.", "download.", "install.", ":env:."):
+        for name, value in values.items():
+            key = name.removeprefix(section)
+            if name.startswith(section) and key in WHERE and value:
+                found[key] = " ".join(str(value).split())
+    return found
+
+
+def environment(python: str) -> dict[str, str]:
+    """Variables for a pip that asks where the user's pip asks, and is bent by none of the other settings.
+
+    A `user`, `target`, `no-binary`, `constraint` or `require-hashes` of a pip.conf would change what is installed, or
+    end it. pip ignores a variable that is empty.
+    """
+    others = {name: "" for name in os.environ if name.startswith("PIP_")}
+    where = {f"PIP_{key.upper().replace('-', '_')}": value for key, value in settings(python).items()}
+    return {**others, **where, "PIP_CONFIG_FILE": os.devnull}
+
+
+def other_index(python: str) -> str:
+    """Where the user's pip asks instead of the default index, for a message; empty for the default."""
+    named = settings(python)
+    words = [
+        f"{key} {http.public(named[key])}" for key in ("index-url", "extra-index-url", "find-links") if key in named
+    ]
+    return ", ".join(words)
 
 
 def platforms(filenames: Sequence[str]) -> list[str]:
@@ -74,6 +139,7 @@ class PipWorker:
         self.talk = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - lives as long as the worker
         self.child = process.CHILDREN.start(
             [python, str(WORKER)],
+            env={**os.environ, **environment(python)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.talk,

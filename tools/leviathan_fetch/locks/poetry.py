@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from leviathan_fetch import process
-from leviathan_fetch.clients import pip_client
+from leviathan_fetch.clients import http, pip_client
 from leviathan_fetch.errors import FetchError
 from leviathan_fetch.project import Project
 
@@ -66,6 +66,12 @@ def packages(text: str) -> dict[str, tuple[str, int | None]]:
     return {item["name"]: (item["version"], None) for item in tomllib.loads(text).get("package", [])}
 
 
+def other_sources(text: str) -> list[str]:
+    """One line for each package of a poetry.lock that comes from elsewhere than the default index."""
+    found = [item for item in tomllib.loads(text).get("package", []) if "source" in item]
+    return [f"{item['name']} comes from {http.public(str(item['source'].get('url')))}" for item in found]
+
+
 def install(project: Project, say: Callable[[str], None]) -> tuple[str, Path]:
     """A Python and the folder with Poetry for it, installed by that Python's pip when it is not there yet.
 
@@ -82,7 +88,8 @@ def install(project: Project, say: Callable[[str], None]) -> tuple[str, Path]:
         making = folder.with_name(f"{folder.name}.{os.getpid()}")
         words = ["install", "--quiet", "--disable-pip-version-check", "--no-warn-script-location", "--target"]
         try:
-            process.run([python, "-m", "pip", *words, str(making), f"poetry=={POETRY}"])
+            environment = pip_client.environment(python)
+            process.run([python, "-m", "pip", *words, str(making), f"poetry=={POETRY}"], env=environment)
             making.rename(folder)
         finally:
             shutil.rmtree(making, ignore_errors=True)
@@ -100,6 +107,8 @@ def refresh(project: Project, folder: Path, say: Callable[[str], None]) -> str:
     Errors: FetchError with Poetry's own words.
     """
     python, poetry = install(project, say)
+    if other := pip_client.other_index(python):
+        say(f"lock: pip's settings name {other}; Poetry asks the default index all the same")
     work = project.state / "tmp" / f"lock.{os.getpid()}"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -111,9 +120,15 @@ def refresh(project: Project, folder: Path, say: Callable[[str], None]) -> str:
             "PYTHONPATH": str(poetry),
             "POETRY_VIRTUALENVS_CREATE": "false",
             "POETRY_CACHE_DIR": str(project.state / "poetry" / "cache"),
+            "POETRY_CONFIG_DIR": str(project.state / "poetry" / "config"),
             "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
         }
-        process.run(relock_argv(python, work), env=environment)
-        return (work / "poetry.lock").read_text(encoding="utf-8")
+        unset = [word for name in sorted(os.environ) if name.startswith("POETRY_") for word in ("-u", name)]
+        settings = [f"{name}={value}" for name, value in environment.items()]
+        process.run(["env", *unset, *settings, *relock_argv(python, work)])
+        text = (work / "poetry.lock").read_text(encoding="utf-8")
+        for line in other_sources(text):
+            say(f"lock: {line}")
+        return text
     finally:
         shutil.rmtree(work, ignore_errors=True)
