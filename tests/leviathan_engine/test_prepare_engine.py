@@ -49,9 +49,9 @@ def start(tmp_path: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> S
 
 
 def test_the_plan_chooses_the_cards(start: Start) -> None:
-    """The control: without a rule file the fewest and largest, and a table says so."""
+    """The control: without a rule file all of them, and a table says so."""
     prepared = start.prepare()
-    assert prepared.environment["CUDA_VISIBLE_DEVICES"] == "0"
+    assert prepared.environment["CUDA_VISIBLE_DEVICES"] == "0,1,2"
     assert any("at its fullest" in text for text in start.said)
 
 

@@ -31,7 +31,6 @@ from leviathan_engine.planning import (
 )
 
 #: What the engine's sentences call a thing → what a user of this tool sets.
-ALONE = "give it alone in --gpu_split, or drop the flag"
 WORDS = (
     (", or drop the flag", ""),
     ("--gpu_split", "engine.gpu_split"),
@@ -95,18 +94,8 @@ class Planned:
         }
 
     def _translated(self, text: str) -> str:
-        """The engine's words as the site's settings, with the split that gives one GPU everything.
-
-        A pod that asks for one GPU takes the one that it is given: so the split, which names it, comes first.
-        """
-        big = max(self.plan.gpus, key=lambda gpu: gpu.budget)
-        share = big.budget // MB
-        split = ",".join(str(share if index == big.index else 0) for index in range(self.gpus))
-        alone = (
-            f"--set engine.gpu_split={split} (or --set resources.gpus=1 --set engine.gpu_split={share}, if the cluster "
-            "gives the pod that GPU)"
-        )
-        return translated(text, ((ALONE, alone), *WORDS))
+        """The engine's words as the site's settings."""
+        return translated(text)
 
 
 def load_model(path: Path | None) -> Model:

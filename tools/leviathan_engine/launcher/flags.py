@@ -41,6 +41,7 @@ environment:
   LEVIATHAN_MOUNT_POINT    where it is mounted (/models)
   LEVIATHAN_STATE          the folder for all that is written (/var/lib/leviathan, /run/leviathan or TMPDIR)
   LEVIATHAN_MARCH          the build of the CPU experts, such as znver4, in place of the best that this CPU runs
+  LEVIATHAN_GPU_EXPERTS    0: no expert stays on the GPUs (1: those that have room, most used first)
   LEVIATHAN_STREAM_TOKENS  from how many tokens of a prompt on the GPUs read it, with experts streamed to them; 0: never
 """
 

@@ -98,6 +98,7 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
         "--threads_file": state.threads,
         "--cache_lens": cache_lens,
         "--chunk": plan.chunk if plan else CHUNK,
+        "--gpu_experts": gpu_experts(plan, environ),
         "--device": device or "cuda:0",
         "--kv_ram": plan.cpu.kv_ram if plan else settings.kv_ram or 0,
     }
@@ -154,6 +155,17 @@ def _chat_template(folder: Path, override: str | None, note: Say) -> None:
         raise EngineError(f"{own}: {err.strerror}", "give a writable folder as LEVIATHAN_STATE") from err
     source = prompt.template_source(folder)
     note(describe(source) if source is not None else "the model has no chat template: /v1/chat/completions is refused")
+
+
+def gpu_experts(plan: Plan | None, environ: Mapping[str, str]) -> str:
+    """Bytes of experts that stay on each card, for the worker; LEVIATHAN_GPU_EXPERTS=0 leaves them all to the CPU.
+
+    Errors: EngineError for another value.
+    """
+    wanted = environ.get("LEVIATHAN_GPU_EXPERTS") or "1"
+    if wanted not in ("0", "1"):
+        raise EngineError(f"LEVIATHAN_GPU_EXPERTS={wanted[:40]!r}: expected 0 or 1", "correct it, or leave it out")
+    return ",".join(str(gpu.experts) for gpu in plan.gpus) if plan and wanted == "1" else "0"
 
 
 def find_disk(path: Path, environ: Mapping[str, str], note: Say) -> None:

@@ -13,19 +13,9 @@ from .place import Costs
 from .plan import CpuPlan
 
 
-def warnings(
-    costs: Costs,
-    machine: Machine,
-    cards: Sequence[Gpu],
-    budgets: Sequence[int],
-    chunk: int,
-    memory: ram.CpuMemory,
-    cpu: CpuPlan,
-) -> list[str]:
-    """Sentences for the user about a plan that works."""
+def warnings(machine: Machine, memory: ram.CpuMemory, cpu: CpuPlan) -> list[str]:
+    """Sentences for the user about a plan that works; `memory` counts no expert that stays on a card."""
     out: list[str] = []
-    if len(cards) > 1:
-        out += _one_card(costs, cards, budgets, chunk)
     if cpu.room < memory.experts:
         out.append(_page_cache(machine, memory, cpu))
     if machine.numa_nodes > 1:
@@ -34,23 +24,6 @@ def warnings(
             f" environment (it copies all experts to every node)"
         )
     return out
-
-
-def _one_card(costs: Costs, cards: Sequence[Gpu], budgets: Sequence[int], chunk: int) -> list[str]:
-    """Whether one of the cards could do it alone: several form a pipeline, which adds a hop and no speed."""
-    big = max(range(len(cards)), key=lambda g: budgets[g])
-    alone = costs.largest_chunk([budgets[big]], 0)
-    if alone >= chunk:
-        return [
-            f"GPU {cards[big].index} alone is faster: it holds everything, {len(cards)} GPUs add a hop to every token"
-            f" and no speed: give it alone in --gpu_split, or drop the flag"
-        ]
-    if alone > 0:
-        return [
-            f"GPU {cards[big].index} alone holds everything and decodes a little faster; it reads prompts {alone}"
-            f" tokens at a time, {len(cards)} GPUs {chunk}"
-        ]
-    return []
 
 
 def _page_cache(machine: Machine, memory: ram.CpuMemory, cpu: CpuPlan) -> str:

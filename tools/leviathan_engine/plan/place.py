@@ -12,6 +12,8 @@ from . import vram
 # Tokens of a prompt that are read at once where the cards have the room. The CPU's experts take 1,024 at a time, so a
 # larger chunk is no faster there and keeps a client that has left, or another's answer, waiting for longer.
 CHUNK = 4096
+# Streaming experts to a card takes as long for so many tokens as for a few hundred: a chunk grows into free memory.
+LONG_CHUNK = 16384
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Costs:
         self.lm_head, self.lm_head_transient = vram.head_vram(model)
         self.norm = 2 * vram.gpu_tensor(model, "output_norm.weight", 1).elements
         self.kv_layer = vram.kv_bytes(shape, cache_lens)
+        self.stream = vram.stream_bytes(model, shape)
         self._sums = {
             name: [0, *accumulate(getattr(layer, name) for layer in self.layers)]
             for name in ("marlin", "bf16", "router")
@@ -85,6 +88,15 @@ class Costs:
         """Bytes that reading `chunk` tokens of a prompt at once takes for a moment on a card with layers."""
         layers = vram.chunk_bytes(self.shape, chunk, self.cache_lens)
         return max(layers, vram.logits_bytes(self.shape)) if head else layers
+
+    def grown(self, placement: Placement, budgets: Sequence[int], chunk: int) -> int:
+        """`chunk`, doubled as often as the cards of the placement have room for it and for streaming."""
+        while chunk * 2 <= min(LONG_CHUNK, self.cache_lens):
+            needs = self.needs(placement, chunk * 2)
+            if any(need.total + self.stream > budget for need, budget in zip(needs, budgets, strict=True)):
+                break
+            chunk *= 2
+        return chunk
 
     def needs(self, placement: Placement, chunk: int) -> list[Need]:
         """Bytes of every card of the placement."""

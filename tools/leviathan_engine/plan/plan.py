@@ -9,7 +9,8 @@ from .place import Need
 
 @dataclass(frozen=True)
 class GpuPlan:
-    """One card's part. `device` is the engine's name for it; `index` its number in PCI order; bytes in `need`."""
+    """One card's part. `device` is the engine's name for it; `index` its number in PCI order; bytes in `need`, and of
+    `experts` that stay on it."""
 
     device: str
     index: int
@@ -20,6 +21,7 @@ class GpuPlan:
     need: Need
     budget: int
     memory: int
+    experts: int
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Plan:
     """Where everything goes. `visible` are the cards for CUDA_VISIBLE_DEVICES, in the engine's order.
 
     In tokens: `cache_lens`, `max_prompt`, and `chunk`, which is read of a prompt at once. `file_bytes` is read once at
-    the start; `start_seconds` and `decode_bound` (tokens a second, at best) are None where the disk's or the memory's
-    rate is not known.
+    the start; `resident_share` of all experts' bytes stay on the cards. `start_seconds` and `decode_bound` (tokens a
+    second, at best) are None where the disk's or the memory's rate is not known.
     """
 
     model: str
@@ -56,6 +58,7 @@ class Plan:
     cpu: CpuPlan
     file_bytes: int
     start_seconds: float | None
+    resident_share: float
     decode_bound: float | None
     warnings: tuple[str, ...]
     notes: tuple[str, ...]

@@ -1,6 +1,7 @@
 """Makes the plan: checks the model, chooses the cards, places the layers, says what to expect and what to change."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from leviathan_engine.errors import PlanError
 from leviathan_engine.gguf import Model
@@ -21,6 +22,8 @@ LEAST_CACHED = 0.5
 NAME_LENGTH = 100
 # Bytes of main memory for conversations that left the GPUs, where experts leave as much: 228,000 tokens.
 KV_RAM = 16 * 10**9
+# Left free on a card beside experts: torch's blocks do not fit into each other without a rest.
+EXPERTS_SPARE = 1 << 30
 
 
 def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
@@ -41,11 +44,16 @@ def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
     cache = request.cache_lens or _cache(model, shape, budgets[: shape.layers])
     costs = Costs(model, shape, cache)
     if request.split is None:
-        cards, budgets = _fewest(costs, cards, budgets)
+        cards, budgets = cards[: shape.layers], budgets[: shape.layers]
     chunk, placement = place(costs, budgets)
     _refuse_small_gpus(model, shape, costs, budgets, chunk)
+    chunk = costs.grown(placement, budgets, chunk)
+    gpus = _gpu_plans(costs, model, placement, chunk, cards, budgets)
+    resident = sum(gpu.experts for gpu in gpus)
+    share = resident / memory.experts if memory.experts else 0.0
+    memory = replace(memory, experts=memory.experts - resident, token_experts=round(memory.token_experts * (1 - share)))
     cpu = _cpu(memory, machine, request.kv_ram)
-    warnings += advice.warnings(costs, machine, cards, budgets, chunk, memory, cpu)
+    warnings += advice.warnings(machine, memory, cpu)
     packed = sum(
         model.tensors[f"blk.{n}.{name}.weight"].elements
         for n in range(shape.layers)
@@ -57,10 +65,11 @@ def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
         cache_lens=cache,
         max_prompt=max(1, cache - 1),
         chunk=chunk,
-        gpus=_gpu_plans(costs, placement, chunk, cards, budgets),
+        gpus=gpus,
         cpu=cpu,
         file_bytes=model.file_bytes,
         start_seconds=ram.start_seconds(model, packed, machine.disk_rate),
+        resident_share=share,
         decode_bound=ram.decode_bound(memory, cpu.room, machine.ram_rate, machine.disk_rate),
         warnings=tuple(warnings),
         notes=shape.notes,
@@ -114,18 +123,6 @@ def _cache(model: Model, shape: ModelShape, budgets: Sequence[int]) -> int:
     return cache or min(1024, shape.context)
 
 
-def _fewest(costs: Costs, cards: list[Gpu], budgets: list[int]) -> tuple[list[Gpu], list[int]]:
-    """The largest cards, no more than read the most at once: every card more is a hop more for each token."""
-    best, count = -1, 1
-    for n in range(1, min(len(cards), costs.shape.layers) + 1):
-        chunk = max(costs.largest_chunk(budgets[:n], head) for head in range(n))
-        if chunk > best:
-            best, count = chunk, n
-        if chunk == min(CHUNK, costs.cache_lens):
-            break
-    return cards[:count], budgets[:count]
-
-
 def _refuse_small_gpus(model: Model, shape: ModelShape, costs: Costs, budgets: Sequence[int], chunk: int) -> None:
     least = min(LEAST_CHUNK, costs.cache_lens)
     if chunk >= least:
@@ -159,8 +156,9 @@ def _cpu(memory: ram.CpuMemory, machine: Machine, kv_ram: int | None) -> CpuPlan
     if room < memory.experts * LEAST_CACHED:
         missing = memory.experts + memory.process - limit
         raise PlanError(
-            f"the experts take {memory.experts / 2**30:.1f} GiB, and {of} leaves {max(room, 0) / 2**30:.1f} GiB for"
-            f" them: {missing / 2**30:.1f} GiB are missing, and most tokens would wait for the disk",
+            f"the experts beside the GPUs' take {memory.experts / 2**30:.1f} GiB, and {of} leaves"
+            f" {max(room, 0) / 2**30:.1f} GiB for them: {missing / 2**30:.1f} GiB are missing, and most tokens would"
+            f" wait for the disk",
             f"{change}, or use a smaller quantisation",
         )
     if kv_ram is None:
@@ -169,8 +167,18 @@ def _cpu(memory: ram.CpuMemory, machine: Machine, kv_ram: int | None) -> CpuPlan
     return CpuPlan(memory.experts, memory.process, memory.process_peak, machine.ram, limit, room, kv_ram)
 
 
+def _experts(costs: Costs, model: Model, layers: tuple[int, int], free: int) -> int:
+    """Bytes of experts of its own layers that stay on a card with so much memory free."""
+    there = sum(
+        model.tensors[f"blk.{layer}.{part}"].nbytes
+        for layer in range(max(layers[0], costs.shape.dense_layers), layers[1])
+        for part in vram.EXPERT_PARTS
+    )
+    return max(0, min(there, free - costs.stream - EXPERTS_SPARE))
+
+
 def _gpu_plans(
-    costs: Costs, placement: Placement, chunk: int, cards: Sequence[Gpu], budgets: Sequence[int]
+    costs: Costs, model: Model, placement: Placement, chunk: int, cards: Sequence[Gpu], budgets: Sequence[int]
 ) -> tuple[GpuPlan, ...]:
     return tuple(
         GpuPlan(
@@ -183,6 +191,7 @@ def _gpu_plans(
             need=need,
             budget=budgets[g],
             memory=card.memory,
+            experts=_experts(costs, model, placement.layers[g], budgets[g] - need.total),
         )
         for g, (card, need) in enumerate(zip(cards, costs.needs(placement, chunk), strict=True))
     )

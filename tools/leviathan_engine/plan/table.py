@@ -28,7 +28,8 @@ def render(plan: Plan) -> str:
     rows += [
         ("at its fullest", *(_gb(gpu.need.total) for gpu in plan.gpus)),
         ("may use", *(_gb(gpu.budget) for gpu in plan.gpus)),
-        ("free", *(_gb(gpu.budget - gpu.need.total) for gpu in plan.gpus)),
+        ("experts that stay", *(_gb(gpu.experts) for gpu in plan.gpus)),
+        ("free", *(_gb(gpu.budget - gpu.need.total - gpu.experts) for gpu in plan.gpus)),
     ]
     cpu = plan.cpu
     kept = f", conversations {cpu.kv_ram / GIB:.1f} GiB" if cpu.kv_ram else ""
@@ -40,6 +41,8 @@ def render(plan: Plan) -> str:
         "",
         f"CPU: experts {cpu.experts / GIB:.1f} GiB of page cache, process {cpu.process / GIB:.1f} GiB"
         f" ({cpu.process_peak / GIB:.1f} GiB while loading){kept}, limit {cpu.limit / GIB:.1f} GiB",
+        f"GPUs: {plan.resident_share:.0%} of the experts stay there, and as large a share of a token's where all are"
+        f" chosen alike",
         f"start: {_seconds(plan.start_seconds)}; decode: {_rate(plan.decode_bound)}",
     ]
     lines += [f"warning: {text}" for text in plan.warnings]

@@ -15,6 +15,9 @@ from leviathan_engine.model.shape import ModelShape
 # torch's own pool. Measured on an H100 with torch 2.9.1 and CUDA 12.8: 794 to 810 MB (docs/gpu.md).
 CONTEXT = 760 << 20
 PAGE_TOKENS = 64
+# `leviathan_operators/experts/install.py`, RING_SLOTS: experts on their way to a card.
+STREAM_SLOTS = 16
+EXPERT_PARTS = ("ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight")
 # Keys that attention expands at once: KEY_BLOCK of leviathan_operators/operators/blocks.py.
 KEY_BLOCK = 4096
 MARLIN_GROUP = 64
@@ -140,6 +143,17 @@ def chunk_bytes(shape: ModelShape, chunk: int, cache_lens: int) -> int:
     dense = 2 * (3 * s.hidden + 4 * s.ffn) if s.dense_layers else 0
     key = 2 * (2 * s.kv_lora + s.rope + s.kv_b_rows + 2 * query)
     return chunk * max(attention, dense) + min(KEY_BLOCK, cache_lens) * key
+
+
+def stream_bytes(model: Model, shape: ModelShape) -> int:
+    """Bytes on a card for streaming experts: the ring (`leviathan_operators/experts`), and one expert in bfloat16."""
+    expert = 0
+    for layer in range(shape.dense_layers, shape.layers):
+        sizes = [
+            model.tensors[name].nbytes for part in EXPERT_PARTS if (name := f"blk.{layer}.{part}") in model.tensors
+        ]
+        expert = max(expert, sum(sizes) // max(shape.experts, 1))
+    return STREAM_SLOTS * expert + 2 * 3 * shape.hidden * shape.moe_ffn if expert else 0
 
 
 def logits_bytes(shape: ModelShape) -> int:

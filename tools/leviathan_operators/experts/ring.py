@@ -28,8 +28,9 @@ class Figures:
         return Figures(*(getattr(self, name) - getattr(earlier, name) for name in self.__dataclass_fields__))
 
 
-# A reader's two buffers of this size stay in the CPU's cache, and the link takes them at its full rate.
-PIECE = 1 << 20
+# A reader's two buffers of this size stay in the CPU's cache. On an H200 14 readers give 52 GB/s of the link's 55; with
+# 1 MiB 44, since every copy waits for all others' before it, and 16 MiB, which leave the cache, 43.
+PIECE = 4 << 20
 
 
 class Ring:
