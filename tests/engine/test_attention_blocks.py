@@ -12,7 +12,7 @@ if os.environ.get("LEVIATHAN_ENGINE") != "required":
 
 import torch
 
-from leviathan_operators.operators import blocks
+from leviathan_operators.operators import blocks, latent_cache
 from leviathan_operators.operators.latent_cache import LatentCache
 from leviathan_operators.reference import attention as reference
 
@@ -109,17 +109,19 @@ def test_tokens_go_where_the_table_says() -> None:
     assert torch.equal(pages.latents(1, 0, 150), torch.cat([first, second]))
 
 
-def test_pages_are_copied_and_come_back_from_main_memory() -> None:
+def test_pages_are_copied_and_come_back_from_main_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latent_cache, "BATCH", 2)
     pages = cache()
     for layer in pages.key_cache:
         layer.copy_(torch.randn(layer.shape).bfloat16())
     before = [layer.clone() for layer in pages.key_cache]
-    blobs = pages.read([3, 1])
-    assert [len(blob) for blob in blobs] == [pages.page_bytes] * 2
+    blobs = pages.read([3, 1, 2])
+    assert [len(blob) for blob in blobs] == [pages.page_bytes] * 3
+    assert pages.read([2]) == [blobs[2]]
     pages.copy(3, 6)
-    pages.write([4, 5], blobs)
+    pages.write([4, 5, 0], [memoryview(blob) for blob in blobs])
     for layer, old in zip(pages.key_cache, before, strict=True):
-        assert torch.equal(layer[[6, 4, 5]], old[[3, 3, 1]])
-        assert torch.equal(layer[[0, 1, 2, 3, 7]], old[[0, 1, 2, 3, 7]])
+        assert torch.equal(layer[[6, 4, 5, 0]], old[[3, 3, 1, 2]])
+        assert torch.equal(layer[[1, 2, 3, 7]], old[[1, 2, 3, 7]])
     with pytest.raises(ValueError, match=f"has {pages.page_bytes} bytes, not 7"):
         pages.write([4], [b"1234567"])

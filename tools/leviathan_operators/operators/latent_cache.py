@@ -10,6 +10,9 @@ import torch
 from ktransformers.models.custom_cache import StaticCache
 from torch import Tensor
 
+#: Pages that are moved to or from main memory at once: 72 MB of DeepSeek-V3.
+BATCH = 16
+
 
 class LatentCache(StaticCache):
     """Pages of 64 tokens, in every layer (pages, 64, 1, rank + rope); implements `cache.PageStore` over all layers.
@@ -25,6 +28,7 @@ class LatentCache(StaticCache):
         self._selected: tuple[int, ...] = ()
         # Where a step's tokens go is the same in every layer: computed once a step and device.
         self._slots: dict[torch.device, Tensor] = {}
+        self._staging: list[tuple[range, Tensor]] = []
 
     def select(self, pages: Sequence[int], start: int) -> None:
         """The next step's tokens, from position `start` on, belong to the sequence with these pages."""
@@ -75,28 +79,61 @@ class LatentCache(StaticCache):
         """Bytes of a page over all layers."""
         return sum(pages[0].nbytes for pages in self.key_cache)
 
-    def read(self, pages: Sequence[int]) -> list[memoryview]:
+    def read(self, pages: Sequence[int]) -> list[bytes]:
         """The bytes of pages, the first layer's first."""
-        layers = [layer[list(pages)].flatten(1).view(torch.uint8).cpu() for layer in self.key_cache]
-        joined = torch.cat(layers, dim=1)
-        return [memoryview(row.clone().numpy()) for row in joined]  # a row alone would keep all of them in memory
+        blobs: list[bytes] = []
+        for batch in _batches(pages):
+            for layers, staging in self._stagings():
+                rows = torch.cat([self.key_cache[n][batch].flatten(1) for n in layers], dim=1)
+                staging[: len(batch)].copy_(rows.view(torch.uint8))
+            stagings = [staging.numpy() for _layers, staging in self._stagings()]
+            blobs += [b"".join(staging[row].data for staging in stagings) for row in range(len(batch))]
+        return blobs
 
     def write(self, pages: Sequence[int], blobs: Sequence[bytes | bytearray | memoryview]) -> None:
         """Puts bytes, as `read` gives them, into pages. Errors: ValueError for another length."""
         wrong = next((len(blob) for blob in blobs if len(blob) != self.page_bytes), None)
         if wrong is not None:
             raise ValueError(f"a page of this model has {self.page_bytes} bytes, not {wrong}")
-        joined = torch.stack([torch.frombuffer(bytearray(blob), dtype=torch.uint8) for blob in blobs])
-        at = 0
-        for layer in self.key_cache:
-            size = layer[0].nbytes
-            part = joined[:, at : at + size].contiguous().view(layer.dtype).view(len(blobs), *layer.shape[1:])
-            layer[list(pages)] = part.to(layer.device)
-            at += size
+        left = list(blobs)
+        for batch in _batches(pages):
+            views = [memoryview(blob) for blob in left[: len(batch)]]
+            del left[: len(batch)]
+            at = 0
+            for layers, staging in self._stagings():
+                size = staging.shape[1]
+                for row, view in zip(staging.numpy(), views, strict=False):
+                    row.data[:] = view[at : at + size]
+                at += size
+                self._put(layers, batch, staging[: len(batch)])
         self._wait()
+
+    def _put(self, layers: range, batch: list[int], staging: Tensor) -> None:
+        """Puts the layers' bytes of a batch, (pages, bytes), into its pages."""
+        first = self.key_cache[layers[0]]
+        rows = staging.to(first.device).view(first.dtype).view(len(batch), len(layers), *first.shape[1:])
+        for place, number in enumerate(layers):
+            self.key_cache[number][batch] = rows[:, place]
+
+    def _stagings(self) -> list[tuple[range, Tensor]]:
+        """For each run of layers on one device, main memory for their bytes of a batch: (BATCH, bytes), page-locked."""
+        if not self._staging:
+            devices = [layer.device for layer in self.key_cache]
+            cuts = [n for n in range(1, len(devices)) if devices[n] != devices[n - 1]]
+            for first, last in zip([0, *cuts], [*cuts, len(devices)], strict=True):
+                size = (last - first) * self.key_cache[first][0].nbytes
+                locked = devices[first].type == "cuda"
+                self._staging.append(
+                    (range(first, last), torch.empty(BATCH, size, dtype=torch.uint8, pin_memory=locked))
+                )
+        return self._staging
 
     def _wait(self) -> None:
         """A step may run on another stream than the one that has just changed pages."""
         for device in self.page_table_map:
             if torch.device(device).type == "cuda":
                 torch.cuda.synchronize(device)
+
+
+def _batches(pages: Sequence[int]) -> list[list[int]]:
+    return [list(pages[at : at + BATCH]) for at in range(0, len(pages), BATCH)]
