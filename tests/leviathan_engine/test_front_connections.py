@@ -235,6 +235,7 @@ def test_a_listener_passes_its_time_outs_on() -> None:
             deadline = time.monotonic() + 10
             while bytes_taken(accepted) < 1000:
                 assert time.monotonic() < deadline
+    assert most_connections(1024, resource.RLIM_INFINITY) == 1024
     assert (most_connections(1024, 100_000), most_connections(1024, 256), most_connections(1024, 10)) == (1024, 128, 1)
 
 

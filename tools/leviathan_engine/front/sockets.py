@@ -47,5 +47,5 @@ def open_files() -> int:
 
 
 def most_connections(wanted: int, files: int) -> int:
-    """How many connections there may be: `wanted`, or what `files` descriptors leave."""
-    return max(1, min(wanted, files - OTHER_FILES))
+    """How many connections there may be: `wanted`, or what `files` descriptors leave, RLIM_INFINITY without end."""
+    return wanted if files == resource.RLIM_INFINITY else max(1, min(wanted, files - OTHER_FILES))
