@@ -126,6 +126,7 @@ def test_tools_and_thoughts_as_a_chat() -> None:
         "tool_choice": "required",
         "parallel_tool_calls": False,
         "thinking": {"type": "enabled"},
+        "thinking_budget": 1024,
         "max_tokens": 9,
         "top_k": 5,
         "stop": ["x"],

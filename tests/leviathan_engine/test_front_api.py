@@ -285,6 +285,7 @@ def test_clients_take_turns(held: FrontProcess) -> None:
 OTHERS: list[tuple[dict[str, Any], dict[str, str]]] = [
     ({"user": "b"}, {}),
     ({"safety_identifier": "b"}, {}),
+    ({"metadata": {"user_id": "b"}}, {}),
     ({}, {"authorization": "Bearer b"}),
 ]
 

@@ -2,8 +2,9 @@
 
 A name has two parts. The first is what a client cannot choose: its address and the API key that it has proved to have.
 Those are served in turn, and the places are shared among them. The second is what it says of itself: OpenAI's `user`
-and `safety_identifier`, and a key that nobody asked for. It tells apart those who share the first part, as all do that
-come through a NodePort with `externalTrafficPolicy: Cluster`, and it takes no place from others.
+and `safety_identifier`, Anthropic's `metadata.user_id`, and a key that nobody asked for. It tells apart those who share
+the first part, as all do that come through a NodePort with `externalTrafficPolicy: Cluster`, and it takes no place from
+others.
 """
 
 import hashlib
@@ -26,7 +27,9 @@ def queue_key(scope: Scope, body: Mapping[str, Any]) -> str:
     address = address_group((scope.get("client") or ("",))[0])
     key = record_of(scope).key
     unproved = "" if key else b" ".join(offered(scope)).decode("latin-1")
-    fields = [body[name] if isinstance(body.get(name), str) else "" for name in FIELDS]
+    metadata = body.get("metadata")
+    named = [body.get(name) for name in FIELDS] + [metadata.get("user_id") if isinstance(metadata, dict) else None]
+    fields = [name if isinstance(name, str) else "" for name in named]
     return line_name(_digest([address, key]), _digest([unproved, *fields]))
 
 

@@ -112,7 +112,7 @@ class ToolChoice(Body):
 
 
 class Thinking(Body):
-    """Whether the model is to reason first. `budget_tokens` is not kept apart here: max_tokens bounds all of it."""
+    """Whether the model is to reason first; `budget_tokens` bounds its reasoning."""
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: Annotated[int, Field(ge=1), INTEGRAL] | None = None
@@ -174,6 +174,8 @@ def as_chat(asked: CountBody) -> JsonObject:
     if asked.thinking is not None:
         kind = asked.thinking.type
         chat["thinking"] = {"type": "adaptive" if kind == "between_tools" else kind}
+        if asked.thinking.budget_tokens is not None and kind == "enabled":
+            chat["thinking_budget"] = asked.thinking.budget_tokens
     if asked.output_config is not None:
         chat |= _output(asked.output_config)
     if isinstance(asked, MessagesBody):

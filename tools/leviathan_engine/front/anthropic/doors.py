@@ -1,7 +1,6 @@
 """The doors of Anthropic's Messages API: a message to answer, and its tokens to count."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ..generation.door import AnswerWriter, Door
@@ -18,8 +17,6 @@ def read_messages(body: Mapping[str, Any], served: Served) -> tuple[GenerationRe
     """The request of a body of /v1/messages. Errors: ApiError 4xx."""
     asked = read(MessagesBody, body, ignore_unknown=served.ignore_unknown)
     request, _ = read_chat(as_chat(asked), served)
-    if asked.thinking is not None and asked.thinking.budget_tokens is not None:
-        request = replace(request, ignored=(*request.ignored, "thinking.budget_tokens"))
     return request, MessageWriter(served.resolve(asked.model))
 
 
