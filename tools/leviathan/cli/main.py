@@ -25,6 +25,7 @@ COMMANDS = {
     "apply": "Bring the manifests into the cluster.",
     "rollout": "Wait until the engine is healthy, or say why not.",
     "status": "Print what runs, whether it answers, and what is in the way.",
+    "top": "Show requests and rates of the running endpoint.",
     "logs": "Print or follow the engine's log.",
     "smoke": "Ask the endpoint and judge its answers.",
     "bench": "Measure how fast the endpoint answers, one client and several.",
