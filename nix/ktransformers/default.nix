@@ -61,7 +61,6 @@ let
     "moe-skips-absent-experts.patch"
     "task-queue-race.patch"
     "task-queue-spin.patch"
-    "work-in-one-host-node.patch"
   ];
   cudaSources = withPatches "cuda-patches" [ "marlin-clang.patch" ];
 

@@ -103,42 +103,9 @@ static void crowd_round() {
     }
 }
 
-#ifdef HOST_NODE
-struct Node {
-    CPUInfer *infer;
-    Job *job;
-    // As MOEBindings::ForwardBindings::inner.
-    static void inner(void *node) { ((Node *)node)->infer->enqueue(&Job::run, ((Node *)node)->job); }
-};
-
-static void node_round() {
-    static auto *infer = new CPUInfer(3);
-    std::atomic<int> sum{0};
-    Job job{&sum};
-    Node node{nullptr, &job};
-    std::thread other([&] {
-        for (int i = 0; i < 50; i++) {
-            infer->run_with_cuda_stream(0, {(intptr_t)&Node::inner, (intptr_t)&node});
-        }
-    });
-    for (int i = 0; i < 50; i++) {
-        infer->enqueue(&Job::run, &job);
-    }
-    other.join();
-    infer->sync();
-    if (sum != 800) {
-        std::printf("%d of 800 pieces of work were done\n", sum.load());
-        std::fflush(stdout);
-        _exit(4);
-    }
-}
-#else
-static void node_round() { _exit(2); }
-#endif
-
 int main(int argc, char **argv) {
     if (argc != 3) {
-        std::fprintf(stderr, "usage: race start|load|end|crowd|node SECONDS\n");
+        std::fprintf(stderr, "usage: race start|load|end|crowd SECONDS\n");
         return 2;
     }
     std::string mode = argv[1];
@@ -155,8 +122,6 @@ int main(int argc, char **argv) {
             end_round();
         } else if (mode == "crowd") {
             crowd_round();
-        } else if (mode == "node") {
-            node_round();
         } else {
             start_round();
         }
