@@ -10,7 +10,7 @@ from typing import Any
 from replay_api import Answer, ReplayApi
 
 from leviathan.cluster.client import Cluster, RetryPolicy, connect
-from leviathan.rollout.observe.objects import events
+from leviathan.cluster.objects import events
 from leviathan.rollout.observe.reader import assemble, collections
 from leviathan.rollout.observe.snapshot import Health, Snapshot
 from leviathan.site.load import load

@@ -13,9 +13,10 @@ from rollout_support import Scene, cluster_of, list_answer, scene
 
 from leviathan.cli import main as program
 from leviathan.cluster.client import ClusterError
+from leviathan.cluster.engine_pod import find_pod
+from leviathan.cluster.objects import name_of
 from leviathan.errors import LeviathanError
 from leviathan.rollout import logs
-from leviathan.rollout.observe.objects import name_of
 from leviathan.terminal.output import Console
 
 PODS = "/api/v1/namespaces/ai-workloads/pods"
@@ -78,7 +79,7 @@ def test_previous(server: ReplayApi, tmp_path: Path) -> None:
 def test_a_living_pod_before_those_that_have_failed(server: ReplayApi, tmp_path: Path) -> None:
     recorded = scene("evicted")
     serve(server, recorded)
-    pod = logs.find_pod(recorded.site, cluster_of(server, tmp_path))
+    pod = find_pod(recorded.site, cluster_of(server, tmp_path))
     assert pod["status"]["phase"] == "Pending"
     assert sum(each["status"]["phase"] == "Failed" for each in recorded.found["pods"]) == 2
 

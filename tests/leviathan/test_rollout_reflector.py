@@ -11,8 +11,8 @@ import pytest
 from replay_api import Answer, ReplayApi, until
 from rollout_support import bookmark, cluster_of, list_answer, scene
 
+from leviathan.cluster.objects import name_of
 from leviathan.rollout.observe import reflector as feed_module
-from leviathan.rollout.observe.objects import name_of
 from leviathan.rollout.observe.reflector import Reflector
 
 PATH = "/api/v1/namespaces/ai-workloads/pods"

@@ -13,10 +13,10 @@ from rollout_support import LOADING, READY, Scene, closed_port, cluster_of, heal
 from smoke_support import FrontProcess
 
 from leviathan.cli import main as program
+from leviathan.cluster.objects import name_of
 from leviathan.rollout.diagnose.finding import Commands
 from leviathan.rollout.diagnose.run import diagnose
 from leviathan.rollout.observe.health import direct, fetch
-from leviathan.rollout.observe.objects import name_of
 from leviathan.rollout.observe.reader import collections
 from leviathan.rollout.observe.snapshot import Health
 from leviathan.rollout.status import RATE, Status, parse_metrics, run

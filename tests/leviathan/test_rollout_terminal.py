@@ -17,7 +17,7 @@ from replay_api import Answer, ReplayApi
 from rollout_support import LOADING, Scene, scene
 from terminal import Screen, Session, session
 
-from leviathan.rollout.observe.objects import name_of
+from leviathan.cluster.objects import name_of
 
 #: Seconds in which Ctrl-C has to end the command, on a machine with nothing else to do.
 SOON_S = 1.0

@@ -16,6 +16,7 @@ from test_rollout_diagnose import EXPECTED
 
 from leviathan.cli import main as program
 from leviathan.cluster.client import ClusterError
+from leviathan.cluster.objects import name_of
 from leviathan.errors import ExitCode
 from leviathan.rollout import judge as judge_module
 from leviathan.rollout import wait as wait_module
@@ -24,7 +25,6 @@ from leviathan.rollout.diagnose.run import diagnose
 from leviathan.rollout.judge import Outcome
 from leviathan.rollout.observe import reader as reader_module
 from leviathan.rollout.observe import reflector as feed_module
-from leviathan.rollout.observe.objects import name_of
 from leviathan.rollout.observe.reader import collections
 from leviathan.rollout.show import live_table as table_module
 from leviathan.rollout.show.view import Moment

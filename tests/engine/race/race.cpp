@@ -4,7 +4,6 @@
 //   race load SECONDS     the same with the scheduler left alone, on a machine kept busy by spinning threads
 //   race end SECONDS      CPUInfer destroyed with tasks still queued, which use its worker threads
 //   race crowd SECONDS    tasks one after another on four times as many threads as there are CPUs
-//   race node SECONDS     tasks from the queue and from host nodes, from two threads at once; built with -DHOST_NODE
 //
 // Prints the number of rounds and exits 0; exits 3 when a round makes no progress for four seconds, 4 for a wrong sum.
 #include <dlfcn.h>

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from leviathan.cluster.client import Cluster, ClusterError
-from leviathan.rollout.logs import find_pod
+from leviathan.cluster.engine_pod import find_pod
 from leviathan.site.schema import Site
 
 PIECE = 64 << 10

@@ -4,18 +4,17 @@ import time
 from collections.abc import Callable, Iterator
 
 from leviathan.cluster.client import LOG_PATIENCE, Cluster, ClusterError
-from leviathan.errors import LeviathanError
-from leviathan.rollout.diagnose.container import ending
-from leviathan.rollout.observe.objects import (
+from leviathan.cluster.engine_pod import find_pod
+from leviathan.cluster.objects import (
     ENGINE,
     Object,
     container_of,
-    has_ended,
-    is_ending,
     name_of,
     state_of,
     uid_of,
 )
+from leviathan.errors import LeviathanError
+from leviathan.rollout.diagnose.container import ending
 from leviathan.rollout.observe.snapshot import title
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
@@ -23,19 +22,6 @@ from leviathan.terminal.output import Console
 #: Seconds between two tries to go on with a log whose connection broke, and how many there are without a line.
 PAUSE_S = 1.0
 TRIES = 30
-
-
-def find_pod(site: Site, cluster: Cluster) -> Object:
-    """The engine's newest pod, a living one before one that has ended. Errors: LeviathanError when there is none."""
-    path = f"/api/v1/namespaces/{site.cluster.namespace}/pods"
-    pods = cluster.list(path, labelSelector=f"app={site.workload.app}")
-    if not pods:
-        raise LeviathanError(
-            "there is no pod of the engine",
-            where=f"namespace {site.cluster.namespace}, label app={site.workload.app}",
-            remedy="leviathan status says why; leviathan apply makes it",
-        )
-    return max(pods, key=lambda pod: (not has_ended(pod), not is_ending(pod), pod["metadata"]["creationTimestamp"]))
 
 
 def read(site: Site, cluster: Cluster, *, previous: bool, tail: int | None) -> tuple[Object, list[str]]:

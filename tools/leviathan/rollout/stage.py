@@ -3,8 +3,8 @@
 from collections.abc import Hashable
 from enum import Enum
 
+from leviathan.cluster.objects import Object, condition, container_of, is_ready, name_of, state_of, uid_of
 from leviathan.rollout.diagnose.image_pull import REASONS
-from leviathan.rollout.observe.objects import Object, condition, container_of, is_ready, name_of, state_of, uid_of
 from leviathan.rollout.observe.snapshot import Health, Snapshot
 from leviathan.site.schema import Site
 from leviathan.site.start_budget import StartBudget

@@ -11,11 +11,11 @@ from typing import Any
 
 from leviathan import __version__
 from leviathan.cluster.client import Cluster, ClusterError
+from leviathan.cluster.objects import name_of
 from leviathan.errors import LeviathanError
 from leviathan.preflight.run import run as preflight
 from leviathan.rollout.logs import read
 from leviathan.rollout.observe.health import proxied
-from leviathan.rollout.observe.objects import name_of
 from leviathan.rollout.observe.reader import collections
 from leviathan.rollout.status import run as status
 from leviathan.site.load import Loaded

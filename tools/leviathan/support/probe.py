@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from leviathan.cluster.client import Cluster
+from leviathan.cluster.engine_pod import find_pod
 from leviathan.model.remote import FileProbe, run_in
-from leviathan.rollout.logs import find_pod
 from leviathan.site.schema import Site
 
 QUIET_S = 30.0

@@ -6,9 +6,9 @@ Source: Kubernetes API, ContainerState v1; the kubelet's Killing events; exit co
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from leviathan.cluster.objects import Object, container_of, is_ready, state_of
 from leviathan.rollout.diagnose.cases import Case, explain
 from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
-from leviathan.rollout.observe.objects import Object, container_of, is_ready, state_of
 from leviathan.rollout.observe.snapshot import Snapshot, title
 
 LOGS = "{logs}"

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from leviathan.cluster.objects import Object, condition, is_ending, name_of, seconds_of
 from leviathan.rollout.diagnose.cases import Case, explain
 from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
-from leviathan.rollout.observe.objects import Object, condition, is_ending, name_of, seconds_of
 from leviathan.rollout.observe.snapshot import Snapshot, title
 
 #: Seconds that a pod may take beyond its grace period before that is said.

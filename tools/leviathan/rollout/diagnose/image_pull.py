@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from leviathan.cluster.objects import Object, state_of
 from leviathan.rollout.diagnose.cases import Case, explain
 from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
-from leviathan.rollout.observe.objects import Object, state_of
 from leviathan.rollout.observe.snapshot import Snapshot, title
 
 #: Reasons of a waiting container that are about its image. Source: kubelet, pkg/kubelet/images/types.go.

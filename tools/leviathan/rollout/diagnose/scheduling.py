@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
+from leviathan.cluster.objects import Object, condition
 from leviathan.rollout.diagnose.cases import Case, explain, find
 from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
-from leviathan.rollout.observe.objects import Object, condition
 from leviathan.rollout.observe.snapshot import Snapshot, title
 from leviathan.site.quantity import parse_quantity
 

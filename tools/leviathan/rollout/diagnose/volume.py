@@ -5,9 +5,9 @@ Source of the words: the kubelet's FailedMount and FailedCreatePodSandBox events
 
 from collections.abc import Iterator
 
+from leviathan.cluster.objects import container_of, state_of
 from leviathan.rollout.diagnose.cases import Case, explain
 from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
-from leviathan.rollout.observe.objects import container_of, state_of
 from leviathan.rollout.observe.snapshot import Snapshot, title
 
 MOUNT = ("FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedMountOnFilesystemMismatch")

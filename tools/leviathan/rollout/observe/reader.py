@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from leviathan.cluster.client import Cluster, ClusterError
+from leviathan.cluster.objects import ENGINE, Object, container_of, is_ready, name_of, state_of, uid_of
 from leviathan.rollout.observe.health import direct, through_api
-from leviathan.rollout.observe.objects import ENGINE, Object, container_of, is_ready, name_of, state_of, uid_of
 from leviathan.rollout.observe.reflector import Reflector
 from leviathan.rollout.observe.snapshot import Health, Snapshot
 from leviathan.site.schema import Site

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from leviathan.cluster.client import Cluster, ClusterError
-from leviathan.rollout.observe.objects import Object, uid_of
+from leviathan.cluster.objects import Object, uid_of
 
 #: Seconds of one watch.
 WATCH_S = 15.0

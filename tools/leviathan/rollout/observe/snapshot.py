@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from leviathan.rollout.observe.objects import (
+from leviathan.cluster.objects import (
     HASH,
     Event,
     Object,

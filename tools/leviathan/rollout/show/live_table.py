@@ -10,8 +10,8 @@ from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
+from leviathan.cluster.objects import Event
 from leviathan.rollout.diagnose.finding import Finding, Severity
-from leviathan.rollout.observe.objects import Event
 from leviathan.rollout.show.view import Moment, rows, told
 from leviathan.terminal.output import Console
 from leviathan.terminal.plain import plain

@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from leviathan.rollout.diagnose.container import ending
-from leviathan.rollout.diagnose.finding import Finding
-from leviathan.rollout.observe.health import NODE_PORT
-from leviathan.rollout.observe.objects import (
+from leviathan.cluster.objects import (
     Event,
     Object,
     container_of,
@@ -17,6 +14,9 @@ from leviathan.rollout.observe.objects import (
     seconds_of,
     state_of,
 )
+from leviathan.rollout.diagnose.container import ending
+from leviathan.rollout.diagnose.finding import Finding
+from leviathan.rollout.observe.health import NODE_PORT
 from leviathan.rollout.observe.snapshot import Health, Snapshot
 from leviathan.rollout.stage import line_of, load_text
 from leviathan.terminal.progress import time_text
