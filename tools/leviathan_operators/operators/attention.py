@@ -12,6 +12,7 @@ from ktransformers.operators.attention import KDeepseekV2Attention
 from torch import Tensor
 
 from .blocks import attention
+from .latent_cache import LatentCache
 
 
 class ChunkedLatentAttention(KDeepseekV2Attention):
@@ -36,8 +37,11 @@ class ChunkedLatentAttention(KDeepseekV2Attention):
         cache_position: Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, None, Any]:
-        """One layer's attention of (1, n, hidden): a chunk for n > 1, a decode step for n = 1. No mask is read."""
-        if hidden_states.shape[1] == 1:
+        """One layer's attention of (1, n, hidden): a chunk for n > 1, a decode step for n = 1. No mask is read.
+
+        Over a cache of upstream's, as its own server has it, upstream's code runs.
+        """
+        if hidden_states.shape[1] == 1 or not isinstance(past_key_value, LatentCache):
             return self.forward_linux_triton(  # type: ignore[no-any-return]
                 hidden_states,
                 None,
