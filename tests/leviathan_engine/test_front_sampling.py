@@ -7,6 +7,9 @@ import openai
 import pytest
 from front_process import ALPHABET, FrontProcess
 
+from leviathan_engine.front.generation.events import TokenLogprob
+from leviathan_engine.front.openai.logprobs import completion_logprobs
+
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 
@@ -105,6 +108,13 @@ def test_log_probabilities_of_a_completion(front: FrontProcess) -> None:
     found = answer.choices[0].logprobs
     assert (found.tokens, found.token_logprobs, found.text_offset) == ([*"abc"], [-0.5] * 3, [0, 1, 2])
     assert [len(top) for top in found.top_logprobs] == [1, 1, 1]
+
+
+def test_tokens_of_one_text_are_named_with_the_likeliest() -> None:
+    """Parts of characters are all shown as U+FFFD."""
+    top = tuple(TokenLogprob("\ufffd", bytes([byte]), logprob) for byte, logprob in ((0xE2, -0.1), (0xC3, -3.0)))
+    found = completion_logprobs([TokenLogprob("\ufffd", b"\xe2", -0.1, top)], 0)
+    assert found["top_logprobs"] == [{"\ufffd": -0.1}]
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
