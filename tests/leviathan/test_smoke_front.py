@@ -44,7 +44,7 @@ def test_front_passes(front: FrontProcess) -> None:
     assert {check.state for check in done.checks} == {State.PASSED}
     assert 'completion  "abcdefghij", length, 10 tokens, twice' in talk
     assert 'stream      "abcdefghij", length, 10 tokens in ' in talk
-    assert "refusal     400: messages must be a list" in talk
+    assert "refusal     400: messages" in talk
     assert [(job.max_tokens, job.temperature) for job in front.letters.jobs] == [(10, 0.0)] * 4
     assert done.measured is not None
     assert done.measured.tokens == 10

@@ -73,11 +73,12 @@ def more_kinds(deployments: Sequence[Object]) -> list[Kind]:
 def kind_of(each: Object) -> Kind:
     """The kind of an object. Errors: RenderError when it is none that is applied."""
     for kind in (*KINDS, *MORE_KINDS):
-        if kind.name == each["kind"] and kind.prefix.removeprefix("/apis/").removeprefix("/api/") == each["apiVersion"]:
+        version = kind.prefix.removeprefix("/apis/").removeprefix("/api/")
+        if (kind.name, version) == (each["kind"], each.get("apiVersion", version)):
             return kind
     known = ", ".join(sorted(kind.name for kind in (*KINDS, *MORE_KINDS)))
     raise RenderError(
-        f"objects of the kind {each['kind']} ({each['apiVersion']}) are not applied",
+        f"objects of the kind {each['kind']} ({each.get('apiVersion')}) are not applied",
         why=f"known are {known}",
         remedy="apply it with kubectl",
     )
