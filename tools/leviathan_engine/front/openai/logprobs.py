@@ -22,7 +22,7 @@ def completion_logprobs(tokens: Sequence[TokenLogprob], first: int) -> JsonObjec
     return {
         "tokens": [token.text for token in tokens],
         "token_logprobs": [max(LEAST, token.logprob) for token in tokens],
-        # Tokens that are parts of characters share one text: the likeliest of them stands for it, and so comes last here.
+        # Parts of a character share one text: the likeliest stands for it, and so comes last here.
         "top_logprobs": [{o.text: max(LEAST, o.logprob) for o in reversed(token.top)} for token in tokens],
         "text_offset": offsets,
     }
