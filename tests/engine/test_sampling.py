@@ -189,3 +189,15 @@ def test_the_extremes_of_all_fields_leave_something_to_draw(
     chance = torch.Generator().manual_seed(1)
     drawn = [sampler(30 * torch.randn(8, generator=chance)) for _ in range(50)]
     assert set(drawn) <= set(range(8))
+
+
+def test_a_bias_where_torch_makes_half_precision_numbers() -> None:
+    """As in the engine, whose loader sets the type of new tensors."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        options = SamplingOptions(logit_bias=((3, 100.0),), presence_penalty=1.0, repetition_penalty=2.0, min_tokens=1)
+        sampler = Sampler(0.5, 0.9, 1, options, prompt=[0], ends=[1])
+        assert sampler(torch.tensor(LOGITS, dtype=torch.float32)) == 3
+    finally:
+        torch.set_default_dtype(before)

@@ -116,7 +116,7 @@ class Sampler:
         if options.logit_bias:
             tokens, biases = zip(*options.logit_bias, strict=True)
             places = torch.tensor(tokens, device=logits.device)
-            logits = logits.index_add(0, places, torch.tensor(biases, device=logits.device))
+            logits = logits.index_add(0, places, torch.tensor(biases, device=logits.device, dtype=logits.dtype))
         if self._chosen < options.min_tokens and self._ends:
             logits = logits.index_fill(0, torch.tensor(self._ends, device=logits.device), NEVER)
         return logits
