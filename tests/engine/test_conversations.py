@@ -121,6 +121,7 @@ def see(engine: Any, folder: Path) -> dict[str, Any]:
     both = interleaved(Talk(engine, PLENTY, 64), [prompts[1], prompts[3]], [right[1].tokens, right[3].tokens])
     return {
         "lengths": [len(prompt) for prompt in prompts],
+        "repeated": repeated(engine, prompts[1]),
         "answers": [answer.tokens for answer in right],
         "chunks": follow(Talk(engine, PLENTY, 64), [2, 3]),
         "reused": follow(Talk(engine, PLENTY, 64), [0, 1, 2, 2]),
@@ -134,6 +135,17 @@ def see(engine: Any, folder: Path) -> dict[str, Any]:
         "interleaved": [mine.against(true) for mine, true in zip(both, (right[1], right[3]), strict=True)],
         "cancelled": cancelled(Talk(engine, PLENTY, 64), prompts[2], right[2]),
     }
+
+
+def repeated(engine: Any, prompt: Sequence[int]) -> dict[str, Any]:
+    """The engine's own loop, twice the same prompt: what it knew, and whether all logits of the answer are equal."""
+    job = import_module("leviathan_engine.wire").Job("x", tuple(prompt), TOKENS, 0.0, 1.0, None, (), scope="repeated")
+    cached, tokens = [], []
+    for _ in range(2):
+        answer = engine.tokens(job, progress=lambda state: cached.append(state.cached))
+        tokens.append([next(answer) for _ in range(TOKENS)])
+        answer.close()
+    return {"cached": [cached[0], cached[-1]], "tokens": tokens}
 
 
 def interleaved(talk: Talk, prompts: Sequence[Sequence[int]], tokens: Sequence[Sequence[int]]) -> list[Answer]:
@@ -219,6 +231,12 @@ def test_conversations_that_push_each_other_out(seen: dict[str, Any]) -> None:
 
 def test_conversations_on_disk_outlive_the_process(seen: dict[str, Any]) -> None:
     assert [answer["reused"] for answer in (*seen["to disk"], *seen["restarted"])] == [0, 0, 128]
+
+
+def test_a_prompt_that_is_asked_again_is_not_read(seen: dict[str, Any]) -> None:
+    repeated = seen["repeated"]
+    assert repeated["cached"] == [0, seen["lengths"][1]]
+    assert repeated["tokens"][0] == repeated["tokens"][1]
 
 
 def test_a_cancelled_prompt_keeps_its_chunks(seen: dict[str, Any]) -> None:

@@ -134,6 +134,19 @@ def test_a_chat_of_ten_turns_reads_only_what_is_new() -> None:
         assert talk(cache, store, ids) == before
 
 
+def test_a_whole_prompt_may_be_known() -> None:
+    """For one whose logits were kept; without that its last token is left to be read."""
+    store = FakeStore(32)
+    cache = PrefixCache(32, store)
+    ids = list(range(200))
+    talk(cache, store, ids)
+    for whole, known in ((True, 200), (False, 199)):
+        sequence = cache.open(ids, whole=whole)
+        assert sequence.reused == known
+        assert store.held(sequence.pages, known) == digests(ids)[:known]
+        cache.close(sequence)
+
+
 def test_another_key_reuses_nothing() -> None:
     store = FakeStore(32)
     cache = PrefixCache(32, store, ParkedPages(32))

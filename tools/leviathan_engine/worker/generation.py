@@ -3,6 +3,7 @@
 A step leaves nothing behind that another job's step could not follow, so steps of several jobs may alternate.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -22,19 +23,48 @@ class Forward(Protocol):
         """Reads one generated token; returns its logits."""
 
 
+class LastLogits:
+    """The logits after the last prompts, by scope and tokens; the least recently used ones leave."""
+
+    def __init__(self, most: int = 16) -> None:
+        """Holds up to `most`; 0.5 MB each for DeepSeek-V3."""
+        self._most = most
+        self._logits: OrderedDict[tuple[str, tuple[int, ...]], Any] = OrderedDict()
+
+    def get(self, job: Job) -> Any:
+        """The logits after the job's prompt, None where they are not known."""
+        logits = self._logits.get((job.scope, job.ids))
+        if logits is not None:
+            self._logits.move_to_end((job.scope, job.ids))
+        return logits
+
+    def keep(self, job: Job, logits: Any) -> None:
+        """Keeps a copy of the logits after the job's prompt."""
+        self._logits[job.scope, job.ids] = logits.clone()
+        self._logits.move_to_end((job.scope, job.ids))
+        while len(self._logits) > self._most:
+            self._logits.popitem(last=False)
+
+
 class Generation:
     """A job that is being answered. `close` must be called at its end, whatever ends it."""
 
-    def __init__(self, forward: Forward, prefixes: PrefixCache, job: Job, chunk: int) -> None:
-        """Opens the sequence with the longest prefix that is in the cache. Errors: CacheFull."""
+    def __init__(
+        self, forward: Forward, prefixes: PrefixCache, job: Job, chunk: int, answers: "LastLogits | None" = None
+    ) -> None:
+        """Opens the sequence with the longest prefix that is in the cache. Errors: CacheFull.
+
+        With `answers` a prompt that is asked again is not read at all, and its answer is the same to the bit.
+        """
         self._forward = forward
         self._prefixes = prefixes
         self._job = job
         options = sampling_options(job.sampling)
         self._sampler = Sampler(job.temperature, job.top_p, job.seed, options, job.ids, job.eos)
-        self._sequence = prefixes.open(job.ids, job.scope)
+        self._answers = answers
+        self._logits: Any = None if answers is None else answers.get(job)
+        self._sequence = prefixes.open(job.ids, job.scope, whole=self._logits is not None)
         self._chunks = even_chunks(self._sequence.reused, len(job.ids), chunk)
-        self._logits: Any = None
 
     @property
     def progress(self) -> PromptProgress:
@@ -51,6 +81,8 @@ class Generation:
         self._prefixes.reserve(self._sequence, chunk[1])
         self._logits = self._forward.read(self._sequence.pages, chunk[0], ids)
         self._prefixes.commit(self._sequence, ids)
+        if self._answers is not None and self._sequence.length == len(self._job.ids):
+            self._answers.keep(self._job, self._logits)
         return True
 
     def choose(self) -> int:

@@ -18,7 +18,7 @@ from leviathan_engine.machine import cpu
 from leviathan_engine.model.hf_config import register
 from leviathan_engine.wire import Chosen, Job, PromptProgress
 from leviathan_engine.worker import expert_threads, marlin_packing, model_changes
-from leviathan_engine.worker.generation import Generation
+from leviathan_engine.worker.generation import Generation, LastLogits
 from leviathan_engine.worker.kept import NOWHERE, Kept
 from leviathan_engine.worker.session import Cancelled, Heard, OutOfMemory
 from leviathan_engine.worker.thread_choice import Choice
@@ -112,6 +112,7 @@ class KTransformers:
         self._interface.generated_ids = self._torch.zeros(1, options.cache_lens + 1, dtype=self._torch.int)
         self._device = self._interface.device_map["blk.0.self_attn"]["generate_device"]
         self._chunk = options.chunk
+        self._answers = LastLogits()
         self._cancelled = never
         for layer in self._interface.model.model.layers:
             layer.register_forward_pre_hook(self._before_layer)
@@ -133,7 +134,7 @@ class KTransformers:
         before stays known. Errors: Cancelled, OutOfMemory; RuntimeError of the engine.
         """
         try:
-            generation = Generation(self, self._prefixes, job, self._chunk)
+            generation = Generation(self, self._prefixes, job, self._chunk, self._answers)
             try:
                 yield from self._answer(generation, job, cancelled, progress)
             finally:

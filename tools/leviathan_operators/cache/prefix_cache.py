@@ -56,12 +56,13 @@ class PrefixCache:
         self._parked = ParkedPages(0) if parked is None else parked
         self.evicted = 0
 
-    def open(self, ids: Items[int], scope: str = "") -> Sequence:
-        """A sequence for the prompt `ids`, with the longest prefix that is known, at most all but the last token.
+    def open(self, ids: Items[int], scope: str = "", *, whole: bool = False) -> Sequence:
+        """A sequence for the prompt `ids`, with the longest prefix that is known.
 
-        The last token is always read: its logits are the answer's first. Errors: CacheFull.
+        That is at most all but the last token, which must be read for its logits; with `whole` it may be everything.
+        Errors: CacheFull.
         """
-        known = ids[:-1]
+        known = ids if whole else ids[:-1]
         match = self.tree.match(known, scope)
         shared = list(match.pages)
         for node in [*shared, *([match.part] if match.part else [])]:
