@@ -64,7 +64,7 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
 
     HTTPS_PROXY counts for https addresses, HTTP_PROXY for http ones, ALL_PROXY for both where that one is not set; each
     in upper or in lower case. HTTP_PROXY is not read inside a CGI program, where a client could set it.
-    Errors: ProxyRefused when the variable that counts names no HTTP proxy. ValueError when `url` is no address.
+    Errors: ProxyRefused when the variable that counts names no HTTP proxy. ValueError when `url` is not an address.
     """
     parts = urlsplit(url)
     port = parts.port or PORTS.get(parts.scheme, 0)
@@ -147,7 +147,7 @@ def _matches(entry: str, name: str, address: Address | None, port: int) -> bool:
 
 
 def _split_port(entry: str) -> tuple[str, int | None]:
-    """Host and port of an entry of NO_PROXY; the port is None when there is none, -1 when it is no number."""
+    """Host and port of an entry of NO_PROXY; the port is None when there is none, -1 when it is not a number."""
     found = re.fullmatch(r"\[([^\[\]]*)\](?::(.*))?", entry) or re.fullmatch(r"([^:]*):([^:]*)", entry)
     if found is None:
         return entry, None
