@@ -32,6 +32,8 @@ check-host: fetch
 	$(NIX) build .#leviathan-image --no-link
 	$(NIX) develop -c pytest tests/host
 	LEVIATHAN_DISK=required $(NIX) develop -c pytest -rs tests/leviathan_engine/test_disk.py
+	LEVIATHAN_HOST=required $(NIX) develop -c pytest -rs tests/leviathan_engine/test_front_slow_clients.py \
+	  tests/leviathan_engine/test_privileges.py
 
 # The whole way on real parts, on loopback: a real Kubernetes, the real engine on the CPU with a tiny model.
 e2e: image

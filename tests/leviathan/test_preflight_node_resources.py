@@ -163,7 +163,7 @@ BUILDS = ("znver5", "znver4", "sapphirerapids", "x86-64-v3")
         (labels(*DECIDING["znver5"]), "znver5", ""),
         (labels(*DECIDING["znver4"]), "znver4", "znver5 needs AVX512VP2INTERSECT, AVXVNNI"),
         (labels("AVX", "AVX2", "FMA3"), "x86-64-v3", "znver4 needs"),
-        (labels(*DECIDING["sapphirerapids"]), "x86-64-v3", "znver4 needs SSE4A"),  # AVX-512 of the same kinds, by Intel
+        (labels(*DECIDING["sapphirerapids"]), "sapphirerapids", "znver4 needs SSE4A"),  # AVX-512, by Intel
         (labels("AVX"), "", "x86-64-v3 needs AVX2, FMA3"),
         ({f"{PREFIX}AVX2": "false"}, None, "no labels"),
         ({"kubernetes.io/arch": "amd64"}, None, "no labels"),

@@ -297,7 +297,7 @@ def test_a_complete_request_survives_a_flood_of_connections(few: FrontProcess) -
 def test_unreadable_http_is_answered_in_the_apis_form(few: FrontProcess) -> None:
     client = connect(few.url)
     client.sendall(b"\x16\x03\x01 hello\r\n\r\n")
-    answer = client.recv(1 << 16)
+    client.settimeout(10)
+    answer = b"".join(iter(lambda: client.recv(1 << 16), b""))  # until the front closes the connection
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'"code":"invalid_http"' in answer
-    assert closed(client, 10)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from bad_clients import chat, connect, request, vanish
 from front_process import FrontProcess
+from host_only import need_socket_filters
 from starlette.types import Message
 
 from leviathan_engine.front.asgi import ClientGone
@@ -49,6 +50,7 @@ def test_a_client_that_stops_reading_does_not_hold_the_turn(long: FrontProcess) 
 
 def test_a_client_that_vanishes_does_not_hold_the_turn(long: FrontProcess) -> None:
     """As a laptop whose lid is closed: neither FIN nor RST comes. Its connection ends with TCP's own time-out."""
+    need_socket_filters()
     long.letters.delay = 0.0001
     client = connect(long.url)
     client.sendall(request(CHAT, chat(TOKENS)))
@@ -62,6 +64,7 @@ def test_a_client_that_vanishes_does_not_hold_the_turn(long: FrontProcess) -> No
 
 def test_a_client_that_vanishes_while_it_waits_leaves_the_queue(long: FrontProcess) -> None:
     """Nothing is sent to it meanwhile, so only the keep-alive probes of TCP can notice."""
+    need_socket_filters()
     long.letters.go.clear()
     first = connect(long.url)
     first.sendall(request(CHAT, chat(1, stream=False)))

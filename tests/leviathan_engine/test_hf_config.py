@@ -134,7 +134,7 @@ def test_the_chat_template_is_the_headers() -> None:
 
 def test_a_template_of_the_header_that_is_none(tmp_path: Path) -> None:
     build(with_tokens(tokenizer__chat_template="{% if x %}")).write(tmp_path)
-    with pytest.raises(EngineError, match=r"tokenizer_config\.json: chat_template: .*--config_path"):
+    with pytest.raises(EngineError, match=r"tokenizer_config\.json: chat_template: .*--chat_template"):
         load(tmp_path)
     build(with_tokens()).write(tmp_path)
     assert load(tmp_path).template is not None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from front_process import TOOLS
+from host_only import need_users
 
 from leviathan_engine.launcher import users
 from leviathan_engine.launcher.state_dir import State, state
@@ -36,6 +37,8 @@ def status_after(*words: object, prefix: tuple[str, ...] = ()) -> dict[str, list
 
 def test_a_process_keeps_nothing() -> None:
     """As root it becomes another user; as anybody else it stays who it is. Either way no program can give more."""
+    if ROOT:
+        need_users(users.FRONT)
     found = status_after(users.FRONT, users.GROUP) if ROOT else status_after()
     uid = users.FRONT if ROOT else os.getuid()
     assert found["Uid"] == [str(uid)] * 4
@@ -111,8 +114,8 @@ def test_devices_that_are_not_open_keep_the_engine_root(monkeypatch: pytest.Monk
     assert users.engine_obstacle(folder, []) == "/dev/null is not open to everybody"
 
 
-@pytest.mark.skipif(not ROOT, reason="only root gives things away")
 def test_the_state_folder_is_shared_out() -> None:
+    need_users(users.FRONT)
     folder = state({"LEVIATHAN_STATE": "/tmp/leviathan-users-test"})
     try:
         (folder.home / "x").mkdir()

@@ -231,7 +231,7 @@ def test_two_downloads_into_one_folder_do_not_meet(hub: HubDouble, tmp_path: Pat
 
 def test_the_token_goes_to_the_hub_and_to_no_other_host(hub: HubDouble, tmp_path: Path) -> None:
     other = HubDouble(dict(hub.files))
-    hub.faults.token, hub.faults.moved_to = "secret", other.address.replace("127.0.0.1", "localhost")
+    hub.faults.token, hub.faults.moved_to = "secret", other.address.replace("127.0.0.1", "127.1")
     web = Web("secret", host_of(hub.address), 5.0)
     retry = Retry(3, 0.01, say=lambda _text: None)
     try:
