@@ -38,6 +38,7 @@ def see(gguf: Path, work: Path) -> dict[str, Any]:
     options = Options(work, work / "hf", files, HERE / "cpu-rules.yaml", 3, 256, "cpu")
     engine = KTransformers(options, lambda _layers, _bytes: None)
     job = Job("x", PROMPT, TOKENS, 0.0, 1.0, None, ())
+    other = Job("y", PROMPT[::-1], TOKENS, 0.0, 1.0, None, ())  # the same prompt again would not be read
     asked: list[bool] = []
 
     def after(layers: int) -> Any:
@@ -49,15 +50,15 @@ def see(gguf: Path, work: Path) -> dict[str, Any]:
 
         return cancelled
 
-    def answer(cancelled: Any) -> list[int]:
-        return [token for _, token in zip(range(TOKENS), engine.tokens(job, cancelled), strict=False)]
+    def answer(asked_for: Job, cancelled: Any) -> list[int]:
+        return [token for _, token in zip(range(TOKENS), engine.tokens(asked_for, cancelled), strict=False)]
 
-    out: dict[str, Any] = {"before": answer(after(1000)), "asked": len(asked)}
+    out: dict[str, Any] = {"before": answer(job, after(1000)), "asked": len(asked)}
     try:
-        out["cancelled"] = answer(after(2))
+        out["cancelled"] = answer(other, after(2))
     except Cancelled:
         out["cancelled"] = list(asked)
-    return out | {"after": answer(after(1000))}
+    return out | {"after": answer(job, after(1000)), "other": answer(other, after(1000))}
 
 
 def test_a_prompt_is_given_up_between_layers(tmp_path: Path) -> None:
@@ -74,6 +75,7 @@ def test_a_prompt_is_given_up_between_layers(tmp_path: Path) -> None:
     assert seen["cancelled"] == [False, False, True]
     assert len(seen["before"]) == TOKENS
     assert seen["before"] == seen["after"]
+    assert len(seen["other"]) == TOKENS
 
 
 if __name__ == "__main__":

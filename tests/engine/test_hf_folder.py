@@ -78,11 +78,11 @@ def test_a_users_folder_and_a_model_in_parts(tmp_path: Path) -> None:
     assert len(list((tmp_path / "gguf").iterdir())) == 3
     theirs = user_folder(tmp_path / "hf", tmp_path / "gguf", mark)
     text, tokens = answers(Running(tmp_path / "one"))
-    # First token, user, "he" as one token and 10 more characters, assistant; then the text alone.
+    # First token, user, "he" as one token and 10 more characters, assistant; then the first token and the text.
     assert tokens == 14
     flags = {"--model_path": theirs, "--gguf_path": tmp_path / "gguf"}
     stack = Running(tmp_path / "parts", flags=flags)
-    assert answers(stack) == (text, 11)
+    assert answers(stack) == (text, 12)
     assert text
     assert not mark.exists()
     assert not list(stack.state.rglob("configuration_theirs.py"))
