@@ -25,6 +25,8 @@ from .report import Report
 from .stage import MODEL, Stage
 
 DEPLOY = ("deploy", "--skip", "push", "--until", "rollout", "--set", "rollout.patience_s=3")
+# Short patience is for what never gets well. What was put right may wait for the old pod's memory and for a busy machine.
+PATIENT = ("--set", "rollout.patience_s=60")
 HASTY = (*DEPLOY, "--set", "rollout.restarts=1")
 NEVER_PUSHED, GONE = "layout-never-pushed", "layout-gone"
 FAILED = "error: rollout: the engine failed; "
@@ -64,7 +66,7 @@ def show(stage: Stage, one: Break, seen: dict[str, Any]) -> None:
         ended(outcome, one.status, says, seen)
         if one.fresh and one.status == ExitCode.ROLLOUT:
             clear(stage)
-    after = stage.must(*words, timeout=240)
+    after = stage.must(*words, *PATIENT, timeout=240)
     seen["put right, the same command"] = after.out.strip().splitlines()[-1]
     running_image(stage)
 
