@@ -25,7 +25,7 @@ from .report import Report
 from .stage import MODEL, Stage
 
 DEPLOY = ("deploy", "--skip", "push", "--until", "rollout", "--set", "rollout.patience_s=3")
-# Short patience is for what never gets well. What was put right may wait for the old pod's memory and for a busy machine.
+# Short patience is for what never gets well. What was put right may wait for the old pod's memory.
 PATIENT = ("--set", "rollout.patience_s=60")
 HASTY = (*DEPLOY, "--set", "rollout.restarts=1")
 NEVER_PUSHED, GONE = "layout-never-pushed", "layout-gone"
