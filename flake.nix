@@ -14,6 +14,8 @@
       };
       apps.${system} = stages.apps;
       checks.${system} = stages.checks;
+      # The shell that `nix develop` starts, looked up under the name that nixpkgs has for it (scripts/nix).
+      legacyPackages.${system}.bashInteractive = stages.packages.development-python;
       devShells.${system}.default = stages.devShell;
       formatter.${system} = stages.formatter;
       lib = {

@@ -103,3 +103,10 @@ def test_two_builds_at_the_same_time(clone: Path) -> None:
     answers = [build.communicate(timeout=250)[0] for build in builds]
     assert [build.returncode for build in builds] == [0, 0]
     assert answers[0] == answers[1] != b""
+
+
+def test_the_development_shell_starts_without_an_error() -> None:
+    done = call("nix", "develop", "-c", "leviathan", "--version")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("leviathan ")
+    assert "error" not in done.stderr
