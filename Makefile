@@ -2,7 +2,7 @@
 NIX := scripts/nix
 FETCH := PYTHONPATH=tools python3 -m leviathan_fetch
 
-.PHONY: dev lint notice image check check-host e2e fetch lock lock-check repro bench fmt setup
+.PHONY: dev lint notice image check check-host e2e fetch lock lock-check repro bench bench-gpu fmt setup
 
 image: fetch
 	$(NIX) build .#leviathan-image --out-link result
@@ -59,6 +59,10 @@ repro: fetch
 # make bench ARGS="size --json": what scripts/bench --help names.
 bench: fetch
 	@scripts/bench $(ARGS)
+
+# On a machine with an NVIDIA GPU and the image's pieces (docs/gpu.md): this engine next to llama.cpp, in one run.
+bench-gpu:
+	@bash tests/gpu/bench.sh
 
 # After a change of the locks: the packages of the image with their licences.
 notice: fetch

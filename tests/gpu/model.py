@@ -2,7 +2,8 @@
 
 `--wide` takes DeepSeek-V3's own widths (hidden 7168, 128 heads, vocabulary 129280), so that the GPU's half of the model
 is the real one; the number of layers and of experts is free, since the experts are the CPU's. Without it everything is
-small. Types are llama.cpp's Q4_K_M mix: Q4_K, and Q6_K for the output and part of the down projections. Blocks are
+small. `--llama` writes what llama.cpp takes too: a whole vocabulary, and kv_b as its converter splits it. Types are
+llama.cpp's Q4_K_M mix: Q4_K, and Q6_K for the output and part of the down projections. Blocks are
 random bytes whose scale gives a weight the spread 1/sqrt(inputs), so activations neither vanish nor explode.
 """
 
@@ -25,7 +26,7 @@ SPECIAL = ["<\uff5cbegin\u2581of\u2581sentence\uff5c>", "<\uff5cend\u2581of\u258
 SPECIAL += ["<\uff5cUser\uff5c>", "<\uff5cAssistant\uff5c>"]
 POOL_BYTES = 64 << 20
 # Where a block keeps its 16-bit scales, and each as a multiple of the first (Q4_K: the minimum's share of the spread).
-SCALES = {GgmlType.Q4_K: ((0, 1.0), (2, 7.5)), GgmlType.Q6_K: ((208, 1.0),)}
+SCALES = {GgmlType.Q4_K: ((0, 1.0), (2, 7.5)), GgmlType.Q6_K: ((208, 1.0),), GgmlType.Q5_0: ((0, 1.0),)}
 SMALL = replace(TINY, heads=16, experts=16, experts_used=4, groups=4, groups_used=2, vocab=1024)
 
 
@@ -83,12 +84,12 @@ def unit_spread(kind: GgmlType) -> float:
 
 
 def vocabulary(rows: int) -> dict[str, Typed]:
-    """Specials, the 256 byte tokens, one merge, and padding up to `rows` or 1024."""
+    """Specials, the 256 byte tokens, one merge, and padding up to `rows`."""
     byte_tokens = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters = [chr(b) for b in byte_tokens] + [chr(256 + i) for i in range(256 - len(byte_tokens))]
     tokens = [*SPECIAL, *sorted(letters), "he"]
     types = [3] * len(SPECIAL) + [1] * 257
-    while len(tokens) < min(rows, 1024):
+    while len(tokens) < rows:
         tokens.append(f"[PAD{len(tokens)}]")
         types.append(5)
     return {
@@ -99,13 +100,14 @@ def vocabulary(rows: int) -> dict[str, Typed]:
         "tokenizer.ggml.merges": (ValueType.ARRAY, ValueType.STRING, ["h e"]),
         "tokenizer.ggml.bos_token_id": (ValueType.UINT32, 0),
         "tokenizer.ggml.eos_token_id": (ValueType.UINT32, 1),
+        "tokenizer.ggml.add_bos_token": (ValueType.BOOL, True),
     }
 
 
-def write_model(path: Path, shape: ModelShape, seed: int = 0) -> None:
-    """Writes the file; the tensors are made one after another."""
+def write_model(path: Path, shape: ModelShape, seed: int = 0, *, llama: bool = False) -> None:
+    """Writes the file; the tensors are made one after another. `llama`: as llama.cpp wants it."""
     kinds = {str: ValueType.STRING, bool: ValueType.BOOL, int: ValueType.UINT32, float: ValueType.FLOAT32}
-    table: Model = q4_k_m(shape)
+    table: Model = q4_k_m(shape, split_kv_b=llama)
     keys: dict[str, Typed] = {k: (kinds[type(v)], v) for k, v in table.metadata.items()}
     blocks = Blocks(seed)
 
@@ -115,7 +117,7 @@ def write_model(path: Path, shape: ModelShape, seed: int = 0) -> None:
 
     rows = [(t.name, t.shape, t.type) for t in table.tensors.values()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_gguf(path, keys | vocabulary(shape.vocab), rows, data())
+    write_gguf(path, keys | vocabulary(shape.vocab if llama else min(shape.vocab, 1024)), rows, data())
 
 
 def main() -> int:
@@ -123,11 +125,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--wide", action="store_true")
+    parser.add_argument("--llama", action="store_true")
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--experts", type=int, default=16)
     args = parser.parse_args()
     shape = wide(args.layers, args.experts) if args.wide else replace(SMALL, layers=args.layers)
-    write_model(args.out / "model.gguf", shape)
+    write_model(args.out / "model.gguf", shape, llama=args.llama)
     return 0
 
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# On the machine with the GPU, after stage.sh: run.sh tiny|tiny_launcher|wide|wide_launcher|deep|two|two_limit|two_deep|two_launcher|bare|cancel|full_card|kernels. Results go to $OUT.
+# On the machine with the GPU, after stage.sh: run.sh tiny|tiny_launcher|wide|wide_launcher|deep|two|two_limit|two_deep|two_launcher|bare|cancel|full_card|kernels|chat|chunks|sanitize. Results go to $OUT.
 # Inside the image's tree the tests lie in /t/gpu, models in /models, results in /t/out.
 set -uo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -130,6 +130,38 @@ kernels() { # ends with 1 when an error is over its limit, on either side, or ou
   python3 "$HERE/side_by_side.py" "$OUT/kernels-image.json" "$TREE/t/out/ours.npz" "$OUT/kernels-nvcc.json" /tmp/theirs.npz > "$OUT/kernels.md" || status=1
   cat "$OUT/kernels.md"
   return $status
+}
+
+chat() { # ten turns against llama.cpp's server ($LLAMA_SERVER) on the same file, one after the other
+  local model=${CHAT_MODEL:-fat} file status=0 pid
+  file=$TREE/models/$model/model.gguf
+  SPLIT=${SPLIT:-10600} THREADS=${THREADS:-15} CACHE=20000 launcher "$model" stay
+  python3 "$HERE/chat_side_by_side.py" ask http://127.0.0.1:30000 "$OUT/chat-ours.json" 2> "$OUT/chat-ours.log" || status=1
+  nvidia-smi --query-gpu=memory.used --format=csv,noheader | sed 's/^/ours, VRAM: /'
+  stop
+  wait
+  "$LLAMA_SERVER" -m "$file" --port 30009 -c 20000 -np 1 -ngl 99 --n-cpu-moe 99 -fa on -t "${THREADS:-15}" -b 4096 -ub 4096 \
+    --no-jinja --chat-template deepseek3 > "$OUT/llama-server.log" 2>&1 &
+  pid=$!
+  for _ in $(seq 240); do curl -sf -o /dev/null http://127.0.0.1:30009/health && break; sleep 0.5; done
+  python3 "$HERE/chat_side_by_side.py" ask http://127.0.0.1:30009 "$OUT/chat-llama.json" 2> "$OUT/chat-llama.log" || status=1
+  nvidia-smi --query-gpu=memory.used --format=csv,noheader | sed 's/^/llama.cpp, VRAM: /'
+  kill $pid
+  wait $pid
+  [ $status = 0 ] || tail -n 5 "$OUT/llama-server.log" "$OUT/launcher-$model.log"
+  python3 "$HERE/chat_side_by_side.py" table "$OUT/chat-ours.json" "$OUT/chat-llama.json" && return $status
+}
+
+chunks() { # VRAM of a prompt that is longer than a chunk, planned and measured; the planner's own chunk comes last
+  local size
+  for size in 1024 4096 ""; do
+    answers "chunks-${size:-plan}" "${CHAT_MODEL:-fat}" --cache_lens 65536 --prompt 40000 --steps 5 --drop-logits ${size:+--chunk $size}
+  done
+}
+
+sanitize() { # outside of the tree: the machine's own torch and compute-sanitizer over the image's own library
+  PYTHONPATH=$HERE/../../tools:$HERE python3 "$HERE/sanitize.py" \
+    "${LIBRARY:-$TREE/usr/local/lib/python3.11/dist-packages/leviathan_operators/kernels/libleviathan_operators.so}" "$OUT/sanitize"
 }
 
 prepare
