@@ -45,6 +45,8 @@ def test_a_line_by_hand() -> None:
     assert found["leviathan_requests_total"] == 3
     assert line(Look(sums("leviathan_ready 0\nleviathan_load_ratio 0.42"), 1.0), None).startswith("      42 %")
     assert len(HEAD.split()) >= len(COLUMNS)
+    reading = "leviathan_ready 1\nleviathan_prompt_read_tokens 512\nleviathan_prompt_read_total_tokens 2048"
+    assert line(Look(sums(reading), 1.0), None).split()[5:7] == ["25", "%"]
 
 
 def test_what_is_not_an_engine(capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,6 +71,7 @@ class Letters:
         self.go.set()
         self.layers, self.layer_delay = 0, 0.0
         self.cached = 0
+        self.chunks = 1  # a prompt is read in so many; `go` holds it before the last one
         self.jobs: list[wire.Job] = []
         self.ended: list[str] = []
         self.error: Exception | None = None
@@ -83,7 +84,11 @@ class Letters:
         self, job: wire.Job, cancelled: Callable[[], bool], progress: Callable[[wire.PromptProgress], None]
     ) -> Iterator[int | wire.Chosen]:
         self.jobs.append(job)
-        progress(wire.PromptProgress(job.id, len(job.ids), min(self.cached, len(job.ids) - 1), len(job.ids)))
+        for chunk in range(1, self.chunks + 1):
+            if chunk == self.chunks > 1:
+                self.go.wait()
+            done = len(job.ids) * chunk // self.chunks
+            progress(wire.PromptProgress(job.id, len(job.ids), min(self.cached, len(job.ids) - 1), done))
         if self.error is not None:
             raise self.error
         named = job.sampling.get("logprobs")

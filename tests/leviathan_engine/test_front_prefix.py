@@ -31,6 +31,33 @@ def test_metrics_count_what_was_known(front: FrontProcess) -> None:
     assert hits() == before + 3
 
 
+def test_metrics_say_how_far_a_prompt_is(front: FrontProcess) -> None:
+    """Read in two chunks, held before the second: the figures of the first, and none once it is read or given up."""
+    names = ("leviathan_prompt_read_tokens", "leviathan_prompt_read_total_tokens", "leviathan_prompt_read_ratio")
+
+    def shown() -> list[float]:
+        return [front.metric(name) for name in names]
+
+    assert shown() == [0, 0, 1]
+    front.letters.chunks = 2
+    try:
+        for read_on in (True, False):
+            front.letters.go.clear()
+            with httpx.stream(
+                "POST", front.url + "/v1/completions", json=QUESTION | {"stream": True}, timeout=30
+            ) as answer:
+                front.wait(lambda: front.metric(names[1]) > 0)
+                whole = len(front.letters.jobs[-1].ids)
+                assert shown() == [whole // 2, whole, whole // 2 / whole]
+                if read_on:
+                    front.letters.go.set()
+                    assert "[DONE]" in answer.read().decode()
+            front.wait(lambda: shown() == [0, 0, 1])
+    finally:
+        front.letters.go.set()
+        front.letters.chunks = 1
+
+
 def test_without_keys_all_share(front: FrontProcess) -> None:
     httpx.post(front.url + "/v1/completions", json=QUESTION, headers={"authorization": "Bearer x"}, timeout=30)
     assert front.letters.jobs[-1].scope == ""

@@ -80,7 +80,9 @@ class Engine:
                     yield Tick(token.token, chosen=token) if isinstance(token, wire.Chosen) else Tick(token)
                     continue
                 if event["kind"] == "prompt_progress":
-                    yield Tick(progress=wire.prompt_progress(event))
+                    progress = wire.prompt_progress(event)
+                    self._status.reading(progress)
+                    yield Tick(progress=progress)
                     continue
                 ended = True
                 if event["reason"] not in ("stop", "length"):
@@ -88,6 +90,7 @@ class Engine:
                 yield Tick(done=event["reason"])
         finally:
             del self._running[job.id]
+            self._status.read_no_more(job.id)
             if not ended and not writer.is_closing():
                 writer.write(wire.encode({"kind": "cancel", "id": job.id}))
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from leviathan_engine.wire import ServedModel
+from leviathan_engine.wire import PromptProgress, ServedModel
 
 # Below this share of the model the rate so far says little.
 LEAST_SHARE = 0.02
@@ -31,6 +31,8 @@ class Status:
         self.stopping = False
         self.memory: dict[str, Any] = {}
         self.threads: dict[str, Any] = {}
+        # By job; a prompt leaves when it is read, or its job ends.
+        self.prompts: dict[str, PromptProgress] = {}
 
     def enter(self, phase: str, detail: str = "") -> None:
         """A new phase of the start."""
@@ -63,6 +65,16 @@ class Status:
         self.ready = False
         self.failed = self.failed or reason
         self.enter("failed", self.failed)
+
+    def reading(self, prompt: PromptProgress) -> None:
+        """How far a prompt has been read."""
+        self.prompts[prompt.id] = prompt
+        if prompt.done >= prompt.total:
+            self.read_no_more(prompt.id)
+
+    def read_no_more(self, job: str) -> None:
+        """The prompt of `job` is read, or given up."""
+        self.prompts.pop(job, None)
 
     @property
     def serving(self) -> bool:

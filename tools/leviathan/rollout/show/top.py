@@ -8,7 +8,7 @@ from leviathan.errors import LeviathanError
 from leviathan.rollout.observe.health import fetch
 
 SAMPLE = re.compile(r"([A-Za-z_:][\w:]*)(\{[^}]*\})? ([-+0-9.eEinfNa]+)(?: \d+)?")
-COLUMNS = ("ready", "running", "waiting", "tok/s", "prompt/s", "first s", "cached", "KV", "memory GiB", "requests")
+COLUMNS = ("ready", "running", "waiting", "tok/s", "prompt/s", "reading", "first s", "cached", "KV", "memory GiB", "requests")
 HEAD = " ".join(name.rjust(10) for name in COLUMNS)
 FIRST = "leviathan_time_to_first_token_seconds"
 
@@ -70,6 +70,7 @@ def line(now: Look, before: Look | None) -> str:
         f"{have.get('leviathan_queue_waiting', 0):.0f}",
         rate("leviathan_generated_tokens_total"),
         rate("leviathan_prompt_tokens_total"),
+        share(have.get("leviathan_prompt_read_tokens"), have.get("leviathan_prompt_read_total_tokens")),
         f"{firsts / count:.2f}" if firsts is not None and count else "-",
         share(grown("vllm:prefix_cache_hits_total"), grown("vllm:prefix_cache_queries_total")),
         share(have.get("vllm:kv_cache_usage_perc"), 1.0),

@@ -38,6 +38,8 @@ const state = (() => {
     row("Tokens/s", "leviathan_tokens_per_second", (value) => (value ? value.toFixed(1) : "none yet"));
     row("Answering", "leviathan_running", String);
     row("Waiting", "leviathan_queue_waiting", String);
+    const prompt = one("leviathan_prompt_read_total_tokens");
+    if (prompt) out.push(["Prompt", `${percent(one("leviathan_prompt_read_ratio"))} of ${prompt} tokens read`]);
     const total = metrics.get("leviathan_vram_total_bytes") || [];
     for (const { labels, value } of metrics.get("leviathan_vram_used_bytes") || []) {
       const most = total.find((other) => other.labels.gpu === labels.gpu)?.value;
