@@ -36,10 +36,11 @@ def gauges(status: Status, queue: FairQueue) -> list[GaugeMetricFamily]:
         gauge("leviathan_running", "Requests that are generated.", float(queue.busy)),
     ]
     done, whole = (sum(getattr(one, name) for one in status.prompts.values()) for name in ("done", "total"))
+    share = done / whole if whole else 1.0
     out += [
         gauge("leviathan_prompt_read_tokens", "Tokens in the cache of the prompts that are being read.", done),
         gauge("leviathan_prompt_read_total_tokens", "Tokens of the prompts that are being read.", whole),
-        gauge("leviathan_prompt_read_ratio", "The part of them that is read; 1 for none.", done / whole if whole else 1),
+        gauge("leviathan_prompt_read_ratio", "The part of them that is read; 1 for none.", share),
     ]
     if estimate is not None:
         out.append(gauge("leviathan_load_estimate_seconds", "Until the model answers.", estimate))

@@ -8,7 +8,19 @@ from leviathan.errors import LeviathanError
 from leviathan.rollout.observe.health import fetch
 
 SAMPLE = re.compile(r"([A-Za-z_:][\w:]*)(\{[^}]*\})? ([-+0-9.eEinfNa]+)(?: \d+)?")
-COLUMNS = ("ready", "running", "waiting", "tok/s", "prompt/s", "reading", "first s", "cached", "KV", "memory GiB", "requests")
+COLUMNS = (
+    "ready",
+    "running",
+    "waiting",
+    "tok/s",
+    "prompt/s",
+    "reading",
+    "first s",
+    "cached",
+    "KV",
+    "memory GiB",
+    "requests",
+)
 HEAD = " ".join(name.rjust(10) for name in COLUMNS)
 FIRST = "leviathan_time_to_first_token_seconds"
 
