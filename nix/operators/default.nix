@@ -10,7 +10,11 @@ let
     name = "leviathan-operators-kernels";
     path = ../../tools/leviathan_operators/kernels;
     keep = [
+      "decode_steps.cu"
+      "device.h"
       "gguf_blocks.h"
+      "gguf_decode.cu"
+      "gguf_dots.h"
       "gguf_experts.cu"
       "staging.cpp"
     ];

@@ -20,6 +20,8 @@ STREAM_SLOTS = 16
 EXPERT_PARTS = ("ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight")
 # Keys that attention expands at once: KEY_BLOCK of leviathan_operators/operators/blocks.py.
 KEY_BLOCK = 4096
+# Whether linear layers stay as the file's blocks where the kernels read them (`worker/one_token.py`).
+DECODE_FROM_BLOCKS = False
 MARLIN_GROUP = 64
 MARLIN_PARALLEL = 16
 # `quantize_weights` and `marlin_packing.pack` hold five 32-bit copies of a weight at their peak.

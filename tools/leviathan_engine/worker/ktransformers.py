@@ -17,7 +17,7 @@ from leviathan_engine.errors import EngineError
 from leviathan_engine.machine import cpu
 from leviathan_engine.model.hf_config import register
 from leviathan_engine.wire import Chosen, Job, PromptProgress
-from leviathan_engine.worker import expert_threads, marlin_packing, model_changes
+from leviathan_engine.worker import expert_threads, marlin_packing, model_changes, one_token
 from leviathan_engine.worker.generation import Generation, LastLogits
 from leviathan_engine.worker.kept import NOWHERE, Kept
 from leviathan_engine.worker.session import Cancelled, Heard, OutOfMemory
@@ -42,8 +42,7 @@ class Options:
 
     `chunk`: tokens of a prompt that are read at once, at most. `stream_tokens`: from how many of a chunk on its experts
     are streamed to the GPUs; 0: never, None: measured at the start. `kept`: where conversations go that leave the GPUs.
-    are streamed to the GPUs; 0: never, None: measured at the start. `gpu_experts`: bytes of experts that stay
-    on each GPU.
+    `gpu_experts`: bytes of experts that stay on each GPU.
     """
 
     home: Path
@@ -91,20 +90,22 @@ class KTransformers:
         register()
         marlin_packing.install()
         model_changes.keep_scales_narrow()
+        kernels = one_token.before_loading(options.device, say)
         count_tensors(import_module("ktransformers.util.custom_gguf").GGUFLoader, progress)
         interfaces: Any = import_module("ktransformers.server.backend.interfaces.ktransformers")
         interfaces.StaticCache = import_module("leviathan_operators.operators.latent_cache").LatentCache
         self._interface = _interface_class(interfaces.KTransformersInterface)(config)
         model_changes.lighten(self._interface.model)
         model_changes.read_in_chunks(self._interface.model)
-        kernels: Any = import_module("leviathan_operators.operators.fewer_kernels")
-        kernels.norms_in_two_kernels(self._interface.model)
-        kernels.angles_once(self._interface.model)
+        fewer: Any = import_module("leviathan_operators.operators.fewer_kernels")
+        fewer.norms_in_two_kernels(self._interface.model)
+        fewer.angles_once(self._interface.model)
         self.threads = self._settle_threads(options)
         experts: Any = import_module("leviathan_operators.experts.install")
         resident = {f"cuda:{index}": size for index, size in enumerate(options.gpu_experts)}
         wanted = experts.Options(options.stream_tokens, resident, options.home)
         self._experts = experts.install(self._interface.model, wanted, say)
+        one_token.after_loading(self._interface.model, kernels, say)
         self._cache = self._interface.cache
         parked = options.kept.pages(self._cache.page_bytes)
         self._prefixes = PrefixCache(self._cache.max_pages, self._cache, parked)

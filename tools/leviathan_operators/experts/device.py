@@ -18,7 +18,7 @@ VECTOR_TOKENS = 8
 @dataclass(frozen=True)
 class Resident:
     """Experts that stay on the device: where they lie, in so many slots that layers of equal types share, and `table`,
-    int32, the slot of each of the layer's experts or -1.
+    int32, the slot of each of the layer's experts or -1. `complete`: all of the layer's are there.
 
     The table and the slots' bytes are changed in place, so a captured CUDA graph sees the change.
     """
@@ -26,6 +26,7 @@ class Resident:
     slots: Slots
     count: int
     table: Tensor
+    complete: bool = False
 
 
 class DeviceLayer:
@@ -60,12 +61,26 @@ class DeviceLayer:
         self.uses += torch.bincount(ids.flatten(), minlength=self.files.experts)
         return self._streamed.layer(self._position, x, ids, weights)
 
+    @property
+    def table(self) -> Tensor:
+        """The slot of each expert here, int32, -1 for one that is not; it changes in place."""
+        return self._nowhere if self._resident is None else self._resident.table
+
+    @property
+    def resident_slots(self) -> Slots | None:
+        """Where the experts that are here lie."""
+        return None if self._resident is None else self._resident.slots
+
+    @property
+    def complete(self) -> bool:
+        """Whether every expert of the layer is here, for good."""
+        return self._resident is not None and self._resident.complete
+
     def route(self, ids: Tensor) -> Tensor:
         """Counts the choices, remembers which of them are here, and gives the CPU's: int64, -1 for one that is here."""
-        table = self._nowhere if self._resident is None else self._resident.table
         self._slots = torch.empty(ids.shape, dtype=torch.int32, device=self._device)
         cpu_ids = torch.empty_like(ids)
-        self._operators.route(ids.contiguous(), table, self._slots, cpu_ids, self.uses)
+        self._operators.route(ids.contiguous(), self.table, self._slots, cpu_ids, self.uses)
         return cpu_ids
 
     def resident(self, x: Tensor, weights: Tensor) -> Tensor | None:

@@ -60,7 +60,8 @@ def load(
             table[expert] = slot
             addresses[expert] = _at(pool[slot].data_ptr(), files)
         slots = Slots(*_at(pool.data_ptr(), files), files.slot_bytes, files.gate.kind, files.down.kind, pool)
-        out[files.layer] = Held(Resident(slots, len(pool), table.to(source.device)), addresses)
+        complete = len(chosen[files.layer]) == files.experts
+        out[files.layer] = Held(Resident(slots, len(pool), table.to(source.device), complete), addresses)
     return out
 
 

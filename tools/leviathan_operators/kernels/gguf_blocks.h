@@ -19,13 +19,11 @@ struct Eight {
   uint32_t low, high; // bytes 0 to 3, bytes 4 to 7
 };
 
-// The two bytes at p as an IEEE half.
-LEVIATHAN_BOTH float half_at(const uint8_t* p) {
+// 16 bits as an IEEE half.
+LEVIATHAN_BOTH float half_of(uint32_t bits) {
 #ifdef __CUDA_ARCH__
-  return __half2float(__ushort_as_half(*reinterpret_cast<const unsigned short*>(p)));
+  return __half2float(__ushort_as_half((unsigned short)bits));
 #else
-  uint16_t bits;
-  memcpy(&bits, p, 2);
   const uint32_t sign = (uint32_t)(bits & 0x8000) << 16, exponent = bits >> 10 & 31, fraction = bits & 1023;
   if (exponent == 0) { // zero or subnormal: fraction * 2^-24
     const float small = (float)fraction * 5.9604644775390625e-8f;
@@ -35,6 +33,17 @@ LEVIATHAN_BOTH float half_at(const uint8_t* p) {
   float out;
   memcpy(&out, &wide, 4);
   return out;
+#endif
+}
+
+// The two bytes at p as an IEEE half.
+LEVIATHAN_BOTH float half_at(const uint8_t* p) {
+#ifdef __CUDA_ARCH__
+  return half_of(*reinterpret_cast<const unsigned short*>(p));
+#else
+  uint16_t bits;
+  memcpy(&bits, p, 2);
+  return half_of(bits);
 #endif
 }
 

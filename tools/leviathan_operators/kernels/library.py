@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 FILE = Path(__file__).resolve().parent / "libleviathan_operators.so"
-_P, _I, _L = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
+_P, _I, _L, _F = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "leviathan_dequantise": (_I, (_I, _P, _P, _L, _P)),
     "leviathan_gate_up": (_I, (_I, _P, _P, _L, _P, _P, _P, _I, _I, _I, _I, _P)),
@@ -21,6 +21,16 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "leviathan_route": (_I, (_P, _P, _P, _P, _P, _I, _P)),
     "leviathan_silu_times": (_I, (_P, _P, _L, _I, _P)),
     "leviathan_add_scaled": (_I, (_P, _P, _P, _P, _L, _I, _P)),
+    "leviathan_norm": (_I, (_I, _P, _P, _F, _I, _P, _P, _P, _P)),
+    "leviathan_quantise": (_I, (_I, _P, _I, _I, _P, _P)),
+    "leviathan_multiply": (_I, (_I, _I, _P, _I, _P, _I, _I, _P, _P, _P, _I, _P)),
+    "leviathan_gate_up_one": (_I, (_I, _I, _P, _P, _L, _P, _P, _P, _I, _I, _I, _P)),
+    "leviathan_down_one": (_I, (_I, _I, _P, _L, _P, _P, _P, _P, _I, _I, _I, _P)),
+    "leviathan_latents": (_I, (_I, _P, _I, _I, _I, _P, _P, _F, _P, _P, _P, _P, _I, _P, _P, _P)),
+    "leviathan_absorb": (_I, (_P, _P, _I, _I, _I, _I, _I, _P, _P, _P, _P)),
+    "leviathan_values": (_I, (_I, _P, _P, _I, _I, _I, _I, _P, _P)),
+    "leviathan_router": (_I, (_P, _P, _I, _P, _P, _I, _I, _I, _I, _I, _F, *[_P] * 7)),
+    "leviathan_layer_sum": (_I, (_P, _P, _P, _I, _P, _P)),
     "leviathan_ring_create": (_P, (_I, _I, _L, _P, _I, _L)),
     "leviathan_ring_destroy": (None, (_P,)),
     "leviathan_ring_begin": (_I, (_P, _P, _P, _L)),

@@ -1,0 +1,100 @@
+"""Linear layers from GGUF's own blocks: the weights are the file's, to the bit, and nothing is packed at the start.
+
+One token is multiplied in integers (`kernels/gguf_decode.cu`). More tokens share one product in bfloat16: then the
+weight is dequantised first, into memory that all layers of a device share.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from ktransformers.operators.linear import LINEAR_MAP, KLinearBase, KLinearMarlin
+from torch import Tensor
+
+from ..kernels.decode import Matrix
+from ..reference.gguf_blocks import KINDS
+
+
+class _Shared:
+    """What all layers of this process use: the kernels, and each device's memory for one weight in bfloat16."""
+
+    kernels: Any = None
+    room: dict[torch.device, Tensor] = {}  # noqa: RUF012  (one for all)
+
+    @classmethod
+    def wide(cls, rows: int, cols: int, device: torch.device) -> Tensor:
+        """Memory for a weight; it grows, and the next call writes over it."""
+        there = cls.room.get(device)
+        if there is None or there.numel() < rows * cols:
+            there = cls.room[device] = torch.empty(rows * cols, dtype=torch.bfloat16, device=device)
+        return there[: rows * cols].view(rows, cols)
+
+
+def fits(kind: int, cols: int) -> bool:
+    """Whether the kernels read a weight of this type with so many inputs."""
+    return kind in KINDS and cols % 256 == 0
+
+
+class BlockLinear(KLinearBase):
+    """A linear layer without bias whose weight stays as GGUF's blocks."""
+
+    matrix: Matrix | None = None
+    weight: Tensor | None = None
+
+    def load(self, w: Any = None, device: str | None = None) -> None:
+        """Takes the blocks from the file; `w`, which upstream's loader never gives, is not read."""
+        info = self.gguf_loader.tensor_info[self.key + ".weight"]
+        raw = np.array(self.gguf_loader.get_mmap_tensor(self.key + ".weight")).reshape(-1).view(np.uint8)
+        self.weight = torch.from_numpy(raw).to(device or self.device)
+        self.matrix = Matrix(self.weight, int(info["ggml_type"]), self.out_features, self.in_features)
+
+    def unload(self) -> None:
+        """Gives the memory back."""
+        self.weight = self.matrix = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, inputs) to (…, outputs), bfloat16."""
+        assert self.matrix is not None
+        return multiply(self.matrix, x)
+
+
+def multiply(matrix: Matrix, x: Tensor) -> Tensor:
+    """x (…, inputs) times the weight: (…, outputs) of x's dtype."""
+    kernels, rows = _Shared.kernels, x.reshape(-1, matrix.cols)
+    if len(rows) == 1:
+        vector = kernels.vector(matrix.cols, x.device)
+        kernels.quantise(rows.contiguous(), vector)
+        out = torch.empty(1, matrix.rows, dtype=x.dtype, device=x.device)
+        kernels.multiply(matrix, vector, out)
+    else:
+        weight = _Shared.wide(matrix.rows, matrix.cols, x.device)
+        kernels.dequantise(matrix.kind, matrix.at, weight)
+        out = rows @ weight.to(x.dtype).T
+    return out.view(*x.shape[:-1], matrix.rows)
+
+
+def install(kernels: Any) -> None:
+    """Lets rule files' `KLinearMarlin` be `BlockLinear` where the kernels read the weight; before a model is loaded."""
+    _Shared.kernels = kernels
+
+    def either(key: str, gguf_loader: Any, *arguments: Any, **named: Any) -> Any:
+        info = gguf_loader.tensor_info[key + ".weight"]
+        plain = key + ".bias" not in gguf_loader.tensor_info
+        ours = plain and fits(int(info["ggml_type"]), int(info["shape"][0]))
+        return (BlockLinear if ours else KLinearMarlin)(key, gguf_loader, *arguments, **named)
+
+    LINEAR_MAP["KLinearMarlin"] = either
+
+
+def head_from_blocks(model: Any) -> bool:
+    """Gives lm_head, which upstream loads in bfloat16, the file's blocks; False where the kernels do not read them."""
+    loader, head = model.gguf_loader, model.lm_head
+    info = loader.tensor_info.get("output.weight")
+    weight = getattr(head, "weight", None)
+    if info is None or weight is None or not fits(int(info["ggml_type"]), int(info["shape"][0])):
+        return False
+    raw = np.array(loader.get_mmap_tensor("output.weight")).reshape(-1).view(np.uint8)
+    matrix = Matrix(torch.from_numpy(raw).to(weight.device), int(info["ggml_type"]), *weight.shape)
+    head.weight = torch.nn.Parameter(weight.new_empty(0), requires_grad=False)
+    head.forward = lambda x: multiply(matrix, x)
+    return True
