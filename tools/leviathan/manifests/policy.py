@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leviathan.manifests.files import Object
-from leviathan.manifests.policy_rules import ENFORCE, MANAGED, RULES, Finding, containers, security_of
+from leviathan.manifests.policy_rules import ENFORCE, MANAGED, RULES, Finding, containers, named, security_of
 from leviathan.site.schema import Site, Variant
 from leviathan.site.start_budget import StartBudget
 
@@ -46,9 +46,16 @@ def exceptions(site: Site) -> tuple[Except, ...]:
 
 
 def check(objects: Sequence[Object], budget: StartBudget, exceptions: Sequence[Except] = EXCEPTIONS) -> list[Finding]:
-    """All findings that no exception covers, and all exceptions that cover none."""
-    found = [finding for rule in RULES for finding in rule(objects, budget)]
-    privileged = any(security_of(container).get("privileged") for _, _, container in containers(objects))
+    """All findings that no exception covers, and all exceptions that cover none.
+
+    An object of the site's own may lack what the rules look at; that is the one finding then.
+    """
+    try:
+        found = [finding for rule in RULES for finding in rule(objects, budget)]
+        privileged = any(security_of(container).get("privileged") for _, _, container in containers(objects))
+    except (KeyError, TypeError, AttributeError):
+        kinds = " or ".join(sorted({named(each) for each in objects if each["kind"] in ("Deployment", "Service")}))
+        return [Finding("complete", kinds, "a field that the policy looks at is missing, or of another type")]
     active = {each.rule: each for each in exceptions if each.privileged == privileged}
     broken = {finding.rule for finding in found}
     unused = [

@@ -58,12 +58,13 @@ def render(site: Site, environ: Mapping[str, str]) -> Rendered:
             fit_service(each, site)
         if site.release and each["kind"] != "Namespace":
             each["metadata"]["labels"][INSTANCE] = site.release
-    more = [*doors(site), *watch(site), *extra(site)]
-    if more:
-        deployment = next(each for each in objects if each["kind"] == "Deployment")
-        kinds = ",".join(sorted({each["kind"] for each in more}))
-        deployment["metadata"].setdefault("annotations", {})["leviathan/more-kinds"] = kinds
+    more = [*doors(site), *watch(site)]
     objects += more
+    own = extra(site, objects)
+    objects += own
+    if kinds := ",".join(sorted({each["kind"] for each in (*more, *own)})):
+        deployment = next(each for each in objects if each["kind"] == "Deployment")
+        deployment["metadata"].setdefault("annotations", {})["leviathan/more-kinds"] = kinds
     findings = check(objects, budget, exceptions(site))
     if findings:
         raise RenderError(
@@ -71,7 +72,7 @@ def render(site: Site, environ: Mapping[str, str]) -> Rendered:
             if len(findings) == 1
             else f"the manifests break the policy {len(findings)} times",
             why=" | ".join(finding.text() for finding in findings),
-            remedy="correct manifests/, or allow it with a reason in the site: policy.exceptions",
+            remedy="correct manifests/ or manifests.extra, or allow it with a reason in the site: policy.exceptions",
         )
     return Rendered(tuple(objects), image, budget)
 
