@@ -1,5 +1,6 @@
 """Brings files from their servers to a folder: several connections, each with a chunk, and one hash that follows."""
 
+import http.client
 import json
 import os
 import shutil
@@ -141,14 +142,12 @@ class Transfer:
                 raise SourceChanged(f"{part.file.name} has {total} bytes now, not {part.file.size}")
             if headers and answer.status != 206:
                 raise SourceChanged(f"{part.file.name} is of another version now (the server sent all of it)")
-            since, window = time.monotonic(), 0
+            since, window, buffer = time.monotonic(), 0, memoryview(bytearray(PIECE))
             while first < end:
-                # read1 gives what has come; a read that waits for more would lose it in a time-out.
-                piece = answer.read1(min(PIECE, end - first))
-                count = len(piece)
+                count = _take(answer, buffer[: end - first])
                 if not count:
                     raise TransientError(f"{host_of(part.file.url)}: the connection ended {end - first} bytes early")
-                part.write(index, memoryview(piece))
+                part.write(index, buffer[:count])
                 progress.add(count)
                 first, window = first + count, window + count
                 now = time.monotonic()
@@ -233,6 +232,18 @@ class Transfer:
                 "free the space, or give the site a larger volume (storage.size_gb)",
             )
         self.say(f"{wanted / 1e9:.1f} GB to download into {self.folder}, {free / 1e9:.1f} GB free")
+
+
+def _take(answer: http.client.HTTPResponse, buffer: memoryview) -> int:
+    """Bytes that have come, into the buffer; 0 at the end. A read that waits for more would lose them in a time-out.
+
+    A body of known length is read below http.client, which has no way to read it into a buffer at once.
+    """
+    if answer.length is not None and not answer.chunked and answer.fp is not None:
+        return int(answer.fp.readinto1(buffer))
+    piece = answer.read1(len(buffer))
+    buffer[: len(piece)] = piece
+    return len(piece)
 
 
 def _read_done(path: Path) -> dict[str, dict[str, object]]:
