@@ -58,7 +58,7 @@ def _documents(site: Site) -> Iterator[tuple[Path, Object]]:
 
 
 def _same(one: Object, other: Object) -> bool:
-    return one["kind"] == other["kind"] and one["metadata"]["name"] == other["metadata"].get("name")
+    return (one["kind"], one["metadata"]["name"]) == (other["kind"], other["metadata"].get("name"))
 
 
 def _patched(target: Object, patch: Object, path: Path) -> Object:
