@@ -69,7 +69,7 @@ def test_the_rules_have_the_sites_numbers() -> None:
     by_name = {rule["alert"]: rule for rule in rules(site("engine.queue=10", "smoke.min_tokens_per_s=7"))}
     assert set(by_name) == {
         *("LeviathanNotReady", "LeviathanRestarts", "LeviathanQueueFull"),
-        *("LeviathanSlow", "LeviathanSlowLoad", "LeviathanMemoryNearLimit"),
+        *("LeviathanSlow", "LeviathanSlowLoad", "LeviathanMemoryNearLimit", "LeviathanExpertHitsFell"),
     }
     assert by_name["LeviathanQueueFull"]["expr"].endswith("> 8")
     assert "< 7 and" in by_name["LeviathanSlow"]["expr"]

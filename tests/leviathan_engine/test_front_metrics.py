@@ -74,10 +74,14 @@ def test_the_queue_under_both_names() -> None:
     assert found["process_resident_memory_bytes"] > 1 << 20
 
 
-def test_openmetrics_where_it_is_asked_for() -> None:
-    text, media_type = Metrics().render("application/openmetrics-text; version=1.0.0")
-    assert media_type.startswith("application/openmetrics-text")
-    assert text.endswith(b"# EOF\n")
+def test_vllms_names_keep_their_colon() -> None:
+    """In OpenMetrics the library writes vllm_; what a Prometheus makes of it: tests/host/test_host_prometheus.py."""
+    metrics = Metrics()
+    metrics.token("m", 0.1)
+    text, media_type = metrics.render()
+    assert media_type.startswith("text/plain; version=0.0.4")
+    assert b"vllm:inter_token_latency_seconds_count" in text
+    assert b"vllm_" not in text
 
 
 def test_the_times_of_a_generation() -> None:

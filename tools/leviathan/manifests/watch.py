@@ -19,9 +19,13 @@ MONITORING = "monitoring.coreos.com/v1"
 FULL = 0.8
 #: Of the memory limit.
 NEAR = 0.97
+#: Of the day's mean: the share of experts found on a card has fallen below it.
+FELL = 0.8
+#: Minutes in which tokens were generated, so that the last answer's figures are of now.
+USED_MIN = 10
 #: The engine's own length of the queue, where engine.queue is 0.
 QUEUE = 64
-#: Title → query and unit of a panel; `$job` is the pods' selector.
+#: Title, query and unit of a panel; `$pods` is the pods' selector.
 PANELS: tuple[tuple[str, str, str], ...] = (
     ("Ready", "leviathan_ready{$pods}", "short"),
     ("Tokens a second, last answer", "leviathan_tokens_per_second{$pods}", "short"),
@@ -43,6 +47,7 @@ PANELS: tuple[tuple[str, str, str], ...] = (
         "rate(vllm:prefix_cache_hits_total{$pods}[5m]) / rate(vllm:prefix_cache_queries_total{$pods}[5m])",
         "percentunit",
     ),
+    ("Share of experts found on a card", "leviathan_expert_hit_ratio{$pods}", "percentunit"),
     ("KV cache in use", "vllm:kv_cache_usage_perc{$pods}", "percentunit"),
     ("Memory of the container", "leviathan_memory_bytes{$pods}", "bytes"),
     ("Memory of the cards", "leviathan_vram_used_bytes{$pods}", "bytes"),
@@ -89,6 +94,10 @@ def rules(site: Site) -> list[dict[str, Any]]:
     pods = selector(site)
     queue = site.engine.queue or QUEUE
     ready, rate = f"leviathan_ready{{{pods}}}", f"leviathan_tokens_per_second{{{pods}}}"
+    hits = f"leviathan_expert_hit_ratio{{{pods}}}"
+    busy = (
+        f"increase(leviathan_generated_tokens_total{{{pods}}}[{USED_MIN}m]) > 0"  # an idle gauge keeps its last value
+    )
     limit = int(parse_quantity(site.resources.memory_limit))
     start_min = max(1, start_budget(site).progress_deadline_s // 60)
     container = f'namespace="{site.cluster.namespace}",pod=~"{site.workload.deployment}-.*",container="engine"'
@@ -100,12 +109,14 @@ def rules(site: Site) -> list[dict[str, Any]]:
          "The engine was restarted in the last hour: leviathan logs --previous"),
         ("QueueFull", f"leviathan_queue_waiting{{{pods}}} > {FULL * queue:g}", "5m", "warning",
          f"More than {FULL:.0%} of the queue's {queue} places are taken; the next requests get 429"),
-        ("Slow", f"{rate} < {floor:g} and {rate} > 0", "15m",
+        ("Slow", f"{rate} < {floor:g} and {busy}", "15m",
          "warning", f"Answers come at less than smoke.min_tokens_per_s = {floor:g}: leviathan doctor"),
         ("SlowLoad", f"leviathan_load_estimate_seconds{{{pods}}} > {start_min * 60}", "5m", "warning",
          "At its rate the load takes longer than the start budget: start.disk_mb_per_s is not reached"),
         ("MemoryNearLimit", f"leviathan_engine_resident_bytes{{{pods}}} > {int(NEAR * limit)}", "10m", "warning",
          f"The engine has more than {NEAR:.0%} of resources.memory_limit = {site.resources.memory_limit}"),
+        ("ExpertHitsFell", f"{hits} < {FELL:g} * avg_over_time({hits}[1d]) and {busy}", "30m", "warning",
+         f"The cards serve less than {FELL:.0%} of the experts' uses that they served over the day"),
     )  # fmt: skip
     return [
         {

@@ -124,9 +124,9 @@ class Front:
         """The page for a browser."""
         return Response(self.page.body, headers=self.page.headers)
 
-    async def show_metrics(self, http: Request) -> Response:
-        """Prometheus' text format, or OpenMetrics."""
-        text, media_type = self.metrics.render(http.headers.get("accept", ""))
+    async def show_metrics(self, _request: Request) -> Response:
+        """Prometheus' text format."""
+        text, media_type = self.metrics.render()
         return Response(text, headers={"content-type": media_type})
 
     async def document(self, _request: Request) -> Response:

@@ -16,7 +16,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -101,10 +101,13 @@ class Metrics:
             self._rate.set((one.generated - 1) / one.decoding)
         self._vllm.finished(one)
 
-    def render(self, accept: str = "") -> tuple[bytes, str]:
-        """The text and its media type: Prometheus' own format, or OpenMetrics where `accept` asks for it."""
-        encoder, media_type = choose_encoder(accept)
-        return encoder(self.registry), media_type
+    def render(self) -> tuple[bytes, str]:
+        """The text and its media type: always Prometheus' own format.
+
+        In OpenMetrics, which Prometheus would ask for, prometheus_client writes vLLM's colon as an underscore, and no
+        dashboard finds the series.
+        """
+        return generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4
 
 
 class Vllm:
