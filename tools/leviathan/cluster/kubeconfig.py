@@ -15,6 +15,9 @@ from leviathan.cluster.kubeconfig_fields import Chosen, Headers
 from leviathan.proxies import Proxy
 from leviathan.site.keys import nearest
 
+#: Where k3s and kubeadm leave the administrator's kubeconfig on a control-plane node.
+NODES = (Path("/etc/rancher/k3s/k3s.yaml"), Path("/etc/kubernetes/admin.conf"))
+
 
 def kubeconfig_paths(environ: Mapping[str, str]) -> list[Path]:
     """The files that there may be: those of $KUBECONFIG (separated as in $PATH), else ~/.kube/config."""
@@ -35,6 +38,15 @@ class Opened:
     warnings: tuple[str, ...]
 
 
+def _where_one_is() -> str:
+    """How to come by a kubeconfig: k3s and kubeadm leave one on the node, which may be this machine."""
+    here = next((path for path in NODES if path.exists()), None)
+    if here is not None:
+        return f"export KUBECONFIG={here}"
+    k3s, kubeadm = NODES
+    return f"set KUBECONFIG to the file (k3s: {k3s}, kubeadm: {kubeadm}, Talos: talosctl kubeconfig FILE writes one)"
+
+
 def open_client(context: str, environ: Mapping[str, str]) -> Opened:
     """The official client for a context; `context` empty is the current one. Fields count as they do for kubectl.
 
@@ -46,7 +58,7 @@ def open_client(context: str, environ: Mapping[str, str]) -> Opened:
         raise ClusterError(
             "there is no kubeconfig",
             where=where,
-            remedy="set KUBECONFIG to the file (Talos: talosctl kubeconfig FILE writes one)",
+            remedy=_where_one_is(),
             reason="NoKubeconfig",
         )
     from kubernetes import config  # type: ignore[import-untyped]  # noqa: PLC0415 - half a second

@@ -36,7 +36,7 @@ def init_command(invocation: Invocation, out: Path, force: bool, context: str) -
         from leviathan.init.observe import observe  # noqa: PLC0415
         from leviathan.init.propose import propose  # noqa: PLC0415
         from leviathan.init.write import site_text  # noqa: PLC0415
-        from leviathan.registry.credentials import config_path  # noqa: PLC0415
+        from leviathan.registry.credentials import auth_files  # noqa: PLC0415
         from leviathan.site.load import load  # noqa: PLC0415
 
         if out.exists() and not force:
@@ -44,7 +44,7 @@ def init_command(invocation: Invocation, out: Path, force: bool, context: str) -
         given = dict(text.split("=", 1) for text in invocation.settings if "=" in text)
         given |= {"cluster.context": context} if context else {}
         first = [f"cluster.context={given['cluster.context']}"] if given.get("cluster.context") else []
-        seen = observe(connect(load(settings=first).site, os.environ), config_path(os.environ))
+        seen = observe(connect(load(settings=first).site, os.environ), auth_files(os.environ))
         for node in seen.nodes:
             invocation.console.say(f"init: {node.text()}")
         lines = propose(seen, given, _ask if sys.stdin.isatty() else None)

@@ -4,7 +4,7 @@ Sources: Kubernetes, "Well-Known Labels"; NVIDIA GPU Feature Discovery (nvidia.c
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,11 @@ class Seen:
     logins: tuple[str, ...]
 
 
-def observe(cluster: Cluster, docker_config: Path) -> Seen:
-    """Look at the cluster and at the login file. Errors: ClusterError when the nodes cannot be read."""
+def observe(cluster: Cluster, login_files: Sequence[Path]) -> Seen:
+    """Look at the cluster, and at the login files of podman and Docker.
+
+    Errors: ClusterError when the nodes cannot be read.
+    """
     nodes = [found for each in cluster.list("/api/v1/nodes") if (found := gpu_node(each)) is not None]
     runtimes = _names(cluster, "/apis/node.k8s.io/v1/runtimeclasses")
     classes = sorted(_list(cluster, "/apis/storage.k8s.io/v1/storageclasses"), key=lambda each: not _is_default(each))
@@ -55,7 +58,7 @@ def observe(cluster: Cluster, docker_config: Path) -> Seen:
         tuple(sorted(nodes, key=lambda node: (-node.gpus, node.name))),
         tuple(runtimes),
         tuple(str(each["metadata"]["name"]) for each in classes),
-        logins(docker_config),
+        tuple(dict.fromkeys(name for path in login_files for name in logins(path))),
     )
 
 
@@ -82,7 +85,7 @@ def gpu_node(node: dict[str, Any]) -> GpuNode | None:
 
 
 def logins(config: Path) -> tuple[str, ...]:
-    """The registries that Docker's config has a login for."""
+    """The registries that a file of Docker's or podman's has a login for."""
     try:
         content = json.loads(config.read_text(encoding="utf-8"))
         names = [*(content.get("auths") or {}), *(content.get("credHelpers") or {})]

@@ -158,6 +158,10 @@ class Endpoint:
             with self._client.stream(method, self.url + path, content=content, headers=headers) as response:
                 yield response
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                why = str(error).partition("verify failed: ")[2].partition(" (_ssl")[0]
+                text = f"its certificate is not trusted ({shown(why)}): name its authority's PEM file in SSL_CERT_FILE"
+                raise Wrong(text) from None
             raise Unreachable(f"no connection: {shown(str(error)) or 'nothing answers'}") from None
         except BadAnswer as error:
             raise Wrong(str(error)) from None
