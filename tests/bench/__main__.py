@@ -1,9 +1,10 @@
 """What a user waits for, and how it compares with others: one table on stdout, what is being done on stderr.
 
-Parts: building (evaluation, no-op build, one changed file), size, push (beside skopeo), moe (CPU experts beside
--march=native and kt-kernel), front (its cost over the engine's own socket), planner, nvcc (our CUDA compiler beside
-NVIDIA's), phases (of the image's build, as Nix recorded them; with --phases each built again). pip brings kt-kernel
-and, where there is none, nvcc. Ends with 1 where a limit is passed.
+Parts: building (evaluation, no-op build, one changed file), size, consumer (the image for RTX 30 to 50, where it is
+built), push (beside skopeo), moe (CPU experts beside -march=native and kt-kernel), front (its cost over the engine's
+own socket), planner, nvcc (our CUDA compiler beside NVIDIA's), phases (of the image's build, as Nix recorded them;
+with --phases each built again). pip brings kt-kernel and, where there is none, nvcc. Ends with 1 where a limit is
+passed.
 """
 
 import argparse
@@ -14,12 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import building, front, machine, moe, nvcc, phases, planner, push, size
+from . import building, consumer, front, machine, moe, nvcc, phases, planner, push, size
 from .errors import BenchError, Missing
 from .table import Line, NotRun, failed, record, render
 
 Measure = Callable[[], list[Line]]
-PARTS = ("building", "size", "push", "moe", "front", "planner", "nvcc", "phases")
+PARTS = ("building", "size", "consumer", "push", "moe", "front", "planner", "nvcc", "phases")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def measurements(asked: Options) -> dict[str, Measure]:
     every: dict[str, Measure] = {
         "building": building.measure,
         "size": size.measure,
+        "consumer": consumer.measure,
         "push": push.measure,
         "moe": lambda: moe.measure(asked.kt_kernel),
         "front": front.measure,

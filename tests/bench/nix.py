@@ -43,9 +43,9 @@ def layers(layout: Path) -> dict[str, int]:
     return {layer["digest"]: layer["size"] for layer in manifest["layers"]}
 
 
-def behind_image() -> list[str]:
-    """The derivations behind the image, inputs first."""
-    image = nix("eval", "--raw", f"{IMAGE}.drvPath")
+def behind_image(name: str = IMAGE) -> list[str]:
+    """The derivations behind an image of the flake, inputs first."""
+    image = nix("eval", "--raw", f"{name}.drvPath")
     return [drv for drv in nix("-qR", image, program="nix-store").split() if drv.endswith(".drv")]
 
 
