@@ -128,13 +128,22 @@ def see(engine: Any, folder: Path) -> dict[str, Any]:
         # Five pages: each of the two conversations pushes some of the other out.
         "evicted": follow(small := Talk(engine, 5, 128), [1, 3, 2]),
         "evictions": small.prefixes.evicted,
+        "ahead": [*follow(ahead := Talk(engine, 12, 128, parked=32), [1]), *quiet(ahead), *follow(ahead, [3, 2, 1])],
         "parked": follow(Talk(engine, 5, 128, parked=32), [1, 3, 2, 3]),
         # Four pages: the second conversation pushes the first one out whole; then another process.
-        "to disk": follow(Talk(engine, 4, 128, folder=folder), [1, 3]),
+        "to disk": follow(disk := Talk(engine, 4, 128, folder=folder), [1, 3]),
+        "settled": disk.prefixes.settle(60),
         "restarted": follow(Talk(engine, 4, 128, folder=folder), [1]),
         "interleaved": [mine.against(true) for mine, true in zip(both, (right[1], right[3]), strict=True)],
         "cancelled": cancelled(Talk(engine, PLENTY, 64), prompts[2], right[2]),
     }
+
+
+def quiet(talk: Talk) -> list[dict[str, Any]]:
+    """A moment without a job, in which pages are parked ahead."""
+    while talk.prefixes.park_ahead():
+        pass
+    return []
 
 
 def repeated(engine: Any, prompt: Sequence[int]) -> dict[str, Any]:
@@ -200,7 +209,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return result
 
 
-WAYS = ["chunks", "reused", "evicted", "parked", "to disk", "restarted", "interleaved"]
+WAYS = ["chunks", "reused", "evicted", "parked", "ahead", "to disk", "restarted", "interleaved"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -230,6 +239,7 @@ def test_conversations_that_push_each_other_out(seen: dict[str, Any]) -> None:
 
 
 def test_conversations_on_disk_outlive_the_process(seen: dict[str, Any]) -> None:
+    assert seen["settled"]
     assert [answer["reused"] for answer in (*seen["to disk"], *seen["restarted"])] == [0, 0, 128]
 
 

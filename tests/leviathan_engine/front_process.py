@@ -71,6 +71,7 @@ class Letters:
         self.go.set()
         self.layers, self.layer_delay = 0, 0.0
         self.cached = 0
+        self.rests = 0  # so often there is something to do while no job is there
         self.chunks = 1  # a prompt is read in so many; `go` holds it before the last one
         self.jobs: list[wire.Job] = []
         self.ended: list[str] = []
@@ -107,6 +108,11 @@ class Letters:
 
     def memory(self) -> list[dict[str, Any]]:
         return [{"gpu": 0, "used": 5, "total": 7}]
+
+    def rest(self) -> bool:
+        self.rests -= 1
+        time.sleep(0.005)
+        return self.rests > 0
 
     def gauges(self) -> dict[str, float]:
         return {"leviathan_cache_pages": 8, "leviathan_cache_pages_used": 2, "leviathan_unknown": 1}

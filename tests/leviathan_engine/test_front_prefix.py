@@ -58,6 +58,20 @@ def test_metrics_say_how_far_a_prompt_is(front: FrontProcess) -> None:
         front.letters.chunks = 1
 
 
+def test_work_for_quiet_moments_does_not_delay_a_prompt(front: FrontProcess) -> None:
+    """It is done after an answer until there is no more of it, and left for a prompt that comes."""
+    front.letters.rests = 20
+    httpx.post(front.url + "/v1/completions", json=QUESTION, timeout=30)
+    front.wait(lambda: front.letters.rests <= 0)
+    front.letters.rests = 1 << 30
+    try:
+        for _ in range(3):
+            assert httpx.post(front.url + "/v1/completions", json=QUESTION, timeout=5).status_code == 200
+        assert front.letters.rests < 1 << 30
+    finally:
+        front.letters.rests = 0
+
+
 def test_without_keys_all_share(front: FrontProcess) -> None:
     httpx.post(front.url + "/v1/completions", json=QUESTION, headers={"authorization": "Bearer x"}, timeout=30)
     assert front.letters.jobs[-1].scope == ""

@@ -107,7 +107,7 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> N
 
 
 def test_conversations_go_to_disk_and_come_back(tmp_path: Path) -> None:
-    """Through main memory for two pages, and through nothing but the disk after a restart."""
+    """Through main memory, and through nothing but the disk after a restart."""
     first, second = ([number * 1000 + n for n in range(256)] for number in range(2))
     for restart in range(2):
         store = FakeStore(4)
@@ -122,3 +122,4 @@ def test_conversations_go_to_disk_and_come_back(tmp_path: Path) -> None:
             store.feed(sequence.pages, sequence.reused, digests(ids)[sequence.reused :])
             cache.commit(sequence, ids[sequence.reused :])
             cache.close(sequence)
+        assert cache.settle(30)

@@ -75,6 +75,10 @@ class Conversations(RuleBasedStateMachine):
             assert len(self.open) > 1 or pages_for(goal) > self.cache.pool.count
         assert self.store.held(sequence.pages, sequence.length) == digests(text, sequence.scope)[: sequence.length]
 
+    @rule()
+    def rest(self) -> None:
+        self.cache.park_ahead()
+
     @rule(pair=consumes(running))
     def stop(self, pair: tuple[Sequence, list[int]]) -> None:
         sequence, _text = pair

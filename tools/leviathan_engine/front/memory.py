@@ -17,6 +17,7 @@ WORKERS = {
     "leviathan_cache_pages_used": "Pages of the KV cache that hold tokens, those of earlier prompts included.",
     "leviathan_cache_pages_parked": "Pages of the KV cache that are kept in main memory.",
     "leviathan_cache_pages_evicted": "Pages that had to leave the GPUs since the start.",
+    "leviathan_cache_pages_dropped": "Pages that left main memory before the disk of --kv_dir had them.",
     "leviathan_expert_hit_ratio": "Part of the experts' uses that found the expert on a GPU.",
 }
 

@@ -26,6 +26,8 @@ from leviathan_engine.worker.session import Session
 
 # Two decode steps before the CUDA graph is captured, one with it.
 TRIAL_TOKENS = 4
+# For pages on their way to --kv_dir, when the front has closed the connection.
+SETTLE_SECONDS = 3.0
 # The shortest prompt that is read as a chunk and not as a decode step.
 TRIAL_PROMPT = (0, 0)
 
@@ -96,6 +98,7 @@ def _serve(link: Link, args: argparse.Namespace) -> None:
         for _ in range(TRIAL_TOKENS):
             next(tokens)
     Session(link, model, os.getpid()).run()
+    model.settle(SETTLE_SECONDS)
 
 
 def stream_tokens(environ: Mapping[str, str]) -> int | None:

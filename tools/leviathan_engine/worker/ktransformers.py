@@ -199,6 +199,14 @@ class KTransformers:
             out.append({"gpu": gpu, "used": total - free, "total": total})
         return out
 
+    def rest(self) -> bool:
+        """Parks pages that would leave the GPUs next."""
+        return self._prefixes.park_ahead()
+
+    def settle(self, seconds: float) -> None:
+        """Gives a disk so many seconds for the pages that are on their way to it."""
+        self._prefixes.settle(seconds)
+
     def gauges(self) -> dict[str, float]:
         """Figures for /metrics, by their names there."""
         return {
@@ -206,6 +214,7 @@ class KTransformers:
             "leviathan_cache_pages_used": self._prefixes.used,
             "leviathan_cache_pages_parked": self._prefixes.parked,
             "leviathan_cache_pages_evicted": self._prefixes.evicted,
+            "leviathan_cache_pages_dropped": self._prefixes.dropped,
         }
 
 

@@ -35,6 +35,9 @@ class Model(Protocol):
     def memory(self) -> list[dict[str, Any]]:
         """For each GPU its number, and the bytes in use and in all, as `gpu`, `used`, `total`."""
 
+    def rest(self) -> bool:
+        """Uses a short moment in which no job is there; whether it could use another one."""
+
     def gauges(self) -> dict[str, float]:
         """Further figures of this moment, by the names that front/memory.py knows."""
 
@@ -57,12 +60,17 @@ class Session:
         self._tell_memory()
         self._link.send({"kind": "ready"})
         heap = Heap()
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next()) is not None:
             self._serve(job)
             self._known.discard(job.id)
             self._cancelled.discard(job.id)
             heap.rest()
             self._tell_memory()
+
+    def _next(self) -> Job | None:
+        while self._jobs.empty() and self._model.rest():
+            pass
+        return self._jobs.get()
 
     def _tell_memory(self) -> None:
         gauges = self._model.gauges()

@@ -8,6 +8,7 @@ counts as absent: its tokens are read again. Writing a page takes less time than
 import contextlib
 import os
 import struct
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import blake2b
@@ -34,6 +35,7 @@ class DiskShelf:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._version, self._most, self._say = version, most, say
         self._sizes: OrderedDict[bytes, int] = OrderedDict()
+        self._lock = threading.RLock()  # over the index alone: neither waits for the other's disk
         self._failed = False
         self._said: set[str] = set()
         self._find()
@@ -41,11 +43,17 @@ class DiskShelf:
     @property
     def used(self) -> int:
         """Bytes of the files."""
-        return sum(self._sizes.values())
+        with self._lock:
+            return sum(self._sizes.values())
+
+    def holds(self, key: bytes) -> bool:
+        """Whether there is a file of the page."""
+        with self._lock:
+            return key in self._sizes
 
     def put(self, key: bytes, blob: Blob) -> None:
         """Writes the page, unless it is there already or the disk has failed."""
-        if self._failed or key in self._sizes:
+        if self._failed or self.holds(key):
             return
         path = self._path(key)
         part = path.with_suffix(".part")
@@ -58,14 +66,16 @@ class DiskShelf:
             self._failed = True
             self._tell("write", f"{self._folder}: {err.strerror}: conversations are no longer kept on this disk")
             return
-        self._sizes[key] = HEADER.size + len(blob)
-        self._shrink()
+        with self._lock:
+            self._sizes[key] = HEADER.size + len(blob)
+            self._shrink()
 
     def get(self, key: bytes) -> Blob | None:
         """The page's bytes, or None when it is not there or not as it was written."""
-        if key not in self._sizes:
-            return None
-        self._sizes.move_to_end(key)
+        with self._lock:
+            if key not in self._sizes:
+                return None
+            self._sizes.move_to_end(key)
         path = self._path(key)
         try:
             content = path.read_bytes()
@@ -99,7 +109,8 @@ class DiskShelf:
             self._forget(next(iter(self._sizes)))
 
     def _forget(self, key: bytes) -> None:
-        self._sizes.pop(key, None)
+        with self._lock:
+            self._sizes.pop(key, None)
         with contextlib.suppress(OSError):
             self._path(key).unlink(missing_ok=True)
 

@@ -5,11 +5,15 @@ Any number of sequences may be open at once; they share the pages of common pref
 
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 from .pages import PAGE_TOKENS, CacheFull, PagePool, pages_for
 from .parked import Blob, ParkedPages, page_key, scope_key
 from .radix_tree import Node, RadixTree
+
+#: Pages that are to be parked before they have to leave, at most: 16,384 tokens. And how many at a time.
+AHEAD, BATCH = 256, 16
 
 
 class PageStore(Protocol):
@@ -54,6 +58,7 @@ class PrefixCache:
         self.tree = RadixTree()
         self._store = store
         self._parked = ParkedPages(0) if parked is None else parked
+        self._ahead = min(pages // 4, AHEAD, self._parked.room // 2)
         self.evicted = 0
 
     def open(self, ids: Items[int], scope: str = "", *, whole: bool = False) -> Sequence:
@@ -108,6 +113,11 @@ class PrefixCache:
         return self.pool.count - self.pool.free
 
     @property
+    def dropped(self) -> int:
+        """Pages that the disk was too slow for."""
+        return self._parked.dropped
+
+    @property
     def parked(self) -> int:
         """Pages that are in main memory."""
         return len(self._parked)
@@ -119,16 +129,40 @@ class PrefixCache:
             self._evict(missing)
         return self.pool.take(wanted)
 
+    def park_ahead(self) -> bool:
+        """Parks some of the pages that would leave next, so that room for a prompt costs no copy; for moments without
+        a job. Whether there may be more to do."""
+        if not self._parked.keeps:
+            return False
+        next_ones = islice(self.tree.leaving(), max(0, self._ahead - self.pool.free))
+        batch = list(islice(((node, key) for node, scope in next_ones if (key := self._unparked(node, scope))), BATCH))
+        self._park(batch)
+        return len(batch) == BATCH
+
+    def settle(self, seconds: float) -> bool:
+        """Waits until what is parked is on disk, where it goes there; whether it is within so many seconds."""
+        return self._parked.settle(seconds)
+
     def _evict(self, missing: int) -> None:
         evicted = self.tree.evict(missing)
         self.evicted += len(evicted)
-        # A page with fewer tokens would not be found again: a key is over whole pages.
-        whole = [(node, scope) for node, scope in evicted if len(node.tokens) == PAGE_TOKENS]
-        if whole and self._parked.keeps:
-            blobs = self._store.read([node.page for node, _ in whole])
-            for (node, scope), blob in zip(whole, blobs, strict=True):
-                self._parked.park(_key(node, scope), blob)
+        if self._parked.keeps:
+            self._park([(node, key) for node, scope in evicted if (key := self._unparked(node, scope))])
         self.pool.give([node.page for node, _ in evicted])
+
+    def _unparked(self, node: Node, scope: str) -> bytes:
+        """The key of a page that is to be parked; none for one that is, and for one with fewer tokens: a key is over
+        whole pages, so it would not be found again."""
+        if len(node.tokens) < PAGE_TOKENS:
+            return b""
+        key = _key(node, scope)
+        return b"" if self._parked.holds(key) else key
+
+    def _park(self, pages: Items[tuple[Node, bytes]]) -> None:
+        if pages:
+            blobs = self._store.read([node.page for node, _ in pages])
+            for (_node, key), blob in zip(pages, blobs, strict=True):
+                self._parked.park(key, blob)
 
     def _unpark(self, sequence: Sequence, ids: Items[int]) -> None:
         """Adds pages of the sequence's own with what is parked of `ids` behind its pages, as far as there is room."""
@@ -164,7 +198,8 @@ class PrefixCache:
 
 
 def _key(node: Node, scope: str) -> bytes:
-    key = scope_key(scope)
-    for each in node.path():
-        key = page_key(key, each.tokens)
-    return key
+    if not node.key:
+        key = scope_key(scope)
+        for each in node.path():
+            key = each.key = each.key or page_key(key, each.tokens)
+    return node.key

@@ -7,6 +7,7 @@ leaf. Pages in the tree never change: a sequence that goes on from a part of a p
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from .pages import PAGE_TOKENS
 
@@ -15,7 +16,10 @@ Tokens = tuple[int, ...]
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """One page in the tree. `users` counts open sequences that read the page; `used` is the time of the last use."""
+    """One page in the tree. `users` counts open sequences that read the page; `used` is the time of the last use.
+
+    `key` is that of the parked page once somebody has asked for it.
+    """
 
     tokens: Tokens
     page: int
@@ -23,6 +27,7 @@ class Node:
     users: int = 0
     used: int = 0
     children: dict[int, list["Node"]] = field(default_factory=dict)
+    key: bytes = b""
 
     def child(self, tokens: Tokens) -> "Node | None":
         """The child with exactly these tokens."""
@@ -103,24 +108,32 @@ class RadixTree:
         return unneeded
 
     def evict(self, wanted: int) -> list[tuple[Node, str]]:
-        """Removes up to `wanted` pages, the least recently used leaves first; returns their nodes and scopes.
+        """Removes up to `wanted` pages as `leaving` has them; returns their nodes and scopes.
 
-        A page that an open sequence reads stays, and so do all before it. A removed node keeps its `parent`.
+        A removed node keeps its `parent`.
         """
+        evicted = list(islice(self.leaving(), wanted))
+        for node, _scope in evicted:
+            self._remove(node)
+        return evicted
+
+    def leaving(self) -> Iterator[tuple[Node, str]]:
+        """The nodes in the order in which they would be evicted, with their scopes: the least recently used leaves
+        first. A page that an open sequence reads is not among them, nor is one before it."""
+        left = {id(node): sum(map(len, node.children.values())) for _scope, node in self.nodes() if node.children}
         heap = [(node.used, id(node), node, scope) for scope, node in self.nodes() if not node.children]
         heapq.heapify(heap)
-        evicted: list[tuple[Node, str]] = []
-        while heap and len(evicted) < wanted:
+        while heap:
             _used, _id, node, scope = heapq.heappop(heap)
             if node.users:
                 continue
+            yield node, scope
             parent = node.parent
             assert parent is not None
-            self._remove(node)
-            evicted.append((node, scope))
-            if not parent.children and parent.parent is not None:
-                heapq.heappush(heap, (parent.used, id(parent), parent, scope))
-        return evicted
+            if parent.parent is not None:
+                left[id(parent)] -= 1
+                if not left[id(parent)]:
+                    heapq.heappush(heap, (parent.used, id(parent), parent, scope))
 
     def nodes(self) -> Iterator[tuple[str, Node]]:
         """Every node with its scope; parents come before their children."""
