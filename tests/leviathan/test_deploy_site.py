@@ -96,6 +96,7 @@ OTHERWISE: dict[str, Callable[[int], Any]] = {
     "model.include": lambda n: [f"Q{n}/*.gguf"],
     "model.urls": lambda n: [f"https://files.example/{n}.gguf"],
     "access.api_key": lambda n: ("off", "secret")[n % 2],
+    "engine.kept": lambda n: ("memory", "pod")[n % 2],
     "access.gateway": lambda n: f"gateways/public{n}",
     "access.ingress_annotations": lambda n: [f"note={n}"],
     "access.allow_from": lambda n: [f"namespace:n{n}"],

@@ -233,6 +233,36 @@ def test_a_volume_that_cannot_become_what_the_site_says(
     assert bad[0].fix.startswith("leviathan delete, then leviathan apply again")
 
 
+@pytest.mark.parametrize(
+    ("claim", "words"),
+    [
+        (None, "engine.kept_claim: there is no PersistentVolumeClaim talks in lab-fine"),
+        (("Lost", "ReadWriteOnce", "100Gi"), "engine.kept_claim: talks has lost its volume"),
+        (("Bound", "ReadOnlyMany", "100Gi"), "engine.kept_claim: talks can only be read, conversations are written"),
+        (("Bound", "ReadWriteOnce", "20G"), "engine.kept_gb = 50 is more than the 20 GB of talks"),
+        (("Pending", "ReadWriteOnce", "50G"), ""),
+    ],
+)
+def test_the_claim_for_conversations(claim: tuple[str, str, str] | None, words: str, tmp_path: Path) -> None:
+    """What would keep the pod from starting, or the engine from writing; without keys a warning in any case."""
+    site = scene_site("fine", engine__kept="claim", engine__kept_claim="talks")
+    path = "/api/v1/namespaces/lab-fine/persistentvolumeclaims/talks"
+    with replayed("fine") as server:
+        if claim is None:
+            server.add("GET", path, Answer(404, {"kind": "Status", "code": 404, "reason": "NotFound"}))
+        else:
+            phase, mode, size = claim
+            spec = {"accessModes": [mode], "resources": {"requests": {"storage": size}}}
+            server.add("GET", path, Answer(200, {"spec": spec, "status": {"phase": phase}}))
+        found = ask(CHECKS["names"], facts_of(site, server, tmp_path))
+    bad = [each for each in found if each.level is Level.PROBLEM]
+    assert [each.text for each in bad] == ([words] if words else [])
+    assert all(each.fix for each in bad)
+    shared = [each.text for each in found if each.level is Level.WARNING]
+    if claim is not None:
+        assert shared == ["conversations of everybody are kept in talks, and without keys all clients share them"]
+
+
 def as_stored(each: Any) -> Any:
     """An object as the API server keeps it: quantities in their shortest form."""
     return json.loads(json.dumps(each).replace('"3000G"', '"3T"'))

@@ -11,6 +11,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 
 from leviathan.commands.site import current_schema
+from leviathan.errors import LeviathanError
 from leviathan.manifests.render import render
 from leviathan.site import json_schema
 from leviathan.site.load import DEFAULTS, RENAMED, load
@@ -130,6 +131,32 @@ def test_a_class_makes_the_volume_of_a_claim() -> None:
     assert claim["storageClassName"] == "fast"
     assert "volumeName" not in claim
     assert "storageClassName" not in rendered(site("storage.kind=pvc"))["PersistentVolumeClaim"]["spec"]
+
+
+def test_conversations_may_be_kept_in_the_pod_or_in_a_claim() -> None:
+    """A writable volume, the flags that name it, and nothing of it by default; the policy holds for each."""
+
+    def kept(*changes: str) -> tuple[Any, list[str], dict[str, Any]]:
+        spec = rendered(site(*changes))["Deployment"]["spec"]["template"]["spec"]
+        volumes = {volume.pop("name"): volume for volume in spec["volumes"]}
+        engine = spec["containers"][0]
+        mounts = {mount["name"]: mount for mount in engine["volumeMounts"]}
+        assert ("kept" in volumes) == ("kept" in mounts)
+        if "kept" in mounts:
+            assert mounts["kept"] == {"name": "kept", "mountPath": "/kept"}
+        flags = [text for text in engine["args"] if text.startswith("--kv_")]
+        return volumes.get("kept"), flags, spec.get("securityContext", {})
+
+    flags = ["--kv_dir=/kept", "--kv_disk=20000"]
+    claim = ("engine.kept=claim", "engine.kept_claim=talks", "engine.kept_gb=20")
+    assert kept()[:2] == (None, [])
+    assert kept("engine.kept=pod", "engine.kept_gb=20")[:2] == ({"emptyDir": {"sizeLimit": "22G"}}, flags)
+    volume, said, security = kept(*claim)
+    assert (volume, said) == ({"persistentVolumeClaim": {"claimName": "talks"}}, flags)
+    assert "fsGroup" not in security  # the privileged launcher hands the folder to the engine's user itself
+    assert kept(*claim, "workload.variant=unprivileged")[2]["fsGroup"] == 65532
+    with pytest.raises(LeviathanError, match=r"engine.kept_claim: name a claim of its own"):
+        site("engine.kept=claim")
 
 
 def test_a_folder_of_the_node_is_a_local_volume() -> None:

@@ -8,10 +8,13 @@ from urllib.parse import urlsplit
 
 from leviathan.manifests.fields import ENGINE, POD, get_field
 from leviathan.manifests.files import Object
-from leviathan.site.schema import ApiKey, ServiceType, Site, Storage, Variant
+from leviathan.manifests.policy_rules import KEPT
+from leviathan.site.schema import ApiKey, Kept, ServiceType, Site, Storage, Variant
 
 #: The label of a release's objects, by which two releases in a namespace are told apart.
 INSTANCE = "app.kubernetes.io/instance"
+#: Where the engine has the volume for conversations that left the GPUs.
+KEPT_FOLDER = "/kept"
 #: What the privileged launcher mounts without being told.
 LAUNCHERS_FILESYSTEM = "xfs"
 
@@ -78,6 +81,7 @@ def fit_pod(deployment: Object, site: Site) -> None:
     if site.workload.variant is Variant.PRIVILEGED and site.storage.filesystem != LAUNCHERS_FILESYSTEM:
         variable = {"name": "LEVIATHAN_FILESYSTEM", "value": site.storage.filesystem}
         get_field(deployment, (*ENGINE, "env")).append(variable)
+    _keep(deployment, site)
     names = _names(site)
     if site.access.api_key is ApiKey.OFF and names:  # without a key the front answers to names that it knows
         get_field(deployment, (*ENGINE, "env")).append({"name": "LEVIATHAN_HOSTS", "value": ",".join(names)})
@@ -93,6 +97,23 @@ def fit_pod(deployment: Object, site: Site) -> None:
         )
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             get_field(deployment, (*ENGINE, probe, "httpGet"))["scheme"] = "HTTPS"
+
+
+def _keep(deployment: Object, site: Site) -> None:
+    """A volume for conversations that left the GPUs, and the flags that name it."""
+    engine, pod = site.engine, get_field(deployment, POD)
+    if engine.kept is Kept.MEMORY:
+        return
+    # The kubelet evicts a pod whose emptyDir is over its size: a tenth is left for files under way.
+    volume: Object = {"name": KEPT, "emptyDir": {"sizeLimit": f"{engine.kept_gb * 1.1:.0f}G"}}
+    if engine.kept is Kept.CLAIM:
+        volume = {"name": KEPT, "persistentVolumeClaim": {"claimName": engine.kept_claim}}
+        if site.workload.variant is Variant.UNPRIVILEGED:  # the model's volume is read-only, so its owner stays
+            pod["securityContext"] |= {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"}
+    pod["volumes"].append(volume)
+    get_field(deployment, (*ENGINE, "volumeMounts")).append({"name": KEPT, "mountPath": KEPT_FOLDER})
+    flags = [f"--kv_dir={KEPT_FOLDER}", f"--kv_disk={engine.kept_gb * 1000:.0f}"]
+    get_field(deployment, (*ENGINE, "args")).extend(flags)
 
 
 def _names(site: Site) -> list[str]:

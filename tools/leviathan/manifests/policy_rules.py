@@ -12,6 +12,8 @@ MANAGED = ("app.kubernetes.io/managed-by", "leviathan")
 ENFORCE = "pod-security.kubernetes.io/enforce"
 #: The resource that is missing where a container has none with a vendor's name.
 GPU = "nvidia.com/gpu"
+#: The one volume with a claim that is written: see fit.py.
+KEPT = "kept"
 CLUSTER_WIDE = frozenset({"Namespace", "PersistentVolume"})
 #: Volume types of the `restricted` Pod Security Standard.
 SAFE_VOLUMES = frozenset(
@@ -192,6 +194,8 @@ def model_is_read_only(objects: Sequence[Object], budget: StartBudget) -> Iterat
             yield Finding("model-read-only", named(each), "persistentVolumeReclaimPolicy is not Retain")
     for each, pod in _pods(objects):
         for volume in pod.get("volumes", []):
+            if volume["name"] == KEPT:
+                continue  # conversations are written there, and only there
             if volume.get("persistentVolumeClaim", {}).get("readOnly", True) is not True or (
                 "persistentVolumeClaim" in volume and "readOnly" not in volume["persistentVolumeClaim"]
             ):

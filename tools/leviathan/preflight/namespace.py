@@ -11,7 +11,7 @@ from leviathan.manifests.policy import ENFORCE, MANAGED
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, ok, problem, warning
 from leviathan.preflight.node_resources import amount
-from leviathan.site.schema import ServiceType, Variant
+from leviathan.site.schema import ApiKey, Kept, ServiceType, Variant
 
 #: NodePorts, as the API server hands them out unless told otherwise (--service-node-port-range).
 NODE_PORTS = range(30000, 32768)
@@ -85,6 +85,7 @@ def node_ports(service: Object) -> list[int]:
 def names(facts: Facts) -> Iterator[Finding]:
     """Nobody else has an object of the names that ours have, and no Deployment stands there with another selector."""
     yield from _rivals(facts)
+    yield from _kept(facts)
     clean, new = [], []
     for each in facts.objects():
         if each["kind"] == "Namespace":
@@ -105,6 +106,37 @@ def names(facts: Facts) -> Iterator[Finding]:
         yield ok(f"not there yet: {', '.join(new)}")
     if clean:
         yield ok(f"ours: {', '.join(clean)}")
+
+
+def _kept(facts: Facts) -> Iterator[Finding]:
+    """The claim for conversations is there, can be written, and is as large as the site says."""
+    site, engine = facts.site, facts.site.engine
+    if engine.kept is not Kept.CLAIM:
+        return
+    name, space = engine.kept_claim, site.cluster.namespace
+    other = (
+        f"leviathan preflight --set engine.kept_claim=NAME (kubectl -n {space} get pvc), or --set engine.kept=memory"
+    )
+    live = facts.get(f"/api/v1/namespaces/{space}/persistentvolumeclaims/{name}")
+    if live is None:
+        yield problem(f"engine.kept_claim: there is no PersistentVolumeClaim {name} in {space}", other)
+        return
+    phase, spec = live.get("status", {}).get("phase", "Pending"), live["spec"]
+    if phase == "Lost":
+        yield problem(f"engine.kept_claim: {name} has lost its volume", f"kubectl -n {space} describe pvc {name}")
+    if set(spec.get("accessModes") or []) == {"ReadOnlyMany"}:
+        yield problem(f"engine.kept_claim: {name} can only be read, conversations are written", other)
+    size = amount(spec["resources"]["requests"]["storage"])
+    if size < amount(f"{engine.kept_gb:g}G"):
+        yield problem(
+            f"engine.kept_gb = {engine.kept_gb:g} is more than the {float(size) / 1e9:g} GB of {name}",
+            f"leviathan preflight --set engine.kept_gb={max(1, int(float(size) / 1e9)):d}",
+        )
+    if site.access.api_key is ApiKey.OFF:
+        yield warning(
+            f"conversations of everybody are kept in {name}, and without keys all clients share them",
+            "leviathan preflight --set access.api_key=secret",
+        )
 
 
 def _rivals(facts: Facts) -> Iterator[Finding]:

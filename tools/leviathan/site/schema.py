@@ -47,6 +47,14 @@ class Storage(Enum):
     HOST_PATH = "host_path"
 
 
+class Kept(Enum):
+    """Where conversations that left the GPUs are kept, besides main memory."""
+
+    MEMORY = "memory"
+    POD = "pod"
+    CLAIM = "claim"
+
+
 class ServiceType(Enum):
     """How the Service is reached. Source: Kubernetes, "Service", "Publishing Services"."""
 
@@ -152,6 +160,9 @@ class Engine:
     cache_lens: Annotated[int, Key("tokens of the KV cache; 0: as many as fit", **zero_or(64, 1 << 24))]
     max_new_tokens: Annotated[int, Key("tokens of an answer at most; 0: what its prompt leaves", **zero_or(1, 1 << 24))]
     queue: Annotated[int, Key("requests that may wait; 0: the engine's 64", **zero_or(1, 100_000))]
+    kept: Annotated[Kept, Key("where conversations that left the GPUs are kept, besides main memory")]
+    kept_claim: Annotated[str, Key("kept claim: its name, a writable claim", **like(f"({NAME})?", "deepseek-talks"))]
+    kept_gb: Annotated[float, Key("what they may take there in GB (10^9 bytes)", **between(1, 1e6, "GB"))]
 
 
 @dataclass(frozen=True)
@@ -475,6 +486,8 @@ class Site:
             )
         if kind is Storage.EXISTING_CLAIM and not self.storage.claim:
             found.append("storage.claim: name the claim that holds the model")
+        if self.engine.kept is Kept.CLAIM and self.engine.kept_claim in ("", self.claim):
+            found.append("engine.kept_claim: name a claim of its own for conversations: the model's is read-only")
         if kind is Storage.HOST_PATH and not self.storage.path:
             found.append("storage.path: name the node's folder that has the model")
         bound = kind is Storage.HOST_PATH or (
