@@ -149,7 +149,7 @@ WRONG: list[tuple[str, Any, int, str]] = [
     (CHAT, chat(stream="yes"), 400, "stream"),
     (CHAT, chat(stream_options=[]), 400, "stream_options: expected an object, got a list"),
     (CHAT, chat(mirostat=2), 400, "mirostat is not supported"),
-    (CHAT, chat(guided_json={}), 400, "guided_json is not supported"),
+    (CHAT, chat(structural_tag={}), 400, "structural_tag is not supported"),
     (CHAT, chat(stopp="x"), 400, "did you mean stop?"),
     (CHAT, chat(user=7), 400, "user: expected a string, got an integer"),
     (TEXT, {"model": "letters"}, 400, "prompt"),

@@ -33,6 +33,7 @@ OF_THE_MODEL = (
     "context_length_exceeded",
     "body_too_large",
     "invalid_combination",
+    "unsupported_grammar",
     "invalid_tool_name",
     "invalid_token_id",
 )

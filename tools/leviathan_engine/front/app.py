@@ -31,6 +31,7 @@ from .admission import Admission
 from .bodies import Bodies
 from .body import BodyLimit, body_limit
 from .engine import Engine
+from .generation.grammars import Grammars
 from .generation.run import Service
 from .generation_route import GenerationRoute
 from .limits import Limits
@@ -63,6 +64,7 @@ class Front:
         self.page = assemble()
         # More than may wait for their answers, so that only that bound is felt.
         self.tokenising = Tokenising(2 * limits.waiting + WAITING)
+        self.grammars = Grammars(limits.waiting + WAITING)
         self.unsent = Unsent()
         self.bodies = Bodies()
         self.created = int(time.time())
@@ -94,6 +96,7 @@ class Front:
         self.status.stopping = True
         self.queue.close()
         self.tokenising.close()
+        self.grammars.close()
 
     def cut(self) -> None:
         """Ends what still runs; its clients hear that the server is stopping."""
@@ -192,7 +195,7 @@ class Front:
             prompts = await asyncio.shield(self._prompts)
         except EngineError as err:
             raise unavailable(err.line()) from err
-        return Service(self.engine, self.queue, self.metrics, prompts, served, self.tokenising)
+        return Service(self.engine, self.queue, self.metrics, prompts, served, self.tokenising, self.grammars)
 
     def _load_prompts(self, model: ServedModel) -> None:
         """Reads the tokenizer beside everything else: a large one takes a second."""

@@ -4,7 +4,6 @@ The text of a rendered chat is encoded without adding special tokens again; the 
 tokenizer wants one and the template has left it out, as llama.cpp does with a GGUF's template.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,6 +14,7 @@ from jinja2 import TemplateError
 
 from leviathan_engine.errors import EngineError
 from leviathan_engine.model.chat_template import ChatTemplate, TemplateRefusal, compile_template
+from leviathan_engine.model.hf_folder import end_tokens, read_json
 from leviathan_engine.model.render_talk import UnknownTemplateValue, render_talk
 from leviathan_engine.model.talk import ChatPrompt, RenderedTalk
 from leviathan_engine.model.token_bytes import byte_alphabet, longest_token
@@ -142,21 +142,21 @@ def load(folder: Path) -> Prompts:
         tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as err:  # tokenizers raises Exception itself
         raise EngineError(f"{folder / 'tokenizer.json'}: {err}", "give a folder with a fast tokenizer") from err
-    settings = _read(folder / "tokenizer_config.json")
-    generation = _read(folder / "generation_config.json")
-    config = _read(folder / "config.json")
-    eos = generation.get("eos_token_id", config.get("eos_token_id"))
+    settings = read_json(folder / "tokenizer_config.json")
+    generation = read_json(folder / "generation_config.json")
+    config = read_json(folder / "config.json")
+    own = read_json(folder / "tokenizer.json")
     special = {k: _token(v) for k, v in settings.items() if k.endswith("_token") and isinstance(v, str | dict)}
     template = _template(special, folder)
     rows, defaults = config.get("vocab_size"), folder / "generation_config.json"
     return Prompts(
         tokenizer=tokenizer,
         template=template,
-        eos=tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,),
+        eos=end_tokens(folder),
         vocabulary=rows if isinstance(rows, int) and rows > 0 else tokenizer.get_vocab_size(),
         temperature=_number(generation, "temperature", defaults),
         top_p=_number(generation, "top_p", defaults),
-        longest_token=longest_token(_read(folder / "tokenizer.json"), tokenizers.pre_tokenizers.ByteLevel.alphabet()),
+        longest_token=longest_token(own, tokenizers.pre_tokenizers.ByteLevel.alphabet()),
         first=tokenizer.token_to_id(special.get("bos_token", "")) if settings.get("add_bos_token") is True else None,
         tools=tool_format(template) if template else None,
     )
@@ -174,7 +174,7 @@ def template_source(folder: Path) -> str | None:
         pass
     except (OSError, ValueError) as err:
         raise EngineError(f"{own}: cannot be read: {err}", "check the file") from err
-    source = _read(folder / "tokenizer_config.json").get("chat_template")
+    source = read_json(folder / "tokenizer_config.json").get("chat_template")
     if isinstance(source, list):
         source = next((one.get("template") for one in source if one.get("name") == "default"), None)
     return source if isinstance(source, str) else None
@@ -201,13 +201,3 @@ def _number(settings: dict[str, Any], name: str, path: Path) -> float:
 
 def _token(value: str | dict[str, Any]) -> str:
     return value if isinstance(value, str) else str(value.get("content", ""))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as err:
-        raise EngineError(f"{path}: cannot be read: {err}", "check the model's folder") from err
-    return document if isinstance(document, dict) else {}

@@ -43,7 +43,7 @@ def render_talk(template: ChatTemplate, form: ToolFormat | None, talk: ChatPromp
         if thinking:
             text, thinking, tag = stem + END_THINK, False, ""
         opened = form.opening(talk.forced_call)
-    return RenderedTalk(text + opened, thinking, tag, opened, tuple(missing))
+    return RenderedTalk(text + opened, thinking, tag, opened, tuple(missing), closed=stem.endswith(END_THINK))
 
 
 def _values(template: ChatTemplate, talk: ChatPrompt) -> tuple[dict[str, object], list[str]]:

@@ -31,7 +31,8 @@ class ChatPrompt:
 class RenderedTalk:
     """The prompt's text. `thinking`: it ends inside of a thought, whose opening is `tag`.
 
-    `opened` is the beginning of a forced call. `missing` names the wishes that the template cannot take.
+    `closed`: it ends right after one, which is empty where thinking is off. `opened` is the beginning of a forced call.
+    `missing` names the wishes that the template cannot take.
     """
 
     text: str
@@ -39,3 +40,4 @@ class RenderedTalk:
     tag: str = ""
     opened: str = ""
     missing: tuple[str, ...] = ()
+    closed: bool = False

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from leviathan_engine.wire import Chosen, Job, PromptProgress
+from leviathan_engine.worker.answer_grammar import AnswerGrammar, Grammars
 from leviathan_engine.worker.sampling import Sampler
 from leviathan_engine.worker.sampling_options import sampling_options
 from leviathan_operators.cache import PAGE_TOKENS, PrefixCache
@@ -50,17 +51,28 @@ class Generation:
     """A job that is being answered. `close` must be called at its end, whatever ends it."""
 
     def __init__(
-        self, forward: Forward, prefixes: PrefixCache, job: Job, chunk: int, answers: "LastLogits | None" = None
+        self,
+        forward: Forward,
+        prefixes: PrefixCache,
+        job: Job,
+        chunk: int,
+        answers: "LastLogits | None" = None,
+        grammars: Grammars | None = None,
     ) -> None:
         """Opens the sequence with the longest prefix that is in the cache. Errors: CacheFull.
 
         With `answers` a prompt that is asked again is not read at all, and its answer is the same to the bit.
+        `grammars` are needed for a job with one: it is compiled while the prompt is read.
         """
         self._forward = forward
         self._prefixes = prefixes
         self._job = job
         options = sampling_options(job.sampling)
-        self._sampler = Sampler(job.temperature, job.top_p, job.seed, options, job.ids, job.eos)
+        grammar = None
+        if options.grammar is not None:
+            assert grammars is not None
+            grammar = AnswerGrammar(grammars.start(options.grammar), options, job.eos)
+        self._sampler = Sampler(job.temperature, job.top_p, job.seed, options, job.ids, job.eos, grammar)
         self._answers = answers
         self._logits: Any = None if answers is None else answers.get(job)
         self._sequence = prefixes.open(job.ids, job.scope, whole=self._logits is not None)
@@ -85,8 +97,16 @@ class Generation:
             self._answers.keep(self._job, self._logits)
         return True
 
+    @property
+    def finished(self) -> bool:
+        """Whether the answer's grammar allows nothing more. Errors: Unanswerable."""
+        return self._sampler.finished
+
     def choose(self) -> int:
-        """The next token, which may be one that ends the answer. Errors: EngineError when the logits are no numbers."""
+        """The next token, which may be one that ends the answer.
+
+        Errors: EngineError when the logits are no numbers; Unanswerable.
+        """
         return self._sampler(self._logits)
 
     def chosen(self, token: int) -> int | Chosen:

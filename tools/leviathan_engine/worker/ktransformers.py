@@ -18,6 +18,7 @@ from leviathan_engine.machine import cpu
 from leviathan_engine.model.hf_config import register
 from leviathan_engine.wire import Chosen, Job, PromptProgress
 from leviathan_engine.worker import expert_threads, marlin_packing, model_changes, one_token
+from leviathan_engine.worker.answer_grammar import Grammars
 from leviathan_engine.worker.generation import Generation, LastLogits
 from leviathan_engine.worker.kept import NOWHERE, Kept
 from leviathan_engine.worker.session import Cancelled, Heard, OutOfMemory
@@ -114,6 +115,7 @@ class KTransformers:
         self._device = self._interface.device_map["blk.0.self_attn"]["generate_device"]
         self._chunk = options.chunk
         self._answers = LastLogits()
+        self._grammars = Grammars(options.hf)
         self._cancelled = never
         for layer in self._interface.model.model.layers:
             layer.register_forward_pre_hook(self._before_layer)
@@ -135,7 +137,7 @@ class KTransformers:
         before stays known. Errors: Cancelled, OutOfMemory; RuntimeError of the engine.
         """
         try:
-            generation = Generation(self, self._prefixes, job, self._chunk, self._answers)
+            generation = Generation(self, self._prefixes, job, self._chunk, self._answers, self._grammars)
             try:
                 yield from self._answer(generation, job, cancelled, progress)
             finally:
@@ -158,9 +160,10 @@ class KTransformers:
         finally:
             self._cancelled = never
             self._experts.after_prompt()
-        while (token := generation.choose()) not in job.eos:
+        while not generation.finished and (token := generation.choose()) not in job.eos:
             yield generation.chosen(token)
-            generation.decode(token)
+            if not generation.finished:
+                generation.decode(token)
 
     def read(self, pages: Sequence[int], first: int, ids: Sequence[int]) -> Any:
         """Reads a chunk of a prompt into `pages` at positions from `first` on; returns the logits of its last token."""

@@ -1,8 +1,8 @@
 """Chooses the next token from logits: the likeliest one at temperature 0, else by sampling with a seed.
 
 In this order, as vLLM does: penalties, logit_bias and min_tokens change the logits; the temperature divides them;
-min_p, top_k, typical_p and top_p each leave tokens out of those that are left; one of the rest is drawn. Log
-probabilities are the model's own, before any of it.
+min_p, top_k, typical_p and top_p each leave tokens out of those that are left; one of the rest is drawn. A grammar
+leaves out what it does not allow right before the temperature. Log probabilities are the model's own, before any of it.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from leviathan_engine.errors import EngineError
+from leviathan_engine.worker.answer_grammar import AnswerGrammar
 from leviathan_engine.worker.sampling_options import SamplingOptions
 from leviathan_engine.worker.thought_budget import ThoughtBudget
 
@@ -42,10 +43,12 @@ class Sampler:
         options: SamplingOptions | None = None,
         prompt: Sequence[int] = (),
         ends: Sequence[int] = (),
+        grammar: AnswerGrammar | None = None,
     ) -> None:
         """`temperature` and `top_p` below LEAST take the likeliest token; `seed` None takes a new one.
 
         `prompt` are the tokens that repetition_penalty counts too, `ends` those that min_tokens keeps out.
+        `grammar` is what the answer follows.
         """
         self._torch = import_module("torch")
         self._temperature = temperature
@@ -54,6 +57,7 @@ class Sampler:
         self._options = options or SamplingOptions()
         self._prompt = tuple(prompt)
         self._ends = tuple(ends)
+        self._grammar = grammar
         self._budget = ThoughtBudget(self._options)
         self._generator: Any = None
         self._count: Any = None
@@ -62,13 +66,23 @@ class Sampler:
         self.logprobs: Logprobs | None = None
 
     def __call__(self, logits: Any) -> int:
-        """The token for `logits`, a tensor of one dimension. Errors: EngineError when they are no numbers."""
+        """The token for `logits`, a tensor of one dimension.
+
+        Errors: EngineError when they are no numbers, Unanswerable where the grammar cannot be followed.
+        """
         logits = logits.float()
         if not bool(self._torch.isfinite(logits[logits.argmax()])):
             raise EngineError("the engine computed no numbers (NaN)", "check the model's files and the GPUs")
         token = self._budget.take(self._choose(self._changed(logits)))
+        if self._grammar is not None:
+            self._grammar.take(token)
         self._note(logits, token)
         return token
+
+    @property
+    def finished(self) -> bool:
+        """Nothing may come any more. Errors: Unanswerable."""
+        return self._grammar is not None and self._grammar.finished
 
     def _choose(self, logits: Any) -> int:
         torch, options = self._torch, self._options
@@ -117,9 +131,20 @@ class Sampler:
             tokens, biases = zip(*options.logit_bias, strict=True)
             places = torch.tensor(tokens, device=logits.device)
             logits = logits.index_add(0, places, torch.tensor(biases, device=logits.device, dtype=logits.dtype))
-        if self._chosen < options.min_tokens and self._ends:
-            logits = logits.index_fill(0, torch.tensor(self._ends, device=logits.device), NEVER)
-        return logits
+        early = self._chosen < options.min_tokens
+        mask = self._grammar.allowed(early=early) if self._grammar is not None else None
+        if mask is not None:
+            return self._masked(logits, mask)
+        banned = (*(self._ends if early else ()), *(self._grammar.bans if self._grammar is not None else ()))
+        return logits.index_fill(0, torch.tensor(banned, device=logits.device), NEVER) if banned else logits
+
+    def _masked(self, logits: Any, mask: bytearray) -> Any:
+        """The logits of the tokens whose bit is set in the mask."""
+        torch = self._torch
+        mask.extend(bytes(max(0, (len(logits) + 7) // 8 - len(mask))))
+        places = torch.frombuffer(mask, dtype=torch.uint8).to(logits.device)
+        bits = places.unsqueeze(1) >> torch.arange(8, dtype=torch.uint8, device=logits.device) & 1
+        return logits.masked_fill(bits.view(-1)[: len(logits)] == 0, NEVER)
 
     def _penalises(self) -> bool:
         options = self._options

@@ -17,7 +17,8 @@ class SamplingOptions:
     for the first `min_tokens`. `logprobs` is how many likeliest tokens are named with each token, None: none, and no
     log probability. `think_budget` is how many tokens a thought may have, None: any number; `think_end` are the tokens
     that are put at its end then, `think_open` and `think_close` the tags' ids, and `thinking` is true where the prompt
-    opens the thought.
+    opens the thought. `grammar` is what the answer must follow, in llguidance's Lark or JSON: from the beginning, or
+    after the thought, or from the token `grammar_after` on, before which `grammar_bans` may not come.
     """
 
     top_k: int = 0
@@ -34,6 +35,9 @@ class SamplingOptions:
     think_open: int | None = None
     think_close: int | None = None
     thinking: bool = False
+    grammar: str | None = None
+    grammar_after: int | None = None
+    grammar_bans: tuple[int, ...] = ()
 
 
 def sampling_options(mapping: Mapping[str, Any]) -> SamplingOptions:
@@ -41,6 +45,7 @@ def sampling_options(mapping: Mapping[str, Any]) -> SamplingOptions:
     given = dict(mapping)
     if "logit_bias" in given:
         given["logit_bias"] = tuple((int(token), float(bias)) for token, bias in given["logit_bias"])
-    if "think_end" in given:
-        given["think_end"] = tuple(given["think_end"])
+    for name in ("think_end", "grammar_bans"):
+        if name in given:
+            given[name] = tuple(given[name])
     return SamplingOptions(**given)

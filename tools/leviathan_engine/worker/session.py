@@ -11,8 +11,12 @@ from leviathan_engine.wire import Chosen, Job, Link, PromptProgress
 from leviathan_engine.worker.malloc_trim import Heap
 
 
-class OutOfMemory(Exception):
-    """A generation that did not fit; the next one may."""
+class Unanswerable(Exception):
+    """A generation that cannot be done; the next one may."""
+
+
+class OutOfMemory(Unanswerable):
+    """A generation that did not fit."""
 
 
 class Cancelled(Exception):
@@ -29,7 +33,7 @@ class Model(Protocol):
         """The answer's tokens, without the one that ends it. It must be closed.
 
         A model that reads its prompt for long asks `cancelled` meanwhile; `progress` hears how far it is, first of all
-        how much it knew. Errors: Cancelled, OutOfMemory; any other ends the engine.
+        how much it knew. Errors: Cancelled, Unanswerable; any other ends the engine.
         """
 
     def memory(self) -> list[dict[str, Any]]:
@@ -93,7 +97,7 @@ class Session:
             self._link.send(done | {"reason": self._generate(job)})
         except Cancelled:
             self._link.send(done | {"reason": "cancelled"})
-        except OutOfMemory as err:
+        except Unanswerable as err:
             self._link.send(done | {"reason": "error", "message": str(err)})
         except OSError:
             raise

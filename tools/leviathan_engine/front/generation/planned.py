@@ -10,22 +10,28 @@ from leviathan_engine.model.talk import RenderedTalk
 from leviathan_engine.wire import Job, ServedModel
 
 from ..api_error import bad
+from .demand import Demand, demand_of, thought_options
 from .request import ChatPrompt, GenerationRequest, Prompt, Sampling, TextPrompt
 
 SAME_NAMES = (
     *("top_k", "min_p", "typical_p", "presence_penalty", "frequency_penalty", "repetition_penalty"),
     *("logit_bias", "logprobs"),
 )
-END_OF_THOUGHT = "</think>\n\n"
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One choice: its prompt, how a chat's text came about, and its job."""
+    """One choice: its prompt, how a chat's text came about, what its answer must follow, and its job."""
 
     prompt: Prompt
     talk: RenderedTalk | None
+    demand: Demand | None
     job: Job
+
+    def following(self, grammar: str) -> "Planned":
+        """The same, with the grammar of its demand in the job."""
+        options = (self.demand.options if self.demand else {}) | {"grammar": grammar}
+        return replace(self, job=replace(self.job, sampling={**options, **self.job.sampling}))
 
 
 def prepare(prompts: Prompts, prompt: Prompt, most: int) -> tuple[list[int], RenderedTalk | None]:
@@ -47,10 +53,11 @@ def plan(request: GenerationRequest, prompts: Prompts, model: ServedModel, scope
     out = []
     for prompt in request.prompts:
         ids, talk = prepare(prompts, prompt, model.longest_prompt)
+        demand = demand_of(request, prompt, talk, prompts)
         first = _job(request, prompts, model, ids, talk, scope)
         for number in range(request.n):
             seed = None if first.seed is None else first.seed + number
-            out.append(Planned(prompt, talk, replace(first, id=uuid.uuid4().hex, seed=seed)))
+            out.append(Planned(prompt, talk, demand, replace(first, id=uuid.uuid4().hex, seed=seed)))
     return out
 
 
@@ -102,13 +109,7 @@ def _options(request: GenerationRequest, prompts: Prompts, talk: RenderedTalk | 
     out = {name: value for name, value in out.items() if value != getattr(plain, name)}
     if request.ending.min_tokens:
         out["min_tokens"] = request.ending.min_tokens
-    budget, close = request.ending.think_budget, prompts.token_id("</think>")
-    if budget is not None and close is not None and talk is not None:
-        out |= {
-            "think_budget": budget,
-            "think_end": prompts.plain_ids(END_OF_THOUGHT, 16),
-            "think_open": prompts.token_id("<think>"),
-            "think_close": close,
-            "thinking": talk.thinking,
-        }
+    budget = request.ending.think_budget
+    if budget is not None and (tags := thought_options(talk, prompts)):
+        out |= {"think_budget": budget} | tags
     return out

@@ -24,6 +24,7 @@ from leviathan_engine.model.talk import ChatPrompt
 __all__ = [
     "ChatPrompt",
     "Ending",
+    "Form",
     "GenerationRequest",
     "JsonObject",
     "Prompt",
@@ -89,6 +90,19 @@ class Ending:
     think_budget: int | None = None
 
 
+@dataclass(frozen=True)
+class Form:
+    """What the text of the answer must be. `where` is the body's field, for messages.
+
+    `kind`: "json", and `value` is a JSON schema; "regex"; "choice", one of a list of strings; "grammar", in Lark or
+    GBNF.
+    """
+
+    kind: str
+    value: Any
+    where: str
+
+
 class Reasoning(Enum):
     """What happens to thoughts in a chat's answer: given out apart, left in the text with their tags, or left out."""
 
@@ -104,7 +118,7 @@ class GenerationRequest:
     `where` is the body's field that holds the prompt, for messages about it. `echo`: the prompt's text comes first.
     `ignored`: names of unknown fields that were let through, for the header x-leviathan-ignored. Tool calls are looked
     for where a `ChatPrompt` has tools; without `parallel_calls` the answer ends after the first one. `progress`: a
-    stream says how far the prompt is.
+    stream says how far the prompt is. `form` is that of the answer's text.
     """
 
     prompts: tuple[Prompt, ...]
@@ -118,3 +132,4 @@ class GenerationRequest:
     reasoning: Reasoning = Reasoning.APART
     parallel_calls: bool = True
     progress: bool = False
+    form: Form | None = None

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from leviathan_engine.model.chat_prompt import Prompts
 from leviathan_engine.wire import Chosen, Job
@@ -16,6 +17,7 @@ from ..timing import Timing
 from ..tokenising import Tokenising
 from .answer_text import AnswerText
 from .events import Choice, Event, Finish, LogprobDelta, PromptRead, TextDelta, TokenLogprob, Usage, Working
+from .grammars import Grammars
 from .planned import Planned, clamped, ignored, plan
 from .reply import Reply
 from .request import ChatPrompt, GenerationRequest, TextPrompt
@@ -31,6 +33,7 @@ class Service:
     prompts: Prompts
     served: Served
     tokenising: Tokenising = field(default_factory=Tokenising)
+    grammars: Grammars = field(default_factory=Grammars)
 
 
 class Generation:
@@ -53,6 +56,7 @@ class Generation:
         service = self._service
         service.queue.check(self._client)  # who is to be refused for it need not be tokenised first
         planned = await service.tokenising.run(self._client, self._plan)
+        planned = await self._with_grammars(planned)
         notes = {"x-leviathan-ignored": ignored(self._request, service.prompts, planned)}
         notes["x-leviathan-clamped"] = clamped(self._request, planned)
         reply.headers |= {name: text for name, text in notes.items() if text}
@@ -74,6 +78,14 @@ class Generation:
     def _plan(self) -> list[Planned]:
         """The choices and their jobs. Errors: ApiError 400."""
         return plan(self._request, self._service.prompts, self._service.served.model, self._scope)
+
+    async def _with_grammars(self, planned: list[Planned]) -> list[Planned]:
+        """The choices with the grammars that their answers must follow. Errors: ApiError 4xx, 503."""
+        service, folder = self._service, Path(self._service.served.model.folder)
+        return [
+            one.following(await service.grammars.grammar(self._client, folder, one.demand)) if one.demand else one
+            for one in planned
+        ]
 
     async def _events(self, planned: list[Planned]) -> AsyncGenerator[Event, None]:
         """The answer's events, one choice after the other."""

@@ -142,6 +142,7 @@ def read_chat(body: Mapping[str, Any], served: Served) -> tuple[GenerationReques
         n=asked.n or 1,
         stream=bool(asked.stream),
         progress=bool(asked.return_progress),
+        form=asked.form(),
         ignored=ignored,
         reasoning=asked.where_thoughts_go(),
         parallel_calls=asked.parallel_tool_calls is not False,

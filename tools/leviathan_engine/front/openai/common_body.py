@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from ..generation.request import Ending, Sampling
 from ..requests.json_types import INTEGRAL, Body, Text, TokenId
+from .answer_form import FormFields
 
 MAX_STOPS, MAX_STOP_CHARACTERS = 16, 1024
 SEEDS = 1 << 63
@@ -57,7 +58,7 @@ class StreamOptions(Body):
     include_obfuscation: bool | None = Field(None, description="let through: no padding is ever added")
 
 
-class CommonBody(Body):
+class CommonBody(FormFields):
     """The shared fields. Every optional field takes null, which means the same as leaving it out."""
 
     model: Text | None = Field(None, description="the served model or one of its aliases; missing: the served model")

@@ -84,6 +84,7 @@ def read_completion(body: Mapping[str, Any], served: Served) -> tuple[Generation
         n=asked.n or 1,
         stream=bool(asked.stream),
         progress=bool(asked.return_progress),
+        form=asked.form(),
         echo=bool(asked.echo),
         ignored=ignored,
     )

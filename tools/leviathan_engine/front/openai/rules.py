@@ -11,7 +11,7 @@ LET_THROUGH = frozenset(
         *("metadata", "store", "service_tier", "prompt_cache_key", "prompt_cache_retention", "prediction"),
         *("verbosity", "stream_reasoning", "parse_tool_calls"),
         # vLLM
-        *("request_id", "priority", "cache_salt", "guided_decoding_backend", "guided_whitespace_pattern"),
+        *("request_id", "priority", "cache_salt", "guided_decoding_backend"),
         *("mm_processor_kwargs", "data_parallel_rank"),
         # SGLang
         *("rid", "extra_key", "bootstrap_host", "bootstrap_port", "bootstrap_room", "max_dynamic_patch"),
@@ -31,7 +31,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "function_call": ("none", "auto"),
     "audio": NOTHING,
     "modalities": (["text"],),
-    "response_format": ({"type": "text"},),
     "web_search_options": NOTHING,
     # vLLM and SGLang
     "length_penalty": (1,),
@@ -60,8 +59,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "session_params": NOTHING,
     "input_ids": NOTHING,
     "structural_tag": NOTHING,
-    **dict.fromkeys(("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"), NOTHING),
-    **dict.fromkeys(("regex", "ebnf", "grammar", "json_schema"), NOTHING),
+    "guided_whitespace_pattern": NOTHING,
     # llama.cpp
     "repeat_last_n": NOTHING,
     "penalize_nl": OFF,

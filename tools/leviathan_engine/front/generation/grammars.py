@@ -1,0 +1,109 @@
+"""Has grammars tried in a process of their own, before an answer begins: a schema is somebody else's program.
+
+One at a time and clients in turn; what was tried is known for a while, what failed, too.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections import OrderedDict
+from pathlib import Path
+
+from ..api_error import bad, unavailable
+from ..fair_queue import FairQueue
+from ..tokenising import WAITING
+from .demand import Demand
+from .request import JsonObject
+
+MODULE = "leviathan_engine.model.grammar.compile_grammar"
+# Seconds that one grammar may take; the largest that was found to be possible takes one.
+COMPILE_SECONDS = 5.0
+# Reading the tokenizer takes 1.5 s of a core.
+START_SECONDS = 60.0
+# Bytes of a demand, and how many are kept.
+MOST_DEMAND, KEPT = 256 << 10, 64
+CODE = "unsupported_grammar"
+
+
+class Grammars:
+    """The line before the process, and the process, which begins with the first grammar."""
+
+    def __init__(self, waiting: int = WAITING, seconds: float = COMPILE_SECONDS) -> None:
+        """`waiting` is how many requests may wait for it, `seconds` how long one grammar may take."""
+        self._queue = FairQueue(waiting)
+        self._seconds = seconds
+        self._process: asyncio.subprocess.Process | None = None
+        self._known: OrderedDict[bytes, JsonObject] = OrderedDict()
+
+    async def grammar(self, client: str, folder: Path, demand: Demand) -> str:
+        """The grammar of a demand, which compiles for the tokenizer of `folder`.
+
+        Errors: ApiError 400 that names the keyword or the bound, 429, 503.
+        """
+        if len(demand.line) > MOST_DEMAND:
+            raise bad(f"the grammar has {len(demand.line)} bytes, at most {MOST_DEMAND} are taken", demand.where, CODE)
+        key = hashlib.sha256(demand.line).digest()
+        if key not in self._known:
+            await self._queue.acquire(client)
+            work = asyncio.ensure_future(self._try(key, folder, demand.line))
+            work.add_done_callback(lambda _: self._queue.release())
+            await asyncio.shield(work)  # a client that leaves does not end the process
+        said = self._known[key]
+        self._known.move_to_end(key)
+        if "error" in said:
+            raise bad(said["error"], said["param"] or demand.where, CODE)
+        return str(said["grammar"])
+
+    def close(self) -> None:
+        """Sends everybody away who waits, and ends the process."""
+        self._queue.close()
+        self._end()
+
+    async def _try(self, key: bytes, folder: Path, line: bytes) -> None:
+        """Has the process try it, and notes what it says. One that takes too long is ended."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            process = await self._start(folder)
+        assert process.stdin is not None
+        process.stdin.write(line)
+        said = await self._line(process, self._seconds)
+        if said is None:
+            self._end()
+            said = {"error": "the grammar takes too much time or memory to compile", "param": ""}
+        self._known[key] = said
+        while len(self._known) > KEPT:
+            self._known.popitem(last=False)
+
+    async def _start(self, folder: Path) -> asyncio.subprocess.Process:
+        # It finds the package where this process did, and sees nothing else of this process's environment.
+        environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
+        argv, pipe = (sys.executable, "-m", MODULE, str(folder)), asyncio.subprocess.PIPE
+        self._process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=pipe,
+            stdout=pipe,
+            env=environment,
+            limit=4 * MOST_DEMAND,
+        )
+        if await self._line(self._process, START_SECONDS) is None:
+            self._end()
+            raise unavailable("the process that compiles grammars does not start")
+        return self._process
+
+    async def _line(self, process: asyncio.subprocess.Process, seconds: float) -> JsonObject | None:
+        """The next line of the process; None where it does not come."""
+        assert process.stdout is not None
+        try:
+            line = await asyncio.wait_for(process.stdout.readline(), seconds)
+            return dict(json.loads(line)) if line.endswith(b"\n") else None
+        except (TimeoutError, OSError, ValueError):
+            return None
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()

@@ -1,0 +1,1 @@
+"""Grammars that an answer must follow: their parts, what llguidance is given, and what it refuses."""

@@ -1,0 +1,135 @@
+"""Composes llguidance's grammar of what a request demands of its answer: a form of the text, calls of tools, or both.
+
+A demand is JSON:
+
+- `answer`: null, or `kind` ("json", "regex", "choice", "grammar"), `value`, and `where`, the request's field.
+- `calls`: null, or `fenced`, `tools` (each `name`, `parameters`, `strict`, `where`), `many` (there may be several),
+  and where the grammar begins: `opened`, in the first call, `named`, even after the name of the only tool, `lazy`,
+  after the marker of all calls, else before it.
+
+The grammar is Lark with llguidance's `%json` (https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md).
+"""
+
+import json
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from ..tool_format import CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, FENCE, SEP, TYPE
+from .refusal import Refusal, refusal
+from .vocabulary import Vocabulary
+
+Demand = Mapping[str, Any]
+Schema = dict[str, Any]
+HEAD = "%llguidance {}\n"
+ANY_OBJECT: Schema = {"type": "object"}
+# Models that are kept from saying anything else may write blanks without end.
+BLANKS = r"[ \n\r\t]{0,100}"
+OPTIONS = "x-guidance"
+
+
+class Composer:
+    """Makes grammars for one vocabulary."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+
+    def compose(self, demand: Demand) -> str:
+        """The grammar, which compiles. Errors: Refusal."""
+        answer, calls = demand["answer"], demand["calls"]
+        if calls is None:
+            grammar = self._answer(answer)
+        elif answer is None or calls["opened"]:
+            grammar = HEAD + self._calls(calls)
+        else:
+            self._check(self._answer(answer), answer["where"])
+            parts = [self._main(calls), self._part(answer)]
+            grammar = json.dumps({"grammars": parts})
+        self._check(grammar, (answer or {"where": "tools"})["where"])
+        return grammar
+
+    def _check(self, grammar: str, where: str) -> None:
+        """Compiles a grammar, and takes its first step. Errors: Refusal."""
+        matcher = self._vocabulary.matcher(grammar)
+        if not matcher.is_error():
+            matcher.compute_bitmask()
+        if matcher.is_error():
+            raise refusal(matcher.get_error(), where)
+
+    def _answer(self, answer: Demand) -> str:
+        """The grammar of the answer's text alone."""
+        kind, value, where = answer["kind"], answer["value"], answer["where"]
+        if kind == "json":
+            return HEAD + f"start: {schema_text(value, where)}\n"
+        if kind == "regex":
+            return (
+                f"{HEAD}start: /{import_module('llguidance').regex_to_lark(value)}/\n"
+                if value
+                else HEAD + 'start: ""\n'
+            )
+        if kind == "choice":
+            return HEAD + "start: " + " | ".join(map(literal, value)) + "\n"
+        try:
+            text = import_module("llguidance.gbnf_to_lark").any_to_lark(value)
+        except Exception as err:  # it raises Exception itself
+            raise Refusal(
+                f"{where}: it is neither Lark nor GBNF that can be converted: {str(err)[:200]}", where
+            ) from err
+        return str(text)
+
+    def _part(self, answer: Demand) -> Schema:
+        return {"name": "answer", "lark_grammar": self._answer(answer)}
+
+    def _main(self, calls: Demand) -> Schema:
+        return {"lark_grammar": HEAD + self._calls(calls, "@answer | ")}
+
+    def _calls(self, calls: Demand, other: str = "") -> str:
+        """The rules of the calls, after what the prompt holds of them."""
+        begin, end, sep = map(self._marker, (CALL_BEGIN, CALL_END, SEP))
+        kind = f"{literal(TYPE)} {sep} " if calls["fenced"] else ""
+        many = f" (/\\n?/ {begin} {kind}call)*" if calls["many"] else ""
+        first = "after_0" if calls["named"] else "call"
+        rest = f"{first}{many} /\\n?/ {self._marker(CALLS_END)}"
+        if calls["opened"]:
+            start = rest
+        elif calls["lazy"]:
+            start = f"/\\n?/ {begin} {kind}{rest}"
+        else:
+            start = f"{other}{self._marker(CALLS_BEGIN)} /\\n?/ {begin} {kind}{rest}"
+        rules = [f"start: {start}"]
+        names = []
+        for index, tool in enumerate(calls["tools"]):
+            arguments = f"%json {self._arguments(tool)}"
+            after = f"{arguments} {literal(chr(10) + FENCE)} {end}" if calls["fenced"] else f"{arguments} {end}"
+            rules.append(f"after_{index}: {after}")
+            head = f"{literal(tool['name'] + chr(10) + FENCE + 'json' + chr(10))}" if calls["fenced"] else ""
+            names.append(f"{head or literal(tool['name']) + ' ' + sep} after_{index}")
+        return "\n".join([*rules, "call: " + " | ".join(names)]) + "\n"
+
+    def _arguments(self, tool: Demand) -> str:
+        """The schema of a tool's arguments; any object where it cannot be done and need not. Errors: Refusal."""
+        schema, where = dict(tool["parameters"] or {}), tool["where"]
+        try:
+            text = schema_text(schema if "type" in schema or "$ref" in schema else schema | ANY_OBJECT, where)
+            self._check(f"{HEAD}start: {text}\n", where)
+        except Refusal:
+            if tool["strict"]:
+                raise
+            text = schema_text(ANY_OBJECT, where)
+        return text.removeprefix("%json ")
+
+    def _marker(self, text: str) -> str:
+        """A marker of the calls: the model's token, or its text where the model has none."""
+        return literal(text) if self._vocabulary.special(text) is None else text
+
+
+def literal(text: str) -> str:
+    """A text in Lark."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def schema_text(schema: Schema, where: str) -> str:
+    """A JSON schema in Lark. Errors: Refusal for options of the library's own."""
+    if OPTIONS in schema:
+        raise Refusal(f"{where}: {OPTIONS} is not supported: leave it out", where)
+    return "%json " + json.dumps(schema | {OPTIONS: {"whitespace_pattern": BLANKS}})
