@@ -4,6 +4,7 @@ Proxies are urllib's: HTTPS_PROXY, HTTP_PROXY and NO_PROXY, in capitals or not.
 """
 
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -76,7 +77,8 @@ class Web:
         request = urllib.request.Request(url, method=method, headers={"User-Agent": "leviathan", **headers})
         if self.token and host_of(url) == self.token_host:
             request.add_unredirected_header("Authorization", f"Bearer {self.token}")
-        opener = urllib.request.build_opener(_Redirects(self), urllib.request.HTTPSHandler(context=tls()))
+        handler = urllib.request.HTTPSHandler(context=tls(os.environ.get("SSL_CERT_FILE", "")))
+        opener = urllib.request.build_opener(_Redirects(self), handler)
         found = opener.open(request, timeout=self.silence_s)
         assert isinstance(found, http.client.HTTPResponse)
         return found
@@ -100,10 +102,14 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return request
 
 
-def tls() -> ssl.SSLContext:
-    """The TLS context: $SSL_CERT_FILE or the system's authorities, else those of the package certifi, where it is."""
+@functools.cache
+def tls(authorities: str) -> ssl.SSLContext:
+    """The TLS context: $SSL_CERT_FILE or the system's authorities, else those of the package certifi, where it is.
+
+    Made once for each value of the variable, `authorities`: to read them takes as long as 30 MB of a download.
+    """
     context = ssl.create_default_context()
-    if not os.environ.get("SSL_CERT_FILE") and not context.cert_store_stats()["x509_ca"]:
+    if not authorities and not context.cert_store_stats()["x509_ca"]:
         with contextlib.suppress(ImportError, OSError):
             import certifi  # noqa: PLC0415 - only in an image without authorities of its own
 
