@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from leviathan.errors import UsageError
 from leviathan.manifests.render import render
 from leviathan.site.load import load
 from leviathan.site.schema import Variant
@@ -21,6 +22,15 @@ def test_every_key_of_the_last_release_is_accepted_and_means_the_same() -> None:
     assert [note.split(" ")[0] for note in loaded.notes] == [
         *("nvme.partition", "nvme.filesystem", "nvme.size_gb", "nvme.mount_point"),
     ]
+
+
+@pytest.mark.parametrize("old_first", [True, False])
+def test_a_key_under_both_names_is_an_error(tmp_path: Path, old_first: bool) -> None:
+    sections = ["[nvme]\nsize_gb = 1.0\n", "[storage]\nsize_gb = 2.0\n"]
+    path = tmp_path / "site.toml"
+    path.write_text("".join(sections if old_first else reversed(sections)))
+    with pytest.raises(UsageError, match=r"storage\.size_gb \(.*\): stands there under its old name too: keep one"):
+        load(path)
 
 
 @pytest.mark.parametrize("variant", [each.value for each in Variant])

@@ -116,6 +116,9 @@ def _layer_file(
                 allowed = [spec.name for spec in SPECS if spec.section == section] or [old.split(".")[1] for old in old]
                 problems.append(f"{key} ({origin}): {_unknown('key', name, allowed, section)}")
                 continue
+            if origins.get(key) == origin:  # a file that was half moved to the new names
+                problems.append(f"{key} ({origin}): stands there under its old name too: keep one of the two")
+                continue
             try:
                 values[key] = from_toml(known[key], value)
                 origins[key] = origin
