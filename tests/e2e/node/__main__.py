@@ -29,6 +29,7 @@ def main(argv: list[str]) -> int:
         client_ca=given.client_ca,
         certificate=(given.certificate, given.key) if given.certificate else None,
         proxy_kubeconfig=given.proxy_kubeconfig,
+        outward=tuple(given.outward),
         timing=Timing.quick() if given.quick else Timing(),
     )
     signal.signal(signal.SIGTERM, _interrupt)
@@ -69,6 +70,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--proxy-kubeconfig", type=Path, help="kube-proxy's; default the same")
     parser.add_argument("--certificate", type=Path, help="of the kubelet's server, PEM; default self-signed")
     parser.add_argument("--key", type=Path, help="its key, PEM")
+    parser.add_argument(
+        "--outward", action="append", type=int, default=[], help="port of the node's loopback that pods reach on theirs"
+    )
     parser.add_argument("--quick", action="store_true", help="back-offs and reports ten times as fast as a kubelet's")
     return parser.parse_args(argv)
 

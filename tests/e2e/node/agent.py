@@ -1,6 +1,7 @@
 """The agent: watches the pods bound to its node, and gives each a worker; serves logs and NodePorts."""
 
 import shutil
+import socket
 import sys
 import threading
 import time
@@ -36,7 +37,8 @@ class Settings:
     """`root`: a folder of the agent's own, on a file system that can hold an overlay's upper layer; `plain_registries`:
     HOST:PORT of registries spoken to without TLS; `client_ca`: who may read logs, None for anybody on this machine;
     `certificate`: the kubelet server's, with its key, None for a self-signed one; `proxy_kubeconfig`: kube-proxy's, who
-    may see EndpointSlices, which a node may not, None for the same as the node's.
+    may see EndpointSlices, which a node may not, None for the same as the node's; `outward`: ports of the node's
+    loopback that lead out of every pod under the same number.
     """
 
     kubeconfig: Path
@@ -49,6 +51,7 @@ class Settings:
     timing: Timing = field(default_factory=Timing)
     certificate: tuple[Path, Path] | None = None
     proxy_kubeconfig: Path | None = None
+    outward: tuple[int, ...] = ()
     kubelet_version: str = "v1.34.4"
     resources: dict[str, str] = field(default_factory=lambda: dict(RESOURCES))
 
@@ -69,13 +72,22 @@ class Agent:
         images = ImageStore(root / "images", settings.plain_registries, self._talk)
         recorder = Recorder(api, settings.name, self._talk)
         self._server = KubeletServer(
-            settings.address, settings.port, self._find_log, settings.client_ca, settings.certificate
+            settings.address, settings.port, self._find_log, settings.client_ca, settings.certificate, self._dial
         )
         self.port = int(self._server.server_address[1])
         identity = Identity(settings.name, settings.address, self.port, settings.resources, settings.kubelet_version)
         self.member = Member(api, identity, settings.timing, images, recorder, self._talk)
         self._node = Surroundings(
-            settings.name, settings.address, api, root, images, recorder, settings.timing, self._talk, self._admit
+            settings.name,
+            settings.address,
+            api,
+            root,
+            images,
+            recorder,
+            settings.timing,
+            self._talk,
+            self._admit,
+            settings.outward,
         )
         seer = Api.from_kubeconfig(settings.proxy_kubeconfig) if settings.proxy_kubeconfig else api
         self._proxy = Proxy(seer, settings.address, self._node.networks, self._talk)
@@ -139,6 +151,15 @@ class Agent:
                 text = "requested: {}, used: {}, capacity: {}".format(*numbers)
                 return f"OutOf{name}", f"Node didn't have enough resource: {name}, {text}"
         return None
+
+    def _dial(self, namespace: str, pod: str, port: int) -> socket.socket:
+        """A connection to a pod's port. Errors: NoLog for a pod that is not here, OSError when nobody listens."""
+        with self._lock:
+            workers = list(self._workers.values())
+        for worker in workers:
+            if (worker.pod["metadata"]["namespace"], worker.pod["metadata"]["name"]) == (namespace, pod):
+                return worker.connect(port)
+        raise NoLog(404, f'pod "{pod}" does not exist')
 
     def _find_log(self, namespace: str, pod: str, container: str, previous: bool) -> tuple[Path, Callable[[], bool]]:
         with self._lock:

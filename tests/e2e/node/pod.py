@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -59,6 +60,16 @@ class PodWorker(threading.Thread):
     def wake(self) -> None:
         """Look again now."""
         self._woken.set()
+
+    def connect(self, port: int) -> socket.socket:
+        """A connection to a port of the pod. Errors: OSError."""
+        if self._network is None:
+            raise OSError("the pod has no network yet")
+        inner = self._network.socket()
+        inner.settimeout(10)
+        inner.connect(("127.0.0.1", port))
+        inner.settimeout(None)
+        return inner
 
     def update(self, pod: Json) -> None:
         """The pod has changed in the API."""

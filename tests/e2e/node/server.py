@@ -1,9 +1,10 @@
-"""The kubelet's HTTPS port: container logs, which the API server's `log` subresource passes on, and health.
+"""The kubelet's HTTPS port: container logs and port-forwards, which the API server passes on, and health.
 
 Source: pkg/kubelet/server/server.go and kubelet_pods.go (validateContainerLogStatus) of Kubernetes 1.34.
 """
 
 import datetime
+import socket
 import ssl
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from self_signed import self_signed
 
-from . import logs
+from . import logs, port_forward
 from .events import rfc3339
 
 
@@ -30,17 +31,27 @@ class NoLog(Exception):
 Find = Callable[[str, str, str, bool], tuple[Path, Callable[[], bool]]]
 
 
+#: (namespace, pod, port) → a connection to it. Errors: NoLog, OSError.
+Dial = Callable[[str, str, int], socket.socket]
+
+
 class KubeletServer(ThreadingHTTPServer):
     """Serves until `shutdown`."""
 
     daemon_threads = True
 
     def __init__(
-        self, address: str, port: int, find: Find, client_ca: Path | None, certificate: tuple[Path, Path] | None
+        self,
+        address: str,
+        port: int,
+        find: Find,
+        client_ca: Path | None,
+        certificate: tuple[Path, Path] | None,
+        dial: Dial,
     ) -> None:
         """`port` 0 takes a free one; `client_ca`: who may ask must have a certificate of this authority;
         `certificate`: ours and its key, None for a self-signed one."""
-        self.find = find
+        self.find, self.dial = find, dial
         if certificate is None:
             self._context = _tls(address)
         else:
@@ -85,8 +96,17 @@ class _Handler(BaseHTTPRequestHandler):
                 self._text(err.status, str(err))
                 return
             self._stream(logs.read(path, wanted, ended))
+        elif words[0] == "portForward" and len(words) == 3 and "websocket" in self.headers.get("Upgrade", ""):
+            port = int(parse_qs(url.query)["port" if "port=" in url.query else "ports"][0])
+            port_forward.serve(self, port, lambda: self._dial(words[1], words[2], port))
         else:
             self._refuse()
+
+    def _dial(self, namespace: str, pod: str, port: int) -> socket.socket:
+        try:
+            return self.server.dial(namespace, pod, port)
+        except NoLog as err:
+            raise OSError(str(err)) from None
 
     def _refuse(self) -> None:
         self._text(501, f"this node's agent does not do {self.command} {urlsplit(self.path).path}")

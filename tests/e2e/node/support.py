@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from e2e.control_plane.part import Part
 
@@ -53,20 +53,33 @@ def need(name: str, variable: str = "") -> str:
     return found
 
 
+#: Who may use a registry with a login, and the line about it in a file of Apache's htpasswd (bcrypt).
+LOGIN = ("puller", "pull-me")
+HTPASSWD = "puller:$2y$04$gBOBT4G/XpKsp75VfeLZ1eMmCV98ufAyuZd.CVTxYLrg0qtbbyE5u\n"
+
+
 @contextmanager
-def real_registry(folder: Path, port: int = 0) -> Iterator[RealRegistry]:
-    """Runs docker-registry in `folder`, on a free port unless one is given."""
+def real_registry(
+    folder: Path, port: int = 0, *, storage: Path | None = None, login: bool = False
+) -> Iterator[RealRegistry]:
+    """Runs docker-registry in `folder`, on a free port unless one is given.
+
+    Arguments: `storage`, another registry's, whose content it has too; `login`, whether it serves LOGIN alone.
+    """
     program, port = need("docker-registry", "LEVIATHAN_REGISTRY_BIN"), port or free_port()
     folder.mkdir(parents=True, exist_ok=True)
-    config = {
+    config: dict[str, Any] = {
         "version": "0.1",
         "log": {"level": "error", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
+        "storage": {"filesystem": {"rootdirectory": str(storage or folder / "storage")}},
         "http": {"addr": f"127.0.0.1:{port}"},
     }
+    if login:
+        (folder / "htpasswd").write_text(HTPASSWD)
+        config["auth"] = {"htpasswd": {"realm": "tests", "path": str(folder / "htpasswd")}}
     (folder / "registry.yml").write_text(json.dumps(config))  # JSON is YAML
     process = Part("registry", [program, "serve", str(folder / "registry.yml")], folder)
-    registry = RealRegistry(f"127.0.0.1:{port}", folder / "storage", process)
+    registry = RealRegistry(f"127.0.0.1:{port}", storage or folder / "storage", process)
     try:
         registry.start()
         yield registry

@@ -12,7 +12,7 @@ import pytest
 from .images import ImageStore
 from .reference import parse
 from .registry import PullError
-from .support import RealRegistry, free_port, real_registry
+from .support import LOGIN, RealRegistry, free_port, real_registry
 from .tiny_image import Entry, layer, push
 
 CONFIG = {"Cmd": ["/bin/true"]}
@@ -50,6 +50,18 @@ def test_tag_and_digest_give_the_same_layers(registry: RealRegistry, tmp_path: P
     # Another agent over the same folder knows them without the registry.
     assert ImageStore(tmp_path).find(reference) == by_digest
     assert not list((tmp_path / "ingest").iterdir())
+
+
+def test_a_registry_with_a_login_gives_nothing_to_others(registry: RealRegistry, tmp_path: Path) -> None:
+    """Another registry over the same storage, as one with a login is: with the login the same image."""
+    digest = push(registry.host, "locked", "one", [layer(LOWER)], CONFIG)
+    with real_registry(tmp_path / "locked", storage=registry.storage, login=True) as locked:
+        name = parse(f"{locked.host}/locked:one")
+        with pytest.raises(PullError, match="authorization failed: no basic auth credentials"):
+            ImageStore(tmp_path / "a").pull(name)
+        with pytest.raises(PullError, match="authorization failed"):
+            ImageStore(tmp_path / "b").pull(name, {locked.host: (LOGIN[0], "wrong")})
+        assert ImageStore(tmp_path / "c").pull(name, {locked.host: LOGIN}).digest == digest
 
 
 def test_only_layers_that_are_missing_are_fetched(registry: RealRegistry, tmp_path: Path) -> None:
