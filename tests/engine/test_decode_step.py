@@ -48,9 +48,9 @@ def restored(engine: Any) -> None:
 def main(folder: Path) -> dict[str, Any]:
     """Upstream's steps, then ours: experts on the CPU, one of each layer on the device, faults that must be seen."""
     helper = import_module("test_experts_in_engine")
-    step = import_module("leviathan_operators.operators.decode_step")
-    kernels = import_module("leviathan_operators.reference.decode").PlainDecode()
     engine = helper.Engine(folder)
+    step = import_module("leviathan_operators.operators.decode_step")  # not before the engine has its configuration
+    kernels = import_module("leviathan_operators.reference.decode").PlainDecode()
     model = engine.engine._interface.model
     engine.layers_of_model = model.model.layers
     engine.upstream()

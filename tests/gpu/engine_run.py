@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import graph_nodes
 import numpy as np
 
 from leviathan_engine.gguf import read_model
@@ -126,6 +127,30 @@ def watch_routers(routed: dict[int, list[tuple[Any, Any]]]) -> None:
         return chosen, weights
 
     gate.forward = watched
+    step: Any = import_module("leviathan_operators.operators.decode_step").Experts  # which calls no module for a token
+    one = step.__call__
+
+    def watched_step(self: Any, out: Any) -> None:
+        one(self, out)
+        import_module("torch").cuda.synchronize()
+        found = routed.setdefault(layer_of(self._cpu.key), [])
+        found.append((self._room.normed.float().cpu().numpy()[None], self._cpu.expert_ids_cpu.numpy().copy()[None]))
+
+    step.__call__ = watched_step
+
+
+class Idle:
+    """Stands for the threads of the CPU's experts, and computes nothing: what is left is the GPU's part of a step."""
+
+    def __getattr__(self, _name: str) -> Any:
+        return lambda *_arguments: None
+
+
+def idle_experts(model: Any) -> None:
+    """Takes the CPU's experts out of decode steps; copies stay, answers are wrong."""
+    for layer in model.model.layers:
+        if hasattr(layer.mlp, "experts"):
+            layer.mlp.experts.generate_experts.cpu_infer = Idle()
 
 
 def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its end, with nothing to share
@@ -165,10 +190,15 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
         cache_lens=args.cache_lens,
         device="cuda:0",
         chunk=args.chunk or plan.chunk,
+        gpu_experts=(args.gpu_experts,),
     )
+    if args.nodes:
+        graph_nodes.keep_graphs()
     engine: Any = KTransformers(options, lambda _layers, _bytes: None)
     load_seconds = time.monotonic() - begun
     engine._interface.args.use_cuda_graph = args.graph and not args.routes
+    if args.idle_experts:
+        idle_experts(engine._interface.model)
     measured = Measured(torch, [idle[card] for card in visible])
 
     steps: list[Any] = []
@@ -211,7 +241,10 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
         plan, Costs(model, shape, args.cache_lens), min(options.chunk, max(args.prompt)), one_card=args.split > 1
     )
     found = measured.cards()
+    runner = getattr(engine._interface, "cuda_graph_runner", None)
     report = {
+        "step": graph_nodes.nodes(runner.graph) if args.nodes and runner else {},
+        "hit_ratio": engine._experts.hit_ratio() if hasattr(engine._experts, "hit_ratio") else None,
         "linear": args.linear,
         "graph": hasattr(engine._interface, "cuda_graph_runner"),
         "peer": [torch.cuda.can_device_access_peer(0, card) for card in range(1, len(found))],
@@ -242,6 +275,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--cpu_infer", type=int, default=15)
     parser.add_argument("--routes", action="store_true")
+    parser.add_argument("--nodes", action="store_true", help="count the nodes of a decode step's CUDA graph")
+    parser.add_argument("--idle_experts", action="store_true", help="time decode steps without the CPU's experts")
+    parser.add_argument("--gpu_experts", type=int, default=0, help="bytes of experts that stay on the first card")
     parser.add_argument("--drop-logits", dest="keep", action="store_false")
     return parser
 

@@ -46,12 +46,14 @@ def wide(layers: int, experts: int) -> ModelShape:
 class Blocks:
     """Random tensors, from one pool of random bytes; the same seed gives the same file."""
 
-    def __init__(self, seed: int) -> None:
-        self._random = np.random.default_rng(seed)
+    def __init__(self, seed: int, shape: ModelShape, zipf: float = 0.0) -> None:
+        self._random, self._shape, self._zipf = np.random.default_rng(seed), shape, zipf
         self._pool = np.frombuffer(self._random.bytes(POOL_BYTES), np.uint8)
 
     def tensor(self, tensor: Tensor) -> bytes:
         """The bytes of one tensor; norms are around 1, a router's bias and row spread are small."""
+        if self._zipf and tensor.name.endswith("exp_probs_b.bias"):
+            return zipf_bias(self._shape, self._zipf, self._random).tobytes()
         if tensor.type is GgmlType.F32:
             spread = 0.05 if len(tensor.shape) == 1 else tensor.shape[0] ** -0.5
             mean = 1.0 if "norm" in tensor.name else 0.0
@@ -69,6 +71,35 @@ class Blocks:
             # Signed scales: as random bytes most would be far apart; these are within a factor of four.
             blocks[:, 192:208] = (blocks[:, 192:208] & 31) + 8
         return blocks.tobytes()
+
+
+def zipf_bias(shape: ModelShape, exponent: float, random: np.random.Generator) -> np.ndarray:
+    """Biases of a layer with which the expert of rank r is chosen about r**-exponent as often as the first.
+
+    Ranks lie in any order. Found by trial: over scores of normal logits, as random router weights give them, each bias
+    moves by how far the expert's share is from the wanted one. Groups bound what is possible, and no expert has more
+    than 95 % of the tokens.
+    """
+    share = np.arange(1, shape.experts + 1, dtype=np.float64) ** -exponent
+    share = random.permutation(np.minimum(share / share.sum() * shape.experts_used, 0.95))
+    score = 1 / (1 + np.exp(-random.standard_normal((512, shape.experts))))
+    bias = np.zeros(shape.experts)
+    for step in range(80):
+        found = chosen(score + bias, shape).mean(0)
+        bias += 0.1 * 0.97**step * (np.log(share) - np.log(np.maximum(found, 0.25 / len(score))))
+    return (bias - bias.min()).astype(np.float32)  # none below 0, which experts of other groups have
+
+
+def chosen(ranks: np.ndarray, shape: ModelShape) -> np.ndarray:
+    """DeepSeek-V3's choice by ranks (tokens, experts): ones where an expert is used."""
+    groups = np.sort(ranks.reshape(len(ranks), shape.groups, -1), 2)[:, :, -2:].sum(2)
+    kept = np.argsort(-groups, 1)[:, : shape.groups_used]
+    mask = np.zeros(groups.shape, bool)
+    np.put_along_axis(mask, kept, True, 1)
+    ranks = np.where(mask.repeat(shape.experts // shape.groups, 1), ranks, -np.inf)
+    out = np.zeros(ranks.shape)
+    np.put_along_axis(out, np.argpartition(-ranks, shape.experts_used - 1, 1)[:, : shape.experts_used], 1.0, 1)
+    return out
 
 
 @cache
@@ -104,12 +135,12 @@ def vocabulary(rows: int) -> dict[str, Typed]:
     }
 
 
-def write_model(path: Path, shape: ModelShape, seed: int = 0, *, llama: bool = False) -> None:
-    """Writes the file; the tensors are made one after another. `llama`: as llama.cpp wants it."""
+def write_model(path: Path, shape: ModelShape, seed: int = 0, *, llama: bool = False, zipf: float = 0.0) -> None:
+    """Writes the file; the tensors are made one after another. `llama`: as llama.cpp wants it; `zipf`: its exponent."""
     kinds = {str: ValueType.STRING, bool: ValueType.BOOL, int: ValueType.UINT32, float: ValueType.FLOAT32}
     table: Model = q4_k_m(shape, split_kv_b=llama)
     keys: dict[str, Typed] = {k: (kinds[type(v)], v) for k, v in table.metadata.items()}
-    blocks = Blocks(seed)
+    blocks = Blocks(seed, shape, zipf)
 
     def data() -> Iterator[bytes]:
         for tensor in table.tensors.values():
@@ -128,9 +159,10 @@ def main() -> int:
     parser.add_argument("--llama", action="store_true")
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--experts", type=int, default=16)
+    parser.add_argument("--zipf", type=float, default=0.0, help="exponent of the skew in routing; 0 for none")
     args = parser.parse_args()
     shape = wide(args.layers, args.experts) if args.wide else replace(SMALL, layers=args.layers)
-    write_model(args.out / "model.gguf", shape, llama=args.llama)
+    write_model(args.out / "model.gguf", shape, llama=args.llama, zipf=args.zipf)
     return 0
 
 

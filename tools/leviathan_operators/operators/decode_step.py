@@ -54,7 +54,8 @@ class Workspace:
         self.low_rank, self.latent = floats(query + heads.rank + heads.rope), kernels.vector(query, device)
         self.query = floats(heads.number * (heads.nope + heads.rope))
         self.absorbed = halves(1, heads.number, heads.rank + heads.rope)
-        self.attended = halves(1, 1, heads.number, heads.rank)
+        # (1, 1, heads, rank) with upstream's strides: its kernel takes the second one for a head's.
+        self.attended = halves(1, heads.number, 1, heads.rank).transpose(1, 2)
         self.values = kernels.vector(heads.number * heads.value, device)
         splits = _attention().NUM_KV_SPLITS
         self.logits = torch.zeros(1, heads.number, splits, heads.rank + 1, dtype=torch.float32, device=device)
