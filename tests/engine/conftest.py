@@ -22,6 +22,7 @@ NEED_ENGINE = [
     "test_marlin_packing.py",
     "test_moe.py",
     "test_queue.py",
+    "test_replacing.py",
     "test_server.py",
     "test_streamed_experts.py",
     "test_triton_cache.py",

@@ -27,7 +27,7 @@ for line in sys.stdin:
     step = r['step']
     print('$name', 'ms a token:', [round(x['ms_a_token'], 2) for x in r['rates']], 'tokens/s:', [round(1000 / x['ms_a_token'], 1) for x in r['rates']],
           'nodes:', step.get('nodes'), step.get('types'), 'a layer:', round(step['nodes'] / r['layers'], 1) if step else None,
-          'VRAM predicted/measured:', [round(x['total'], 2) for x in r['ratio']])"
+          'hits:', r['hit_ratio'], 'VRAM predicted/measured:', [round(x['total'], 2) for x in r['ratio']])"
 }
 
 case $1 in

@@ -242,9 +242,10 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
     )
     found = measured.cards()
     runner = getattr(engine._interface, "cuda_graph_runner", None)
+    engine._experts.rest(now=True)
     report = {
         "step": graph_nodes.nodes(runner.graph) if args.nodes and runner else {},
-        "hit_ratio": engine._experts.hit_ratio() if hasattr(engine._experts, "hit_ratio") else None,
+        "hit_ratio": engine._experts.hit_ratio(),
         "linear": args.linear,
         "graph": hasattr(engine._interface, "cuda_graph_runner"),
         "peer": [torch.cuda.can_device_access_peer(0, card) for card in range(1, len(found))],

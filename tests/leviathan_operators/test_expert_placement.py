@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from leviathan_operators.experts.counts import SAVE_SECONDS, UseFile, Uses, added
-from leviathan_operators.experts.placement import Candidate, choose, hit_rate
+from leviathan_operators.experts.counts import SAVE_SECONDS, PlacementFile, UseFile, Uses, added
+from leviathan_operators.experts.placement import Candidate, Swap, choose, hit_rate, swaps
 
 LAYERS = [Candidate(layer, 8, 100 if layer % 2 else 120) for layer in range(3, 9)]
 
@@ -95,3 +95,65 @@ def test_a_folder_that_takes_no_file_is_said(tmp_path: Path) -> None:
 def test_added_takes_what_is_new() -> None:
     assert added({}, {3: [1, 2]}) == {3: [1, 2]}
     assert added({3: [1, 1]}, {3: [1, 2]}) == {3: [2, 3]}
+
+
+def test_swaps_bring_the_most_used_and_take_the_least() -> None:
+    """Across layers, those that gain most first, no more than asked for; a layer that is there as a whole stays."""
+    counts = {3: [0, 500, 900, 80], 4: [7000, 0, 0, 0], 5: [0, 0, 0, 0]}
+    resident = {3: (0, 1), 4: (1,), 5: (0, 1, 2, 3)}
+    assert swaps(resident, 4, counts, 9) == [Swap(3, 0, 4, 0), Swap(4, 1, 3, 2)]
+    assert swaps(resident, 4, counts, 1) == [Swap(3, 0, 4, 0)]
+    assert not swaps({3: (2, 1), 4: (0,)}, 4, counts, 9)
+    assert not swaps(resident, 4, {}, 9)
+
+
+def test_swaps_never_lower_what_is_found() -> None:
+    rng = random.Random(6)
+    for _ in range(100):
+        counts = {layer: [rng.randrange(2000) for _ in range(8)] for layer in range(3)}
+        there = {layer: set(rng.sample(range(8), rng.randrange(8))) for layer in counts}
+
+        def found(there: dict[int, set[int]] = there, counts: dict[int, list[int]] = counts) -> int:
+            return sum(counts[layer][e] for layer, row in there.items() for e in row)
+
+        before, number = found(), sum(map(len, there.values()))
+        for move in swaps(there, 8, counts, 5):
+            there[move.from_layer].remove(move.leaving)
+            assert move.expert not in there[move.layer]
+            there[move.layer].add(move.expert)
+        assert found() >= before
+        assert sum(map(len, there.values())) == number
+
+
+def test_counts_of_another_machine(tmp_path: Path) -> None:
+    """Taken by a start that has none, and by no later one."""
+    said: list[str] = []
+    other = UseFile(tmp_path / "other.json", [3, 4], 4)
+    other.write({3: [1, 2, 3, 4], 4: [5, 0, 0, 0]})
+    uses = Uses(file(tmp_path), said.append)
+    uses.take(other.path)
+    assert uses.before == {3: [1, 2, 3, 4], 4: [5, 0, 0, 0]}
+    assert "15 choices" in said[-1]
+    assert uses.write({3: [1, 0, 0, 0], 4: [0, 0, 0, 0]})[3] == [2, 2, 3, 4]
+    again = Uses(file(tmp_path), said.append)
+    again.take(other.path)
+    assert again.before[3] == [2, 2, 3, 4]
+    assert "counts of its own" in said[-1]
+    Uses(UseFile(tmp_path / "third.json", [3], 2), said.append).take(other.path)
+    assert "not the counts of this model" in said[-1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"version": 1, "placement": {"3": [9]}}', '{"version": 1, "placement": {"3": [1, 0], "4": []}}'],
+)
+def test_a_placement_that_does_not_fit_is_none(tmp_path: Path, text: str) -> None:
+    kept = PlacementFile(tmp_path / "placement.json")
+    assert kept.read({3: 4}) is None
+    kept.write({3: [0, 2], 4: []})
+    assert kept.read({3: 4, 4: 4}) == {3: (0, 2), 4: ()}
+    assert kept.read({3: 4}) == {3: (0, 2)}
+    assert kept.read({3: 2}) is None
+    assert kept.read({5: 4}) is None
+    kept.path.write_text(text, encoding="utf-8")
+    assert kept.read({3: 4}) is None

@@ -69,6 +69,8 @@ class Settings:
     kv_disk: int
     optimize_config_path: Path | None
     engine_args: tuple[str, ...]
+    freeze_experts: bool = False
+    expert_counts: Path | None = None
     front_environ: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -103,6 +105,8 @@ def parse(argv: Sequence[str]) -> Settings:
         kv_disk=args.kv_disk * MB,
         optimize_config_path=args.optimize_config_path,
         engine_args=theirs,
+        freeze_experts=args.freeze_experts,
+        expert_counts=args.expert_counts,
         front_environ=front_flags.environment(args),
     )
 
@@ -193,6 +197,8 @@ def _parser() -> argparse.ArgumentParser:
     path("--kv_ram", type=_whole(0, 1 << 24), help="MB of memory for conversations that left the GPUs (what is left)")
     path("--kv_dir", type=_path, help="folder that keeps them, over restarts, too; none: main memory alone")
     path("--kv_disk", type=_whole(1, 1 << 30), default=50_000, help="MB in that folder, at most (50000)")
+    path("--freeze_experts", action="store_true", help="the experts on the GPUs are those of the last start, and stay")
+    path("--expert_counts", type=_path, help="expert-uses.json of another machine, for a state folder without one")
     front_flags.add(parser)
     return parser
 

@@ -108,8 +108,11 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
             "--kv_disk": settings.kv_disk,
             "--kv_version": fingerprint(model).hex(),
         }
+    if settings.expert_counts is not None:
+        options["--expert_counts"] = settings.expert_counts
     options |= _user(settings, state, (hf, *hf.iterdir(), rules, files, *(part.path for part in model.parts)), note)
     words = [word for pair in options.items() for word in map(str, pair)]
+    words += ["--freeze_experts"] * settings.freeze_experts
     return Prepared(
         argv=(*numa.prefix, sys.executable, "-m", "leviathan_engine.worker", *words, "--", *flags),
         environment={k: v for k, v in environ.items() if k != "LEVIATHAN_API_KEY"}

@@ -61,6 +61,7 @@ class Costs:
         self.lm_head, self.lm_head_transient = vram.head_vram(model)
         self.norm = 2 * vram.gpu_tensor(model, "output_norm.weight", 1).elements
         self.kv_layer = vram.kv_bytes(shape, cache_lens)
+        self.wide = vram.wide_bytes(model, shape)
         self.stream = vram.stream_bytes(model, shape)
         self._sums = {
             name: [0, *accumulate(getattr(layer, name) for layer in self.layers)]
@@ -86,7 +87,7 @@ class Costs:
 
     def prefill(self, chunk: int, *, head: bool) -> int:
         """Bytes that reading `chunk` tokens of a prompt at once takes for a moment on a card with layers."""
-        layers = vram.chunk_bytes(self.shape, chunk, self.cache_lens)
+        layers = vram.chunk_bytes(self.shape, chunk, self.cache_lens) + self.wide
         return max(layers, vram.logits_bytes(self.shape)) if head else layers
 
     def grown(self, placement: Placement, budgets: Sequence[int], chunk: int) -> int:

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from .machine import GIB
 from .plan import Plan
+from .vram import DECODE_FROM_BLOCKS
 
 PURPOSES = (
-    ("attention, MLP (Marlin)", "marlin"),
+    (f"attention, MLP ({'blocks' if DECODE_FROM_BLOCKS else 'Marlin'})", "marlin"),
     ("kv_b, norms (bf16)", "bf16"),
     ("router", "router"),
-    ("lm_head (bf16)", "lm_head"),
+    ("lm_head", "lm_head") if DECODE_FROM_BLOCKS else ("lm_head (bf16)", "lm_head"),
     ("KV cache", "kv_cache"),
     ("a chunk of a prompt", "prefill"),
     ("CUDA context", "context"),

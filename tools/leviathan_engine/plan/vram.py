@@ -22,6 +22,8 @@ EXPERT_PARTS = ("ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.wei
 KEY_BLOCK = 4096
 # Whether linear layers stay as the file's blocks where the kernels read them (`worker/one_token.py`).
 DECODE_FROM_BLOCKS = False
+# What those kernels read (`leviathan_operators/reference/gguf_blocks.py`, KINDS), in rows of whole 256 elements.
+BLOCK_TYPES = frozenset(GgmlType[n] for n in ("Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"))
 MARLIN_GROUP = 64
 MARLIN_PARALLEL = 16
 # `quantize_weights` and `marlin_packing.pack` hold five 32-bit copies of a weight at their peak.
@@ -48,8 +50,8 @@ NORMS = ("attn_norm", "attn_q_a_norm", "attn_kv_a_norm", "ffn_norm")
 
 @dataclass(frozen=True)
 class LayerVram:
-    """One layer's bytes: `marlin` weights and scales, `bf16` kv_b, norms and other linears, `router` in its own type;
-    `transient` more bytes while its largest tensor is loaded."""
+    """One layer's bytes: `marlin` weights and scales, or the file's blocks; `bf16` kv_b, norms and other linears,
+    `router` in its own type; `transient` more bytes while its largest tensor is loaded."""
 
     marlin: int
     bf16: int
@@ -70,15 +72,22 @@ def marlin_fits(k: int, n: int) -> bool:
     return k % 64 == 0 and n % 64 == 0 and (k % 128 == 0 or n % 128 == 0)
 
 
+def stays_blocks(tensor: Tensor) -> bool:
+    """Whether a linear layer's weight stays as the file has it."""
+    return DECODE_FROM_BLOCKS and tensor.type in BLOCK_TYPES and tensor.shape[0] % 256 == 0
+
+
 def linear_bytes(tensor: Tensor) -> int:
     """Bytes of a linear layer on the card.
 
-    Marlin: 4 bits a weight, one scale for 64 weights in bfloat16 (`worker/model_changes.py`), and a workspace of 16
-    numbers for 64 outputs. Otherwise bfloat16.
+    Blocks: the file's. Marlin: 4 bits a weight, one scale for 64 weights in bfloat16 (`worker/model_changes.py`), and a
+    workspace of 16 numbers for 64 outputs. Otherwise bfloat16.
     """
     k, n = tensor.shape
     if not marlin_fits(k, n):
         return 2 * k * n
+    if stays_blocks(tensor):
+        return tensor.nbytes
     return k * n // 2 + k // MARLIN_GROUP * n * 2 + n // 64 * MARLIN_PARALLEL * 4
 
 
@@ -97,7 +106,8 @@ def layer_vram(model: Model, shape: ModelShape, layer: int) -> LayerVram:
         k, n = tensor.shape
         if marlin_fits(k, n):
             marlin += linear_bytes(tensor)
-            transient = max(transient, MARLIN_TRANSIENT * k * n - linear_bytes(tensor))
+            if not stays_blocks(tensor):
+                transient = max(transient, MARLIN_TRANSIENT * k * n - linear_bytes(tensor))
         else:
             bf16 += linear_bytes(tensor)
             transient = max(transient, 4 * k * n)
@@ -120,9 +130,18 @@ def layer_vram(model: Model, shape: ModelShape, layer: int) -> LayerVram:
 
 
 def head_vram(model: Model) -> tuple[int, int]:
-    """Bytes of lm_head in bfloat16, and how many more its 32-bit copy takes for a moment."""
-    elements = gpu_tensor(model, "output.weight", 2).elements
-    return 2 * elements, 4 * elements
+    """Bytes of lm_head in bfloat16 or as blocks, and how many more its copies in 16 and 32 bits take for a moment."""
+    tensor = gpu_tensor(model, "output.weight", 2)
+    if stays_blocks(tensor):
+        return tensor.nbytes, 6 * tensor.elements - tensor.nbytes
+    return 2 * tensor.elements, 4 * tensor.elements
+
+
+def wide_bytes(model: Model, shape: ModelShape) -> int:
+    """Bytes on a card with layers for one weight in bfloat16: a chunk's products of weights that stay as blocks."""
+    names = [f"blk.{layer}.{name}.weight" for layer in range(shape.layers) for name in layer_linears(shape, layer)]
+    tensors = [tensor for name in names if (tensor := model.tensors.get(name)) is not None]
+    return max((2 * tensor.elements for tensor in tensors if stays_blocks(tensor)), default=0)
 
 
 def kv_bytes(shape: ModelShape, cache_lens: int) -> int:

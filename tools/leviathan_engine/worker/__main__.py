@@ -86,6 +86,8 @@ def _serve(link: Link, args: argparse.Namespace) -> None:
         stream_tokens=stream_tokens(os.environ),
         kept=Kept(args.kv_ram, args.kv_dir, args.kv_disk, bytes.fromhex(args.kv_version)),
         gpu_experts=tuple(map(int, args.gpu_experts.split(","))),
+        freeze_experts=args.freeze_experts,
+        expert_counts=args.expert_counts,
     )
     with LoadProgress(link.send, lambda: ahead.reading) as progress:
         model = KTransformers(options, progress.loaded)
@@ -132,6 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("cpu_infer", "cache_lens", "chunk"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--gpu_experts", default="0", help="bytes of experts that stay on each GPU, with commas")
+    parser.add_argument("--freeze_experts", action="store_true", help="the same ones stay as at the last start")
+    parser.add_argument("--expert_counts", type=Path, help="another machine's counts of the experts' use")
     parser.add_argument("--cpu_infer_most", type=int, help="the most threads that a measurement may try")
     parser.add_argument("--threads_file", type=Path, help="keeps the measured count; without it nothing is measured")
     parser.add_argument("--user", type=int, help="the user to become, where it is started as root")

@@ -43,7 +43,8 @@ class Options:
 
     `chunk`: tokens of a prompt that are read at once, at most. `stream_tokens`: from how many of a chunk on its experts
     are streamed to the GPUs; 0: never, None: measured at the start. `kept`: where conversations go that leave the GPUs.
-    `gpu_experts`: bytes of experts that stay on each GPU.
+    `gpu_experts`: bytes of experts that stay on each GPU; `freeze_experts`: the same ones as at the last start;
+    `expert_counts`: another machine's counts of their use.
     """
 
     home: Path
@@ -59,6 +60,8 @@ class Options:
     stream_tokens: int | None = None
     kept: Kept = NOWHERE
     gpu_experts: tuple[int, ...] = ()
+    freeze_experts: bool = False
+    expert_counts: Path | None = None
 
 
 def never() -> bool:
@@ -104,7 +107,9 @@ class KTransformers:
         self.threads = self._settle_threads(options)
         experts: Any = import_module("leviathan_operators.experts.install")
         resident = {f"cuda:{index}": size for index, size in enumerate(options.gpu_experts)}
-        wanted = experts.Options(options.stream_tokens, resident, options.home)
+        wanted = experts.Options(
+            options.stream_tokens, resident, options.home, frozen=options.freeze_experts, counts=options.expert_counts
+        )
         self._experts = experts.install(self._interface.model, wanted, say)
         one_token.after_loading(self._interface.model, kernels, say)
         self._cache = self._interface.cache
@@ -203,8 +208,8 @@ class KTransformers:
         return out
 
     def rest(self) -> bool:
-        """Parks pages that would leave the GPUs next."""
-        return self._prefixes.park_ahead()
+        """Parks pages that would leave the GPUs next; then counts of the experts' use are kept, and experts move."""
+        return self._prefixes.park_ahead() or self._experts.rest()
 
     def settle(self, seconds: float) -> None:
         """Gives a disk so many seconds for the pages that are on their way to it."""
@@ -212,7 +217,8 @@ class KTransformers:
 
     def gauges(self) -> dict[str, float]:
         """Figures for /metrics, by their names there."""
-        return {
+        found = self._experts.hit_ratio()
+        return ({} if found is None else {"leviathan_expert_hit_ratio": found}) | {
             "leviathan_cache_pages": self._prefixes.pool.count,
             "leviathan_cache_pages_used": self._prefixes.used,
             "leviathan_cache_pages_parked": self._prefixes.parked,

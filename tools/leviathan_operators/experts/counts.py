@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NAME = "expert-uses.json"
+PLACEMENT = "expert-placement.json"
 VERSION = 1
 SAVE_SECONDS = 60.0
 
@@ -66,12 +67,57 @@ class Uses:
         if trouble:
             say(f"experts: {trouble}")
 
+    def take(self, other: Path) -> None:
+        """Begins with the counts of another machine's file where there are none of this one's. Says what it took."""
+        if self.before:
+            self._say(f"experts: {other}: not read: this machine has counts of its own in {self._file.path}")
+            return
+        self.before, trouble = UseFile(other, self._file.layers, self._file.experts).read()
+        number = sum(map(sum, self.before.values()))
+        self._say(f"experts: {trouble or f'{other}: {number} choices of experts counted elsewhere'}")
+
     def keep(self, counted: Callable[[], Mapping[int, Sequence[int]]]) -> None:
         """Writes the file unless it was written within SAVE_SECONDS; `counted` gives the counts since the start."""
-        if self._clock() - self._saved < SAVE_SECONDS:
-            return
+        if self.due:
+            self.write(counted())
+
+    @property
+    def due(self) -> bool:
+        """Whether the file is older than SAVE_SECONDS."""
+        return self._clock() - self._saved >= SAVE_SECONDS
+
+    def write(self, counted: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
+        """Writes the file; returns what was counted in all."""
         self._saved = self._clock()
+        total = added(self.before, counted)
         try:
-            self._file.write(added(self.before, counted()))
+            self._file.write(total)
         except OSError as err:
             self._say(f"experts: the counts of use are not kept: {err}")
+        return total
+
+
+@dataclass(frozen=True)
+class PlacementFile:
+    """Keeps which experts stay on a GPU, so that a start with the placement frozen repeats the last one."""
+
+    path: Path
+
+    def read(self, experts: Mapping[int, int]) -> dict[int, tuple[int, ...]] | None:
+        """The experts of these layers, which have so many each; None where the file has not all of them."""
+        try:
+            document = json.loads(self.path.read_text(encoding="utf-8"))
+            rows = document["placement"] if document["version"] == VERSION else {}
+            out = {int(layer): tuple(map(int, row)) for layer, row in rows.items()}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+        out = {layer: row for layer, row in out.items() if layer in experts}
+        fit = set(out) == set(experts) and all(0 <= e < experts[layer] for layer, row in out.items() for e in row)
+        return out if fit and all(sorted(set(row)) == list(row) for row in out.values()) else None
+
+    def write(self, placement: Mapping[int, Sequence[int]]) -> None:
+        """Replaces the file in one step. Errors: OSError."""
+        document = {"version": VERSION, "placement": {str(layer): list(row) for layer, row in placement.items()}}
+        partial = self.path.with_name(self.path.name + ".partial")
+        partial.write_text(json.dumps(document) + "\n", encoding="utf-8")
+        partial.replace(self.path)

@@ -32,9 +32,12 @@ class Resident:
 class DeviceLayer:
     """One layer of experts on one device."""
 
-    def __init__(self, operators: Any, files: LayerFiles, choices: int, device: torch.device) -> None:
+    def __init__(
+        self, operators: Any, files: LayerFiles, choices: int, device: torch.device, uses: Tensor | None = None
+    ) -> None:
+        """`uses`: int64 (experts), zeros, to count in."""
         self.files = files
-        self.uses = torch.zeros(files.experts, dtype=torch.int64, device=device)
+        self.uses = torch.zeros(files.experts, dtype=torch.int64, device=device) if uses is None else uses
         self._operators, self._choices, self._device = operators, choices, device
         self._nowhere = torch.full((files.experts,), -1, dtype=torch.int32, device=device)
         self._slots = torch.empty(0, choices, dtype=torch.int32, device=device)

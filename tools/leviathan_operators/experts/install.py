@@ -4,9 +4,8 @@ Whatever cannot be had is left out with a line that says why: then the CPU compu
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,76 +14,20 @@ from leviathan_engine.gguf.types import GgmlType
 
 from ..kernels.library import KernelError, Library
 from . import calibrate
-from .counts import NAME, UseFile, Uses
+from .counts import NAME, PLACEMENT, PlacementFile, UseFile, Uses
 from .device import DeviceLayer
-from .files import LayerFiles, OpenFiles, layer_files
+from .files import OpenFiles, layer_files
+from .installed import Installed, Options, Placed, Say
 from .placement import Candidate, Counts, choose, hit_rate
 from .products import Products
+from .replacing import OnDevice
 from .resident import Held, load
-from .ring import Figures, Ring
+from .ring import Ring
 from .streamed import StreamedExperts, StreamedLayer
 
 # Experts in a ring: what the readers fill while the GPU computes. DeepSeek-V3's take 25 to 29 MB each.
 RING_SLOTS = 16
 MOST_READERS = 24
-# More of a chunk's bytes than this from the disk, and the disk is what it waits for.
-DISK_BOUND = 0.05
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Options:
-    """`threshold`: tokens of a chunk from which on experts are streamed; None: measured, 0: never. `resident`: bytes of
-    experts that stay on each device, by its name. `state`: the folder that keeps the counts of use, None: nowhere.
-    `readers`: threads that read files; None: by the CPUs there are."""
-
-    threshold: int | None = None
-    resident: Mapping[str, int] = field(default_factory=dict)
-    state: Path | None = None
-    readers: int | None = None
-
-
-@dataclass(frozen=True)
-class Placed:
-    """One layer of the model: its module, its number, the device that it is on, where its weights lie."""
-
-    module: Any
-    number: int
-    device: torch.device
-    files: LayerFiles
-
-
-class Installed:
-    """What was installed; `rings` and `layers` by device."""
-
-    def __init__(
-        self, layers: Mapping[str, Sequence[Placed]], rings: Mapping[str, Ring], uses: Uses | None, say: Say
-    ) -> None:
-        self.layers, self._rings, self._uses, self._say = layers, rings, uses, say
-        self._before = {name: ring.figures() for name, ring in rings.items()}
-
-    def after_prompt(self) -> Figures | None:
-        """Totals of what was streamed since the last call, None for nothing; says when the disk was waited for."""
-        new = {name: ring.figures().since(self._before[name]) for name, ring in self._rings.items()}
-        self._before = {name: ring.figures() for name, ring in self._rings.items()}
-        if self._uses is not None:
-            self._uses.keep(self._counted)
-        total = sum((f.bytes for f in new.values()), 0.0)
-        if not total:
-            return None
-        disk = sum(f.from_disk for f in new.values())
-        if disk > DISK_BOUND * total:
-            self._say(
-                f"experts: disk-bound: {disk / 1e9:.1f} of {total / 1e9:.1f} GB that were streamed came from the disk:"
-                f" main memory does not hold all experts (raise the memory limit, or give the GPUs more of them)"
-            )
-        return Figures(*(sum(getattr(f, name) for f in new.values()) for name in Figures.__dataclass_fields__))
-
-    def _counted(self) -> dict[int, list[int]]:
-        """How often each expert was chosen since the start, by layer; waits for the devices."""
-        every = (placed for device in self.layers.values() for placed in device)
-        return {p.number: p.module.device_layer.uses.tolist() for p in every if p.module.device_layer is not None}
 
 
 def install(model: Any, options: Options, say: Say) -> Installed:
@@ -98,22 +41,28 @@ def install(model: Any, options: Options, say: Say) -> Installed:
         layers.setdefault(str(placed.device), []).append(placed)
     on_gpu = {name: placed for name, placed in layers.items() if placed[0].device.type == "cuda"}
     rings: dict[str, Ring] = {}
+    devices: list[OnDevice] = []
     uses: Uses | None = None
     if on_gpu:
         try:
             library = Library()
         except OSError as err:
             say(f"experts: all on the CPU: the library of the GPU's operators cannot be loaded: {err}")
-            return Installed(layers, rings, uses, say)
+            return Installed(layers, rings, devices, uses, options, say)
         if options.state is not None:
             every = [placed for there in layers.values() for placed in there]
             numbers = sorted(placed.number for placed in every)
             uses = Uses(UseFile(options.state / NAME, numbers, every[0].files.experts), say)
+            if options.counts is not None:
+                uses.take(options.counts)
         for name, placed_there in on_gpu.items():
-            ring = _on_device(library, placed_there, options, uses.before if uses else {}, say)
-            if ring is not None:
+            ring, device = _on_device(library, placed_there, options, uses.before if uses else {}, say)
+            if ring is not None and device is not None:
                 rings[name] = ring
-    return Installed(layers, rings, uses, say)
+                devices.append(device)
+    installed = Installed(layers, rings, devices, uses, options, say)
+    installed.keep_placement()
+    return installed
 
 
 @dataclass(frozen=True)
@@ -143,42 +92,55 @@ def _placed(model: Any, ours: Any) -> list[Placed]:
     return [Placed(mlp, n, torch.device(mlp.generate_device), layer_files(tensors, n)) for n, mlp in numbered]
 
 
-def _on_device(library: Library, layers: Sequence[Placed], options: Options, counts: Counts, say: Say) -> Ring | None:
+def _on_device(
+    library: Library, layers: Sequence[Placed], options: Options, counts: Counts, say: Say
+) -> tuple[Ring | None, OnDevice | None]:
     """Counters for every layer and, if they can be had, the ring of a device and the experts that stay on it."""
     device = layers[0].device
     choices = layers[0].module.config.num_experts_per_tok
     with torch.cuda.device(device):
-        for placed in layers:
-            placed.module.device_layer = DeviceLayer(library, placed.files, choices, device)
+        uses = torch.zeros(len(layers), layers[0].files.experts, dtype=torch.int64, device=device)
+        for placed, row in zip(layers, uses, strict=True):
+            placed.module.device_layer = DeviceLayer(library, placed.files, choices, device, row)
         reason = next((text for placed in layers if (text := placed.files.unfit())), "")
         if reason:
             say(f"experts on {device}: all on the CPU: {reason}")
-            return None
+            return None, None
         files = [placed.files for placed in layers]
         try:
             products = Products(library, files, device)
             ring = Ring(library, device, RING_SLOTS, max(f.slot_bytes for f in files), _readers(options))
         except (KernelError, torch.OutOfMemoryError) as err:
             say(f"experts on {device}: all on the CPU: {str(err).splitlines()[0]}")
-            return None
-        held = _resident(ring, layers, products, options.resident.get(str(device), 0), counts, say)
+            return None, None
+        held = _resident(ring, layers, products, options, counts, say)
+        here = OnDevice(uses, files, ring, held)
         if options.threshold == 0:
             say(f"experts on {device}: prompts are read by the CPU's: switched off")
-            return ring
+            return ring, here
         _streaming(library, ring, layers, products, held, options, say)
-        return ring
+        return ring, here
 
 
 def _readers(options: Options) -> int:
     return options.readers or max(2, min(MOST_READERS, len(os.sched_getaffinity(0)) - 2))
 
 
+def _chosen(candidates: Sequence[Candidate], room: int, options: Options, counts: Counts) -> dict[int, tuple[int, ...]]:
+    """The experts that stay: the last start's where it is frozen and they fit, else by counts."""
+    if options.frozen and options.state is not None:
+        last = PlacementFile(options.state / PLACEMENT).read({c.layer: c.experts for c in candidates})
+        if last is not None and sum(c.slot_bytes * len(last[c.layer]) for c in candidates) <= room:
+            return last
+    return choose(candidates, room, counts)
+
+
 def _resident(
-    ring: Ring, layers: Sequence[Placed], products: Products, room: int, counts: Counts, say: Say
+    ring: Ring, layers: Sequence[Placed], products: Products, options: Options, counts: Counts, say: Say
 ) -> dict[int, Held]:
     """Loads what stays on the device; nothing when it does not fit after all."""
     candidates = [Candidate(placed.number, placed.files.experts, placed.files.slot_bytes) for placed in layers]
-    chosen = choose(candidates, room, counts)
+    chosen = _chosen(candidates, options.resident.get(str(ring.device), 0), options, counts)
     if not any(chosen.values()):
         return {}
     queue = torch.cuda.current_stream(ring.device).cuda_stream

@@ -1,9 +1,15 @@
-"""Which experts stay on a GPU: those chosen most often for their bytes, or, without counts, as many of each layer."""
+"""Which experts stay on a GPU: those chosen most often for their bytes, or, without counts, as many of each layer.
 
-from collections.abc import Mapping, Sequence
+Counts change while the engine runs: `swaps` says which experts should change places then.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 Counts = Mapping[int, Sequence[int]]
+# An expert takes another's place when it was chosen so much more often: counts of a short talk move nothing.
+MORE, AT_LEAST = 1.25, 64
 
 
 @dataclass(frozen=True)
@@ -43,3 +49,29 @@ def hit_rate(chosen: Mapping[int, Sequence[int]], counts: Counts) -> float | Non
     return (
         sum(counts[layer][expert] for layer, experts in chosen.items() if layer in counts for expert in experts) / total
     )
+
+
+class Swap(NamedTuple):
+    """`expert` of `layer` comes into the slot of `leaving` of `from_layer`."""
+
+    from_layer: int
+    leaving: int
+    layer: int
+    expert: int
+
+
+def swaps(resident: Mapping[int, Collection[int]], experts: int, counts: Counts, most: int) -> list[Swap]:
+    """Up to `most` swaps among layers that share slots, those that gain most first.
+
+    Args:
+        resident: the experts that are there, by layer. A layer that is there as a whole keeps all of them.
+        experts: how many a layer has.
+        counts: how often each was chosen.
+        most: swaps, at most.
+    """
+    layers = [layer for layer, there in resident.items() if len(there) < experts and layer in counts]
+    there = [(counts[layer][e], layer, e) for layer in layers for e in resident[layer]]
+    absent = [(counts[layer][e], layer, e) for layer in layers for e in range(experts) if e not in resident[layer]]
+    pairs = zip(sorted(there), sorted(absent, key=lambda one: (-one[0], *one[1:])), strict=False)
+    wanted = [(out, into) for out, into in pairs if into[0] > MORE * out[0] + AT_LEAST]
+    return [Swap(out[1], out[2], into[1], into[2]) for out, into in wanted[:most]]

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..kernels.library import Slots
 from .device import Resident
 from .files import LayerFiles
+from .placement import Swap
 from .products import Addresses
 from .streamed import Source
 
@@ -26,7 +27,7 @@ class Held:
     """One layer's part: what its decode step reads, and each expert's addresses for the products of a prompt."""
 
     resident: Resident
-    addresses: Mapping[int, Addresses]
+    addresses: dict[int, Addresses]
 
 
 def load(
@@ -42,18 +43,18 @@ def load(
     source.begin(taken, [chosen[files.layer] for files in taken])
     sizes: dict[tuple[int, ...], int] = {}
     for files in taken:
-        sizes[_class(files)] = sizes.get(_class(files), 0) + len(chosen[files.layer])
+        sizes[slot_class(files)] = sizes.get(slot_class(files), 0) + len(chosen[files.layer])
     pools = {key: torch.empty(count, key[0], dtype=torch.uint8, device=source.device) for key, count in sizes.items()}
     used = dict.fromkeys(pools, 0)
     out: dict[int, Held] = {}
     item = 0
     for files in taken:
-        pool = pools[_class(files)]
+        pool = pools[slot_class(files)]
         table = torch.full((files.experts,), -1, dtype=torch.int32)
         addresses: dict[int, Addresses] = {}
         for expert in chosen[files.layer]:
-            slot = used[_class(files)]
-            used[_class(files)] += 1
+            slot = used[slot_class(files)]
+            used[slot_class(files)] += 1
             pool[slot].copy_(source.view(source.wait(item, queue), files.slot_bytes))
             source.release(item, queue)
             item += 1
@@ -65,7 +66,31 @@ def load(
     return out
 
 
-def _class(files: LayerFiles) -> tuple[int, ...]:
+def swap(
+    source: Loader, layers: Mapping[int, LayerFiles], held: Mapping[int, Held], moves: Sequence[Swap], queue: int
+) -> None:
+    """Brings experts into others' slots, in place, so that captured CUDA graphs see it; between answers only.
+
+    Errors: KernelError, after which the experts whose slots were to be filled are nowhere but in their files.
+    """
+    places = {}
+    for move in moves:
+        old = held[move.from_layer]
+        places[move] = old.addresses.pop(move.leaving), int(old.resident.table[move.leaving])
+        old.resident.table[move.leaving] = -1
+    source.begin([layers[move.layer] for move in moves], [(move.expert,) for move in moves])
+    for item, move in enumerate(moves):
+        files, new = layers[move.layer], held[move.layer]
+        pool = new.resident.slots.memory
+        assert pool is not None
+        address, slot = places[move]
+        pool[slot].copy_(source.view(source.wait(item, queue), files.slot_bytes))
+        source.release(item, queue)
+        new.addresses[move.expert] = address
+        new.resident.table[move.expert] = slot
+
+
+def slot_class(files: LayerFiles) -> tuple[int, ...]:
     """What layers have in common that share slots."""
     return files.slot_bytes, *files.places, files.gate.kind, files.down.kind
 
