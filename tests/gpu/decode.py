@@ -23,6 +23,8 @@ from leviathan_operators.reference.gguf_blocks import KINDS
 
 # Float32 sums of up to 7,168 products in another order than the reference's.
 LIMIT = 3e-6
+# Half a step of 16 bits for each of 32 values, of which one alone may be as large as the group: sqrt(32) / 65024.
+ROUNDED = 8.8e-5
 HEADS = Heads(128, 128, 64, 128, 512)
 violations: list[str] = []
 PLAIN = PlainDecode()
@@ -56,8 +58,8 @@ def products(kernels: DecodeKernels, kind: GgmlType, rows: int, cols: int) -> No
     kernels.quantise(x, vector)
     check(torch.equal(vector, quantised(x)), f"quantise: other bytes than the reference's, {cols}")
     right = exact @ read_back(vector, cols).double()
-    for few in (kernels.variant, kernels.few_rows):
-        keep, kernels.few_rows = kernels.few_rows, few
+    for few in (0, 4211, 4221, 4212):
+        kernels.variant = few
         out, summed = torch.full((rows + 40,), torch.nan, device=CUDA), torch.empty_like(base)
         kernels.multiply(first, vector, out, None, second)
         kernels.multiply(first, vector, summed, base, second)
@@ -66,7 +68,7 @@ def products(kernels: DecodeKernels, kind: GgmlType, rows: int, cols: int) -> No
         check(distance(summed, right + base.double()) < 2**-8, f"multiply {kind.name} {few}: base")
         again = replayed(partial(kernels.multiply, first, vector, out, None, second), out)
         check(again, f"multiply {kind.name} {few}: a graph's replay gives other bits")
-        kernels.few_rows = keep
+    kernels.variant = 0
     bad = Matrix(first.data.clone(), kind, rows, cols)
     bad.data[: kind.size] = bad.data[kind.size : 2 * kind.size].flip(0)
     kernels.multiply(bad, vector, out[:rows])
@@ -132,7 +134,7 @@ def experts(kernels: DecodeKernels, pool: Pool) -> None:
         kept = read_back(inner[choice * size : (choice + 1) * size], width).double()
         worst = max(worst, distance(kept, value))
         answer += scales[choice].double() * (down @ kept)
-    check(worst < 3e-5, f"gate_up {kind.name}: {worst:.2e}, limit 3e-5")  # half a step of 16 bits, and the sums
+    check(worst < ROUNDED, f"gate_up {kind.name}: {worst:.2e}, limit {ROUNDED:.0e}")
     error = distance(out, answer)
     check(error < LIMIT, f"down {kind.name}: {error:.2e}, limit {LIMIT:.0e}")
 

@@ -44,10 +44,13 @@ def rates(kernels: DecodeKernels, pool: Pool) -> dict[str, Any]:
     two = turns[0].clone()
     two[2:] = -1
     few = timed([lambda: kernels.gate_up(pool.at, two, vector, inner, CHOICES, width, pool.hidden)] * 4)
+    slots = [torch.full((1,), n, dtype=torch.int32, device=CUDA) for n in range(pool.slots)]
+    one = timed([lambda s=s: kernels.gate_up(pool.at, s, vector, inner, 1, width, pool.hidden) for s in slots])
     return {
         "gate_up": _rate(up, 16 * pool.bytes),
         "down": _rate(down, 8 * pool.bytes),
         "gate_up of two experts, in cache, us": round(few * 1e6, 1),
+        "gate_up of one": _rate(one, 2 * pool.bytes),
     }
 
 
@@ -126,7 +129,7 @@ def main() -> int:
         pool = Pool(kind, WIDTH, HIDDEN, 40)
         for variant in VARIANTS if args.variants else (0,):
             planes = variant // 100 % 10 or 2
-            kernels = DecodeKernels(args.library, planes=planes, variant=variant, few_rows=variant or 4214)
+            kernels = DecodeKernels(args.library, planes=planes, variant=variant)
             note(f"{name} {variant}", rates(kernels, pool) | product_rates(kernels, kind))
         del pool
         torch.cuda.empty_cache()

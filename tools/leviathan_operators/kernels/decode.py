@@ -13,10 +13,9 @@ from torch import Tensor
 
 from .library import FILE, Library, Slots, _done
 
-# Planes of a quantised vector: 2 keeps 16 bits of a value, 1 keeps 8. Variants: `Shape` in gguf_decode.cu.
-PLANES, VARIANT, FEW_ROWS = 2, 0, 4214
-# Below so many rows the kernel gives several warps to one, or most of the GPU has nothing to do.
-MANY_ROWS = 4096
+# Planes of a quantised vector: 2 keeps 16 bits of a value, 1 keeps 8. Variants: `Shape` in gguf_decode.cu, 0: the
+# quickest known.
+PLANES, VARIANT = 2, 0
 FLOAT, ROUNDED, ADDED = 0, 1, 2
 
 
@@ -68,10 +67,8 @@ class Choice(NamedTuple):
 class DecodeKernels:
     """The functions of the shared object at `file`. Errors: OSError when it cannot be loaded."""
 
-    def __init__(
-        self, file: Path = FILE, planes: int = PLANES, variant: int = VARIANT, few_rows: int = FEW_ROWS
-    ) -> None:
-        self.planes, self.variant, self.few_rows = planes, variant, few_rows
+    def __init__(self, file: Path = FILE, planes: int = PLANES, variant: int = VARIANT) -> None:
+        self.planes, self.variant = planes, variant
         self._library = Library(file)
 
     def vector(self, cols: int, device: torch.device, count: int = 1) -> Tensor:
@@ -103,9 +100,10 @@ class DecodeKernels:
         """
         rows = first.rows + (second.rows if second else 0)
         mode = ADDED if base is not None else ROUNDED if out.dtype == torch.bfloat16 else FLOAT
-        variant = self.few_rows if rows < MANY_ROWS else self.variant
         other = second.at if second else 0
-        self._do("multiply", x, first.kind, variant, first.at, first.rows, other, rows, first.cols, x, out, base, mode)
+        self._do(
+            "multiply", x, first.kind, self.variant, first.at, first.rows, other, rows, first.cols, x, out, base, mode
+        )
 
     def gate_up(
         self, weights: Slots, slots: Tensor | None, x: Tensor, hidden: Tensor, choices: int, width: int, cols: int

@@ -9,23 +9,34 @@ using namespace leviathan;
 using bf16 = __nv_bfloat16;
 
 constexpr int kNorm = 1024; // threads of a norm
+constexpr int kEach = 8;    // values of a thread of it
 constexpr int kHead = 256;  // threads of a head
 constexpr int kMostExperts = 512;
 
 // normed = weight * round(x / rms), as a quantised vector, and in bfloat16 where asked: for the router, and for the CPU's experts in
-// page-locked main memory.
+// page-locked main memory. All that a thread reads is on its way before the first sum: cols is up to kNorm * kEach.
 template <int P>
 __global__ void __launch_bounds__(kNorm) norm(const bf16* x, const bf16* weight, float epsilon, int cols, int8_t* out, bf16* normed,
                                               bf16* host) {
   __shared__ float room[kNorm / 32];
-  float sum = 0;
-  for (int i = threadIdx.x; i < cols; i += kNorm) sum = fmaf(bf16_to_float(x[i]), bf16_to_float(x[i]), sum);
+  float v[kEach], w[kEach], sum = 0;
+#pragma unroll
+  for (int k = 0; k < kEach; k++) {
+    const int i = threadIdx.x + k * kNorm;
+    v[k] = i < cols ? bf16_to_float(x[i]) : 0.0f;
+    w[k] = i < cols ? bf16_to_float(weight[i]) : 0.0f;
+  }
+#pragma unroll
+  for (int k = 0; k < kEach; k++) sum = fmaf(v[k], v[k], sum);
   const float scale = 1.0f / sqrtf(block_sum(sum, room) / (float)cols + epsilon);
-  for (int i = threadIdx.x; i < cols; i += kNorm) {
-    const bf16 v = __float2bfloat16_rn(bf16_to_float(weight[i]) * rounded(bf16_to_float(x[i]) * scale));
-    if (normed) normed[i] = v;
-    if (host) host[i] = v;
-    put_group<P>(bf16_to_float(v), out, cols, i / 32);
+#pragma unroll
+  for (int k = 0; k < kEach; k++) {
+    const int i = threadIdx.x + k * kNorm;
+    if (i >= cols) continue;
+    const bf16 one = __float2bfloat16_rn(w[k] * rounded(v[k] * scale));
+    if (normed) normed[i] = one;
+    if (host) host[i] = one;
+    put_group<P>(bf16_to_float(one), out, cols, i / 32);
   }
 }
 
@@ -67,16 +78,17 @@ __global__ void __launch_bounds__(kNorm) latents(const float* in, int query, int
   for (int i = threadIdx.x; i < rope; i += kNorm) entry[rank + i] = __float2bfloat16_rn(turned(in + rank, i, rope, cosine, sine));
 }
 
-// A head's query over the cache: its plain part times kv_b's upper half, (nope, rank), then its turned part. rank: a multiple of 8, up to
-// 8 * kHead; nope a multiple of kHead / (rank / 8).
+// A head's query over the cache: its plain part times kv_b's upper half, (nope, rank), then its turned part. blockIdx.y is the part of the
+// rank's columns, a multiple of 8 of them and 8 * kHead at most.
 __global__ void __launch_bounds__(kHead) absorb(const float* query, const bf16* kv_b, int nope, int rope, int value, int rank,
                                                 const bf16* cosine, const bf16* sine, bf16* out) {
   __shared__ float sums[8 * kHead];
-  const int head = blockIdx.x, columns = rank / 8, teams = kHead / columns, column = threadIdx.x % columns, team = threadIdx.x / columns;
-  query += head * (nope + rope), kv_b += (long)head * (nope + value) * rank, out += head * (rank + rope);
+  const int head = blockIdx.x, wide = rank / gridDim.y, begin = blockIdx.y * wide;
+  const int columns = wide / 8, teams = kHead / columns, column = threadIdx.x % columns, team = threadIdx.x / columns;
+  query += head * (nope + rope), kv_b += (long)head * (nope + value) * rank + begin, out += head * (rank + rope);
   float acc[8] = {0, 0, 0, 0, 0, 0, 0, 0};
   if (team < teams) {
-#pragma unroll 4
+#pragma unroll 8
     for (int i = team; i < nope; i += teams) {
       const float q = query[i];
       const uint4 w = *reinterpret_cast<const uint4*>(kv_b + (long)i * rank + 8 * column);
@@ -91,37 +103,44 @@ __global__ void __launch_bounds__(kHead) absorb(const float* query, const bf16* 
     for (int k = 0; k < 8; k++) sums[(team * columns + column) * 8 + k] = acc[k];
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < rank; i += kHead) {
+  for (int i = threadIdx.x; i < wide; i += kHead) {
     float sum = 0;
-    for (int t = 0; t < teams; t++) sum += sums[t * rank + i];
-    out[i] = __float2bfloat16_rn(sum);
+    for (int t = 0; t < teams; t++) sum += sums[t * wide + i];
+    out[begin + i] = __float2bfloat16_rn(sum);
   }
-  for (int i = threadIdx.x; i < rope; i += kHead) out[rank + i] = __float2bfloat16_rn(turned(query + nope, i, rope, cosine, sine));
+  if (blockIdx.y == 0)
+    for (int i = threadIdx.x; i < rope; i += kHead) out[rank + i] = __float2bfloat16_rn(turned(query + nope, i, rope, cosine, sine));
 }
 
-// A head's values: kv_b's lower half, (value, rank), times what attention gave; quantised for o_proj. value: a multiple of 32, up to kHead.
+// 32 of a head's values (blockIdx.y says which): rows of kv_b's lower half, (value, rank), times what attention gave; quantised for o_proj.
 template <int P>
 __global__ void __launch_bounds__(kHead) values(const bf16* attended, const bf16* kv_b, int nope, int value, int rank, int8_t* out) {
-  __shared__ float sums[kHead];
-  const int head = blockIdx.x, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  attended += head * rank, kv_b += ((long)head * (nope + value) + nope) * rank;
-  for (int row = warp; row < value; row += kHead / 32) {
-    float sum = 0;
-    for (int c = 8 * lane; c < rank; c += 256) {
-      const uint4 w = *reinterpret_cast<const uint4*>(kv_b + (long)row * rank + c);
-      const uint4 x = *reinterpret_cast<const uint4*>(attended + c);
-      const uint32_t a[4] = {w.x, w.y, w.z, w.w}, b[4] = {x.x, x.y, x.z, x.w};
+  constexpr int kRows = 32 / (kHead / 32); // of a warp
+  __shared__ float sums[32];
+  const int head = blockIdx.x, warp = threadIdx.x / 32, lane = threadIdx.x % 32, first = blockIdx.y * 32;
+  attended += head * rank, kv_b += ((long)head * (nope + value) + nope + first + warp * kRows) * rank;
+  float sum[kRows] = {0};
+  for (int c = 8 * lane; c < rank; c += 256) {
+    const uint4 x = *reinterpret_cast<const uint4*>(attended + c);
+    const uint32_t b[4] = {x.x, x.y, x.z, x.w};
+#pragma unroll
+    for (int r = 0; r < kRows; r++) {
+      const uint4 w = *reinterpret_cast<const uint4*>(kv_b + (long)r * rank + c);
+      const uint32_t a[4] = {w.x, w.y, w.z, w.w};
 #pragma unroll
       for (int k = 0; k < 4; k++) {
-        sum = fmaf(__uint_as_float(a[k] << 16), __uint_as_float(b[k] << 16), sum);
-        sum = fmaf(__uint_as_float(a[k] & 0xffff0000u), __uint_as_float(b[k] & 0xffff0000u), sum);
+        sum[r] = fmaf(__uint_as_float(a[k] << 16), __uint_as_float(b[k] << 16), sum[r]);
+        sum[r] = fmaf(__uint_as_float(a[k] & 0xffff0000u), __uint_as_float(b[k] & 0xffff0000u), sum[r]);
       }
     }
-    sum = warp_sum(sum);
-    if (lane == 0) sums[row] = sum;
+  }
+#pragma unroll
+  for (int r = 0; r < kRows; r++) {
+    const float whole = warp_sum(sum[r]);
+    if (lane == 0) sums[warp * kRows + r] = whole;
   }
   __syncthreads();
-  if ((int)threadIdx.x < value) put_group<P>(sums[threadIdx.x], out, (long)gridDim.x * value, (head * value + threadIdx.x) / 32);
+  if (warp == 0) put_group<P>(sums[lane], out, (long)gridDim.x * value, (head * value + first) / 32);
 }
 
 // The router's scores before the sigmoid: one expert a block.
@@ -161,14 +180,19 @@ __global__ void __launch_bounds__(32) router_choice(const float* products, const
     rank[e] = score[e] + bias[e];
   }
   __syncwarp();
-  for (int g = lane; g < choice.groups; g += 32) {
+  for (int begin = 0; begin < choice.groups; begin += 8) { // four lanes a group
+    const int g = begin + lane / 4;
     float best = -INFINITY, next = -INFINITY;
-    for (int i = 0; i < size; i++) {
+    for (int i = lane % 4; i < size && g < choice.groups; i += 4) {
       const float v = rank[g * size + i];
-      if (v > best) next = best, best = v;
-      else if (v > next) next = v;
+      next = fmaxf(next, fminf(best, v)), best = fmaxf(best, v);
     }
-    group[g] = best + next;
+#pragma unroll
+    for (int mask = 1; mask < 4; mask *= 2) {
+      const float other = __shfl_xor_sync(0xffffffffu, best, mask), second = __shfl_xor_sync(0xffffffffu, next, mask);
+      next = fmaxf(fmaxf(next, second), fminf(best, other)), best = fmaxf(best, other);
+    }
+    if (lane % 4 == 0 && g < choice.groups) group[g] = best + next;
   }
   __syncwarp();
   for (int e = lane; e < choice.experts; e += 32) {
@@ -234,6 +258,7 @@ template <class F> int with_planes(int planes, F f) {
 // x, weight: bfloat16 (cols); out: a quantised vector; normed, host: bfloat16 (cols) or null. cols: a multiple of 32.
 LEVIATHAN_API leviathan_norm(int planes, const void* x, const void* weight, float epsilon, int cols, void* out, void* normed, void* host,
                              cudaStream_t stream) {
+  if (cols % 32 || cols > kNorm * kEach) return cudaErrorInvalidValue;
   return with_planes(planes, [=](auto p) {
     const auto kernel = norm<decltype(p)::number>;
     LEVIATHAN_LAUNCH(kernel, 1, kNorm, stream, (const bf16*)x, (const bf16*)weight, epsilon, cols, (int8_t*)out, (bf16*)normed,
@@ -265,7 +290,7 @@ LEVIATHAN_API leviathan_latents(int planes, const float* in, int query, int rank
 LEVIATHAN_API leviathan_absorb(const float* query, const void* kv_b, int heads, int nope, int rope, int value, int rank,
                                const void* cosine, const void* sine, void* out, cudaStream_t stream) {
   if (rank % 8 || rank > 8 * kHead) return cudaErrorInvalidValue;
-  LEVIATHAN_LAUNCH(absorb, heads, kHead, stream, query, (const bf16*)kv_b, nope, rope, value, rank, (const bf16*)cosine,
+  LEVIATHAN_LAUNCH(absorb, dim3(heads, rank % 32 ? 1 : 4), kHead, stream, query, (const bf16*)kv_b, nope, rope, value, rank, (const bf16*)cosine,
                    (const bf16*)sine, (bf16*)out);
   return cudaGetLastError();
 }
@@ -273,10 +298,10 @@ LEVIATHAN_API leviathan_absorb(const float* query, const void* kv_b, int heads, 
 // attended: bfloat16 (heads, rank); out: a quantised vector of heads * value.
 LEVIATHAN_API leviathan_values(int planes, const void* attended, const void* kv_b, int heads, int nope, int value, int rank, void* out,
                                cudaStream_t stream) {
-  if (value % 32 || value > kHead || rank % 8) return cudaErrorInvalidValue;
+  if (value % 32 || rank % 8) return cudaErrorInvalidValue;
   return with_planes(planes, [=](auto p) {
     const auto kernel = values<decltype(p)::number>;
-    LEVIATHAN_LAUNCH(kernel, heads, kHead, stream, (const bf16*)attended, (const bf16*)kv_b, nope, value, rank, (int8_t*)out);
+    LEVIATHAN_LAUNCH(kernel, dim3(heads, value / 32), kHead, stream, (const bf16*)attended, (const bf16*)kv_b, nope, value, rank, (int8_t*)out);
   });
 }
 

@@ -84,10 +84,10 @@ __global__ void __launch_bounds__(32 * kWarps)
     for (int r = 0; r < V::R && row + r < rows; r++) put(out, base, mode, row + r, sums[r]);
 }
 
-// hidden[pair] = silu(gate · x) * (up · x), quantised: a block has 32 rows of one pair; a slot below 0 is another device's.
+// hidden[pair] = silu(gate · x) * (up · x), quantised: a block of N warps has 32 rows of one pair; a slot below 0 is another device's.
 // Without slots all is in slot 0.
-template <class K, class V>
-__global__ void __launch_bounds__(32 * kWarps)
+template <class K, class V, int N>
+__global__ void __launch_bounds__(32 * N)
     gate_up(const uint8_t* gate, const uint8_t* up, long stride, const int* slots, const int8_t* x, int8_t* hidden, int width,
             int cols) {
   const int pair = blockIdx.y, slot = slots ? slots[pair] : 0, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -95,8 +95,8 @@ __global__ void __launch_bounds__(32 * kWarps)
   __shared__ float values[kGroup];
   const long bytes = (long)(cols / 256) * K::size;
   using Two = Shape<V::W, V::P, 2 * V::R, 1>;
-  for (int i = 0; i < kGroup / kWarps; i += V::R) {
-    const int mine = warp * (kGroup / kWarps) + i;
+  for (int i = 0; i < kGroup / N; i += V::R) {
+    const int mine = warp * (kGroup / N) + i;
     const long at = slot * stride + (long)(blockIdx.x * kGroup + mine) * bytes;
     const uint8_t* rows[2 * V::R];
     float sums[2 * V::R];
@@ -146,17 +146,27 @@ __global__ void __launch_bounds__(32 * kWarps)
 
 int over(int a, int b) { return (a + b - 1) / b; }
 
-// Calls f(type, shape) for ggml's number of a type and a variant 1000 * W + 100 * P + 10 * R + S; 0: the default one.
+// A variant is 1000 * W + 100 * P + 10 * R + S. Which one is the quickest was measured on an H200 (docs/gpu.md), one token, 16 bits a value.
+constexpr int kOneRow = 4211, kTwoRows = 4221, kTwoWarps = 4212;
+bool four_bits(int type) { return type == 12 || type == 13 || type == 23; }
+int for_experts(int variant, int type) { return variant ? variant : four_bits(type) ? kOneRow : kTwoRows; }
+int for_rows(int variant, int type, int rows, int cols) {
+  if (variant) return variant;
+  if (rows < 4096) return kOneRow; // or most of the GPU has nothing to do
+  if (type != 12 && type != 13) return kTwoRows;
+  return cols < 8192 ? kOneRow : kTwoWarps;
+}
+
+// Calls f(type, shape) for ggml's number of a type and a variant.
 template <class K, class F> int with_shape(int variant, F f) {
   switch (variant) {
-    case 0:
-    case 4211: f(K(), Shape<4, 2, 1, 1>()); break;
-    case 4214: f(K(), Shape<4, 2, 1, 4>()); break;
+    case kOneRow: f(K(), Shape<4, 2, 1, 1>()); break;
+    case kTwoRows: f(K(), Shape<4, 2, 2, 1>()); break;
+    case kTwoWarps: f(K(), Shape<4, 2, 1, 2>()); break;
 #ifdef LEVIATHAN_VARIANTS
     case 4111: f(K(), Shape<4, 1, 1, 1>()); break;
-    case 4221: f(K(), Shape<4, 2, 2, 1>()); break;
     case 4121: f(K(), Shape<4, 1, 2, 1>()); break;
-    case 4212: f(K(), Shape<4, 2, 1, 2>()); break;
+    case 4214: f(K(), Shape<4, 2, 1, 4>()); break;
     case 2211: f(K(), Shape<2, 2, 1, 1>()); break;
     case 2221: f(K(), Shape<2, 2, 2, 1>()); break;
     case 2111: f(K(), Shape<2, 1, 1, 1>()); break;
@@ -188,7 +198,7 @@ template <class F> int with_type(int type, int variant, F f) {
 // float32 (mode 0), bfloat16 (1), or bfloat16 with `base` added (2). Addresses are multiples of 16.
 LEVIATHAN_API leviathan_multiply(int type, int variant, const void* first, int first_rows, const void* second, int rows, int cols,
                                  const void* x, void* out, const void* base, int mode, cudaStream_t stream) {
-  return with_type(type, variant, [=](auto kind, auto shape) {
+  return with_type(type, for_rows(variant, type, rows, cols), [=](auto kind, auto shape) {
     using K = decltype(kind);
     using V = decltype(shape);
     const auto kernel = multiply<K, V>;
@@ -201,11 +211,12 @@ LEVIATHAN_API leviathan_multiply(int type, int variant, const void* first, int f
 // of `width` (a multiple of 256) for each choice.
 LEVIATHAN_API leviathan_gate_up_one(int type, int variant, const void* gate, const void* up, long stride, const int* slots, const void* x,
                                     void* hidden, int choices, int width, int cols, cudaStream_t stream) {
-  return with_type(type, variant, [=](auto kind, auto shape) {
+  const bool few = !variant && choices * width < 8192; // one expert: twice the warps a block, or half of the GPU has nothing to do
+  return with_type(type, few ? kOneRow : for_experts(variant, type), [=](auto kind, auto shape) {
     using K = decltype(kind);
     using V = decltype(shape);
-    const auto kernel = gate_up<K, V>;
-    LEVIATHAN_LAUNCH(kernel, dim3(width / kGroup, choices), 32 * kWarps, stream, (const uint8_t*)gate, (const uint8_t*)up, stride,
+    const auto kernel = few ? gate_up<K, V, 2 * kWarps> : gate_up<K, V, kWarps>;
+    LEVIATHAN_LAUNCH(kernel, dim3(width / kGroup, choices), 32 * (few ? 2 * kWarps : kWarps), stream, (const uint8_t*)gate, (const uint8_t*)up, stride,
                      slots, (const int8_t*)x, (int8_t*)hidden, width, cols);
   });
 }
@@ -213,7 +224,7 @@ LEVIATHAN_API leviathan_gate_up_one(int type, int variant, const void* gate, con
 // weights: slot 0's (rows, width) blocks; scales: float32 (choices); hidden: what gate_up_one gave; out: float32 (rows), added to.
 LEVIATHAN_API leviathan_down_one(int type, int variant, const void* weights, long stride, const int* slots, const float* scales,
                                  const void* hidden, float* out, int choices, int rows, int width, cudaStream_t stream) {
-  return with_type(type, variant, [=](auto kind, auto shape) {
+  return with_type(type, variant ? variant : kTwoRows, [=](auto kind, auto shape) {
     using K = decltype(kind);
     using V = decltype(shape);
     const auto kernel = down<K, V>;

@@ -23,9 +23,10 @@ def quantised(values: Tensor) -> Tensor:
     """float32 (n) as a quantised vector of two planes: groups of 32 with one scale, 16 bits a value."""
     groups = values.float().reshape(-1, 32)
     most = groups.abs().amax(1, keepdim=True)
-    q = torch.where(most > 0, groups * (STEPS / most), torch.zeros_like(groups)).round().to(torch.int32)
+    steps = torch.full_like(most, STEPS)  # as a tensor: by a number torch multiplies with its reciprocal
+    q = torch.where(most > 0, groups * (steps / most), torch.zeros_like(groups)).round().to(torch.int32)
     high = (q + 128) >> 8
-    scale = most / STEPS
+    scale = most / steps
     sums = scale * q.view(-1, 2, 16).sum(2)
     parts = [high.to(torch.int8), (q - 256 * high).to(torch.int8), scale.view(torch.int8), sums.view(torch.int8)]
     return torch.cat([part.reshape(-1) for part in parts])
