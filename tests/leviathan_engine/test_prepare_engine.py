@@ -117,6 +117,17 @@ def test_what_is_kept_of_conversations(start: Start, tmp_path: Path) -> None:
     assert other.argv[other.argv.index("--kv_version") + 1] != version
 
 
+def test_which_experts_stay_on_the_gpus(start: Start, tmp_path: Path) -> None:
+    """The two flags reach the worker, in front of KTransformers' own."""
+    plain = start.prepare()
+    assert "--freeze_experts" not in plain.argv
+    assert "--expert_counts" not in plain.argv
+    counts = tmp_path / "expert-uses.json"
+    argv = start.prepare("--freeze_experts", "--expert_counts", str(counts)).argv
+    assert argv[argv.index("--expert_counts") + 1] == str(counts)
+    assert argv.index("--freeze_experts") < argv.index("--")
+
+
 def test_torchs_own_threads_are_held_to_the_quota(start: Start) -> None:
     """torch counts cores and not the control group's quota, here 3 CPUs of 8 cores; a number of the user's stands."""
     assert start.prepare().environment["OMP_NUM_THREADS"] == "3"
