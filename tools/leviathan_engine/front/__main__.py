@@ -88,6 +88,8 @@ async def serve(listener: socket.socket, path: Path, limit: Limits, allowed: Acc
     watching.cancel()
     await front.engine.close()
     front.log.close()
+    if front.traces is not None:
+        front.traces.close()
 
 
 def watches(front: Front, config: uvicorn.Config) -> list[Watch]:

@@ -27,6 +27,7 @@ from .access.edge import Edge, write_stderr
 from .access.key_ring import KeyRing
 from .access.record import record_of
 from .access.settings import Access, read_keys
+from .access.span_exporter import Exporter
 from .admission import Admission
 from .bodies import Bodies
 from .body import BodyLimit, body_limit
@@ -56,6 +57,7 @@ class Front:
         self.access = access
         self.keys = KeyRing(access.keys)
         self.log = AccessLog(access.log, write_stderr)
+        self.traces = Exporter(access.collector, _note) if access.collector else None
         self.status = Status()
         self.metrics = Metrics()
         self.engine = Engine(self.status, self._load_prompts)
@@ -89,7 +91,7 @@ class Front:
         app = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
         app.router.redirect_slashes = False  # it would lead elsewhere by the Host header
         admitted = Admission(app, self.limits.hosts, self.access.origins, keys=bool(self.access.keys))
-        return Edge(admitted, self.log, self.access.origins)
+        return Edge(admitted, self.log, self.access.origins, self.traces)
 
     def stop(self) -> None:
         """Takes no more requests; those that wait are sent away."""
@@ -219,3 +221,7 @@ async def _http_error(_request: Request, err: HTTPException) -> Response:
 
 async def _server_error(_request: Request, err: Exception) -> Response:
     return ApiError(500, f"the front end failed: {type(err).__name__}", kind="server_error").response()
+
+
+def _note(text: str) -> None:
+    write_stderr(f"leviathan: {text}\n")

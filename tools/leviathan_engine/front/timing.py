@@ -51,6 +51,8 @@ class Timing:
         """The generation is over; `reason` "" when it was left before its end."""
         self._record.generated_tokens = self.tokens
         self._record.finish = reason or "abort"
+        if self._first is not None:
+            self._record.decoding = self._last - self._first
         turn = self._turn or self._came
         metrics.finished(
             Finished(

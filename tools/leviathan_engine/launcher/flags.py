@@ -28,6 +28,7 @@ environment:
   LEVIATHAN_CORS_ORIGINS   web origins whose pages may use the API, such as https://chat.example.org; * is all
   LEVIATHAN_TLS_CERT_FILE  the certificate for HTTPS, with LEVIATHAN_TLS_KEY_FILE; both are read again when renewed
   LEVIATHAN_ACCESS_LOG     a line a request on stderr: text (the default), json, or off
+  OTEL_EXPORTER_OTLP_ENDPOINT  a collector that gets the spans of requests, OTLP over HTTP: http://collector:4318
   LEVIATHAN_QUEUE          requests that may wait beside the one that is answered (64); the next one gets 429
   LEVIATHAN_MAX_BODY       bytes of a request, at most; without it what --cache_lens tokens can take, up to 32 MiB
   LEVIATHAN_MODEL_ALIASES  further names of the model, separated by commas

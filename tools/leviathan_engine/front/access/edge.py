@@ -1,4 +1,4 @@
-"""The outermost layer of the front: request ids, the access log, and CORS around every answer, errors included."""
+"""The outermost layer: request ids, the access log, traces, and CORS around every answer, errors included."""
 
 import os
 import sys
@@ -10,6 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .access_log import AccessLog
 from .record import HEADER, begin, facts
+from .span_exporter import Exporter
+from .spans import spans
 
 # Probes and scrapes come every few seconds and say nothing about users.
 QUIET = ("/health", "/ready", "/metrics")
@@ -22,10 +24,13 @@ PREFLIGHT_SECONDS = 600
 class Edge:
     """An ASGI application around another."""
 
-    def __init__(self, app: ASGIApp, log: AccessLog, origins: Sequence[str] = ()) -> None:
-        """`origins` are the web origins whose pages may read the answers, `*` every one."""
+    def __init__(
+        self, app: ASGIApp, log: AccessLog, origins: Sequence[str] = (), traces: Exporter | None = None
+    ) -> None:
+        """`origins` are the web origins whose pages may read the answers, `*` every one; `traces` takes spans."""
         self._app = cors(app, origins) if origins else app
         self._log = log
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, adds its id to the answer, and logs it."""
@@ -33,6 +38,8 @@ class Edge:
             await self._app(scope, receive, send)
             return
         record = begin(scope)
+        if self._traces is not None and not record.trace:
+            record.trace = os.urandom(16).hex()
 
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -44,7 +51,10 @@ class Edge:
             await self._app(scope, receive, named)
         finally:
             if scope["path"] not in QUIET:
-                self._log.add(facts(record, scope, time.monotonic() - record.came))
+                seconds = time.monotonic() - record.came
+                self._log.add(facts(record, scope, seconds))
+                if self._traces is not None and record.sampled:
+                    self._traces.add(spans(record, scope, seconds))
 
 
 def cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:

@@ -11,8 +11,9 @@ from starlette.types import Scope
 # Longer or odder ids are replaced: they go into headers and logs.
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 HEADER = b"x-request-id"
-# W3C Trace Context, section 3.2: version, trace id, parent id, flags.
-TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+# W3C Trace Context, section 3.2: version, trace id, parent id, flags. Version ff and ids of zeros alone are invalid.
+TRACE_PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+SAMPLED = 1
 _PLACE = "leviathan.record"
 
 
@@ -21,12 +22,16 @@ class Record:
     """One request. Times in seconds, `status` 0 until an answer begins; None where nothing is known.
 
     Requests of one `scope` may reuse what the engine has read for one another; it is not written anywhere.
+    `trace` and `parent` are the client's ids of its trace and its span, `sampled` whether it records them. `began_ns`
+    is when the request came, in nanoseconds since 1970.
     """
 
     id: str
     came: float = field(default_factory=time.monotonic)
     status: int = 0
     trace: str = ""
+    parent: str = ""
+    sampled: bool = True
     key: str = ""
     scope: str = ""
     stream: bool | None = None
@@ -35,7 +40,9 @@ class Record:
     generated_tokens: int | None = None
     waited: float | None = None
     first_token: float | None = None
+    decoding: float | None = None
     finish: str = ""
+    began_ns: int = field(default_factory=time.time_ns)
 
 
 def begin(scope: Scope) -> Record:
@@ -45,7 +52,8 @@ def begin(scope: Scope) -> Record:
     record = Record(given[0].decode("ascii") if fits else f"req_{uuid.uuid4().hex}")
     parents = [value for name, value in scope["headers"] if name == b"traceparent"]
     if len(parents) == 1 and (trace := TRACE_PARENT.fullmatch(parents[0])):
-        record.trace = trace[1].decode("ascii")
+        record.trace, record.parent = trace[1].decode("ascii"), trace[2].decode("ascii")
+        record.sampled = bool(int(trace[3], 16) & SAMPLED)
     scope[_PLACE] = record
     return record
 

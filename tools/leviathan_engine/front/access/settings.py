@@ -1,7 +1,7 @@
 """The settings of who may ask and how it is logged, from the environment; the launcher's flags set the same variables.
 
 LEVIATHAN_API_KEY or LEVIATHAN_API_KEY_FILE, LEVIATHAN_CORS_ORIGINS, LEVIATHAN_TLS_CERT_FILE and LEVIATHAN_TLS_KEY_FILE,
-LEVIATHAN_ACCESS_LOG.
+LEVIATHAN_ACCESS_LOG. Traces: collector.py.
 """
 
 import re
@@ -13,6 +13,7 @@ from leviathan_engine.errors import UsageError
 
 from .access_log import Style
 from .api_keys import ApiKey, parse_keys
+from .collector import Collector, collector
 from .tls import TlsFiles, server_context
 
 KEY, KEY_FILE = "LEVIATHAN_API_KEY", "LEVIATHAN_API_KEY_FILE"
@@ -25,13 +26,17 @@ ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\
 
 @dataclass(frozen=True)
 class Access:
-    """`keys`, none: everybody may ask; `key_file` to read them again; `origins` for CORS; `tls` None: plain HTTP."""
+    """`keys`, none: everybody may ask; `key_file` to read them again; `origins` for CORS; `tls` None: plain HTTP.
+
+    `collector` None: no spans are made.
+    """
 
     keys: tuple[ApiKey, ...] = ()
     key_file: Path | None = None
     origins: tuple[str, ...] = ()
     tls: TlsFiles | None = None
     log: Style = Style.TEXT
+    collector: Collector | None = None
 
 
 def access(environ: Mapping[str, str]) -> Access:
@@ -43,6 +48,7 @@ def access(environ: Mapping[str, str]) -> Access:
         origins=_origins(environ.get(ORIGINS, "")),
         tls=_tls(environ),
         log=_style(environ.get(LOG, "")),
+        collector=collector(environ),
     )
 
 
