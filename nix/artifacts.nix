@@ -1,6 +1,7 @@
 # Every artifact that the locks name, as a fixed-output derivation. Its builder can only say that the artifact is missing:
 # bytes come in through `make fetch`, which adds them to the store under the same name and hash.
 {
+  clientLocks,
   lib,
   locks,
   seed,
@@ -34,6 +35,19 @@ let
   tool = groups: lib.poetry.records { lock = locks.tool; inherit groups; where = "poetry.lock"; };
   engine = groups: lib.poetry.records { lock = locks.engine; inherit groups; where = "nix/locks/engine/poetry.lock"; };
 
+  # What no test loads is not fetched.
+  client =
+    name:
+    let
+      unused = (builtins.fromJSON (builtins.readFile ./locks/clients/unused.json)).${name};
+      records = lib.poetry.records {
+        lock = clientLocks.${name};
+        groups = [ "main" ];
+        where = "nix/locks/clients/${name}/poetry.lock";
+      };
+    in
+    builtins.filter (record: !(builtins.hasAttr record.package unused)) records;
+
   # What the tool's Python and its tests are made of: no CUDA, no torch.
   development = lib.artifact.unique (
     builtins.concatMap debian [ "build" "tool" "check" ]
@@ -45,6 +59,7 @@ let
     builtins.concatMap debian (builtins.attrNames locks.debian.groups)
     ++ tool [ "main" "test" "lint" ]
     ++ engine [ "main" "build" "toolkit" "test" ]
+    ++ builtins.concatMap client (builtins.attrNames clientLocks)
     ++ map sourceRecord (builtins.attrValues locks.sources)
   );
 
@@ -54,7 +69,13 @@ let
     ++ map (record: record // { store = (derive record).outPath; }) records;
 in
 {
-  inherit derive debian tool engine;
+  inherit
+    client
+    derive
+    debian
+    tool
+    engine
+    ;
 
   /**
     The wheel of one package of the engine's lock, as a list that an environment variable takes.

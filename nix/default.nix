@@ -27,8 +27,24 @@ let
     };
   };
 
+  # The public clients that tests/clients run, by the release of openai that they stand on; aider pins all it uses.
+  clientLocks = builtins.listToAttrs (
+    map (name: {
+      inherit name;
+      value = lib.lock.read {
+        name = "nix/locks/clients/${name}/poetry.lock";
+        path = ./locks/clients + "/${name}/poetry.lock";
+      };
+    }) [ "openai-3" "openai-2" "aider" ]
+  );
+
   stages = {
-    inherit lib locks system;
+    inherit
+      clientLocks
+      lib
+      locks
+      system
+      ;
     source = import ./source.nix { };
     revision = self.lastModifiedDate or "";
     settings = lib.settings.validate {
@@ -47,6 +63,7 @@ let
     mkPoetryEnv = call ./python { };
     mkBytecode = call ./python/bytecode.nix { };
     python = call ./python/engine.nix { };
+    clients = call ./python/clients.nix { };
     pythonHeaders = call ./python/headers.nix { };
     cudaRuntime = call ./toolkit/runtime.nix { };
     toolkit = call ./toolkit { };

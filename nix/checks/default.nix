@@ -2,6 +2,7 @@
 {
   artifacts,
   buildRootfs,
+  clients,
   engine,
   image,
   lib,
@@ -108,6 +109,16 @@ in
     ${development}/bin/python3 -m pytest -p no:cacheprovider \
       --ignore tests/engine --ignore tests/toolkit --ignore tests/host --ignore tests/e2e --ignore tests/gpu
   '';
+
+  # Public clients, unmodified, over a real front: each environment in a run of its own.
+  clients = inCopy repository "check-clients" (
+    builtins.concatStringsSep "\n" (
+      map (name: ''
+        LEVIATHAN_CLIENTS=${name} PYTHONPATH=${clients.${name}}/usr/local/lib/python3.11/dist-packages:tools \
+          ${development}/bin/python3 -m pytest -p no:cacheprovider -v tests/clients
+      '') (builtins.attrNames clients)
+    )
+  );
 
   # Every kernel in the image, ours and what the wheels bring.
   device-code = proof "device-code" ''

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from leviathan_fetch.cli import LOCKS
 from leviathan_fetch.errors import FetchError
 from leviathan_fetch.locks import lock
 from leviathan_fetch.locks import sources as lock_sources
@@ -124,4 +125,4 @@ def test_a_group_that_names_what_is_no_name(project: Project, root: Path) -> Non
 
 
 def test_every_lock_of_the_repository_fits(root: Path) -> None:
-    assert lock.check(Project(root), ["debian", "sources", "tool", "engine"]) == []
+    assert lock.check(Project(root), LOCKS) == []

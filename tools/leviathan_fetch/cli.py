@@ -12,9 +12,9 @@ from types import FrameType
 
 from leviathan_fetch import process
 from leviathan_fetch.errors import FetchError, InterruptedFetch, from_system
-from leviathan_fetch.project import find
+from leviathan_fetch.project import CLIENTS, find
 
-LOCKS = ("debian", "sources", "tool", "engine")
+LOCKS = ("debian", "sources", "tool", "engine", *CLIENTS)
 
 
 def parser() -> argparse.ArgumentParser:

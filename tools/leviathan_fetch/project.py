@@ -6,6 +6,9 @@ from pathlib import Path
 
 from leviathan_fetch.errors import FetchError
 
+# Environments of public clients, which tests/clients runs.
+CLIENTS = ("openai-3", "openai-2", "aider")
+
 
 @dataclass(frozen=True)
 class Project:
@@ -49,9 +52,10 @@ class Project:
         return self.locks / "sources.json"
 
     @property
-    def engine(self) -> Path:
-        """The Poetry project of the engine's Python environment."""
-        return self.locks / "engine"
+    def poetry(self) -> dict[str, Path]:
+        """Lock → the folder of its Poetry project: the tool's, the engine's, and those of the clients under test."""
+        clients = {name: self.locks / "clients" / name for name in CLIENTS}
+        return {"tool": self.root, "engine": self.locks / "engine", **clients}
 
 
 def find(start: Path) -> Project:

@@ -80,13 +80,15 @@ def source_versions(lock: dict[str, Any]) -> Versions:
 
 def check(project: Project, names: Sequence[str]) -> list[str]:
     """One line for each reason why one of the locks `names` does not fit its roots; no network."""
-    checks: dict[str, Callable[[], list[str]]] = {
-        "debian": lambda: lock_debian.check(project),
-        "sources": lambda: lock_sources.check(project),
-        "tool": lambda: lock_poetry.check(project.root, "poetry.lock"),
-        "engine": lambda: lock_poetry.check(project.engine, "nix/locks/engine/poetry.lock"),
-    }
-    return [line for name in names for line in checks[name]()]
+    others = {"debian": lock_debian.check, "sources": lock_sources.check}
+    found = []
+    for name in names:
+        if name in others:
+            found += others[name](project)
+        else:
+            folder = project.poetry[name]
+            found += lock_poetry.check(folder, str((folder / "poetry.lock").relative_to(project.root)))
+    return found
 
 
 def refresh(project: Project, names: Sequence[str], say: Callable[[str], None]) -> list[Change]:
@@ -106,7 +108,7 @@ def refresh(project: Project, names: Sequence[str], say: Callable[[str], None]) 
                 jsonfile.write(project.sources_lock, new)
                 found += changes(name, old, source_versions(new))
             else:
-                folder = project.root if name == "tool" else project.engine
+                folder = project.poetry[name]
                 file = folder / "poetry.lock"
                 before = lock_poetry.packages(file.read_text(encoding="utf-8")) if file.is_file() else {}
                 text = lock_poetry.refresh(project, folder, say)
