@@ -9,6 +9,7 @@ from .openai.chat_body import ChatBody
 from .openai.completion_body import CompletionBody
 from .openai.rules import CHAT, COMPLETION
 from .openai.schema import body_schema
+from .other_openapi import other_paths
 from .served import Served
 
 Schema = dict[str, Any]
@@ -81,6 +82,7 @@ def document(served: Served | None, vocabulary: int | None = None) -> Schema:
     one = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     chat, chat_parts = body_schema(ChatBody, CHAT, served, vocabulary)
     completion, completion_parts = body_schema(CompletionBody, COMPLETION, served, vocabulary)
+    others, other_parts = other_paths(served, vocabulary, ERROR, {"security": key})
     return {
         "openapi": "3.1.0",
         "info": {"title": "leviathan", "version": "1", "description": QUEUE},
@@ -94,10 +96,11 @@ def document(served: Served | None, vocabulary: int | None = None) -> Schema:
             },
             "/v1/chat/completions": {"post": _post(chat, "chat.completion") | {"security": key}},
             "/v1/completions": {"post": _post(completion, "text_completion") | {"security": key}},
+            **others,
         },
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
-            "schemas": chat_parts | completion_parts,
+            "schemas": chat_parts | completion_parts | other_parts,
         },
     }
 

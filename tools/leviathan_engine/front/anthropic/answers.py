@@ -83,8 +83,9 @@ class MessageWriter:
 
 
 def error_body(err: ApiError) -> JsonObject:
-    """An error as Anthropic's clients read it."""
-    return {"type": "error", "error": {"type": ERRORS.get(err.status, "api_error"), "message": err.message}}
+    """An error as Anthropic's clients read it, with the field and the code that OpenAI's have."""
+    kind = ERRORS.get(err.status, "api_error")
+    return {"type": "error", "error": {"type": kind, "message": err.message, "param": err.param, "code": err.code}}
 
 
 def error_response(err: ApiError) -> Response:

@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from ..generation.request import JsonObject
+from ..openai.chat_body import EFFORTS
+from ..openai.tools import Name
 from ..requests.field_rules import FieldRules
-from ..requests.json_types import INTEGRAL, Body, Text
+from ..requests.json_types import INTEGRAL, Body, Options, Text
 from ..requests.validation import validated
 
 RULES = FieldRules(
@@ -97,13 +99,13 @@ class Message(Body):
 class Tool(Body):
     """A tool of the client's own."""
 
-    name: Annotated[Text, Field(min_length=1, max_length=128)]
+    name: Name
     description: Text | None = None
     input_schema: dict[str, Any]
     type: Literal["custom"] | None = None
 
 
-class ToolChoice(Body):
+class ToolChoice(Options):
     """Whether and which tool is to be called."""
 
     type: Literal["auto", "any", "tool", "none"]
@@ -111,7 +113,7 @@ class ToolChoice(Body):
     disable_parallel_tool_use: bool | None = None
 
 
-class Thinking(Body):
+class Thinking(Options):
     """Whether the model is to reason first; `budget_tokens` bounds its reasoning."""
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
@@ -125,10 +127,10 @@ class OutputFormat(Body):
     schema_: dict[str, Any] = Field(alias="schema")
 
 
-class OutputConfig(Body):
+class OutputConfig(Options):
     """How much effort to spend, and the form of the answer."""
 
-    effort: Text | None = None
+    effort: EFFORTS | None = None
     format: OutputFormat | None = None
 
 
@@ -158,9 +160,7 @@ class MessagesBody(CountBody):
 def read(kind: type[CountBody], body: Mapping[str, Any], *, ignore_unknown: bool) -> CountBody:
     """The checked body. Errors: ApiError 400 that names the field."""
     asked = validated(kind, body)
-    unknown = RULES.check(asked.model_extra or {})
-    if not ignore_unknown:
-        RULES.refuse_unknown(unknown, frozenset(kind.model_fields))
+    RULES.judge(asked, ignore_unknown=ignore_unknown)
     return asked
 
 

@@ -22,7 +22,7 @@ def read_messages(body: Mapping[str, Any], served: Served) -> tuple[GenerationRe
 
 def count_tokens(body: Mapping[str, Any], service: Service) -> JsonObject:
     """How many tokens the prompt of a body of /v1/messages has. Errors: ApiError 4xx."""
-    asked = read(CountBody, body, ignore_unknown=True)
+    asked = read(CountBody, body, ignore_unknown=service.served.ignore_unknown)
     request, _ = read_chat(as_chat(asked), service.served)
     most = service.served.model.cache_lens
     return {"input_tokens": len(prepare(service.prompts, request.prompts[0], most)[0])}

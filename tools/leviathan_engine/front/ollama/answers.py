@@ -108,8 +108,8 @@ class OllamaWriter:
 
 
 def error_response(err: ApiError) -> Response:
-    """The whole answer of an error."""
-    return json_response({"error": err.message}, err.status, err.headers)
+    """The whole answer of an error: Ollama's text, with the field and the code that OpenAI's have."""
+    return json_response({"error": err.message, "param": err.param, "code": err.code}, err.status, err.headers)
 
 
 def now() -> str:

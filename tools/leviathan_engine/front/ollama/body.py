@@ -7,12 +7,14 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from ..api_error import bad
 from ..generation.request import JsonObject
+from ..openai.common_body import SEEDS, Repetition, Stops
+from ..openai.tools import COMBINATION, Tools
 from ..requests.field_rules import UNSUPPORTED, FieldRules
-from ..requests.json_types import Body, Text
+from ..requests.json_types import INTEGRAL, Body, Text
 from ..requests.validation import validated
 
 RULES = FieldRules(
@@ -39,6 +41,28 @@ KEPT = ("temperature", "top_p", "top_k", "min_p", "typical_p", "seed", "stop", "
 LATEST = ":latest"
 Think = bool | Literal["low", "medium", "high", "max"]
 B = TypeVar("B", bound="CommonBody")
+
+
+class RunOptions(Body):
+    """`options`: those of OpenAI's body, with their types there, and those of ENGINE_OPTIONS. Others are refused."""
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema.update(
+            properties=schema["properties"] | {name: {} for name in sorted(ENGINE_OPTIONS)},
+            additionalProperties=False,
+        )
+    )
+    num_predict: Annotated[int, Field(ge=-2, json_schema_extra={"not": {"const": 0}}), INTEGRAL] | None = None
+    repeat_penalty: Repetition | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1), INTEGRAL] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    typical_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    seed: Annotated[int, Field(ge=-SEEDS, lt=SEEDS), INTEGRAL] | None = None
+    stop: Stops | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
 
 
 class CalledFunction(Body):
@@ -72,7 +96,7 @@ class CommonBody(Body):
 
     model: Text
     stream: bool | None = None
-    options: dict[str, Any] | None = None
+    options: RunOptions | None = None
     format: Literal["", "json"] | dict[str, Any] | None = None
     think: Think | None = None
 
@@ -85,8 +109,8 @@ class CommonBody(Body):
 class ChatBody(CommonBody):
     """The body of /api/chat."""
 
-    messages: Annotated[list[Message], Field(max_length=4096)] = Field(default_factory=list)
-    tools: Annotated[list[dict[str, Any]], Field(max_length=1024)] | None = None
+    messages: Annotated[list[Message], Field(min_length=1, max_length=4096)]
+    tools: Tools | None = None
 
 
 class GenerateBody(CommonBody):
@@ -100,9 +124,7 @@ class GenerateBody(CommonBody):
 def read(kind: type[B], body: Mapping[str, Any], *, ignore_unknown: bool) -> B:
     """The checked body. Errors: ApiError 400 that names the field."""
     asked = validated(kind, body)
-    unknown = RULES.check(asked.model_extra or {})
-    if not ignore_unknown:
-        RULES.refuse_unknown(unknown, frozenset(kind.model_fields))
+    RULES.judge(asked, ignore_unknown=ignore_unknown)
     return asked
 
 
@@ -110,12 +132,17 @@ def as_chat(asked: ChatBody) -> JsonObject:
     """The body of /v1/chat/completions that asks for the same as one of /api/chat."""
     chat = _common(asked) | {"messages": _messages(asked.messages)}
     if asked.tools:
-        chat["tools"] = asked.tools
+        chat["tools"] = [tool.model_dump(exclude_none=True) for tool in asked.tools]
     return chat
 
 
 def as_generation(asked: GenerateBody) -> JsonObject:
-    """The body of /v1/chat/completions, or with `raw` of /v1/completions, that says the same as /api/generate's."""
+    """The body of /v1/chat/completions, or with `raw` of /v1/completions, that says the same as /api/generate's.
+
+    Errors: ApiError 400.
+    """
+    if asked.raw and not asked.prompt:
+        raise bad("raw: true needs a prompt", "prompt", COMBINATION)
     if asked.raw:
         return _common(asked) | {"prompt": asked.prompt}
     system = [{"role": "system", "content": asked.system}] if asked.system else []
@@ -124,7 +151,8 @@ def as_generation(asked: GenerateBody) -> JsonObject:
 
 def _common(asked: CommonBody) -> JsonObject:
     out: JsonObject = {"model": asked.model, "stream": asked.streams}
-    for name, value in (asked.options or {}).items():
+    options = asked.options.model_dump(exclude_unset=True) if asked.options else {}
+    for name, value in options.items():
         if name in KEPT or name in RENAMED:
             # -2 is "until the context is full", which -1 means here.
             out[RENAMED.get(name, name)] = -1 if name == "num_predict" and value == -2 else value

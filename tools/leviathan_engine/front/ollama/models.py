@@ -9,6 +9,7 @@ from leviathan_engine.model.chat_prompt import Prompts
 
 from ..generation.request import JsonObject
 from ..generation.run import Service
+from ..requests.field_rules import FieldRules
 from ..requests.json_types import Body, Text
 from ..requests.validation import validated
 from ..served import Served
@@ -17,6 +18,8 @@ from .doors import named
 # The version of Ollama whose API this is; clients refuse servers that say they are older than what they need.
 VERSION = "0.12.0"
 FAMILY = "deepseek2"
+# A verbose answer would have the tensors, too.
+RULES = FieldRules(frozenset({"verbose"}), {"system": ("",), "template": ("",), "options": ({},)})
 
 
 class ShowBody(Body):
@@ -47,6 +50,7 @@ def running(served: Served | None, created: int) -> JsonObject:
 def show_model(body: Mapping[str, Any], service: Service) -> JsonObject:
     """The body of /api/show. Errors: ApiError 404 for another model."""
     asked = validated(ShowBody, named(body, service.served))
+    RULES.judge(asked, ignore_unknown=service.served.ignore_unknown)
     service.served.resolve(asked.model or asked.name)
     return show(service.served, service.prompts)
 

@@ -10,7 +10,7 @@ from leviathan_engine.model.talk import ChatPrompt
 
 from ..api_error import bad
 from ..generation.request import GenerationRequest, Reasoning
-from ..requests.json_types import INTEGRAL, Body
+from ..requests.json_types import INTEGRAL, Options
 from ..served import Served
 from .answers import OpenAiWriter
 from .common_body import CommonBody, Logprobs
@@ -24,14 +24,17 @@ EFFORTS = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 REASONING_FORMATS = Literal["none", "auto", "deepseek", "deepseek-legacy"]
 
 
-class Thinking(Body):
+class Thinking(Options):
     """DeepSeek's own switch."""
 
     type: Literal["enabled", "disabled", "auto", "adaptive"]
+    budget_tokens: ThinkBudget | None = Field(None, description="as thinking_budget")
 
 
-class ReasoningOptions(Body):
+class ReasoningOptions(Options):
     """OpenRouter's form of the wishes about thoughts."""
+
+    max_tokens: ThinkBudget | None = Field(None, description="as thinking_budget")
 
     effort: EFFORTS | None = None
     enabled: bool | None = None
@@ -88,7 +91,10 @@ class ChatBody(CommonBody):
 
     def think_budget(self) -> int | None:
         """Tokens of a thought at most; None: any number."""
-        given = [budget for budget in (self.thinking_budget, self.thinking_budget_tokens) if budget is not None]
+        inner = self.thinking.budget_tokens if isinstance(self.thinking, Thinking) else None
+        options = self.reasoning.max_tokens if self.reasoning else None
+        budgets = (self.thinking_budget, self.thinking_budget_tokens, inner, options)
+        given = [budget for budget in budgets if budget is not None]
         return given[0] if given and given[0] >= 0 else None
 
     def wish_to_think(self) -> bool | None:

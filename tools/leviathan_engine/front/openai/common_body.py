@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from ..generation.request import Ending, Sampling
-from ..requests.json_types import INTEGRAL, Body, Text, TokenId
+from ..requests.json_types import INTEGRAL, Options, Text, TokenId
 from .answer_form import FormFields
 
 MAX_STOPS, MAX_STOP_CHARACTERS = 16, 1024
@@ -51,7 +51,7 @@ def _not_zero(value: int) -> int:
 MaxTokens = Annotated[int, Field(ge=-1, json_schema_extra={"not": {"const": 0}}), AfterValidator(_not_zero), INTEGRAL]
 
 
-class StreamOptions(Body):
+class StreamOptions(Options):
     """`stream_options`. Without `stream: true` they change nothing."""
 
     include_usage: bool | None = None

@@ -9,14 +9,14 @@ LET_THROUGH = frozenset(
     {
         # OpenAI
         *("metadata", "store", "service_tier", "prompt_cache_key", "prompt_cache_retention", "prediction"),
-        *("verbosity", "stream_reasoning", "parse_tool_calls"),
+        "stream_reasoning",
         # vLLM
         *("request_id", "priority", "cache_salt", "guided_decoding_backend"),
         *("mm_processor_kwargs", "data_parallel_rank"),
         # SGLang
         *("rid", "extra_key", "bootstrap_host", "bootstrap_port", "bootstrap_room", "max_dynamic_patch"),
         # llama.cpp; tau, eta, exponent, threshold and dry_* say something only where their sampler is on
-        *("cache_prompt", "id_slot", "n_keep", "n_discard", "min_keep", "mirostat_tau", "mirostat_eta"),
+        *("cache_prompt", "id_slot", "n_keep", "n_discard", "mirostat_tau", "mirostat_eta"),
         *("dynatemp_exponent", "xtc_threshold", "dry_base", "dry_allowed_length", "dry_penalty_last_n"),
         *("dry_sequence_breakers", "preserved_tokens", "speculative.n_max", "speculative.n_min", "speculative.p_min"),
         # OpenRouter, Open WebUI: they choose among providers, and name the talk
@@ -32,7 +32,9 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": NOTHING,
     "modalities": (["text"],),
     "web_search_options": NOTHING,
+    "verbosity": ("medium",),
     # vLLM and SGLang
+    "stream_options.continuous_usage_stats": OFF,
     "length_penalty": (1,),
     "use_beam_search": OFF,
     "early_stopping": OFF,
@@ -61,6 +63,8 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "structural_tag": NOTHING,
     "guided_whitespace_pattern": NOTHING,
     # llama.cpp
+    "parse_tool_calls": (True,),
+    "min_keep": (0, 1),
     "repeat_last_n": NOTHING,
     "penalize_nl": OFF,
     "n_cmpl": (1,),

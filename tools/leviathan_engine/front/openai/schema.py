@@ -10,24 +10,26 @@ from ..requests.json_types import CONTEXT, VOCABULARY, Body
 from ..served import Served
 
 Schema = dict[str, Any]
-REFERENCES = "#/components/schemas/{model}"
+REFERENCES = "#/components/schemas/"
 
 
 def body_schema(
-    kind: type[Body], rules: FieldRules, served: Served | None, vocabulary: int | None
+    kind: type[Body], rules: FieldRules, served: Served | None, vocabulary: int | None, prefix: str = ""
 ) -> tuple[Schema, Schema]:
-    """The schema of a body, and the schemas that it refers to by name."""
-    schema = kind.model_json_schema(ref_template=REFERENCES)
-    named: Schema = schema.pop("$defs", {})
+    """The schema of a body, and the schemas that it refers to by name, each with `prefix`."""
+    schema = kind.model_json_schema(ref_template=REFERENCES + prefix + "{model}")
+    named: Schema = {prefix + name: part for name, part in schema.pop("$defs", {}).items()}
     own: Schema = schema["properties"]
     for name in sorted(rules.let_through - own.keys()):
         own[name] = {"description": "let through: changes no answer"}
     for name, values in sorted(rules.neutral.items()):
-        if name not in own:
+        if name not in own and "." not in name:
             own[name] = {"enum": [None, *values], "description": "not supported: only values that ask for nothing"}
     schema["additionalProperties"] = bool(served and served.ignore_unknown)
-    if served and not served.any_model:
-        own["model"] = {"enum": [None, *served.names], "description": own["model"]["description"]}
+    if served and not served.any_model and "model" in own:
+        free = "model" not in schema.get("required", ())
+        own["model"] = own["model"] | {"enum": [*([None] if free else []), *served.names]}
+        own["model"].pop("anyOf", None)
     for part in (schema, named):
         _fill(part, served, vocabulary)
     return schema, named

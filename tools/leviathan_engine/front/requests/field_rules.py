@@ -6,7 +6,8 @@
 3. Any other field is unknown and refused by name. LEVIATHAN_UNKNOWN_FIELDS=ignore lets unknown fields through and
    names them in the response header x-leviathan-ignored.
 
-The names are those of OpenAI, vLLM, SGLang, llama.cpp and OpenRouter.
+The names are those of OpenAI, vLLM, SGLang, llama.cpp and OpenRouter. Keys of an object of options are judged as well,
+under names such as `stream_options.include_usage`.
 """
 
 import difflib
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..api_error import bad
+from .json_types import Body, Options
 
 UNSUPPORTED, UNKNOWN = "unsupported_parameter", "unknown_parameter"
 
@@ -42,6 +44,12 @@ class FieldRules:
                 unknown.append(name)
         return unknown
 
+    def judge(self, asked: Body, *, ignore_unknown: bool) -> None:
+        """Both checks of a body's fields, as the site has unknown ones. Errors: ApiError 400."""
+        unknown = self.check(undeclared(asked))
+        if not ignore_unknown:
+            self.refuse_unknown(unknown, frozenset(type(asked).model_fields))
+
     def refuse_unknown(self, unknown: list[str], declared: frozenset[str]) -> None:
         """Errors: ApiError 400 that names the first unknown field and the nearest known one."""
         if not unknown:
@@ -50,6 +58,16 @@ class FieldRules:
         near = difflib.get_close_matches(name, sorted(declared | self.let_through), 1)
         hint = f": did you mean {near[0]}?" if near else "; /openapi.json lists the fields"
         raise bad(f"{ascii(name)[1:-1]} is not a known field{hint}", name, UNKNOWN)
+
+
+def undeclared(asked: Body) -> dict[str, Any]:
+    """The fields of a body, and of its objects of options, that its model does not declare."""
+    out = dict(asked.model_extra or {})
+    for name in type(asked).model_fields:
+        inner = getattr(asked, name)
+        if isinstance(inner, Options):
+            out |= {f"{name}.{key}": value for key, value in undeclared(inner).items()}
+    return out
 
 
 def _same(value: Any, harmless: Any) -> bool:

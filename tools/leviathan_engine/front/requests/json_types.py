@@ -38,3 +38,9 @@ class Body(BaseModel):
     """Base of the models: strict types, no NaN. `extra` fields are kept, for field_rules.py to judge."""
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False, protected_namespaces=())
+
+
+class Options(Body):
+    """An object of options inside a body. Its fields are judged as the body's are (field_rules.py)."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})

@@ -10,7 +10,7 @@ from ..generation.door import SSE
 from ..generation.events import Choice, PromptRead, Usage, Written
 from ..generation.request import JsonObject
 from ..json_response import dumps
-from .body import ResponsesBody
+from .body import NamedTool, ResponsesBody
 
 PREFIXES = {Kind.REASONING: "rs", Kind.CONTENT: "msg", Kind.CALL: "fc"}
 
@@ -69,7 +69,7 @@ class ResponseWriter:
         return response
 
     def _response(self, status: str, output: list[JsonObject], usage: Usage | None) -> JsonObject:
-        asked = self._asked
+        asked, choice = self._asked, self._asked.tool_choice
         return {
             "id": self._id,
             "object": "response",
@@ -88,7 +88,7 @@ class ResponseWriter:
             "store": False,
             "temperature": asked.temperature,
             "text": {"format": _dumped(asked.text.format if asked.text else None) or {"type": "text"}},
-            "tool_choice": asked.tool_choice or "auto",
+            "tool_choice": _dumped(choice) if isinstance(choice, NamedTool) else choice or "auto",
             "tools": [_dumped(tool) for tool in asked.tools or ()],
             "top_p": asked.top_p,
             "truncation": "disabled",

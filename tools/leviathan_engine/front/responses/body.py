@@ -11,8 +11,10 @@ from pydantic import Discriminator, Field, Tag
 
 from ..api_error import bad
 from ..generation.request import JsonObject
+from ..openai.chat_body import EFFORTS
+from ..openai.tools import Name
 from ..requests.field_rules import UNSUPPORTED, FieldRules
-from ..requests.json_types import INTEGRAL, Body, Text
+from ..requests.json_types import INTEGRAL, Body, Options, Text
 from ..requests.validation import validated
 
 LET_THROUGH = (
@@ -34,6 +36,7 @@ RULES = FieldRules(
         "truncation": ("disabled",),
         "top_logprobs": (0,),
         "context_management": (),
+        "text.verbosity": ("medium",),
     },
 )
 STATE = "nothing is stored here: send the earlier items as input"
@@ -123,7 +126,7 @@ class Tool(Body):
     """A function of the client's own; tools of OpenAI's servers are not there."""
 
     type: Literal["function"]
-    name: Text
+    name: Name
     description: Text | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
@@ -138,18 +141,38 @@ class Format(Body):
     strict: bool | None = None
 
 
-class TextOptions(Body):
+class TextOptions(Options):
     """`text`."""
 
     format: Format | None = None
-    verbosity: Text | None = None
 
 
-class Reasoning(Body):
-    """`reasoning`."""
+class Reasoning(Options):
+    """`reasoning`. There are no summaries: thoughts are given as they are."""
 
-    effort: Text | None = None
-    summary: Text | None = None
+    effort: EFFORTS | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+
+
+class NamedTool(Options):
+    """The function that must be called."""
+
+    type: Literal["function"]
+    name: Name
+
+
+def _choice_kind(value: Any) -> str | None:
+    return "<word>" if isinstance(value, str) else "<named>" if isinstance(value, dict | NamedTool) else None
+
+
+ToolUse = Annotated[
+    Annotated[Literal["none", "auto", "required"], Tag("<word>")] | Annotated[NamedTool, Tag("<named>")],
+    Discriminator(
+        _choice_kind,
+        custom_error_type="tool_choice",
+        custom_error_message="expected none, auto, required or a function",
+    ),
+]
 
 
 class ResponsesBody(Body):
@@ -159,7 +182,7 @@ class ResponsesBody(Body):
     input: Input
     instructions: Text | None = None
     tools: Annotated[list[Tool], Field(max_length=1024)] | None = None
-    tool_choice: Text | dict[str, Any] | None = None
+    tool_choice: ToolUse | None = None
     parallel_tool_calls: bool | None = None
     max_output_tokens: Annotated[int, Field(ge=1), INTEGRAL] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -175,9 +198,7 @@ def read(body: Mapping[str, Any], *, ignore_unknown: bool) -> ResponsesBody:
     for name in ("previous_response_id", "conversation"):
         if body.get(name) is not None:
             raise bad(f"{name}: {STATE}", name, UNSUPPORTED)
-    unknown = RULES.check(asked.model_extra or {})
-    if not ignore_unknown:
-        RULES.refuse_unknown(unknown, frozenset(ResponsesBody.model_fields))
+    RULES.judge(asked, ignore_unknown=ignore_unknown)
     return asked
 
 
@@ -234,8 +255,8 @@ def _function(tool: Tool) -> JsonObject:
 def _tool_choice(asked: ResponsesBody) -> JsonObject:
     out: JsonObject = {}
     choice = asked.tool_choice
-    if isinstance(choice, dict):
-        out["tool_choice"] = {"type": "function", "function": {"name": choice.get("name", "")}}
+    if isinstance(choice, NamedTool):
+        out["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
     elif choice is not None:
         out["tool_choice"] = choice
     if asked.parallel_tool_calls is not None:

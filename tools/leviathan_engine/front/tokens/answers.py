@@ -11,14 +11,15 @@ from ..generation.planned import prepare
 from ..generation.request import ChatPrompt, GenerationRequest, JsonObject
 from ..generation.run import Service
 from ..openai.chat_body import read_chat
+from ..requests.field_rules import FieldRules
 from ..requests.json_types import Body, Text, TokenId
 from ..requests.validation import validated
 from ..served import Served
 
-# Of vLLM's and llama.cpp's bodies; they do not change the tokens here.
-IGNORED = frozenset(
-    {"add_generation_prompt", "parse_special", "return_token_strs", "with_pieces", "add_special_tokens"}
-)
+# They say how tokens are shown, and are no fields of a chat.
+SHOWN = frozenset({"return_token_strs", "with_pieces"})
+# Special tokens are always read as such, as llama.cpp's default has it.
+RULES = FieldRules(frozenset(), {"parse_special": (True,)})
 
 
 class TokenizeBody(Body):
@@ -47,6 +48,7 @@ def tokenize(body: Mapping[str, Any], service: Service) -> JsonObject:
         strings, pieces = body.get("return_token_strs") is True, body.get("with_pieces") is True
         return _tokens(ids, service, strings=strings, pieces=pieces)
     asked = validated(TokenizeBody, body)
+    RULES.judge(asked, ignore_unknown=service.served.ignore_unknown)
     service.served.resolve(asked.model)
     text = asked.prompt if asked.prompt is not None else asked.content
     if text is None:
@@ -60,6 +62,7 @@ def tokenize(body: Mapping[str, Any], service: Service) -> JsonObject:
 def detokenize(body: Mapping[str, Any], service: Service) -> JsonObject:
     """The text, as vLLM's `prompt` and llama.cpp's `content`. Errors: ApiError 4xx."""
     asked = validated(DetokenizeBody, body)
+    RULES.judge(asked, ignore_unknown=service.served.ignore_unknown)
     service.served.resolve(asked.model)
     text = service.prompts.whole_text(service.prompts.text_ids(asked.tokens, most(service)))
     return {"prompt": text, "content": text}
@@ -74,7 +77,7 @@ def apply_template(body: Mapping[str, Any], service: Service) -> JsonObject:
 
 def chat_of(body: Mapping[str, Any], served: Served) -> GenerationRequest:
     """The request of a body of chats, without what only tokenizers' endpoints have."""
-    return read_chat({name: value for name, value in body.items() if name not in IGNORED}, served)[0]
+    return read_chat({name: value for name, value in body.items() if name not in SHOWN}, served)[0]
 
 
 def most(service: Service) -> int:
