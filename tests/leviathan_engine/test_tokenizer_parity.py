@@ -2,6 +2,8 @@
 
 import json
 import random
+import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from tokenizers import Tokenizer
 
 from leviathan_engine.model.tokenizer import CONTROL, NORMAL, UNUSED, USER_DEFINED, Vocabulary, tokenizer_json
 
+# As many texts as issue 18 names, of so many characters.
+TEXTS, LENGTH = 6344, 400
 ALPHABETS = (
     "abcdefghijklmnopqrstuvwxyz ABC.,;:'\"!?\n\t",
     "0123456789 ,.-+eE\n",
@@ -64,3 +68,32 @@ def test_the_ids_are_those_of_the_models_own_tokenizer(model: str, tmp_path: Pat
         assert ours.encode(text, add_special_tokens=False).ids == want, ascii(text)
         assert ours.encode(text).ids == [0, *want]
         assert ours.decode(want, skip_special_tokens=False) == theirs.decode(want, skip_special_tokens=False)
+
+
+def sources() -> Iterator[str]:
+    """Texts that people wrote: this repository's files and Python's standard library, in pieces."""
+    folders = (Path(__file__).parents[2] / "tools", Path(__file__).parents[1], Path(sysconfig.get_path("stdlib")))
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            if "packages" in path.parent.name:
+                continue
+            text = path.read_text(encoding="utf-8", errors="replace")
+            yield from (text[at : at + LENGTH] for at in range(0, len(text), LENGTH))
+
+
+def test_the_ids_of_texts_that_people_wrote(tmp_path: Path) -> None:
+    write_tokenizer("V3.1", tmp_path)
+    path = tmp_path / "tokenizer.json"
+    theirs = Tokenizer.from_file(str(path))
+    own = json.loads(path.read_text(encoding="utf-8"))
+    ours = Tokenizer.from_str(json.dumps(tokenizer_json(vocabulary(own), "V3.1")))
+    many = [text for text, _ in zip(sources(), range(TEXTS), strict=False)]
+    assert len(many) == TEXTS
+    count = 0
+    for at in range(0, TEXTS, 256):
+        part = many[at : at + 256]
+        want = theirs.encode_batch(part, add_special_tokens=False)
+        for text, mine, yours in zip(part, ours.encode_batch(part, add_special_tokens=False), want, strict=True):
+            assert mine.ids == yours.ids, ascii(text)
+            count += len(mine.ids)
+    assert count > 500_000
