@@ -12,6 +12,7 @@ from pydantic import Discriminator, Field, Tag
 
 from ..generation.request import JsonObject
 from ..openai.chat_body import EFFORTS
+from ..openai.common_body import MAX_STOPS, Stop
 from ..openai.tools import Name
 from ..requests.field_rules import FieldRules
 from ..requests.json_types import INTEGRAL, Body, Options, Text
@@ -150,7 +151,7 @@ class MessagesBody(CountBody):
     """The body of a message that is to be answered."""
 
     max_tokens: Annotated[int, Field(ge=1), INTEGRAL]
-    stop_sequences: list[Text] | None = None
+    stop_sequences: Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None = None
     stream: bool | None = None
     temperature: Annotated[float, Field(ge=0, le=1)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
