@@ -66,7 +66,9 @@ def test_errors(client: ollama.Client, front: FrontProcess) -> None:
         client.chat("letters", HELLO, options={"penalty": 1})
     with pytest.raises(ollama.ResponseError, match="does not exist"):
         client.chat("other", HELLO)
-    assert set(front.post("/api/chat", []).json()) == {"error"}
+    wrong = front.post("/api/chat", []).json()
+    assert set(wrong) == {"error", "param", "code"}
+    assert isinstance(wrong["error"], str)
 
 
 def test_stream_is_the_default(front: FrontProcess) -> None:
