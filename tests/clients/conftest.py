@@ -19,10 +19,24 @@ CHOSEN = os.environ.get("LEVIATHAN_CLIENTS", "").replace("-", "_")
 collect_ignore = [folder.name for folder in HERE.iterdir() if folder.is_dir() and folder.name != CHOSEN]
 
 if CHOSEN:
+    import json
+
     from deepseek_templates import template_source
     from front_process import FrontProcess, Letters
+    from tokenizers import AddedToken, Tokenizer
 
     from leviathan_engine import wire
+    from leviathan_engine.model.tool_format import CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, SEP
+
+    MARKS = (CALLS_BEGIN, CALLS_END, CALL_BEGIN, CALL_END, SEP, "<think>", "</think>")
+
+    def add_marks(folder: Path) -> None:
+        """DeepSeek's tokens around calls and thoughts, as a model of theirs has them: strict tools need them."""
+        path = folder / "tokenizer.json"
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in MARKS])
+        tokenizer.save(str(path))
+        (folder / "config.json").write_text(json.dumps({"vocab_size": tokenizer.get_vocab_size()}))
 
     class Script(Letters):
         """Says its texts one after the other at any temperature, and the last one from then on."""
@@ -59,6 +73,7 @@ if CHOSEN:
     def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         """One front for all tests of a run."""
         process = Server(tmp_path_factory.mktemp("front"), template_source("V3.1"))
+        add_marks(process.folder)
         process.letters = process.script = Script(process.folder)
         process.serve(cache_lens=30000, max_prompt=20000, max_new_tokens=4000)
         yield process
