@@ -33,7 +33,7 @@ check-host: fetch
 	$(NIX) develop -c pytest tests/host
 	LEVIATHAN_DISK=required $(NIX) develop -c pytest -rs tests/leviathan_engine/test_disk.py
 	LEVIATHAN_HOST=required $(NIX) develop -c pytest -rs tests/leviathan_engine/test_front_slow_clients.py \
-	  tests/leviathan_engine/test_privileges.py
+	  tests/leviathan_engine/test_privileges.py tests/leviathan_engine/test_read_ahead_disk.py
 
 # The whole way on real parts, on loopback: a real Kubernetes, the real engine on the CPU with a tiny model.
 e2e: image

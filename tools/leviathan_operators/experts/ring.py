@@ -96,7 +96,9 @@ class Ring:
 
     def failure(self) -> KernelError:
         """What went wrong, as an error to raise."""
-        return KernelError(f"experts to the GPU: {_text(self._library.leviathan_ring_error(self._ring))}")
+        text = _text(self._library.leviathan_ring_error(self._ring))
+        remedy = ": look at the disk with dmesg" if "cannot be read" in text else ""
+        return KernelError(f"experts to the GPU: {text}{remedy}")
 
     def close(self) -> None:
         """Ends the threads and gives the memory back."""
