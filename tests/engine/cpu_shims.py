@@ -6,6 +6,8 @@ works on any device. Needs --device cpu and a rule file that puts every module o
 """
 
 import functools
+import os
+import time
 from typing import Any
 
 import torch
@@ -65,6 +67,20 @@ def decode_attention(
         o[row, 0] = (weights @ values).to(o.dtype)
 
 
+def slow_chunks(seconds: float) -> None:
+    """Each layer takes so long over a chunk of a long prompt, as on a machine that is short of everything."""
+    from leviathan_operators.operators.attention import ChunkedLatentAttention  # noqa: PLC0415
+
+    original = ChunkedLatentAttention._chunk
+
+    def slow(self: Any, hidden: torch.Tensor, *arguments: Any) -> Any:
+        if hidden.shape[1] >= 32:
+            time.sleep(seconds)
+        return original(self, hidden, *arguments)
+
+    ChunkedLatentAttention._chunk = slow
+
+
 def apply() -> None:
     """Install every replacement; call it before the server starts."""
     ignore_pin_memory()
@@ -72,6 +88,8 @@ def apply() -> None:
     from ktransformers.operators import attention  # noqa: PLC0415  (it must see the replacements above)
 
     attention.decode_attention_fwd_grouped = decode_attention
+    if seconds := float(os.environ.get("SLOW_CHUNKS", "0")):
+        slow_chunks(seconds)
 
 
 if __name__ == "__main__":

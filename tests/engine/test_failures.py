@@ -100,6 +100,29 @@ def test_an_answer_that_does_not_end_is_cancelled(start: Start) -> None:
     assert "Traceback" not in stack.said()
 
 
+def test_a_signal_while_a_prompt_is_read_ends_it_with_0(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of a chunk that would take longer than the grace period: given up before its next layer."""
+    monkeypatch.setenv("SLOW_CHUNKS", "10")
+    stack = start()
+    stack.wait()
+    worker = stack.worker()
+    body = {"model": "tiny", "prompt": "x" * 100, "max_tokens": 4, "stream": True}
+    with httpx.stream("POST", stack.url + "/v1/completions", json=body, timeout=PATIENCE) as answer:
+        deadline = time.monotonic() + 30
+        while "leviathan_prompt_read_total_tokens 0.0" in httpx.get(stack.url + "/metrics", timeout=30).text:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        begin = time.monotonic()
+        stack.process.send_signal(signal.SIGTERM)
+        assert stack.process.wait(PATIENCE) == 0, stack.said()
+        assert time.monotonic() - begin < GRACE
+        assert '"code":"stopping"' in answer.read().decode()
+        assert '"text":"' not in answer.text.replace('"text":""', "")
+    assert not Path(f"/proc/{worker}").exists()
+    assert "Traceback" not in stack.said()
+    assert not stack.last_words.exists()
+
+
 def test_a_signal_while_the_engine_loads_ends_it_with_0(start: Start) -> None:
     stack = start()
     stack.wait("loading")
