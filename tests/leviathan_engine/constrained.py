@@ -1,13 +1,14 @@
 """An engine of random logits that keeps to a grammar, as the worker does: what it says, without torch and a model."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from leviathan_engine.model.grammar.compose import Composer
 from leviathan_engine.model.grammar.vocabulary import Vocabulary
+from leviathan_engine.model.tool_format import CALLS_END
 from leviathan_engine.worker.answer_grammar import AnswerGrammar, Start
 from leviathan_engine.worker.sampling_options import SamplingOptions
 
@@ -31,14 +32,18 @@ class Babbler:
         text = self.bytes(token)
         if token in self.vocabulary.ends or text == b'"':
             return 3 * CLOSING
-        return 2 * CLOSING if text == b"@" else CLOSING if 0 < len(text) < 4 and not text.strip(b'"}]') else 0
+        if text in (b"@", CALLS_END.encode()):
+            return 2 * CLOSING
+        return CLOSING if 0 < len(text) < 4 and not text.strip(b'"}]') else 0
 
     def start(self, grammar: str) -> Callable[[], Start]:
         """As the worker's Grammars, without its thread."""
         return lambda: Start(self.vocabulary.matcher(grammar), self.vocabulary.ends)
 
-    def says(self, grammar: str, temperature: float, seed: int, **options: Any) -> tuple[list[int], bool]:
-        """The tokens of an answer without its end, and whether it came to one."""
+    def says(
+        self, grammar: str, temperature: float, seed: int, first: Sequence[int] = (), **options: Any
+    ) -> tuple[list[int], bool]:
+        """The tokens of an answer without its end, and whether it came to one; it begins with the tokens `first`."""
         chance = np.random.default_rng(seed)
         ends = options.pop("ends", self.vocabulary.ends)
         given = SamplingOptions(grammar=grammar, **options)
@@ -59,7 +64,8 @@ class Babbler:
                 logits = logits / temperature - np.log(
                     np.maximum(chance.standard_exponential(len(logits), np.float32), 1e-30)
                 )
-            token = int(logits.argmax())
+            logits[list(following.bans)] = -np.inf
+            token = first[len(out)] if len(out) < len(first) else int(logits.argmax())
             following.take(token)
             if token in ends:
                 return out, True

@@ -87,13 +87,13 @@ class AnswerGrammar:
         if early:
             longer = bytearray(mask)
             _put(longer, self._ends, 0)
-            mask = longer if any(longer) else mask
-        if grammar.matcher.is_accepting() and not (early and any(mask)):
+            mask = mask if _empty(longer) else longer
+        if grammar.matcher.is_accepting() and (not early or _empty(mask)):
             _put(mask, self._ends, 1)
         if self._may_open and self._options.think_open is not None:
             _put(mask, [self._options.think_open], 1)
         _put(mask, self._blanks[:1], 1)
-        if not any(mask):
+        if _empty(mask):
             raise Unanswerable("no token of this model continues the answer as its grammar wants it")
         return mask
 
@@ -126,6 +126,11 @@ class AnswerGrammar:
         if grammar.matcher.is_error():
             first = (grammar.matcher.get_error().strip().splitlines() or ["no reason is known"])[0]
             raise Unanswerable(f"the answer cannot be kept to its grammar: {first[:200]}")
+
+
+def _empty(mask: bytearray) -> bool:
+    """Whether no bit is set; `any` would look at each byte in Python."""
+    return mask.count(0) == len(mask)
 
 
 def _put(mask: bytearray, tokens: Iterable[int], bit: int) -> None:

@@ -103,6 +103,7 @@ class Tool(Body):
     name: Name
     description: Text | None = None
     input_schema: dict[str, Any]
+    strict: bool | None = None
     type: Literal["custom"] | None = None
 
 
@@ -227,6 +228,8 @@ def _tool(tool: Tool) -> JsonObject:
     function: JsonObject = {"name": tool.name, "parameters": tool.input_schema}
     if tool.description is not None:
         function["description"] = tool.description
+    if tool.strict is not None:
+        function["strict"] = tool.strict
     return {"type": "function", "function": function}
 
 

@@ -71,14 +71,14 @@ def _calls(
     lazy = not talk.opened and request.form is None
     if lazy and strict and (prompts.token_id(CALLS_BEGIN) is None or prompts.token_id(CALL_BEGIN) is None):
         raise bad(
-            f"{strict['where']}.strict is not supported by this model: its vocabulary has no token that begins a call",
+            "strict is not supported by this model: its vocabulary has no token that begins a call; leave it out",
             "tools",
             UNSUPPORTED,
         )
     return {
         "fenced": prompts.tools is ToolFormat.FENCED,
         "tools": tools,
-        "many": request.parallel_calls and not named,
+        "many": request.parallel_calls,
         "opened": bool(talk.opened),
         "named": bool(named),
         "lazy": lazy,
@@ -90,5 +90,5 @@ def _tool(index: int, function: JsonObject) -> dict[str, Any]:
         "name": function["name"],
         "parameters": function.get("parameters"),
         "strict": bool(function.get("strict")),
-        "where": f"tools[{index}].function",
+        "where": f"tools[{index}].function.parameters",
     }
