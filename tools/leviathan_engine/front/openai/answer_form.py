@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from ..api_error import bad
 from ..generation.request import Form, JsonObject
@@ -14,6 +14,8 @@ from ..requests.validation import json_type
 from .tools import COMBINATION
 
 MOST_CHOICES = 1024
+# The code of a grammar that cannot be done.
+GRAMMAR = "unsupported_grammar"
 ANY_OBJECT: JsonObject = {"type": "object"}
 
 
@@ -55,12 +57,14 @@ class ResponseFormat(Body):
         if self.schema_ is not None:
             return Form("json", self.schema_, f"{where}.schema")
         if self.type == "json_schema":
-            raise bad(f"{where}.json_schema.schema is missing", where, "missing_required_parameter")
+            raise bad(f"{where}.json_schema.schema is missing", where, COMBINATION)
         return Form("json", ANY_OBJECT, where)
 
 
 class StructuredOutputs(Body):
     """vLLM's field."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": {"enum": [None, False]}})
 
     json_: Schema | None = Field(None, alias="json")
     json_object: bool | None = None
@@ -72,7 +76,7 @@ class StructuredOutputs(Body):
         """What it asks for. Errors: ApiError 400 for what is not done."""
         name = "structured_outputs"
         for extra, value in (self.model_extra or {}).items():
-            if value not in (None, False):
+            if not (value is None or value is False):
                 raise bad(f"{name}.{extra[:100]} is not supported by this server: leave it out", name, UNSUPPORTED)
         yield from _given(f"{name}.json", "json", self.json_)
         yield from _given(f"{name}.json_object", "json", ANY_OBJECT if self.json_object else None)
@@ -124,7 +128,7 @@ def _parsed(where: str, text: str) -> JsonObject:
     try:
         schema = json.loads(text)
     except (ValueError, RecursionError) as err:
-        raise bad(f"{where}: expected a JSON schema, got text that is not JSON", where, "invalid_value") from err
+        raise bad(f"{where}: expected a JSON schema, got text that is not JSON", where, GRAMMAR) from err
     if not isinstance(schema, dict):
-        raise bad(f"{where}: expected a JSON object, got {json_type(schema)}", where, "invalid_value")
+        raise bad(f"{where}: expected a JSON object, got {json_type(schema)}", where, GRAMMAR)
     return schema
