@@ -1,7 +1,8 @@
 """What the front costs: `python3 tests/leviathan_engine/bench_front.py [--only-health] [--json]`.
 
 It measures on this machine, with an engine that gives a token every `--pace` milliseconds: a request's cost over the
-same job sent straight to the engine's socket, the decode rate beside it, /health under 64 streams, and the time until
+same job sent straight to the engine's socket (with DeepSeek-V3's chat template, and with one that nobody knows, which
+is rendered in a process of its own), the decode rate beside it, /health under 64 streams, and the time until
 the launcher's port listens. Prints a table with the limits; exit code 1 when one is exceeded. Beside a bare
 KTransformers server, on a GPU, tests/gpu/front_cost.py measures it.
 """
@@ -79,6 +80,7 @@ class Direct:
         from leviathan_engine.worker.session import Session  # noqa: PLC0415
 
         self._wire = wire
+        self.engine = letters
         self._folder = tempfile.TemporaryDirectory(prefix="lev")
         path = Path(self._folder.name) / "s"
         server = socket.socket(socket.AF_UNIX)
@@ -130,16 +132,32 @@ def parts(pace: float, rounds: int) -> list[Row]:
             direct = Direct(letters)
             for engine in (letters, front.letters):
                 engine.ids = (engine.ids * 20)[:500]
-            rows = [_request(front, direct, rounds)]
+            rows = [_request("a request, its template unknown", front, direct, rounds)]
             for engine in (letters, front.letters):
                 engine.delay = pace / 1e3
             rows.append(_decode(front, direct))
+            rows.insert(0, _known(direct, rounds))
         finally:
             front.close()
     return [*rows, _health(HEALTH_PACE), _listen()]
 
 
-def _request(front: Any, direct: Direct, rounds: int) -> Row:
+def _known(direct: Direct, rounds: int) -> Row:
+    """With the template that most users have."""
+    from deepseek_templates import template_source  # noqa: PLC0415
+    from front_process import FrontProcess  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        front = FrontProcess(Path(folder), template_source("V3"))
+        try:
+            front.serve(cache_lens=4096, max_prompt=4000, max_new_tokens=3000)
+            direct.engine.delay = 0.0
+            return _request("a request", front, direct, rounds)
+        finally:
+            front.close()
+
+
+def _request(what: str, front: Any, direct: Direct, rounds: int) -> Row:
     connection = connect(front.url)
 
     def ask() -> None:
@@ -153,7 +171,7 @@ def _request(front: Any, direct: Direct, rounds: int) -> Row:
     pairs = [(timed(ask, 5), timed(lambda: direct.run((1, 2, 3), 1), 5)) for _ in range(max(1, rounds // 5))]
     with_front, without = (statistics.median(column) for column in zip(*pairs, strict=True))
     detail = f"{with_front:.2f} ms over HTTP, {without:.2f} ms straight to the engine, {rounds} in turns"
-    return Row("a request", with_front - without, REQUEST_MS, "ms", detail)
+    return Row(what, with_front - without, REQUEST_MS, "ms", detail)
 
 
 def _decode(front: Any, direct: Direct) -> Row:

@@ -153,6 +153,30 @@ def test_the_largest_backlog_is_dropped_when_all_together_are_too_large() -> Non
     assert asyncio.run(main()) == (0, b"y" * 300)
 
 
+def test_a_whole_answer_that_nobody_takes_is_dropped_too() -> None:
+    """It is sent without a task of its own; a cancellation that comes from elsewhere stays one."""
+
+    async def main() -> tuple[int, bool]:
+        unsent, slow = Unsent(most=1000), Client()
+        async with Outbox(slow.send, unsent) as large, Outbox(slow.send, unsent) as small:
+            await large.send(piece(b"x" * 800, more=False))
+            sending = asyncio.create_task(large.finish())
+            await asyncio.sleep(0)
+            await small.send(piece(b"y" * 300))
+            with pytest.raises(ClientGone):
+                await sending
+            assert not sending.cancelled()
+        async with Outbox(slow.send, unsent) as third:
+            await third.send(piece(b"z", more=False))
+            ended = asyncio.create_task(third.finish())
+            await asyncio.sleep(0)
+            ended.cancel()
+            await asyncio.wait({ended})
+        return unsent.total, ended.cancelled()
+
+    assert asyncio.run(main()) == (0, True)
+
+
 def test_an_error_of_the_way_out_is_not_lost() -> None:
     async def send(_message: Any) -> None:
         raise OSError("the way out is gone")

@@ -81,14 +81,17 @@ class PromptProgress:
     done: int
 
 
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
+
+
 def encode(message: Mapping[str, Any]) -> bytes:
     """One message as a line."""
-    return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
+    return _COMPACT.encode(message).encode("ascii") + b"\n"
 
 
 def decode(line: bytes) -> Message:
     """The message of a line. Errors: ValueError for what is no JSON object with a kind."""
-    message = json.loads(line)
+    message = json.loads(line.decode("utf-8"))
     if not isinstance(message, dict) or not isinstance(message.get("kind"), str):
         raise ValueError(f"no message: {line[:80]!r}")
     return message

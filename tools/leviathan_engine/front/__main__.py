@@ -127,6 +127,8 @@ def main() -> int:
     try:
         if args.user is not None:
             give_up(args.user, GROUP)
+        # One prompt is no work for several threads, and those of the tokenizer would spin on the experts' cores.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         limit, allowed = limits(os.environ), access(os.environ)
         bounded_log.install()
         asyncio.run(serve(socket.socket(fileno=args.fd), args.socket, limit, allowed))

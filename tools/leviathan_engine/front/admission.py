@@ -11,6 +11,7 @@
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -74,7 +75,8 @@ class Admission:
             )
 
 
-def local_name(host: str, names: Sequence[str]) -> bool:
+@lru_cache(256)
+def local_name(host: str, names: tuple[str, ...]) -> bool:
     """Whether a `Host` header names this server: by an address, a name without dots, a local one, or one of `names`."""
     try:
         name = (urlsplit(f"//{host}").hostname or "").rstrip(".")

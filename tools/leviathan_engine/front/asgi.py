@@ -40,7 +40,7 @@ async def read_body(receive: Receive, limit: BodyLimit, bodies: Bodies) -> bytes
 def parse_json(raw: bytes) -> Any:
     """The body as JSON. Errors: ApiError 400."""
     try:
-        return json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+        return _JSON.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError) as err:
         raise bad(f"the body is no JSON: {_why(err)}", code="invalid_json") from err
 
@@ -104,6 +104,9 @@ class _NotANumber(ValueError):
 
 def _no_constant(name: str) -> None:
     raise _NotANumber(f"{name} is no JSON number")
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _why(err: ValueError | RecursionError) -> str:

@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 SWEEP_SECONDS = 1.0
@@ -121,6 +122,7 @@ class Connections:
         victim.abort()
 
 
+@lru_cache(4096)
 def address_group(host: str) -> str:
     """Whose address it is: IPv4 as it is, also as part of IPv6; of IPv6 the network that one machine has for itself."""
     try:

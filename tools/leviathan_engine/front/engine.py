@@ -12,6 +12,7 @@ from leviathan_engine.front.api_error import ApiError, unavailable
 from .status import Status
 
 Events = asyncio.Queue[wire.Message]
+BEAT: wire.Message = {"kind": "beat"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,33 @@ class Tick:
     done: str = ""
     progress: wire.PromptProgress | None = None
     chosen: wire.Chosen | None = None
+
+
+class Beat:
+    """Puts BEAT among the `events` whenever none has come for `seconds`: one timer a job, not one a token."""
+
+    def __init__(self, seconds: float, events: Events) -> None:
+        """The time begins."""
+        self._loop = asyncio.get_running_loop()
+        self._seconds = seconds
+        self._events = events
+        self._last = self._loop.time()
+        self._timer = self._loop.call_at(self._last + seconds, self._look)
+
+    def came(self) -> None:
+        """Something has come."""
+        self._last = self._loop.time()
+
+    def end(self) -> None:
+        """No more beats."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        if self._events.empty() and now - self._last >= self._seconds:
+            self._events.put_nowait(BEAT)
+            self._last = now
+        self._timer = self._loop.call_at(self._last + self._seconds, self._look)
 
 
 class Engine:
@@ -66,13 +94,14 @@ class Engine:
             raise unavailable("the engine has gone")
         events: Events = asyncio.Queue()
         self._running[job.id] = events
+        beat = Beat(self.heartbeat, events)
         ended = False
         try:
             writer.write(wire.encode(wire.generate_message(job)))
             while not ended:
-                try:
-                    event = await asyncio.wait_for(events.get(), self.heartbeat)
-                except TimeoutError:
+                event = await events.get()
+                beat.came()
+                if event is BEAT:
                     yield Tick()
                     continue
                 if event["kind"] == "token":
@@ -89,6 +118,7 @@ class Engine:
                     raise _failure(event)
                 yield Tick(done=event["reason"])
         finally:
+            beat.end()
             del self._running[job.id]
             self._status.read_no_more(job.id)
             if not ended and not writer.is_closing():

@@ -21,6 +21,8 @@ from .served import Served
 
 # Bytes of a body from which on the way to a thread is worth it: some 100 microseconds, as checking these takes.
 LARGE = 16 << 10
+# Below this tokenising takes less than some 300 microseconds.
+SMALL = 1 << 10
 
 
 class GenerationRoute:
@@ -61,7 +63,7 @@ class GenerationRoute:
                 service = await front.service()
                 request, writer, client = await self._read(raw, service.served, scope)
                 reply = Reply(out.send, writer, stream=request.stream)
-                generation = Generation(service, request, client, record)
+                generation = Generation(service, request, client, record, small=len(raw) < SMALL)
                 await or_gone(receive, out.after(generation.run(reply)), out)
         except ApiError as err:
             await error(err)(scope, receive, out.send)

@@ -6,10 +6,12 @@ from typing import Any
 
 from starlette.responses import Response
 
+_COMPACT = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
 
 def dumps(value: Any) -> str:
     """Compact JSON. NaN is refused: it is no JSON."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return _COMPACT.encode(value)
 
 
 def json_object(text: str) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Sends an answer from a task of its own, so that the engine's turn never waits for a client that reads slowly.
+"""Sends a stream from a task of its own, so that the engine's turn never waits for a client that reads slowly.
+
+An answer that is whole when it is sent needs no task: by then the turn is over.
 
 What the client has not taken yet is kept here. An answer is bounded by `max_new_tokens`, and the sum over all answers
 by `Unsent`. How long a connection may stand still is the business of `protocol.py`, which aborts it.
@@ -60,6 +62,7 @@ class Outbox:
         self._messages: deque[Message] = deque()
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._here: asyncio.Task[Any] | None = None
         self._closing = False
         self._dropped = False
         self.complete = False
@@ -67,16 +70,15 @@ class Outbox:
 
     async def __aenter__(self) -> Self:
         self._unsent.add(self)
-        self._task = asyncio.create_task(self._run())
         return self
 
     async def __aexit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self._unsent.remove(self)
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
 
     async def send(self, message: Message) -> None:
         """Takes the next message of the answer."""
@@ -85,18 +87,36 @@ class Outbox:
         size = len(message.get("body", b""))
         self._messages.append(message)
         self.size += size
+        if message.get("more_body", False) and self._task is None:
+            self._task = asyncio.create_task(self._run())
         self._news.set()
         self._unsent.grew(size)
 
     async def finish(self) -> None:
         """Waits until the client has taken all but what its connection buffers. Errors: what `send` raises."""
-        assert self._task is not None
         self._closing = True
         self._news.set()
+        if self._task is None:
+            await self._finish_here()
+            return
         await asyncio.wait({self._task})
         if self._dropped or self._task.cancelled():
             raise ClientGone
         self._task.result()
+
+    async def _finish_here(self) -> None:
+        if self._dropped:
+            raise ClientGone
+        self._here = task = asyncio.current_task()
+        assert task is not None
+        try:
+            await self._run()
+        except asyncio.CancelledError:
+            if self._dropped and not task.uncancel():
+                raise ClientGone from None
+            raise
+        finally:
+            self._here = None
 
     async def after(self, work: Coroutine[Any, Any, None]) -> None:
         """Does `work`, which writes the answer, and then what `finish` does. Errors: those of both."""
@@ -108,8 +128,9 @@ class Outbox:
         self._dropped = True
         self._messages.clear()
         self.size = 0
-        if self._task is not None:
-            self._task.cancel()
+        for task in (self._task, self._here):
+            if task is not None:
+                task.cancel()
 
     async def _run(self) -> None:
         more = True

@@ -7,6 +7,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .api_error import bad
 from .connections import Connections, address_group
+from .joined_writes import JoinedWrites
 from .json_response import dumps
 from .sockets import bytes_taken
 
@@ -22,7 +23,7 @@ class BoundedProtocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         """A new connection: its first byte and its head have a deadline."""
-        super().connection_made(transport)
+        super().connection_made(JoinedWrites(transport))  # type: ignore[arg-type]  # it has a transport's methods
         self.address = address_group(self.client[0] if self.client else "")
         self._deadline: float | None = self._in_head_seconds()
         self._mark: tuple[float, int] | None = None

@@ -55,6 +55,11 @@ class Prompts:
         if self.template is not None:
             self.template.close()
 
+    @property
+    def brief(self) -> bool:
+        """Whether a prompt takes as long as its text is, and no longer: no program that nobody knows renders it."""
+        return self.template is None or self.template.known
+
     def chat(self, talk: ChatPrompt, most: int) -> tuple[list[int], RenderedTalk]:
         """The prompt of a chat, which may have `most` tokens, and how its text came about.
 

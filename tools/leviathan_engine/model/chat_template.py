@@ -57,6 +57,11 @@ class ChatTemplate:
         except REFUSALS as err:
             raise TemplateRefusal(str(err) or type(err).__name__) from err
 
+    @property
+    def known(self) -> bool:
+        """Whether it is one of those that are rendered in this process."""
+        return not isinstance(self.template, Apart)
+
     def close(self) -> None:
         """Ends what was started for the template."""
         if isinstance(self.template, Apart):

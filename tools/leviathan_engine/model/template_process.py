@@ -9,6 +9,7 @@ in the log, and `--chat_template` replaces it.
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +27,9 @@ PATIENCE = 3
 REST_SECONDS = 60.0
 # Longer ones are refused: DeepSeek's are 3 KB, the largest known ones with tools 20 KB.
 MOST_SOURCE = 1 << 20
+# Bytes of a rendered text in JSON, and of one piece of it.
+MOST_ANSWER = 128 << 20
+RECEIVED = 256 << 10
 # SHA-256 of the template's UTF-8, of DeepSeek's own releases.
 KNOWN = {
     "8aeba567270fa9a8d5372caf4b04affea947c4421d96adc01e3ff94021b0ae8e": "DeepSeek-V2",
@@ -72,7 +76,8 @@ class Apart:
         """Starts nothing yet. `seconds` is how long a rendering may take."""
         self._source = source
         self._seconds = seconds
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._line: socket.socket | None = None
         self._failures = 0
         self._failed = 0.0
         self._lock = threading.Lock()
@@ -98,15 +103,17 @@ class Apart:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            process.communicate()
+            process.wait()
 
     def _start(self) -> str:
         argv = [sys.executable, "-m", "leviathan_engine.model.render_template"]
         # It finds the package where this process did, and sees nothing else of this process's environment.
         environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
-        self._process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        if self._line is not None:
+            self._line.close()
+        self._line, its = socket.socketpair()
+        with its:
+            self._process = subprocess.Popen(argv, stdin=its, stdout=its, env=environment)
         try:
             return self._ask(self._source)
         except (TemplateError, TypeError):
@@ -114,26 +121,36 @@ class Apart:
             raise
 
     def _ask(self, what: Any) -> str:
-        process = self._process
-        assert process is not None
-        assert process.stdin is not None
-        assert process.stdout is not None
-        watch = threading.Timer(self._seconds, process.kill)
-        watch.start()
         try:
-            process.stdin.write(json.dumps(what) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except OSError:
-            line = ""
-        ended = watch.finished.is_set()
-        watch.cancel()
-        if not line.endswith("\n"):
+            answer = self._exchange(json.dumps(what).encode("ascii") + b"\n")
+        except OSError as err:
             self._failures += 1
             self._failed = time.monotonic()
             self.close()
-            raise TemplateError(f"it does not end within {self._seconds:g} s" if ended else "its process has ended")
-        said = json.loads(line)
+            late = isinstance(err, TimeoutError)
+            raise TemplateError(f"it does not end within {self._seconds:g} s" if late else str(err)) from err
+        said = json.loads(answer)
         if "error" in said:
             raise (TypeError if said.get("kind") == "TypeError" else TemplateError)(said["error"])
         return str(said["text"])
+
+    def _exchange(self, line: bytes) -> bytes:
+        """Sends a line; the line that comes back. Errors: TimeoutError, OSError."""
+        connection = self._line
+        assert connection is not None
+        until = time.monotonic() + self._seconds
+        connection.settimeout(self._seconds)
+        connection.sendall(line)
+        pieces: list[bytes] = []
+        size = 0
+        while not pieces or not pieces[-1].endswith(b"\n"):
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            connection.settimeout(left)
+            piece = connection.recv(RECEIVED)
+            size += len(piece)
+            if not piece or size > MOST_ANSWER:
+                raise OSError("its process has ended" if not piece else f"its text has more than {MOST_ANSWER} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)

@@ -1,8 +1,8 @@
 """What is known of one request at its end: filled in on the way, written to the access log."""
 
 import re
+import secrets
 import time
-import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,7 @@ def begin(scope: Scope) -> Record:
     """The record of a request that has just come; its id is the client's own, or a new one."""
     given = [value for name, value in scope["headers"] if name == HEADER]
     fits = len(given) == 1 and REQUEST_ID.fullmatch(given[0])
-    record = Record(given[0].decode("ascii") if fits else f"req_{uuid.uuid4().hex}")
+    record = Record(given[0].decode("ascii") if fits else f"req_{secrets.token_hex(16)}")
     parents = [value for name, value in scope["headers"] if name == b"traceparent"]
     if len(parents) == 1 and (trace := TRACE_PARENT.fullmatch(parents[0])):
         record.trace, record.parent = trace[1].decode("ascii"), trace[2].decode("ascii")

@@ -1,6 +1,6 @@
 """The jobs of a request: one for each choice, with what its options mean for the engine."""
 
-import uuid
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -57,7 +57,7 @@ def plan(request: GenerationRequest, prompts: Prompts, model: ServedModel, scope
         first = _job(request, prompts, model, ids, talk, scope)
         for number in range(request.n):
             seed = None if first.seed is None else first.seed + number
-            out.append(Planned(prompt, talk, demand, replace(first, id=uuid.uuid4().hex, seed=seed)))
+            out.append(Planned(prompt, talk, demand, replace(first, id=secrets.token_hex(16), seed=seed)))
     return out
 
 
