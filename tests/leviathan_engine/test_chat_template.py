@@ -15,9 +15,10 @@ from leviathan_engine.errors import EngineError, UsageError
 from leviathan_engine.launcher.flags import parse
 from leviathan_engine.model import chat_prompt
 from leviathan_engine.model.chat_prompt import Prompts
+from leviathan_engine.model.known_templates import KNOWN, describe_template, digest
 from leviathan_engine.model.talk import ChatPrompt
 from leviathan_engine.model.template_environment import compiled
-from leviathan_engine.model.template_process import KNOWN, PATIENCE, Apart, describe, digest, open_template
+from leviathan_engine.model.template_process import PATIENCE, Apart, open_template
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -127,8 +128,8 @@ def test_a_process_that_is_gone_is_started_again(apart: list[Apart]) -> None:
 
 def test_which_template_it_is_is_said(apart: list[Apart]) -> None:
     source = "{{ messages }}"
-    assert describe(source).endswith("--chat_template replaces it")
-    assert digest(source) in describe(source)
+    assert describe_template(source).endswith("not a known one, and so rendered apart")
+    assert digest(source) in describe_template(source)
     assert all(len(known) == 64 and int(known, 16) for known in KNOWN)
     with pytest.raises(TemplateError, match="at most"):
         open_template("x" * (1 << 21))
@@ -139,7 +140,7 @@ def test_a_known_template_is_rendered_here(monkeypatch: pytest.MonkeyPatch, tmp_
     prompts = chat_prompt.load(write_folder(tmp_path))
     assert prompts.template is not None
     assert not isinstance(prompts.template.template, Apart)
-    assert describe(TEMPLATE).endswith("that of Letters")
+    assert describe_template(TEMPLATE).endswith("that of Letters")
     monkeypatch.delitem(KNOWN, digest(TEMPLATE))
     other = chat_prompt.load(write_folder(tmp_path))
     assert other.template is not None

@@ -1,17 +1,19 @@
 """What the engine is started with: its cards, its threads, and what the front is told, with and without own rules."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
-from front_process import write_folder
+from front_process import TEMPLATE, write_folder
 
-from leviathan_engine.errors import PlanError, UsageError
+from leviathan_engine.errors import EngineError, PlanError, UsageError
 from leviathan_engine.launcher import prepare
 from leviathan_engine.launcher.flags import Settings, parse
 from leviathan_engine.launcher.prepare import Prepared
 from leviathan_engine.launcher.state_dir import state
 from leviathan_engine.machine.cgroup import Limits
+from leviathan_engine.model.known_templates import digest
 from leviathan_engine.plan import Gpu
 
 # In the order of CUDA_VISIBLE_DEVICES=2,0,1; the planner would take the largest alone.
@@ -133,3 +135,38 @@ def test_torchs_own_threads_are_held_to_the_quota(start: Start) -> None:
     assert start.prepare().environment["OMP_NUM_THREADS"] == "3"
     assert start.prepare(OMP_NUM_THREADS="2").environment["OMP_NUM_THREADS"] == "2"
     assert start.prepare(OMP_NUM_THREADS="").environment["OMP_NUM_THREADS"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("{{ strftime_now(1) }}", "must be str"),
+        ("{{ raise_exception('needs a system message') }}", "needs a system message"),
+        ("{{ messages[0].content.nothing.there }}", "has no attribute"),
+        ("{{ messages.append(1) }}", "is not safely callable|unsafe|access"),
+    ],
+)
+def test_a_template_that_renders_no_chat_ends_the_start(start: Start, template: str, why: str) -> None:
+    """Before the model is loaded: later the server would be healthy and refuse every chat."""
+    write_folder(start.work / "hf", template)
+    with pytest.raises(EngineError, match=why) as caught:
+        start.prepare()
+    assert caught.value.message.startswith("a chat of one message cannot be rendered")
+    assert "engine.chat_template" in caught.value.remedy
+
+
+def test_a_model_without_a_template_starts(start: Start) -> None:
+    """Completions are all it can do, and the log says so."""
+    settings = start.work / "hf" / "tokenizer_config.json"
+    document = json.loads(settings.read_text())
+    del document["chat_template"]
+    settings.write_text(json.dumps(document))
+    start.prepare()
+    assert any(text.startswith("the model has no chat template") for text in start.said)
+
+
+def test_which_template_it_is_is_said_at_the_start(start: Start) -> None:
+    start.prepare()
+    (said,) = (text for text in start.said if text.startswith("the chat template has sha256"))
+    assert digest(TEMPLATE) in said
+    assert said.endswith("engine.chat_template) replaces it")

@@ -6,6 +6,7 @@ This is the engine's whole public face; the tool imports nothing else of this pa
 from leviathan_engine.errors import EngineError, UsageError
 from leviathan_engine.gguf import Model, dump, read_model
 from leviathan_engine.machine.cpu import Threads, threads
+from leviathan_engine.model.known_templates import describe_template
 from leviathan_engine.model.reference import q4_k_m
 from leviathan_engine.model.reference_sizes import assumed
 from leviathan_engine.model.shape import read_shape
@@ -24,6 +25,7 @@ __all__ = [
     "Threads",
     "UsageError",
     "assumed",
+    "describe_template",
     "dump",
     "gpu_split",
     "make_plan",

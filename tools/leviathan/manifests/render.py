@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from leviathan.errors import RenderError
+from leviathan.manifests.chat_template import config_map, set_chat_template
 from leviathan.manifests.doors import doors
 from leviathan.manifests.extra import extra
 from leviathan.manifests.fields import ENGINE, POD, get_field, no_field, set_field
@@ -52,13 +53,14 @@ def render(site: Site, environ: Mapping[str, str]) -> Rendered:
         if each["kind"] == "Deployment":
             _set_flags(each, site)
             fit_pod(each, site)
+            set_chat_template(each, site)
             if site.watch.scrape_annotations:
                 each["spec"]["template"]["metadata"]["annotations"] |= scrape_annotations(site)
         elif each["kind"] == "Service":
             fit_service(each, site)
         if site.release and each["kind"] != "Namespace":
             each["metadata"]["labels"][INSTANCE] = site.release
-    more = [*doors(site), *watch(site)]
+    more = [*config_map(site), *doors(site), *watch(site)]
     objects += more
     own = extra(site, objects)
     objects += own

@@ -11,6 +11,7 @@ from leviathan.plan import plan as make_plan
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.finding import Finding, NotAsked, ok, problem, warning
 from leviathan.preflight.node_resources import amount
+from leviathan.preflight.template import chat_template
 from leviathan_engine.planning import assumed
 
 #: How much more than model.size_gb a model may have before the start budget is called too small.
@@ -18,7 +19,8 @@ TOLERANCE = 1.02
 
 
 def plan(facts: Facts) -> Iterator[Finding]:
-    """The model fits the GPUs and the memory; what the planner warns of."""
+    """The model fits the GPUs and the memory; what the planner warns of; a chat template of the site's own."""
+    yield from chat_template(facts)
     site, path = facts.site, facts.header or _manifest(facts)
     model = load_model(path) if path is not None else None
     guess = assumed(site.model.size_gb * 1e9).name

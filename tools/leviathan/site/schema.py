@@ -163,6 +163,9 @@ class Engine:
     kept: Annotated[Kept, Key("where conversations that left the GPUs are kept, besides main memory")]
     kept_claim: Annotated[str, Key("kept claim: its name, a writable claim", **like(f"({NAME})?", "deepseek-talks"))]
     kept_gb: Annotated[float, Key("what they may take there in GB (10^9 bytes)", **between(1, 1e6, "GB"))]
+    chat_template: Annotated[
+        str, Key("Jinja file in place of the model's chat template, here or below storage.mount_point; empty: none")
+    ]
 
 
 @dataclass(frozen=True)

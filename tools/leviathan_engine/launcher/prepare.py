@@ -18,9 +18,10 @@ from leviathan_engine.model import chat_prompt as prompt
 from leviathan_engine.model import chat_turns
 from leviathan_engine.model.fingerprint import fingerprint
 from leviathan_engine.model.hf_config import build
+from leviathan_engine.model.known_templates import describe_template
 from leviathan_engine.model.kv_b import engine_folder
 from leviathan_engine.model.shape import ModelShape, read_shape
-from leviathan_engine.model.template_process import describe
+from leviathan_engine.model.talk import ChatPrompt
 from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
 from leviathan_engine.plan.place import CHUNK
 from leviathan_engine.plan.plan import visible_environment
@@ -30,6 +31,7 @@ from leviathan_engine.plan.table import render
 from leviathan_engine.wire import ServedModel
 
 MEMINFO = Path("/proc/meminfo")
+OTHER_TEMPLATE = "; --chat_template (in the site file: engine.chat_template) replaces it"
 # Tokens of cache where no plan says what fits: with a rule file of the user's own.
 UNPLANNED_CACHE = 8192
 Say = Callable[[str], None]
@@ -72,6 +74,7 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
     _chat_template(hf, settings.chat_template, note)
     # Here, since the front would find only when the model is loaded that nobody can ask it anything.
     with contextlib.closing(prompt.load(hf)) as prompts:
+        _trial(prompts)
         for text in chat_turns.notes(prompts):
             note(text)
     files = engine_folder(model, shape, state.gguf)
@@ -157,7 +160,26 @@ def _chat_template(folder: Path, override: str | None, note: Say) -> None:
     except OSError as err:
         raise EngineError(f"{own}: {err.strerror}", "give a writable folder as LEVIATHAN_STATE") from err
     source = prompt.template_source(folder)
-    note(describe(source) if source is not None else "the model has no chat template: /v1/chat/completions is refused")
+    if source is None:
+        note("the model has no chat template: /v1/chat/completions is refused")
+    else:
+        note(f"{describe_template(source)}{'' if override is not None else OTHER_TEMPLATE}")
+
+
+def _trial(prompts: prompt.Prompts) -> None:
+    """Renders a chat of one message, since a template that cannot would make every chat an error of a healthy server.
+
+    Errors: EngineError.
+    """
+    if prompts.template is None:
+        return
+    try:
+        prompts.rendered(ChatPrompt(({"role": "user", "content": "Hello"},)))
+    except prompt.PromptError as err:
+        raise EngineError(
+            f"a chat of one message cannot be rendered, so every chat would fail: {err.message}",
+            "give another template: --chat_template FILE (in the site file: engine.chat_template)",
+        ) from err
 
 
 def gpu_experts(plan: Plan | None, environ: Mapping[str, str]) -> str:

@@ -6,7 +6,6 @@ not answer. What a template says is not judged: it sees every message and decide
 in the log, and `--chat_template` replaces it.
 """
 
-import hashlib
 import json
 import os
 import socket
@@ -19,9 +18,12 @@ from typing import Any, Protocol
 
 from jinja2 import TemplateError
 
+from leviathan_engine.model.known_templates import KNOWN, digest
 from leviathan_engine.model.template_environment import compiled
 
 RENDER_SECONDS = 5.0
+# So many times as long may the process take to start and read the template.
+START = 4
 # So often in a row it may not answer; then it is not asked again for a while.
 PATIENCE = 3
 REST_SECONDS = 60.0
@@ -30,14 +32,6 @@ MOST_SOURCE = 1 << 20
 # Bytes of a rendered text in JSON, and of one piece of it.
 MOST_ANSWER = 128 << 20
 RECEIVED = 256 << 10
-# SHA-256 of the template's UTF-8, of DeepSeek's own releases.
-KNOWN = {
-    "8aeba567270fa9a8d5372caf4b04affea947c4421d96adc01e3ff94021b0ae8e": "DeepSeek-V2",
-    "54d400beedcd17f464e10063e0577f6f798fa896266a912d8a366f8a2fcc0bca": "DeepSeek-V2.5",
-    "3b8267e54b67df6500f231ffa969955cc9d26b3444a291ced4eb96ca7d3ca1ea": "DeepSeek-V3",
-    "45690185067ea25c073bff2d3e425a45ee2564d2bbf6cdf7d885e139d460b8e0": "DeepSeek-V3.1",
-    "563b1ce7d61d50a9b4c7439a912a1116f095b712df5b5e4d3e1116049874eb64": "DeepSeek-R1",
-}
 
 
 class Rendering(Protocol):
@@ -45,18 +39,6 @@ class Rendering(Protocol):
 
     def render(self, values: Mapping[str, Any], /) -> str:
         """The text. Errors: jinja2.TemplateError, TypeError, and others where it is rendered in this process."""
-
-
-def digest(source: str) -> str:
-    """The SHA-256 of a template's text, in hex."""
-    return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def describe(source: str) -> str:
-    """The template's hash and whose it is, for the log."""
-    name = KNOWN.get(digest(source))
-    whose = f"that of {name}" if name else "not a known one, and so rendered apart; --chat_template replaces it"
-    return f"the chat template has sha256 {digest(source)}: {whose}"
 
 
 def open_template(source: str) -> tuple[Rendering, frozenset[str]]:
@@ -94,7 +76,7 @@ class Apart:
                 raise TemplateError(f"it has not ended {PATIENCE} times, and is not tried again for {REST_SECONDS:g} s")
             if self._process is None:
                 self._start()
-            text = self._ask(values)
+            text = self._ask(values, self._seconds)
             self._failures = 0
             return text
 
@@ -113,33 +95,33 @@ class Apart:
             self._line.close()
         self._line, its = socket.socketpair()
         with its:
-            self._process = subprocess.Popen(argv, stdin=its, stdout=its, env=environment)
+            self._process = subprocess.Popen(argv, stdin=its.fileno(), stdout=its.fileno(), env=environment)
         try:
-            return self._ask(self._source)
+            return self._ask(self._source, START * self._seconds)
         except (TemplateError, TypeError):
             self.close()
             raise
 
-    def _ask(self, what: Any) -> str:
+    def _ask(self, what: Any, seconds: float) -> str:
         try:
-            answer = self._exchange(json.dumps(what).encode("ascii") + b"\n")
+            answer = self._exchange(json.dumps(what).encode("ascii") + b"\n", seconds)
         except OSError as err:
             self._failures += 1
             self._failed = time.monotonic()
             self.close()
             late = isinstance(err, TimeoutError)
-            raise TemplateError(f"it does not end within {self._seconds:g} s" if late else str(err)) from err
+            raise TemplateError(f"it does not end within {seconds:g} s" if late else str(err)) from err
         said = json.loads(answer)
         if "error" in said:
             raise (TypeError if said.get("kind") == "TypeError" else TemplateError)(said["error"])
         return str(said["text"])
 
-    def _exchange(self, line: bytes) -> bytes:
+    def _exchange(self, line: bytes, seconds: float) -> bytes:
         """Sends a line; the line that comes back. Errors: TimeoutError, OSError."""
         connection = self._line
         assert connection is not None
-        until = time.monotonic() + self._seconds
-        connection.settimeout(self._seconds)
+        until = time.monotonic() + seconds
+        connection.settimeout(seconds)
         connection.sendall(line)
         pieces: list[bytes] = []
         size = 0

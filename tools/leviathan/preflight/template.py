@@ -1,0 +1,25 @@
+"""The chat template of the site's own: where it comes from, its hash, and whether it is a known one."""
+
+from collections.abc import Iterator
+
+from leviathan.errors import RenderError
+from leviathan.manifests.chat_template import template
+from leviathan.preflight.facts import Facts
+from leviathan.preflight.finding import Finding, ok, problem
+from leviathan_engine.planning import describe_template
+
+
+def chat_template(facts: Facts) -> Iterator[Finding]:
+    """What engine.chat_template names; nothing where the model's own template is used."""
+    named = facts.site.engine.chat_template
+    if not named:
+        return
+    try:
+        text = template(facts.site)
+    except RenderError as error:
+        yield problem(f"{error.what}: {error.where}: {error.why}", error.remedy)
+        return
+    if text is None:
+        yield ok(f"{named} in the pod replaces the model's chat template; the engine's log has its hash")
+    else:
+        yield ok(f"{named} replaces the model's: {describe_template(text)}")
