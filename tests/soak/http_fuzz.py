@@ -1,5 +1,7 @@
 """Feeds the front's connection with broken HTTP: `http_fuzz.py --inputs 10000000 --seconds 1200 --out FILE`.
 
+`--processes N` shares the inputs among processes, each with a seed of its own from `--seed` on.
+
 The connection (`protocol.py` over uvicorn and h11) and the checks of heads (`admission.py`) run as they are, on a loop
 and a transport that do everything at once, in this process. Every input must be answered with a status that is
 expected, or wait for more; whatever else happens, an exception above all, ends the run with the input.
@@ -15,6 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +70,10 @@ class Loop:
         """The task is done already; uvicorn's set of tasks keeps it, and is this object alone."""
 
     def call_later(self, _seconds: float, _call: Callable[..., None]) -> "Loop":
+        return self
+
+    def call_soon(self, call: Callable[..., None], *arguments: Any) -> "Loop":
+        call(*arguments)
         return self
 
     def cancel(self) -> None:
@@ -192,15 +199,33 @@ def fuzz(inputs: int, seconds: float, seed: int) -> dict[str, Any]:
     }
 
 
+def together(shares: list[dict[str, Any]]) -> dict[str, Any]:
+    """The numbers of all processes."""
+    answers: Counter[str] = Counter()
+    for share in shares:
+        answers.update(share["answers"])
+    return {
+        "inputs": sum(share["inputs"] for share in shares),
+        "seconds": max(share["seconds"] for share in shares),
+        "a_second": sum(share["a_second"] for share in shares),
+        "seeds": [share["seed"] for share in shares],
+        "answers": dict(sorted(answers.items())),
+    }
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=10_000_000)
     parser.add_argument("--seconds", type=float, default=1200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="the file for the numbers, JSON")
     args = parser.parse_args()
-    result = fuzz(args.inputs, args.seconds, args.seed)
+    seeds = range(args.seed, args.seed + args.processes)
+    with ProcessPoolExecutor(args.processes) as pool:
+        shares = [pool.submit(fuzz, -(-args.inputs // args.processes), args.seconds, seed) for seed in seeds]
+        result = together([share.result() for share in shares])
     args.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
 

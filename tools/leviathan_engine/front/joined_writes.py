@@ -1,16 +1,17 @@
 """Joins what is written to a connection within one turn of the event loop: an answer's head and body go out as one."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 
 class JoinedWrites:
     """A transport around another. What is written leaves at the end of the loop's turn, or before the close."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        """`transport` is the connection's."""
+    def __init__(self, transport: asyncio.Transport, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        """`transport` is the connection's, `call_soon` its loop's."""
         self._transport = transport
-        self._call_soon = asyncio.get_running_loop().call_soon
+        self._call_soon = call_soon
         self._pieces: list[bytes] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -21,9 +22,9 @@ class JoinedWrites:
         """Takes bytes; they are on their way once the loop turns."""
         if not data:
             return
-        if not self._pieces:
-            self._call_soon(self._flush)
         self._pieces.append(data)
+        if len(self._pieces) == 1:
+            self._call_soon(self._flush)
 
     def get_write_buffer_size(self) -> int:
         """Bytes that the kernel has not taken yet."""

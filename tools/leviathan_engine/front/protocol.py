@@ -23,7 +23,7 @@ class BoundedProtocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         """A new connection: its first byte and its head have a deadline."""
-        super().connection_made(JoinedWrites(transport))  # type: ignore[arg-type]  # it has a transport's methods
+        super().connection_made(JoinedWrites(transport, self.loop.call_soon))  # type: ignore[arg-type]  # it acts as one
         self.address = address_group(self.client[0] if self.client else "")
         self._deadline: float | None = self._in_head_seconds()
         self._mark: tuple[float, int] | None = None
