@@ -1,6 +1,11 @@
 """The HTTP client: whole files, resumed files, and each way to fail."""
 
 import base64
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -129,3 +134,63 @@ def test_a_password_becomes_a_header_and_stays_out_of_messages(site: Site, targe
     with pytest.raises(FetchError, match=r"/gone is not there") as got:
         web.download(url.replace("/f", "/gone"), target, Pauses())
     assert "fe@" not in got.value.line()
+
+
+@contextlib.contextmanager
+def endless(piece: bytes, pause: float) -> Iterator[str]:
+    """A server whose answers never end: `piece` again and again, `pause` seconds apart; its address."""
+    ended = threading.Event()
+
+    def answer(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            client.recv(65536)
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n")
+            while not ended.is_set():
+                client.sendall(piece)
+                time.sleep(pause)
+
+    def serve() -> None:
+        while not ended.is_set():
+            with contextlib.suppress(OSError):
+                client, _ = listener.accept()
+                threading.Thread(target=answer, args=(client,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/f"
+        ended.set()
+        server.join()
+
+
+@pytest.mark.parametrize(("size", "words"), [(100_000, "the lock has 100000"), (None, "which no package has")])
+def test_a_file_without_end_is_given_up(
+    target: Path, size: int | None, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the lock's size, or where no lock has one at a bound; it is not asked again, and nothing of it is kept."""
+    monkeypatch.setattr(web, "FILE", 1 << 20)
+    pauses = Pauses()
+    with endless(b"x" * 65536, 0) as url, pytest.raises(FetchError, match=f"sends more than .*{words}") as got:
+        web.download(url, target, pauses, size=size)
+    assert (got.value.kind, pauses.taken) == ("hash", [])
+    assert not target.exists()
+
+
+def test_a_file_that_drips_is_given_up(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes long before the time-out for silence; the average is what counts."""
+    monkeypatch.setattr(web, "SLOW_S", 0.5)
+    pauses = Pauses()
+    begin = time.monotonic()
+    with endless(b"x", 0.02) as url, pytest.raises(FetchError, match=r"only \d+ bytes came in") as got:
+        web.download(url, target, pauses)
+    assert got.value.kind == "network"
+    assert len(pauses.taken) == web.ATTEMPTS - 1
+    assert time.monotonic() - begin < 30
+
+
+def test_a_file_of_just_the_locks_size_comes(site: Site, target: Path) -> None:
+    """Also when it is gone on with."""
+    target.write_bytes(BODY[:1000])
+    web.download(site.serve("/f", BODY), target, size=len(BODY))
+    assert target.read_bytes() == BODY

@@ -141,7 +141,7 @@ class WebClient:
         try:
             for address in self.addresses(job.record):
                 try:
-                    web.download(address, job.part)
+                    web.download(address, job.part, size=job.record.size)
                     return None
                 except FetchError as error:
                     problem = error

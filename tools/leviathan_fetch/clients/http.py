@@ -25,6 +25,11 @@ PIECE = 1 << 18
 #: Bytes of an index's page: the longest of any project's is a tenth of it. And seconds that it may take.
 PAGE = 64 << 20
 PAGE_S = 300.0
+#: Bytes of a file whose size no lock knows: the largest wheels have 3 GB. And bytes a second that must come on average,
+#: once an attempt has taken SLOW_S seconds: an answer that drips for ever is none.
+FILE = 16 << 30
+LEAST_RATE = 1 << 10
+SLOW_S = 60.0
 NETWORK = "check the network and the address, then run it again: finished parts are kept"
 
 
@@ -154,10 +159,15 @@ def read(url: str, accept: str, sleep: Callable[[float], None] = time.sleep) -> 
     return result
 
 
-def download(url: str, target: Path, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Bring the file at `url` to `target`, going on where `target` ends. Errors: see `retried`; what came stays."""
+def download(url: str, target: Path, sleep: Callable[[float], None] = time.sleep, *, size: int | None = None) -> None:
+    """Bring the file at `url` to `target`, going on where `target` ends; `size` is how many bytes the lock has for it.
+
+    Errors: see `retried`, and FetchError of kind ``hash`` for more bytes than that (None: than FILE). What came stays,
+    but for a file that is too large.
+    """
 
     def attempt() -> None:
+        began, most = time.monotonic(), FILE if size is None else size
         have = target.stat().st_size if target.exists() else 0
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
         try:
@@ -167,17 +177,30 @@ def download(url: str, target: Path, sleep: Callable[[float], None] = time.sleep
                     target.unlink()
                     raise Again("the server sent another range than asked for")
                 length = answer.headers.get("Content-Length")
+                come, before = 0, have if append else 0
                 with target.open("ab" if append else "wb") as out:
-                    while piece := answer.read(PIECE):
+                    while piece := answer.read1(PIECE):
                         out.write(piece)
+                        come += len(piece)
+                        if before + come > most:
+                            raise _too_large(url, target, most, size)
+                        took = time.monotonic() - began
+                        if took > SLOW_S and come < took * LEAST_RATE:
+                            raise Again(f"only {come} bytes came in {took:.0f} s")
         except urllib.error.HTTPError as error:
             if error.code != 416:
                 raise
             target.unlink()
             raise Again("the partial file did not fit") from None
-        size = target.stat().st_size
+        there = target.stat().st_size
         wanted = int(length) + (have if append else 0) if length and length.isdecimal() else None
-        if wanted is not None and size != wanted:
-            raise Again(f"cut off at {size} of {wanted} bytes")
+        if wanted is not None and there != wanted:
+            raise Again(f"cut off at {there} of {wanted} bytes")
 
     retried(url, attempt, sleep)
+
+
+def _too_large(url: str, target: Path, most: int, size: int | None) -> FetchError:
+    target.unlink(missing_ok=True)
+    known = f"the lock has {size}" if size is not None else "which no package has"
+    return FetchError(f"{public(url)} sends more than {most} bytes: {known}", "check the address, or make lock", "hash")

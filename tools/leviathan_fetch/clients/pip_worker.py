@@ -22,12 +22,17 @@ import os  # noqa: E402
 import queue  # noqa: E402
 import shutil  # noqa: E402
 import threading  # noqa: E402
+import time  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 from urllib.parse import unquote, urlsplit  # noqa: E402
 
 ATTEMPTS = 5
 PIECE = 1 << 18
+# As in http.py: bytes of a file at most, and bytes a second on average once an attempt has taken SLOW_S seconds.
+FILE = 16 << 30
+LEAST_RATE = 1 << 10
+SLOW_S = 60.0
 
 
 class Refused(Exception):
@@ -139,9 +144,17 @@ class Pip:
             need, room = int(length or 0), shutil.disk_usage(target.parent).free
             if need > room:
                 raise Refused(f"{target.parent} has {room // 10**6} MB free, {need // 10**6} more are needed", "disk")
+            began, come = time.monotonic(), 0
             with target.open("ab" if have else "wb") as out:
                 for piece in answer.iter_content(PIECE):
                     out.write(piece)
+                    come += len(piece)
+                    took = time.monotonic() - began
+                    if have + come > FILE:
+                        target.unlink()
+                        raise Refused(f"{Path(urlsplit(url).path).name} has more than {FILE >> 30} GiB", "hash")
+                    if took > SLOW_S and come < took * LEAST_RATE:
+                        return f"only {come} bytes came in {took:.0f} s"
             size = target.stat().st_size
             return "" if length is None or size == have + int(length) else f"cut off at {size} bytes"
 
