@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from .connections import Connections, bounds
 from .limits import Limits, limits
 from .protocol import bounded
 from .sockets import ACCEPTED_AT_ONCE, KERNEL_BACKLOG, most_connections, open_files, watch_peers
+from .tls_door import behind_tls
 
 # Of the 30 s that a stop may take: then what still runs is cut off. The rest is for the engine's end.
 DRAIN_SECONDS = 24
@@ -66,9 +68,11 @@ async def serve(listener: socket.socket, path: Path, limit: Limits, allowed: Acc
     front = Front(limit, allowed)
     connections = Connections(bounds(most_connections(limit.connections, open_files()), limit.client_seconds))
     watch_peers(listener, limit.client_seconds)
+    context = None if allowed.tls is None else server_context(allowed.tls)
+    kind = bounded(connections)
     config = uvicorn.Config(
         front.app(),
-        http=bounded(connections),
+        http=kind if context is None else behind_tls(kind, context, connections),  # type: ignore[arg-type]
         ws="none",
         log_config=None,
         access_log=False,
@@ -83,7 +87,7 @@ async def serve(listener: socket.socket, path: Path, limit: Limits, allowed: Acc
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
     await front.engine.listen(path)
-    watching = asyncio.ensure_future(_watch(watches(front, config)))
+    watching = asyncio.ensure_future(_watch(watches(front, context)))
     await server.serve(sockets=[listener])
     watching.cancel()
     await front.engine.close()
@@ -92,15 +96,13 @@ async def serve(listener: socket.socket, path: Path, limit: Limits, allowed: Acc
         front.traces.close()
 
 
-def watches(front: Front, config: uvicorn.Config) -> list[Watch]:
-    """Sets up TLS where it is configured; the files that are read again when they change."""
+def watches(front: Front, context: ssl.SSLContext | None) -> list[Watch]:
+    """The files that are read again when they change; `context` is that of TLS, where it is configured."""
     found = []
     if front.access.key_file is not None:
         found.append(Watch((front.access.key_file,), front.reload_keys, _note))
     files = front.access.tls
-    if files is not None:
-        config.load()
-        context = config.ssl = server_context(files)
+    if files is not None and context is not None:
         found.append(Watch((files.certificate, files.key), lambda: load(context, files), _note))
     return found
 

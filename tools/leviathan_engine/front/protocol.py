@@ -30,7 +30,9 @@ class BoundedProtocol(H11Protocol):
         self.registry.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is closed."""
+        """The connection is closed; one whose TLS handshake failed never began."""
+        if self.transport is None:
+            return
         self.registry.gone(self)
         super().connection_lost(exc)
 

@@ -1,0 +1,69 @@
+"""TLS in front of a connection: its handshake counts as a connection, and has the time of a request's head."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable
+
+from .connections import Connections, address_group
+
+
+class TlsDoor(asyncio.Protocol):
+    """Lets a client in to `inside` once its handshake is done; until then the registry may close it for others."""
+
+    def __init__(self, inside: asyncio.Protocol, context: ssl.SSLContext, registry: Connections) -> None:
+        """`inside` is the connection's protocol, `context` the server's."""
+        self.address = ""
+        self._inside = inside
+        self._context = context
+        self._registry = registry
+        self._transport: asyncio.Transport | None = None
+        self._deadline = 0.0
+        self._shaking: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A new connection: the handshake begins."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.pause_reading()
+        self.address = address_group((transport.get_extra_info("peername") or ("",))[0])
+        self._deadline = self._registry.clock() + self._registry.bounds.head_seconds
+        self._registry.opened(self)
+        self._shaking = asyncio.get_running_loop().create_task(self._shake(transport))
+
+    def overdue(self, now: float) -> bool:
+        """Whether the handshake takes too long."""
+        return now >= self._deadline
+
+    def abort(self) -> None:
+        """Closes it at once."""
+        if self._transport is not None:
+            self._transport.abort()
+        if self._shaking is not None:
+            self._shaking.cancel()
+
+    async def _shake(self, transport: asyncio.Transport) -> None:
+        seconds = self._registry.bounds.head_seconds
+        try:
+            with contextlib.suppress(OSError):  # what is no TLS, or is cut off, is only closed
+                inner = await asyncio.get_running_loop().start_tls(
+                    transport, self._inside, self._context, server_side=True, ssl_handshake_timeout=seconds
+                )
+                self._registry.gone(self)
+                if inner is not None:
+                    self._inside.connection_made(inner)
+                return
+            transport.abort()
+        finally:
+            self._registry.gone(self)
+
+
+def behind_tls(
+    inside: Callable[..., asyncio.Protocol], context: ssl.SSLContext, registry: Connections
+) -> Callable[..., TlsDoor]:
+    """What makes the connections of a listener that speaks TLS; `inside` makes those behind it."""
+
+    def make(*arguments: object, **named: object) -> TlsDoor:
+        return TlsDoor(inside(*arguments, **named), context, registry)
+
+    return make
