@@ -1,8 +1,8 @@
 """/health and an honest client while others attack the front: `python3 tests/leviathan_engine/bench_attacks.py`.
 
 Three attacks of the review: more connections than there are files (nofile), half heads and silent connections that are
-opened again whenever they are closed (hold_idle), and one client with 65 names that fills the queue (lockout). An honest
-client comes from another address. Prints a table with the limits; exit code 1 when one is exceeded.
+opened again whenever they are closed (hold_idle), and one client with 65 names that fills the queue (lockout). An
+honest client comes from another address. Prints a table with the limits; exit code 1 when one is exceeded.
 """
 
 import contextlib
