@@ -21,6 +21,17 @@ class Throttled:
 
     folder: Path
     processes: Path
+    number: str
+
+    def bytes_read(self) -> int:
+        """Bytes that such processes have read from it so far."""
+        group = self.processes.parent
+        if _version_1():
+            lines = (group / "blkio.throttle.io_service_bytes").read_text(encoding="ascii").splitlines()
+            return sum(int(line.split()[2]) for line in lines if line.startswith(f"{self.number} Read "))
+        lines = (group / "io.stat").read_text(encoding="ascii").splitlines()
+        words = [word for line in lines if line.startswith(f"{self.number} ") for word in line.split()]
+        return sum(int(word.removeprefix("rbytes=")) for word in words if word.startswith("rbytes="))
 
 
 def lacks() -> str:
@@ -57,8 +68,9 @@ def throttled(work: Path, files: dict[str, bytes | Path], rate: int) -> Iterator
             _run("umount", str(folder))  # with it goes what is in the page cache
             _run("mount", "-o", "ro", device, str(folder))
             number = Path(device).stat().st_rdev
-            _limit(group, f"{os.major(number)}:{os.minor(number)}", rate)
-            yield Throttled(folder, group / "cgroup.procs")
+            name = f"{os.major(number)}:{os.minor(number)}"
+            _limit(group, name, rate)
+            yield Throttled(folder, group / "cgroup.procs", name)
         finally:
             _run("umount", str(folder))
     finally:
