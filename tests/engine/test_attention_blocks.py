@@ -14,7 +14,7 @@ import torch
 
 from leviathan_operators.operators import blocks, latent_cache
 from leviathan_operators.operators.latent_cache import LatentCache
-from leviathan_operators.reference import attention as reference
+from leviathan_operators.reference import latent_attention as reference
 
 HEADS, NOPE, ROPE, VALUE, RANK, SCALE = 4, 128, 64, 128, 512, 0.1
 LENGTH = 300

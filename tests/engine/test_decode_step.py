@@ -1,7 +1,7 @@
 """A decode step from the file's blocks in the real engine: the logits of upstream's steps, within rounding.
 
-The device is the CPU and the kernels are the plain ones of `reference/decode.py`, whose figures are the kernels' own
-(test_decode_kernels.py). The engine runs in a process of its own (this file as a script).
+The device is the CPU and the kernels are the plain ones of `reference/plain_decode.py`, whose figures are
+the kernels' own (test_decode_kernels.py). The engine runs in a process of its own (this file as a script).
 """
 
 import json
@@ -56,7 +56,7 @@ def main(folder: Path) -> dict[str, Any]:
     helper = import_module("test_experts_in_engine")
     engine = helper.Engine(folder)
     step = import_module("leviathan_operators.operators.decode_step")  # not before the engine has its configuration
-    kernels = import_module("leviathan_operators.reference.decode").PlainDecode()
+    kernels = import_module("leviathan_operators.reference.plain_decode").PlainDecode()
     model = engine.engine._interface.model
     engine.layers_of_model = model.model.layers
     engine.upstream()

@@ -30,7 +30,7 @@ class Engine:
         self.layers = [
             layer.mlp for layer in self.engine._interface.model.model.layers if hasattr(layer.mlp, "experts")
         ]
-        self.placed = import_module("leviathan_operators.experts.install")._placed(
+        self.placed = import_module("leviathan_operators.install_experts")._placed(
             self.engine._interface.model, type(self.layers[0])
         )
         self.plain = import_module("leviathan_operators.reference.operators")

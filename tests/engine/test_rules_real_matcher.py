@@ -25,7 +25,7 @@ from leviathan_engine.model.reference import DEEPSEEK_V3, q4_k_m
 from leviathan_engine.model.tokenizer import Vocabulary
 from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
 from leviathan_engine.plan.machine import GIB, MB
-from leviathan_engine.plan.rules import rules_yaml
+from leviathan_engine.plan.rule_file import rules_yaml
 
 MODEL: Model = q4_k_m()
 CARDS = (Gpu(0, 97887 << 20, "96 GB"), Gpu(1, 32607 << 20, "32 GB"))

@@ -12,7 +12,7 @@ from leviathan_operators.experts.files import LayerFiles, OpenFiles, Weight, lay
 from leviathan_operators.experts.products import Products, by_expert
 from leviathan_operators.experts.streamed import Source, StreamedExperts, StreamedLayer
 from leviathan_operators.kernels.library import Slots
-from leviathan_operators.reference.experts import Blocks, experts
+from leviathan_operators.reference.expert_layer import Blocks, experts
 from leviathan_operators.reference.operators import PlainOperators, PlainRing
 
 HIDDEN, WIDTH, EXPERTS, CHOICES = 512, 256, 6, 3

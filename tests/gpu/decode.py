@@ -18,8 +18,8 @@ from experts import CHOICES, HIDDEN, distance, random_blocks, wanted
 from leviathan_engine.gguf.types import GgmlType
 from leviathan_operators.kernels.decode import Choice, DecodeKernels, Heads, Matrix, vector_bytes
 from leviathan_operators.kernels.library import Slots
-from leviathan_operators.reference.decode import PlainDecode, quantised, read_back
 from leviathan_operators.reference.gguf_blocks import KINDS
+from leviathan_operators.reference.plain_decode import PlainDecode, quantised, read_back
 
 # Float32 sums of up to 7,168 products in another order than the reference's.
 LIMIT = 3e-6

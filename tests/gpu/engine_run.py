@@ -29,7 +29,7 @@ from leviathan_engine.model.shape import read_shape
 from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
 from leviathan_engine.plan.machine import MB
 from leviathan_engine.plan.place import Costs, Placement
-from leviathan_engine.plan.rules import rules_yaml
+from leviathan_engine.plan.rule_file import rules_yaml
 
 
 def prompt(length: int, seed: int) -> list[int]:

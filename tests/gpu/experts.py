@@ -18,7 +18,7 @@ from kernels import copy_rate, timed
 
 from leviathan_engine.gguf.types import GgmlType
 from leviathan_operators.kernels.library import Library, Slots
-from leviathan_operators.reference.experts import route
+from leviathan_operators.reference.expert_layer import route
 from leviathan_operators.reference.gguf_blocks import KINDS, dequantise
 
 WIDTH, HIDDEN, CHOICES = 2048, 7168, 8

@@ -147,7 +147,7 @@ def test_each_rule_is_asked_and_each_metric_in_it_is_there(scraped: Prometheus) 
 
 def test_the_pods_annotations_are_where_the_front_answers() -> None:
     """The path and the port of the annotations and of the PodMonitor are those of the engine."""
-    from leviathan.manifests.render import render  # noqa: PLC0415
+    from leviathan.manifests.rendering import render  # noqa: PLC0415
 
     wanted = load(settings=[f"image.digest={DIGEST}", "watch.scrape_annotations=true", "watch.pod_monitor=true"]).site
     objects = {each["kind"]: each for each in render(wanted, {}).objects}

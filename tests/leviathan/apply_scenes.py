@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from leviathan.cluster import apply, delete, diff, rollback
+from leviathan.cluster import deletion, live_diff, restore_image, server_side_apply
 from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.cluster.podcheck import check_pod
 from leviathan.manifests.policy import ENFORCE
-from leviathan.manifests.render import render
+from leviathan.manifests.rendering import render
+from leviathan.site.choices import Variant
 from leviathan.site.load import load
-from leviathan.site.schema import Site, Variant
+from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 
 ONE, TWO, THREE = (f"sha256:{digit * 64}" for digit in "123")
@@ -49,17 +50,17 @@ class Play:
     console: Console
     talk: io.StringIO
 
-    def apply(self, site: Site | None = None, **given: Any) -> apply.Applied:
-        return apply.run(site or self.site, self.cluster, self.console, environ=ENVIRON, **given)
+    def apply(self, site: Site | None = None, **given: Any) -> server_side_apply.Applied:
+        return server_side_apply.run(site or self.site, self.cluster, self.console, environ=ENVIRON, **given)
 
-    def diff(self, site: Site | None = None) -> diff.Differences:
-        return diff.run(site or self.site, self.cluster, self.console, environ=ENVIRON)
+    def diff(self, site: Site | None = None) -> live_diff.Differences:
+        return live_diff.run(site or self.site, self.cluster, self.console, environ=ENVIRON)
 
-    def delete(self, **given: Any) -> delete.Deleted:
-        return delete.run(self.site, self.cluster, self.console, **given)
+    def delete(self, **given: Any) -> deletion.Deleted:
+        return deletion.run(self.site, self.cluster, self.console, **given)
 
-    def rollback(self, **given: Any) -> rollback.RolledBack:
-        return rollback.run(self.site, self.cluster, self.console, **given)
+    def rollback(self, **given: Any) -> restore_image.RolledBack:
+        return restore_image.run(self.site, self.cluster, self.console, **given)
 
     @property
     def core(self) -> str:

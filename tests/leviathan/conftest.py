@@ -117,7 +117,7 @@ def meters(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Meter]]:
             if how[0] is None:
                 seen.append(self)
 
-    monkeypatch.setattr("leviathan.push.run.Meter", Seen)
+    monkeypatch.setattr("leviathan.push.push_image.Meter", Seen)
     yield seen
     for meter in seen:
         assert meter.done == meter.total

@@ -5,8 +5,8 @@ from pathlib import Path
 from fault_registry import FaultRegistry
 from push_support import REPOSITORY, TAG, Layout, make_around, make_site
 
-from leviathan.push.result import Pushed
-from leviathan.push.run import push
+from leviathan.push.push_image import push
+from leviathan.push.push_result import Pushed
 
 
 def run(registry: FaultRegistry, layout: Layout, home: Path, **named: str) -> tuple[Pushed, str]:

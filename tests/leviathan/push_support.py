@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from leviathan.push.run import PushContext
+from leviathan.push.push_image import PushContext
 from leviathan.registry.attempts import Backoff
 from leviathan.site.load import load
 from leviathan.site.schema import Site

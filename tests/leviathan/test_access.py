@@ -15,13 +15,13 @@ from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.cluster.kinds import in_order
 from leviathan.cluster.prune import labelled
 from leviathan.errors import UsageError
-from leviathan.manifests.render import render
+from leviathan.manifests.rendering import render
+from leviathan.preflight.check_result import Level
 from leviathan.preflight.door import access
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.finding import Level
 from leviathan.site.load import load
 from leviathan.site.schema import Site
-from leviathan.smoke.deployment import TestedDeployment
+from leviathan.smoke.tested_deployment import TestedDeployment
 from leviathan.terminal.output import Console
 
 DIGEST = f"sha256:{'1' * 64}"

@@ -10,7 +10,7 @@ from replay_api import replay
 
 from leviathan.cli.main import run
 from leviathan.cluster.client import connect
-from leviathan.cluster.diff import DIFFERENT
+from leviathan.cluster.live_diff import DIFFERENT
 from leviathan.errors import EXIT_CODES, ExitCode
 from leviathan.site.load import load
 from leviathan.site.schema import Site

@@ -8,16 +8,17 @@ from replay_api import Answer, ReplayApi
 
 from leviathan.cluster.client import Cluster, ClusterError, connect
 from leviathan.cluster.dry_run import look
-from leviathan.cluster.fields import MISSING, applied_fields, extract, extras, value_at, without_servers
 from leviathan.cluster.foreign import foreign
 from leviathan.cluster.kinds import KINDS, in_order, is_ours, kind_of, path_of
+from leviathan.cluster.managed_fields import MISSING, applied_fields, extract, extras, value_at, without_servers
 from leviathan.cluster.podcheck import check_pod
 from leviathan.cluster.prune import labelled
-from leviathan.cluster.rollback import image_of, run, with_image
+from leviathan.cluster.restore_image import image_of, run, with_image
 from leviathan.errors import RenderError, UsageError
-from leviathan.manifests.render import render
+from leviathan.manifests.rendering import render
+from leviathan.site.choices import Variant
 from leviathan.site.load import load
-from leviathan.site.schema import Site, Variant
+from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 
 LABEL = {"app.kubernetes.io/managed-by": "leviathan"}

@@ -15,13 +15,13 @@ from smoke_support import MODEL, FrontProcess, smoke_site
 from leviathan.bench.cells import Cell, document_of, quantile, table
 from leviathan.bench.go import go
 from leviathan.bench.measure import Sample
-from leviathan.bench.run import BenchError, Measured, Settings
 from leviathan.bench.svg import picture
+from leviathan.bench.sweep import BenchError, Measured, Settings
 from leviathan.cli.main import run as leviathan
 from leviathan.cluster import port_forward
 from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.errors import UsageError
-from leviathan.smoke.deployment import TestedDeployment
+from leviathan.smoke.tested_deployment import TestedDeployment
 from leviathan.terminal.output import Console
 
 SMALL = Settings((16, 64), (8,), (1, 3), 2)

@@ -74,7 +74,12 @@ def test_each_group_is_a_header_of_its_own(site: Site, tmp_path: Path, secure: R
     client = open_client("", kubeconfig(tmp_path, secure, user, ca_file=ca_file)).api
     sent: list[Any] = []
     original = client.rest_client.pool_manager.urlopen
-    client.rest_client.pool_manager.urlopen = lambda *a, **k: (sent.append(k["headers"]), original(*a, **k))[1]
+
+    def urlopen(*args: Any, **options: Any) -> Any:
+        sent.append(options["headers"])
+        return original(*args, **options)
+
+    client.rest_client.pool_manager.urlopen = urlopen
     client.call_api("/version", "GET", auth_settings=["BearerToken"], _preload_content=False)
     assert sent[0].getlist("impersonate-group") == ["ops", "devs"]
 

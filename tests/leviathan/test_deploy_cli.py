@@ -75,7 +75,7 @@ def test_help_imports_nothing_slow_and_answers_at_once(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], env={"PYTHONPATH": str(TOOLS)}, capture_output=True, text=True, check=True
     )
-    for module in ("httpx", "yaml", "kubernetes", "rich", "ssl", "leviathan.push.run", "leviathan.site.schema"):
+    for module in ("httpx", "yaml", "kubernetes", "rich", "ssl", "leviathan.push.push_image", "leviathan.site.schema"):
         assert f"'{module}'" not in done.stderr
     assert "'click'" in done.stderr
     seconds = []

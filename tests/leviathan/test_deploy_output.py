@@ -14,9 +14,9 @@ import pytest
 from leviathan.cli import early_options as given
 from leviathan.cli.options import Invocation
 from leviathan.errors import LeviathanError
+from leviathan.preflight.check_result import Finding
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.finding import Finding
-from leviathan.preflight.run import run
+from leviathan.preflight.preflight_phase import run
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console, Report, emit, write_atomically
 from leviathan.terminal.progress import Meter, size_text, time_text
@@ -234,7 +234,7 @@ def test_preflight_has_a_heartbeat(site: Site, monkeypatch: pytest.MonkeyPatch) 
         time.sleep(1.0)
         yield from ()
 
-    monkeypatch.setattr("leviathan.preflight.run.CHECKS", {"quick": lambda facts: (), "slow": slow})
+    monkeypatch.setattr("leviathan.preflight.preflight_phase.CHECKS", {"quick": lambda facts: (), "slow": slow})
     plain, terminal = io.StringIO(), Terminal()
     for stream in (plain, terminal):
         run(site, {}, Console(stream))

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from leviathan.manifests.policy import ENFORCE, EXCEPTIONS, Except, check
-from leviathan.manifests.render import render
+from leviathan.manifests.rendering import render
+from leviathan.site.choices import Variant
 from leviathan.site.load import load
-from leviathan.site.schema import Variant
 from leviathan.site.start_budget import start_budget
 
 Objects = dict[str, dict[str, Any]]

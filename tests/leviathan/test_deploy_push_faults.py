@@ -11,7 +11,7 @@ from push_fault_support import holds, run
 from push_support import MIB, REPOSITORY, TAG, Layout, make_around, make_layout, make_site
 
 from leviathan.errors import LayoutError, LeviathanError, RegistryError
-from leviathan.push.run import connect, push
+from leviathan.push.push_image import connect, push
 from leviathan.registry.sessions import Sessions
 from leviathan.registry.upload import BlobOutcome
 

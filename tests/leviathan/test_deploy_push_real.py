@@ -27,7 +27,7 @@ from push_support import (
 )
 
 from leviathan.errors import RegistryError
-from leviathan.push.run import connect, push
+from leviathan.push.push_image import connect, push
 from leviathan.registry.upload import BlobOutcome
 
 #: `secret`, as htpasswd -B has it.

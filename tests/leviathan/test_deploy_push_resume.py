@@ -11,7 +11,7 @@ from push_support import MIB, TAG, Layout, kill_group, make_around, make_layout,
 from replay_api import until
 
 from leviathan.errors import RegistryError
-from leviathan.push.run import push
+from leviathan.push.push_image import push
 from leviathan.registry.attempts import Stopped
 from leviathan.terminal.progress import Meter
 

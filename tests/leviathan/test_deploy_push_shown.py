@@ -10,7 +10,7 @@ from fault_registry import Fault, FaultRegistry
 from push_support import MIB, TOOLS, make_around, make_layout, make_site, start_cli
 from terminal import Screen, session
 
-from leviathan.push.run import push
+from leviathan.push.push_image import push
 
 #: `push: 1.2 MB of 8.4 MB, 14 %, 2.1 MB/s, 3 s left`
 LINE = re.compile(r"push: [\d.]+ [kM]?B of [\d.]+ MB, \d+ %, [\d.]+ [kM]?B/s, \d+ s left$")

@@ -14,7 +14,7 @@ from push_fault_support import holds, run
 from push_support import MIB, REPOSITORY, Layout, make_around, make_site
 
 from leviathan.errors import RegistryError
-from leviathan.push.run import push
+from leviathan.push.push_image import push
 from leviathan.registry.layout import Blob
 from leviathan.registry.responses import Session
 from leviathan.registry.sessions import Sessions

@@ -11,7 +11,7 @@ from fault_registry import Fault, FaultRegistry, Rules
 from push_support import MIB, Layout, make_around, make_layout, make_site
 
 from leviathan.errors import RegistryError
-from leviathan.push.run import connect, push
+from leviathan.push.push_image import connect, push
 from leviathan.registry.auth import parse_challenge, token_request
 from leviathan.registry.credentials import (
     Credentials,

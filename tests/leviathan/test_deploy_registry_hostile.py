@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import pytest
 from hostile_server import Behave, answer, chunks, drip, hostile
@@ -16,9 +17,9 @@ from seeing_proxy import seeing_proxy
 from leviathan.errors import LeviathanError, RegistryError, UsageError
 from leviathan.http_client import Bounds
 from leviathan.registry.attempts import Backoff, TransientError
-from leviathan.registry.client import PAGES, Client
 from leviathan.registry.credentials import Credentials
-from leviathan.registry.transport import Transport
+from leviathan.registry.http_transport import Transport
+from leviathan.registry.repository import PAGES, Client
 from leviathan.terminal.output import Console
 
 MIB = 1 << 20
@@ -89,7 +90,7 @@ def pages(link: Callable[[int], str]) -> Behave:
 
 def test_pages_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert PAGES == 200
-    monkeypatch.setattr("leviathan.registry.client.PAGES", 30)
+    monkeypatch.setattr("leviathan.registry.repository.PAGES", 30)
     assert "does not end after 30 pages" in refusal(pages(lambda n: f"/v2/n/tags/list?n={n + 1}")).line()
     assert "does not end after 1 pages" in refusal(pages(lambda n: "/v2/n/tags/list")).line()
 
@@ -168,7 +169,7 @@ def test_any_realm_is_an_answer(realm: str) -> None:
 
 def test_numbers_without_measure() -> None:
     def behave(handler: BaseHTTPRequestHandler) -> None:
-        headers = {"Location": "/up", "Range": "0-" + "9" * 5000, "OCI_Chunk_Min_Length": "9" * 5000}
+        headers: dict[str, Any] = {"Location": "/up", "Range": "0-" + "9" * 5000, "OCI_Chunk_Min_Length": "9" * 5000}
         answer(handler, 202, **headers)
 
     with hostile(behave) as host:
@@ -206,7 +207,7 @@ def test_a_name_that_does_not_resolve_fails_at_once(monkeypatch: pytest.MonkeyPa
 
 def test_the_proxy_is_chosen_by_host() -> None:
     with hostile(lambda handler: answer(handler, 200, b'{"tags": ["a"]}')) as host, seeing_proxy(host) as proxy:
-        variables = {"HTTP_PROXY": proxy.address.replace("//", "//u:p@")}
+        variables: dict[str, Any] = {"HTTP_PROXY": proxy.address.replace("//", "//u:p@")}
         assert client("reg.example:5000", **variables).tags() == ["a"]
         assert proxy.seen == [("GET", "http://reg.example:5000/v2/n/tags/list")]
         assert proxy.logins == ["Basic dTpw"]

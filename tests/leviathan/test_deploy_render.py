@@ -12,9 +12,10 @@ from kubernetes_validate import ValidationError
 
 from leviathan.errors import LayoutError, RenderError
 from leviathan.manifests.files import FILES, dump, manifest_folder, read_template
-from leviathan.manifests.render import Rendered, get_field, render, set_field
+from leviathan.manifests.rendering import Rendered, get_field, render, set_field
+from leviathan.site.choices import Variant
 from leviathan.site.load import load
-from leviathan.site.schema import Site, Variant
+from leviathan.site.schema import Site
 from leviathan.site.start_budget import start_budget
 from leviathan_engine.front.limits import limits
 from leviathan_engine.launcher.flags import parse

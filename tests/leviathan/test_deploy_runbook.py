@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from leviathan.manifests.files import FILES, manifest_folder
-from leviathan.site.schema import Variant
+from leviathan.site.choices import Variant
 
 OURS = manifest_folder({}) / FILES[Variant.PRIVILEGED]
 RUNBOOK = Path(__file__).with_name("runbook") / "phase-4.yaml"

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from leviathan.errors import UsageError
+from leviathan.site.choices import Variant
 from leviathan.site.keys import toml
 from leviathan.site.load import DEFAULTS, SPECS, load
 from leviathan.site.quantity import parse_quantity
-from leviathan.site.schema import Site, Variant
+from leviathan.site.schema import Site
 
 ALL = pytest.mark.parametrize("path", [spec.path for spec in SPECS])
 

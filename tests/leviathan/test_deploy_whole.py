@@ -20,8 +20,8 @@ from push_support import MIB, TOOLS, make_layout
 from replay_api import ANSWERS, Answer, ApiRequest, ReplayApi, read_recording, until
 from smoke_support import free_port
 
+from leviathan.deploy.phase_sequence import chosen
 from leviathan.deploy.phases import NAMES, PHASES
-from leviathan.deploy.run import chosen
 from leviathan.errors import ExitCode, UsageError
 
 NODE, SPACE = "talos-u8k-rze", "/api/v1/namespaces/ai-workloads"

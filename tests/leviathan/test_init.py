@@ -12,7 +12,7 @@ from leviathan.errors import UsageError
 from leviathan.init.observe import GpuNode, Seen, gpu_node, logins
 from leviathan.init.propose import propose
 from leviathan.init.write import site_text
-from leviathan.manifests.render import render
+from leviathan.manifests.rendering import render
 from leviathan.site.load import load
 
 NODE = {

@@ -21,8 +21,8 @@ from leviathan.manifests.policy import MANAGED
 from leviathan.model import download
 from leviathan.model.downloaded import ModelError
 from leviathan.model.manifest import read_manifest
-from leviathan.model.run import run
-from leviathan.plan import load_model
+from leviathan.model.model_phase import run
+from leviathan.placement import load_model
 from leviathan.site.load import load
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console

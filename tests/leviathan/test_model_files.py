@@ -17,9 +17,9 @@ from tiny_gguf import write_tiny
 from leviathan.cluster.client import ClusterError
 from leviathan.model.downloaded import ModelError
 from leviathan.model.manifest import Manifest, ModelFile, read_manifest
+from leviathan.model.model_phase import run
 from leviathan.model.remote import find_probe
-from leviathan.model.run import run
-from leviathan.plan import load_model
+from leviathan.placement import load_model
 from leviathan.terminal.output import Console
 
 CONTENT = {"part-1.gguf": b"a" * 1000, "sub folder/part-2.gguf": b"b" * 2000}

@@ -9,7 +9,7 @@ import yaml
 
 from leviathan.errors import RenderError
 from leviathan.manifests.patch import merged
-from leviathan.manifests.render import Rendered, render
+from leviathan.manifests.rendering import Rendered, render
 from leviathan.site.load import load
 
 DIGEST = f"sha256:{'1' * 64}"

@@ -14,7 +14,7 @@ from tiny_gguf import write_tiny
 
 from leviathan.errors import ExitCode
 from leviathan.model.manifest import Manifest, ModelFile
-from leviathan.plan import Misfit, Wishes, load_model, plan, translated, write_header
+from leviathan.placement import Misfit, Wishes, load_model, plan, translated, write_header
 from leviathan.site.load import load
 from leviathan.site.schema import Site
 from leviathan_engine.gguf import read_model

@@ -16,12 +16,12 @@ from replay_api import ANSWERS, Answer, ApiRequest, ReplayApi, read_recording
 
 from leviathan.cluster.client import Cluster, RetryPolicy, connect
 from leviathan.cluster.kinds import path_of
-from leviathan.manifests.render import render
+from leviathan.manifests.rendering import render
 from leviathan.preflight.access import REVIEWS, WHO, wanted
 from leviathan.preflight.api import NEWEST, OLDEST
+from leviathan.preflight.check_result import Finding, Level, NotAsked, ok
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.finding import Finding, Level, NotAsked, ok
-from leviathan.preflight.run import CHECKS, ask, run
+from leviathan.preflight.preflight_phase import CHECKS, ask, run
 from leviathan.rollout.observe.reader import collections
 from leviathan.site.load import load
 from leviathan.site.schema import Site
@@ -382,7 +382,9 @@ def test_a_failing_check_is_a_finding_and_the_run_goes_on(tmp_path: Path, monkey
     def waits(facts: Facts) -> Iterator[Finding]:
         raise NotAsked("the moon is away")
 
-    monkeypatch.setattr("leviathan.preflight.run.CHECKS", {"a": breaks, "b": waits, "c": lambda facts: [ok("c")]})
+    monkeypatch.setattr(
+        "leviathan.preflight.preflight_phase.CHECKS", {"a": breaks, "b": waits, "c": lambda facts: [ok("c")]}
+    )
     with replayed("fine") as server:
         done = run(scene_site("fine"), {"KUBECONFIG": str(server.kubeconfig(tmp_path))}, Console(Talk()))
     assert [(each.check, each.finding.level.value) for each in done.found] == [

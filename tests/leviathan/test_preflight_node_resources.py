@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from leviathan.preflight.march import DECIDING, PREFIX, better, choose
 from leviathan.preflight.namespace import node_ports
-from leviathan.preflight.node import tolerates
+from leviathan.preflight.node_checks import tolerates
 from leviathan.preflight.node_resources import allocatable, amount, requested
 
 ROOT = Path(__file__).parents[2]

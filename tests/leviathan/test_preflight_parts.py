@@ -17,14 +17,14 @@ from push_support import REPOSITORY, TAG, TOOLS, Talk, make_layout, make_site, r
 from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.errors import LayoutError
 from leviathan.model.manifest import Manifest, ModelFile
-from leviathan.plan import load_model, write_header
+from leviathan.placement import load_model, write_header
 from leviathan.preflight.cards import ARCHS
+from leviathan.preflight.check_result import Finding, Level
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.finding import Finding, Level
 from leviathan.preflight.image import MARCH, labels_of
 from leviathan.preflight.march import DECIDING, PREFIX
-from leviathan.preflight.run import CHECKS, ask, run, with_context
-from leviathan.push.run import PushContext, connect
+from leviathan.preflight.preflight_phase import CHECKS, ask, run, with_context
+from leviathan.push.push_image import PushContext, connect
 from leviathan.registry.layout import load_image
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
@@ -138,7 +138,14 @@ def card(major: int, minor: int, **more: str) -> dict[str, str]:
         ({}, card(8, 9), Level.WARNING, "the image has no label leviathan.cuda.archs"),
     ],
 )
-def test_cards(image: dict[str, str], node: dict[str, str], level: Level, words: str, tmp_path: Path) -> None:
+def test_cards(
+    image: dict[str, str],
+    node: dict[str, str],
+    level: Level,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     site = make_site("127.0.0.1:9", image_layout=str(labelled(tmp_path / "image", image)))
 
     class Known(Facts):
@@ -150,7 +157,7 @@ def test_cards(image: dict[str, str], node: dict[str, str], level: Level, words:
     assert words in found.text
     assert ("leviathan-image-consumer" in found.fix) == (level is Level.PROBLEM)
     old = node | {"nvidia.com/cuda.driver.major": "550"}
-    Known.node = lambda _self: {"metadata": {"labels": old}}  # type: ignore[method-assign]
+    monkeypatch.setattr(Known, "node", lambda _self: {"metadata": {"labels": old}})
     first, *_ = ask(CHECKS["cards"], Known(site, {}, Console(Talk()), connect=no_cluster))
     assert first.level is Level.PROBLEM
     assert "driver 550, and the image's CUDA 12.8 needs 570 or newer" in first.text

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rollout_support import LOADING, SCENES, healthy, scene
 
+from leviathan.rollout.diagnose.diagnosis import diagnose
 from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
-from leviathan.rollout.diagnose.run import diagnose
 from leviathan.rollout.observe.snapshot import Health
 from leviathan.rollout.stage import Stage, stage_of
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from rollout_support import LOADING, READY, healthy, scene, waits
 
+from leviathan.rollout.diagnose.diagnosis import diagnose
 from leviathan.rollout.diagnose.finding import Commands
-from leviathan.rollout.diagnose.run import diagnose
 from leviathan.rollout.judge import REACH_S, Judge, Outcome, Verdict
 from leviathan.rollout.observe.snapshot import Health, Snapshot
 from leviathan.rollout.stage import Stage, fingerprint, line_of, silence_s, stage_of

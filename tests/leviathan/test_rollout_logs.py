@@ -16,7 +16,7 @@ from leviathan.cluster.client import ClusterError
 from leviathan.cluster.engine_pod import find_pod
 from leviathan.cluster.objects import name_of
 from leviathan.errors import LeviathanError
-from leviathan.rollout import logs
+from leviathan.rollout import engine_log
 from leviathan.terminal.output import Console
 
 PODS = "/api/v1/namespaces/ai-workloads/pods"
@@ -24,7 +24,7 @@ PODS = "/api/v1/namespaces/ai-workloads/pods"
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplayApi]:
-    monkeypatch.setattr(logs, "PAUSE_S", 0.01)
+    monkeypatch.setattr(engine_log, "PAUSE_S", 0.01)
     replay = ReplayApi()
     yield replay
     replay.close()
@@ -47,7 +47,7 @@ def test_lines(server: ReplayApi, tmp_path: Path) -> None:
     recorded = scene("loading")
     path = serve(server, recorded)
     server.add("GET", f"{path}/log", Answer(text="one\ntwo\n"))
-    pod, lines = logs.read(recorded.site, cluster_of(server, tmp_path), previous=False, tail=2)
+    pod, lines = engine_log.read(recorded.site, cluster_of(server, tmp_path), previous=False, tail=2)
     assert (name_of(pod), lines) == (name_of(recorded.pod), ["one", "two"])
     assert asked(server) == [{"container": "engine", "tailLines": "2"}]
     assert server.asked[0].query["labelSelector"] == "app=leviathan-671b"
@@ -63,7 +63,7 @@ def test_a_node_that_is_away_is_said_soon(server: ReplayApi, tmp_path: Path) -> 
     with pytest.raises(
         ClusterError, match=r"cannot be had from its node .*no route to host; fix: is the node up"
     ) as error:
-        logs.read(recorded.site, cluster_of(server, tmp_path, again_s=90), previous=False, tail=None)
+        engine_log.read(recorded.site, cluster_of(server, tmp_path, again_s=90), previous=False, tail=None)
     assert time.monotonic() - began < 15
     assert error.value.status == 500
 
@@ -72,7 +72,7 @@ def test_previous(server: ReplayApi, tmp_path: Path) -> None:
     recorded = scene("crash")
     path = serve(server, recorded)
     server.add("GET", f"{path}/log", Answer(text="before\n"))
-    assert logs.read(recorded.site, cluster_of(server, tmp_path), previous=True, tail=None)[1] == ["before"]
+    assert engine_log.read(recorded.site, cluster_of(server, tmp_path), previous=True, tail=None)[1] == ["before"]
     assert asked(server) == [{"container": "engine", "previous": "true"}]
 
 
@@ -92,7 +92,7 @@ def test_no_log(previous: bool, server: ReplayApi, tmp_path: Path) -> None:
     body = {"kind": "Status", "code": 400, "reason": "BadRequest", "message": message}
     server.add("GET", f"{path}/log", Answer(400, body=body))
     with pytest.raises(LeviathanError) as caught:
-        logs.read(recorded.site, cluster_of(server, tmp_path), previous=previous, tail=None)
+        engine_log.read(recorded.site, cluster_of(server, tmp_path), previous=previous, tail=None)
     assert caught.value.what == ("the engine has no earlier log" if previous else "the engine has no log yet")
     assert caught.value.why == message
     assert caught.value.remedy
@@ -102,7 +102,7 @@ def test_no_pod(server: ReplayApi, tmp_path: Path) -> None:
     recorded = scene("no-deployment")
     server.add("GET", PODS, list_answer("pods", []))
     with pytest.raises(LeviathanError, match=r"there is no pod of the engine .*leviathan status"):
-        logs.read(recorded.site, cluster_of(server, tmp_path), previous=False, tail=None)
+        engine_log.read(recorded.site, cluster_of(server, tmp_path), previous=False, tail=None)
 
 
 def test_follow_goes_on_after_a_break_and_says_how_it_ended(server: ReplayApi, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_follow_goes_on_after_a_break_and_says_how_it_ended(server: ReplayApi, t
     path = serve(server, recorded, recorded.pod, ended)
     server.add("GET", f"{path}/log", Answer(lines=("one", "two"), cut=True), Answer(lines=("two", "three")))
     talk, written = Talk(), list[str]()
-    logs.follow(recorded.site, cluster_of(server, tmp_path), Console(talk), written.append, tail=5)
+    engine_log.follow(recorded.site, cluster_of(server, tmp_path), Console(talk), written.append, tail=5)
     assert written == ["one", "two", "two", "three"]
     said = talk.getvalue().splitlines()
     assert said[0].startswith("the connection broke; going on with the log of the last ")
@@ -127,7 +127,7 @@ def test_follow_counts_breaks_since_the_last_line(
     server: ReplayApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A load of an hour through a connection that breaks now and then is followed to its end."""
-    monkeypatch.setattr(logs, "TRIES", 3)
+    monkeypatch.setattr(engine_log, "TRIES", 3)
     recorded = scene("loading")
     ended = copy.deepcopy(recorded.pod)
     ended["status"]["containerStatuses"][0]["state"] = {"terminated": {"exitCode": 0, "reason": "Completed"}}
@@ -135,13 +135,13 @@ def test_follow_counts_breaks_since_the_last_line(
     path = serve(server, recorded, *[recorded.pod] * 6, ended)
     server.add("GET", f"{path}/log", *[broken, silent] * 3, broken)
     written = list[str]()
-    logs.follow(recorded.site, cluster_of(server, tmp_path), Console(Talk()), written.append, tail=None)
+    engine_log.follow(recorded.site, cluster_of(server, tmp_path), Console(Talk()), written.append, tail=None)
     assert written == ["a line"] * 4
     server.exchanges = [each for each in server.exchanges if not each.path.startswith(path)]
     server.add("GET", path, Answer(body=recorded.pod))
     server.add("GET", f"{path}/log", silent)
     with pytest.raises(LeviathanError, match="breaks again and again"):
-        logs.follow(recorded.site, cluster_of(server, tmp_path), Console(Talk()), written.append, tail=None)
+        engine_log.follow(recorded.site, cluster_of(server, tmp_path), Console(Talk()), written.append, tail=None)
     assert len(written) == 4
 
 
@@ -151,11 +151,11 @@ def test_follow_ends_when_the_engine_was_restarted_or_the_pod_is_gone(server: Re
     path = serve(server, recorded, status)
     server.add("GET", f"{path}/log", Answer(lines=("one",)))
     talk = Talk()
-    logs.follow(recorded.site, cluster_of(server, tmp_path), Console(talk), lambda line: None, tail=None)
+    engine_log.follow(recorded.site, cluster_of(server, tmp_path), Console(talk), lambda line: None, tail=None)
     assert "the engine was restarted: Completed, exit code 0" in talk.getvalue()
     server.exchanges = [each for each in server.exchanges if each.path != path]
     server.add("GET", path, Answer(404, body={"kind": "Status", "code": 404, "reason": "NotFound", "message": "gone"}))
-    logs.follow(recorded.site, cluster_of(server, tmp_path), Console(talk), lambda line: None, tail=None)
+    engine_log.follow(recorded.site, cluster_of(server, tmp_path), Console(talk), lambda line: None, tail=None)
     assert talk.getvalue().endswith(f"pod/{name_of(recorded.pod)} is gone\n")
 
 

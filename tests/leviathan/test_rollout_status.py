@@ -14,12 +14,12 @@ from smoke_support import FrontProcess
 
 from leviathan.cli import main as program
 from leviathan.cluster.objects import name_of
+from leviathan.rollout.deployment_status import RATE, Status, parse_metrics, run
+from leviathan.rollout.diagnose.diagnosis import diagnose
 from leviathan.rollout.diagnose.finding import Commands
-from leviathan.rollout.diagnose.run import diagnose
 from leviathan.rollout.observe.health import direct, fetch
 from leviathan.rollout.observe.reader import collections
 from leviathan.rollout.observe.snapshot import Health
-from leviathan.rollout.status import RATE, Status, parse_metrics, run
 
 
 @pytest.fixture

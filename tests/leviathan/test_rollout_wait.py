@@ -20,8 +20,8 @@ from leviathan.cluster.objects import name_of
 from leviathan.errors import ExitCode
 from leviathan.rollout import judge as judge_module
 from leviathan.rollout import wait as wait_module
+from leviathan.rollout.diagnose.diagnosis import diagnose
 from leviathan.rollout.diagnose.finding import Commands
-from leviathan.rollout.diagnose.run import diagnose
 from leviathan.rollout.judge import Outcome
 from leviathan.rollout.observe import reader as reader_module
 from leviathan.rollout.observe import reflector as feed_module

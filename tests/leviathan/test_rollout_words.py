@@ -8,8 +8,8 @@ import pytest
 from rollout_support import Scene, scene
 
 from leviathan.rollout.diagnose import container, deployment, image_pull, node, scheduling, volume
+from leviathan.rollout.diagnose.diagnosis import diagnose
 from leviathan.rollout.diagnose.finding import Commands
-from leviathan.rollout.diagnose.run import diagnose
 
 TABLES = (
     *deployment.REFUSALS,

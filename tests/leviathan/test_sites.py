@@ -12,7 +12,7 @@ import pytest
 
 from leviathan.commands.site import current_schema
 from leviathan.errors import LeviathanError
-from leviathan.manifests.render import render
+from leviathan.manifests.rendering import render
 from leviathan.site import json_schema
 from leviathan.site.load import DEFAULTS, RENAMED, load
 from leviathan.site.schema import Site
@@ -179,7 +179,7 @@ def wrong(file: dict[str, Any]) -> list[str]:
 
 
 def fits(value: Any, rule: dict[str, Any]) -> bool:
-    kinds = {"string": str, "boolean": bool, "integer": int, "number": (int, float), "array": list}
+    kinds: dict[str, Any] = {"string": str, "boolean": bool, "integer": int, "number": (int, float), "array": list}
     if "enum" in rule:
         return value in rule["enum"]
     if "type" in rule and (

@@ -12,7 +12,7 @@ from smoke_support import endpoint, free_node_port, smoke_site, talking
 
 from leviathan.errors import UsageError
 from leviathan.smoke.result import Smoked, SmokeError
-from leviathan.smoke.smoke import run
+from leviathan.smoke.suite import run
 
 PATH = "/apis/apps/v1/namespaces/ai-workloads/deployments/cortex-leviathan"
 PASSED = "leviathan/passed-digest"

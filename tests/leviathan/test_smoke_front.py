@@ -11,7 +11,7 @@ from smoke_support import FrontProcess, smoke_site, talking
 
 from leviathan.errors import UsageError
 from leviathan.smoke.result import Smoked, SmokeError, State
-from leviathan.smoke.smoke import run
+from leviathan.smoke.suite import run
 
 
 @pytest.fixture

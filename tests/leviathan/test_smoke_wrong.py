@@ -26,7 +26,7 @@ from smoke_support import (
 from leviathan.errors import UsageError
 from leviathan.smoke.checks import CHECKS
 from leviathan.smoke.result import SmokeError, State
-from leviathan.smoke.smoke import run
+from leviathan.smoke.suite import run
 
 HTML = "<!doctype html><html><body>Welcome to nginx!</body></html>"
 NAMES = [check.name for check in CHECKS]

@@ -11,11 +11,11 @@ from replay_api import Answer, ReplayApi
 
 from leviathan.cli.main import run as leviathan
 from leviathan.cluster.client import Cluster
-from leviathan.preflight.finding import Level
+from leviathan.preflight.check_result import Level
 from leviathan.rollout.observe.reader import collections
 from leviathan.site.load import load
 from leviathan.support.archive import ABOUT, objects, write
-from leviathan.support.doctor import diagnose
+from leviathan.support.node_advice import diagnose
 from leviathan.support.probe import SCRIPT, SECTIONS, sections
 
 GOOD = """==== governors

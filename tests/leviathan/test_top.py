@@ -9,7 +9,7 @@ import pytest
 from smoke_support import MODEL, FrontProcess
 
 from leviathan.cli.main import run as leviathan
-from leviathan.rollout.show.top import COLUMNS, HEAD, Look, line, look, sums
+from leviathan.rollout.show.metrics_line import COLUMNS, HEAD, Look, line, look, sums
 
 
 @pytest.fixture(scope="module")

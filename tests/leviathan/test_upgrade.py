@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from leviathan.errors import UsageError
-from leviathan.manifests.render import render
+from leviathan.manifests.rendering import render
+from leviathan.site.choices import Variant
 from leviathan.site.load import load
-from leviathan.site.schema import Variant
 
 EARLIER = Path(__file__).with_name("earlier")
 DIGEST = f"sha256:{'1' * 64}"

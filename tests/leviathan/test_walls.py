@@ -13,11 +13,11 @@ from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.cluster.prune import labelled
 from leviathan.errors import UsageError
 from leviathan.manifests.policy import check, exceptions
-from leviathan.manifests.render import render
+from leviathan.manifests.rendering import render
 from leviathan.preflight import api as api_checks
-from leviathan.preflight import namespace, node
+from leviathan.preflight import namespace, node_checks
+from leviathan.preflight.check_result import Level
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.finding import Level
 from leviathan.site.load import load
 from leviathan.site.schema import Site
 from leviathan.site.start_budget import start_budget
@@ -189,12 +189,12 @@ def test_wall_10_of_several_nodes_the_one_with_most_gpus_is_checked(
     answered("/api/v1/nodes/four", nodes[1])
     asked = facts(cluster, "cluster.node=", "cluster.node_labels=disk=fast")
     assert asked.node_name() == "four"
-    assert [each.level for each in node.node(asked)] == [Level.OK]
+    assert [each.level for each in node_checks.node(asked)] == [Level.OK]
 
 
 def test_wall_10_no_node_with_the_labels(cluster: Cluster, answered: Callable[[str, Any], None]) -> None:
     answered("/api/v1/nodes", listed("Node"))
-    (found,) = node.node(facts(cluster, "cluster.node=", "cluster.node_labels=disk=fast"))
+    (found,) = node_checks.node(facts(cluster, "cluster.node=", "cluster.node_labels=disk=fast"))
     assert found.text == "no node has the labels disk=fast"
     assert "correct cluster.node_labels" in found.fix
 
@@ -221,7 +221,7 @@ def test_wall_13_the_namespace_need_not_be_ours(api: ReplayApi, cluster: Cluster
 
 
 def test_wall_14_without_a_download_nothing_is_waited_for() -> None:
-    from leviathan.model.run import run  # noqa: PLC0415
+    from leviathan.model.model_phase import run  # noqa: PLC0415
 
     def never() -> Cluster:
         raise AssertionError("the cluster is not asked")
@@ -307,7 +307,7 @@ def test_wall_26_the_defaults_say_whose_names_they_are() -> None:
 
 
 def test_wall_17_and_18_the_plan_before_the_download_is_of_the_models_size() -> None:
-    from leviathan.plan import Wishes, plan  # noqa: PLC0415
+    from leviathan.placement import Wishes, plan  # noqa: PLC0415
 
     second = site(
         "model.size_gb=251",

@@ -15,7 +15,7 @@ import pytest
 from leviathan.cluster import kubeconfig
 from leviathan.cluster.client import Cluster, ClusterError, connect
 from leviathan.init.observe import observe
-from leviathan.manifests.render import render
+from leviathan.manifests.rendering import render
 from leviathan.registry.credentials import auth_files
 from leviathan.site.load import load
 from leviathan.smoke.endpoint import Endpoint, Unreachable, Wrong

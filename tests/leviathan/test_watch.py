@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from leviathan.errors import RenderError
-from leviathan.manifests.render import render
+from leviathan.manifests.rendering import render
 from leviathan.manifests.watch import dashboard, rules
 from leviathan.site.load import load
 from leviathan.site.schema import Site

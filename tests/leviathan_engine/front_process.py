@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ class Letters:
 
     def tokens(
         self, job: wire.Job, cancelled: Callable[[], bool], progress: Callable[[wire.PromptProgress], None]
-    ) -> Iterator[int | wire.Chosen]:
+    ) -> Generator[int | wire.Chosen, None, None]:
         self.jobs.append(job)
         for chunk in range(1, self.chunks + 1):
             if chunk == self.chunks > 1:

@@ -42,7 +42,7 @@ def seeds(folder: Path) -> list[bytes]:
         {"a": (ValueType.ARRAY, ValueType.STRING, ["x", "yz", ""])},  # type: ignore[dict-item]
         {"a": (ValueType.ARRAY, ValueType.FLOAT64, [0.5, 1.5]), "b": (ValueType.BOOL, True)},  # type: ignore[dict-item]
     ]
-    rows = [
+    rows: list[list[tuple[str, tuple[int, ...], GgmlType]]] = [
         [("w", (32,), GgmlType.F32)],
         [("w", (256, 2), GgmlType.Q4_K), ("n", (4,), GgmlType.F16)],
         [],

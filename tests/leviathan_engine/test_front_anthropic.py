@@ -70,7 +70,8 @@ def test_errors_are_those_of_anthropics_client(client: anthropic.Anthropic, fron
         client.messages.create(model="letters", max_tokens=5, messages=image)
     with pytest.raises(anthropic.BadRequestError, match="max_tokens is missing"):
         client.post("/v1/messages", body={"model": "letters", "messages": HELLO}, cast_to=httpx.Response)
-    for body in ([], {"model": "letters", "max_tokens": 1, "messages": HELLO, "nonsense": 1}):
+    wrong: list[Any] = [[], {"model": "letters", "max_tokens": 1, "messages": HELLO, "nonsense": 1}]
+    for body in wrong:
         answer = front.post("/v1/messages", body)
         assert (answer.status_code, answer.json()["type"]) == (400, "error")
 

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, pre_tokenizers
 
-from leviathan_engine.front import body
+from leviathan_engine.front import body_limit
 from leviathan_engine.front.access.record import Record
 from leviathan_engine.front.api_error import ApiError
 from leviathan_engine.front.fair_queue import FairQueue
@@ -174,7 +174,7 @@ def test_the_outline_is_what_is_outside_of_strings(
     """Wherever the body is cut into pieces. The other way to count: a regular expression over the whole."""
     raw = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=4)))
-    outline = body.Outline()
+    outline = body_limit.Outline()
     for begin, end in zip([0, *cuts], [*cuts, len(raw)], strict=True):
         outline.feed(raw[begin:end])
     bare = re.sub(rb'"(?:[^"\\]|\\.)*"', b'""', raw, flags=re.DOTALL)
@@ -183,14 +183,14 @@ def test_the_outline_is_what_is_outside_of_strings(
 
 def test_every_prompt_that_fits_the_context_fits_the_body() -> None:
     """As text of the longest tokens in the longest writing, and as token ids; up to a last bound."""
-    limit = body.body_limit(None, 8192, 128)
+    limit = body_limit.body_limit(None, 8192, 128)
     assert limit.whole >= len(json.dumps({"prompt": "\x01" * 8192 * 128}))
     assert limit.outline >= len(json.dumps([999_999] * 8192, separators=(",", ":")))
     assert limit.outline >= 30 * 4096, "and a chat of many small messages"
-    assert body.body_limit(None, 1 << 20, 128).whole == 32 * MIB
-    assert body.body_limit(None, 64, 128).whole > MIB
-    assert body.body_limit(None).whole == 8 * MIB
-    assert body.body_limit(5, 8192, 128).whole == 5
+    assert body_limit.body_limit(None, 1 << 20, 128).whole == 32 * MIB
+    assert body_limit.body_limit(None, 64, 128).whole > MIB
+    assert body_limit.body_limit(None).whole == 8 * MIB
+    assert body_limit.body_limit(5, 8192, 128).whole == 5
 
 
 def test_the_body_limit_follows_the_context(front: FrontProcess) -> None:

@@ -20,7 +20,7 @@ from leviathan_engine.model.kv_b import needs_kv_b
 from leviathan_engine.model.reference import TINY, q4_k_m
 from leviathan_engine.model.shape import read_shape
 from leviathan_engine.plan import Gpu, Machine, Request, make_plan
-from leviathan_engine.plan.rules import rules, rules_yaml
+from leviathan_engine.plan.rule_file import rules, rules_yaml
 from leviathan_engine.plan.table import render
 
 KEYS: dict[str, Any] = {
@@ -75,7 +75,7 @@ def test_the_steps_are_made_without_the_damage() -> None:
 @given(data=st.data())
 def test_any_value_of_any_key(data: st.DataObject) -> None:
     model = data.draw(st.sampled_from(MODELS))
-    metadata = dict(model.metadata)
+    metadata: dict[str, Any] = dict(model.metadata)
     for key in data.draw(st.lists(st.sampled_from(sorted(metadata)), min_size=1, max_size=3, unique=True)):
         metadata[key] = data.draw(VALUES)
         if data.draw(st.integers(0, 5)) == 0:

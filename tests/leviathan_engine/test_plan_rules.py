@@ -18,7 +18,7 @@ from leviathan_engine.model.reference import DEEPSEEK_V3, TINY, q4_k_m
 from leviathan_engine.model.shape import ModelShape
 from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
 from leviathan_engine.plan.machine import GIB, MB
-from leviathan_engine.plan.rules import _either, plain_linears, rules, rules_yaml
+from leviathan_engine.plan.rule_file import _either, plain_linears, rules, rules_yaml
 
 M = "ktransformers.models.modeling_deepseek_v3."
 LINEAR, NORM = "torch.nn.Linear", M + "DeepseekV3RMSNorm"

@@ -11,7 +11,7 @@ from checkouts import BODY, Checkout, Record
 
 from leviathan_fetch.kubernetes import __main__ as go
 from leviathan_fetch.kubernetes import go as go_client
-from leviathan_fetch.kubernetes import lock as go_lock
+from leviathan_fetch.kubernetes import go_lock
 from leviathan_fetch.project import Project
 
 TAR = "kubernetes-modules-1.tar"

@@ -9,8 +9,8 @@ import pytest
 
 from leviathan_fetch.errors import FetchError
 from leviathan_fetch.kubernetes import __main__ as go
-from leviathan_fetch.kubernetes import lock as go_lock
-from leviathan_fetch.kubernetes.fetch import store_name
+from leviathan_fetch.kubernetes import go_lock
+from leviathan_fetch.kubernetes.go_fetch import store_name
 from leviathan_fetch.project import Project
 
 

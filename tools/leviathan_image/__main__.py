@@ -19,9 +19,9 @@ from leviathan_image.devicecode import read_exceptions as read_device_exceptions
 from leviathan_image.diff import diff
 from leviathan_image.errors import ImageError
 from leviathan_image.findings import Finding, report
-from leviathan_image.hygiene.check import check_layers, check_trees
 from leviathan_image.hygiene.exceptions import read_exceptions as read_hygiene_exceptions
 from leviathan_image.hygiene.forbidden_strings import BUILD_PATHS
+from leviathan_image.hygiene.tree_check import check_layers, check_trees
 from leviathan_image.isa.check import Programs, check_file
 from leviathan_image.isa.check import read_exceptions as read_isa_exceptions
 from leviathan_image.layer import make_layer, read_layer

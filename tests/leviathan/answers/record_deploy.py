@@ -22,8 +22,8 @@ from record_api import ANSWERS, Recording, recorded
 from rollout_bench import Bench
 
 from leviathan.cluster.client import connect
+from leviathan.deploy.phase_sequence import deploy
 from leviathan.deploy.phases import PHASES, Work
-from leviathan.deploy.run import deploy
 from leviathan.errors import LeviathanError
 from leviathan.rollout.observe.reader import collections
 from leviathan.terminal.output import Console

@@ -19,9 +19,9 @@ from preflight_site import scene_site
 from record_api import recorded
 
 from leviathan.cluster.client import Cluster, connect
-from leviathan.manifests.render import render
+from leviathan.manifests.rendering import render
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.run import CHECKS, ask
+from leviathan.preflight.preflight_phase import CHECKS, ask
 from leviathan.site.load import load
 from leviathan.terminal.output import Console
 

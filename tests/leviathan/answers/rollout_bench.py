@@ -9,7 +9,7 @@ from typing import Any
 from played_kubelet import NODE, Kubelet
 
 from leviathan.cluster.client import Cluster, ClusterError
-from leviathan.manifests.render import render
+from leviathan.manifests.rendering import render
 from leviathan.rollout.observe.reader import collections
 from leviathan.site.schema import Site
 

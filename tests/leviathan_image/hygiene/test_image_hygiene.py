@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from leviathan_image.errors import ImageError
-from leviathan_image.hygiene.check import check_layers, check_trees
 from leviathan_image.hygiene.exceptions import Exceptions, apply, read_exceptions
 from leviathan_image.hygiene.forbidden_strings import BUILD_PATHS
 from leviathan_image.hygiene.rules import Rule
+from leviathan_image.hygiene.tree_check import check_layers, check_trees
 from leviathan_image.layer import Layer
 
 MakeTree = Callable[..., Path]

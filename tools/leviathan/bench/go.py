@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from leviathan.bench.cells import document_of
-from leviathan.bench.run import Measured, Settings, measure
+from leviathan.bench.sweep import Measured, Settings, measure
 from leviathan.cluster.port_forward import endpoint_of
 from leviathan.errors import LeviathanError, UsageError
-from leviathan.plan import Wishes, load_model, plan
+from leviathan.placement import Wishes, load_model, plan
 from leviathan.site.schema import Site
-from leviathan.smoke.deployment import TestedDeployment
 from leviathan.smoke.endpoint import Endpoint
-from leviathan.smoke.smoke import api_key
+from leviathan.smoke.suite import api_key
+from leviathan.smoke.tested_deployment import TestedDeployment
 from leviathan.terminal.output import Console
 
 #: Seconds for one answer: a long prompt on a CPU takes minutes.

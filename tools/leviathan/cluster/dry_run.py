@@ -10,8 +10,8 @@ from enum import Enum
 from typing import Any
 
 from leviathan.cluster.client import MANAGER, Cause, Cluster, ClusterError
-from leviathan.cluster.fields import MISSING, applied_fields, value_at, without_servers
 from leviathan.cluster.kinds import in_order, is_ours, path_of, title
+from leviathan.cluster.managed_fields import MISSING, applied_fields, value_at, without_servers
 from leviathan.manifests.files import Object
 from leviathan.manifests.policy import MANAGED
 

@@ -8,7 +8,7 @@ import re
 from copy import deepcopy
 
 from leviathan.cluster.client import Cluster, ClusterError
-from leviathan.cluster.fields import MISSING, extras, value_at
+from leviathan.cluster.managed_fields import MISSING, extras, value_at
 from leviathan.manifests.files import Object
 
 #: Refusals that say nothing of the pod: no right to create one by hand, and a service account that is about to be made.

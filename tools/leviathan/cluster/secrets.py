@@ -13,7 +13,8 @@ from leviathan.manifests.files import Object
 from leviathan.manifests.fit import INSTANCE
 from leviathan.manifests.policy import MANAGED
 from leviathan.registry.credentials import Credentials, auth_files, first_credentials
-from leviathan.site.schema import ApiKey, Site
+from leviathan.site.choices import ApiKey
+from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 
 #: The entry of the Secret with the key, and the name of the file in the pod.

@@ -33,13 +33,13 @@ def apply_command(invocation: Invocation, dry_run: bool, force_conflicts: bool, 
     """Apply the site's manifests."""
 
     def applied() -> Report:
-        from leviathan.cluster import apply  # noqa: PLC0415 - the YAML reader is slow to import
+        from leviathan.cluster import server_side_apply  # noqa: PLC0415 - the YAML reader is slow to import
         from leviathan.cluster.client import connect, exits  # noqa: PLC0415
         from leviathan.push.image_check import check  # noqa: PLC0415
 
         site = invocation.load_site().site
         with exits(ExitCode.APPLY):
-            done = apply.run(
+            done = server_side_apply.run(
                 site,
                 connect(site, os.environ),
                 invocation.console,

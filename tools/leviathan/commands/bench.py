@@ -65,8 +65,8 @@ def bench_command(
 
     def measured() -> Report:
         from leviathan.bench.go import go  # noqa: PLC0415 - the HTTP client is slow to import
-        from leviathan.bench.run import Settings  # noqa: PLC0415
         from leviathan.bench.svg import picture  # noqa: PLC0415
+        from leviathan.bench.sweep import Settings  # noqa: PLC0415
 
         done = go(
             invocation.load_site().site,

@@ -36,12 +36,14 @@ def delete_command(invocation: Invocation, dry_run: bool, timeout_s: float) -> i
     """Delete what is ours."""
 
     def deleted() -> Report:
-        from leviathan.cluster import delete  # noqa: PLC0415 - the YAML reader is slow to import
+        from leviathan.cluster import deletion  # noqa: PLC0415 - the YAML reader is slow to import
         from leviathan.cluster.client import connect, exits  # noqa: PLC0415
 
         site = invocation.load_site().site
         with exits(ExitCode.APPLY):
-            done = delete.run(site, connect(site, os.environ), invocation.console, timeout_s=timeout_s, dry_run=dry_run)
+            done = deletion.run(
+                site, connect(site, os.environ), invocation.console, timeout_s=timeout_s, dry_run=dry_run
+            )
         return Report(done.text(), done.data())
 
     return invocation.finish(deleted)

@@ -48,8 +48,8 @@ def deploy_command(
             write_atomically(invocation.result_file, json.dumps({"ok": False, **state}, indent=2) + "\n")
 
     def deployed() -> Report:
+        from leviathan.deploy.phase_sequence import chosen, deploy  # noqa: PLC0415
         from leviathan.deploy.phases import Work  # noqa: PLC0415
-        from leviathan.deploy.run import chosen, deploy  # noqa: PLC0415
 
         phases = chosen(first, last, skip)
         site = invocation.load_site().site

@@ -36,13 +36,13 @@ def diff_command(invocation: Invocation, prune: bool) -> int:
 
     def compared() -> Report:
         nonlocal different
-        from leviathan.cluster import diff  # noqa: PLC0415 - the YAML reader is slow to import
+        from leviathan.cluster import live_diff  # noqa: PLC0415 - the YAML reader is slow to import
         from leviathan.cluster.client import connect, exits  # noqa: PLC0415
 
         site = invocation.load_site().site
         with exits(ExitCode.APPLY):
-            done = diff.run(site, connect(site, os.environ), invocation.console, environ=os.environ, prune=prune)
-        different = diff.DIFFERENT if done.different else 0
+            done = live_diff.run(site, connect(site, os.environ), invocation.console, environ=os.environ, prune=prune)
+        different = live_diff.DIFFERENT if done.different else 0
         if not different:
             invocation.console.say(f"no difference in {done.looked_at} objects")
         return Report(done.text(), done.data())

@@ -24,8 +24,8 @@ def doctor_command(invocation: Invocation) -> int:
     def looked() -> Report:
         from leviathan.cluster.client import ClusterError, connect  # noqa: PLC0415 - slow to import
         from leviathan.cluster.engine_pod import find_pod  # noqa: PLC0415
-        from leviathan.preflight.finding import Level  # noqa: PLC0415
-        from leviathan.support.doctor import diagnose  # noqa: PLC0415
+        from leviathan.preflight.check_result import Level  # noqa: PLC0415
+        from leviathan.support.node_advice import diagnose  # noqa: PLC0415
         from leviathan.support.probe import read_node  # noqa: PLC0415
 
         site = invocation.load_site().site

@@ -38,14 +38,14 @@ def logs_command(invocation: Invocation, follow: bool, previous: bool, tail: int
             other = "--previous" if previous else "--json"
             raise UsageError(f"--follow and {other} exclude each other", remedy="leave one out")
         from leviathan.cluster.client import connect  # noqa: PLC0415 - the Kubernetes client is slow to import
-        from leviathan.rollout import logs  # noqa: PLC0415
+        from leviathan.rollout import engine_log  # noqa: PLC0415
 
         site = invocation.load_site().site
         cluster = connect(site, os.environ)
         if follow:
-            pod = logs.follow(site, cluster, invocation.console, write, tail=tail)
+            pod = engine_log.follow(site, cluster, invocation.console, write, tail=tail)
             return Report("", {"pod": pod["metadata"]["name"]})
-        pod, lines = logs.read(site, cluster, previous=previous, tail=tail)
+        pod, lines = engine_log.read(site, cluster, previous=previous, tail=tail)
         return Report("\n".join(lines), {"pod": pod["metadata"]["name"], "lines": lines})
 
     return invocation.finish(read)

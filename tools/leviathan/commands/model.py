@@ -49,7 +49,7 @@ def model_command(
 
     def waited() -> Report:
         from leviathan.cluster.client import connect  # noqa: PLC0415 - imported when it is used
-        from leviathan.model.run import run  # noqa: PLC0415
+        from leviathan.model.model_phase import run  # noqa: PLC0415
 
         site = invocation.load_site().site
         done = run(
@@ -64,7 +64,7 @@ def model_command(
         return Report(done.text(), done.data())
 
     def written() -> Report:
-        from leviathan.model.files import write_manifest_of  # noqa: PLC0415
+        from leviathan.model.local_files import write_manifest_of  # noqa: PLC0415
         from leviathan.terminal.output import write_atomically  # noqa: PLC0415
 
         assert write_manifest is not None

@@ -45,7 +45,7 @@ def plan_command(
     """Plan and print."""
 
     def planned() -> Report:
-        from leviathan import plan as planner  # noqa: PLC0415 - the planner is imported when it is used
+        from leviathan import placement as planner  # noqa: PLC0415 - the planner is imported when it is used
 
         site = invocation.load_site().site
         header = planner.load_model(model)

@@ -37,7 +37,7 @@ def preflight_command(invocation: Invocation, header: Path | None, gpu_memory: s
     bad: list[LeviathanError] = []
 
     def looked() -> Report:
-        from leviathan.preflight.run import run  # noqa: PLC0415 - the Kubernetes client is slow to import
+        from leviathan.preflight.preflight_phase import run  # noqa: PLC0415 - the Kubernetes client is slow to import
 
         site = invocation.load_site().site
         found = run(site, os.environ, invocation.console, header=header, gpu_memory=gpu_memory)

@@ -35,7 +35,7 @@ def push_command(invocation: Invocation, dry_run: bool) -> int:
 
     def work(stop: threading.Event) -> int:
         def pushed() -> Report:
-            from leviathan.push.run import PushContext, push  # noqa: PLC0415 - the HTTP client is slow to import
+            from leviathan.push.push_image import PushContext, push  # noqa: PLC0415 - the HTTP client is slow to import
 
             done = push(invocation.load_site().site, PushContext(os.environ, invocation.console, stop), dry_run=dry_run)
             return Report(done.text(), done.data())

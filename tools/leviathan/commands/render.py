@@ -35,7 +35,7 @@ def render_command(invocation: Invocation, out: Path | None) -> int:
 
     def rendered() -> Report:
         from leviathan.cluster.errors import exits  # noqa: PLC0415
-        from leviathan.manifests.render import render  # noqa: PLC0415 - the YAML reader is slow to import
+        from leviathan.manifests.rendering import render  # noqa: PLC0415 - the YAML reader is slow to import
 
         site = invocation.load_site().site
         with exits(ExitCode.FAILED):

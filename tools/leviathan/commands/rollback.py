@@ -29,13 +29,13 @@ def rollback_command(invocation: Invocation, dry_run: bool, to: str) -> int:
     """Bring an earlier image back."""
 
     def rolled_back() -> Report:
-        from leviathan.cluster import rollback  # noqa: PLC0415 - the YAML reader is slow to import
+        from leviathan.cluster import restore_image  # noqa: PLC0415 - the YAML reader is slow to import
         from leviathan.cluster.client import connect, exits  # noqa: PLC0415
         from leviathan.push.image_check import check  # noqa: PLC0415
 
         site = invocation.load_site().site
         with exits(ExitCode.APPLY):
-            done = rollback.run(
+            done = restore_image.run(
                 site,
                 connect(site, os.environ),
                 invocation.console,

@@ -31,7 +31,7 @@ def smoke_command(invocation: Invocation, url: str, rollback_on_failure: bool, d
     """Run the smoke test."""
 
     def smoked() -> Report:
-        from leviathan.smoke.smoke import run  # noqa: PLC0415 - the HTTP client is slow to import
+        from leviathan.smoke.suite import run  # noqa: PLC0415 - the HTTP client is slow to import
 
         done = run(
             invocation.load_site().site,

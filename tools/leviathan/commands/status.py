@@ -21,7 +21,7 @@ def status_command(invocation: Invocation) -> int:
 
     def looked() -> Report:
         from leviathan.cluster.client import connect  # noqa: PLC0415 - the Kubernetes client is slow to import
-        from leviathan.rollout.status import run  # noqa: PLC0415
+        from leviathan.rollout.deployment_status import run  # noqa: PLC0415
 
         site = invocation.load_site().site
         found = run(site, connect(site, os.environ))

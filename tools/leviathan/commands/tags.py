@@ -23,8 +23,8 @@ def tags_command(invocation: Invocation) -> int:
     """Ask the registry for its tags."""
 
     def listed() -> Report:
-        from leviathan.push.result import tags_json  # noqa: PLC0415
-        from leviathan.push.run import PushContext, connect  # noqa: PLC0415 - the HTTP client is slow to import
+        from leviathan.push.push_image import PushContext, connect  # noqa: PLC0415 - the HTTP client is slow to import
+        from leviathan.push.push_result import tags_json  # noqa: PLC0415
 
         site = invocation.load_site().site
         client = connect(site, PushContext(os.environ, invocation.console))

@@ -31,7 +31,7 @@ def top_command(invocation: Invocation, url: str, every: float, times: int) -> i
 
         from leviathan.cluster.client import connect  # noqa: PLC0415 - slow to import
         from leviathan.cluster.port_forward import endpoint_of  # noqa: PLC0415
-        from leviathan.rollout.show.top import HEAD, Look, line, look  # noqa: PLC0415
+        from leviathan.rollout.show.metrics_line import HEAD, Look, line, look  # noqa: PLC0415
 
         site = invocation.load_site().site
         last: Look | None = None

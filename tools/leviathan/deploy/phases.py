@@ -48,7 +48,7 @@ class Work:
 
 def preflight(work: Work) -> Result:
     """Everything that would stop the others, found before anything is changed."""
-    from leviathan.preflight.run import run  # noqa: PLC0415
+    from leviathan.preflight.preflight_phase import run  # noqa: PLC0415
 
     found = run(work.site, work.environ, work.console, connecting=lambda: work.cluster)
     for each in found.data()["checks"]:
@@ -71,14 +71,14 @@ def push(work: Work) -> Result:
 
 def model(work: Work) -> Result:
     """The download, and the files."""
-    from leviathan.model.run import run  # noqa: PLC0415
+    from leviathan.model.model_phase import run  # noqa: PLC0415
 
     return run(work.site, lambda: work.cluster, work.console, environ=work.environ)
 
 
 def apply(work: Work) -> Result:
     """The manifests into the cluster."""
-    from leviathan.cluster.apply import run  # noqa: PLC0415
+    from leviathan.cluster.server_side_apply import run  # noqa: PLC0415
     from leviathan.push.image_check import check  # noqa: PLC0415
 
     def pullable(image: str) -> None:
@@ -96,7 +96,7 @@ def rollout(work: Work) -> Result:
         return run(work.site, work.cluster, work.console)
     except RolloutError:
         if work.rollback_on_failure:
-            from leviathan.smoke.deployment import bring_back  # noqa: PLC0415
+            from leviathan.smoke.tested_deployment import bring_back  # noqa: PLC0415
 
             work.console.say(f"rollout: {bring_back(work.site, work.cluster, work.console)}")
         raise
@@ -104,7 +104,7 @@ def rollout(work: Work) -> Result:
 
 def smoke(work: Work) -> Result:
     """The endpoint's answers."""
-    from leviathan.smoke.smoke import run  # noqa: PLC0415
+    from leviathan.smoke.suite import run  # noqa: PLC0415
 
     return run(
         work.site,

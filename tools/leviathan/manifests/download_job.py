@@ -4,7 +4,8 @@ from typing import Any
 
 from leviathan.manifests.doors import object_of
 from leviathan.manifests.files import Object
-from leviathan.site.schema import Site, Storage
+from leviathan.site.choices import Storage
+from leviathan.site.schema import Site
 
 DOWNLOADER = "leviathan_engine.download"
 #: Keys of model.token_secret become variables: HF_TOKEN, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE ...

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from leviathan.errors import RenderError
-from leviathan.site.schema import Variant
+from leviathan.site.choices import Variant
 
 #: A Kubernetes object as YAML and JSON have it.
 Object = dict[str, Any]

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from leviathan.manifests.fields import ENGINE, POD, get_field
 from leviathan.manifests.files import Object
 from leviathan.manifests.policy_rules import KEPT
-from leviathan.site.schema import ApiKey, Kept, ServiceType, Site, Storage, Variant
+from leviathan.site.choices import ApiKey, Kept, ServiceType, Storage, Variant
+from leviathan.site.schema import Site
 
 #: The label of a release's objects, by which two releases in a namespace are told apart.
 INSTANCE = "app.kubernetes.io/instance"

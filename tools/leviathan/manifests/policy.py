@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from leviathan.manifests.files import Object
 from leviathan.manifests.policy_rules import ENFORCE, MANAGED, RULES, Finding, containers, named, security_of
-from leviathan.site.schema import Site, Variant
+from leviathan.site.choices import Variant
+from leviathan.site.schema import Site
 from leviathan.site.start_budget import StartBudget
 
 __all__ = ["ENFORCE", "EXCEPTIONS", "MANAGED", "Except", "Finding", "check", "exceptions"]

@@ -15,7 +15,7 @@ from leviathan.cluster.kinds import path_of
 from leviathan.cluster.secrets import ensure
 from leviathan.manifests.download_job import arguments, job, name_of
 from leviathan.manifests.files import Object
-from leviathan.manifests.render import render
+from leviathan.manifests.rendering import render
 from leviathan.model.download_wait import wait_for_download
 from leviathan.model.downloaded import Downloaded, ModelError
 from leviathan.model.manifest import Manifest, ModelFile

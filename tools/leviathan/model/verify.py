@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leviathan.model.downloaded import ModelError
-from leviathan.model.files import SUFFIX
+from leviathan.model.local_files import SUFFIX
 from leviathan.model.manifest import Manifest
 from leviathan.terminal.progress import size_text
 

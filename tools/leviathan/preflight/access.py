@@ -10,9 +10,10 @@ from typing import Any
 from leviathan.cluster.client import ClusterError
 from leviathan.cluster.kinds import KINDS, Kind, kind_of
 from leviathan.manifests.files import Object
+from leviathan.preflight.check_result import Finding, ok, problem, warning
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.finding import Finding, ok, problem, warning
-from leviathan.site.schema import ApiKey, Site
+from leviathan.site.choices import ApiKey
+from leviathan.site.schema import Site
 from leviathan.threads import together
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
+from leviathan.preflight.check_result import Finding, ok, problem, warning
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.finding import Finding, ok, problem, warning
 
 #: The versions whose schemas the manifests are held to; the oldest is also the first with Pod Security admission.
 OLDEST, NEWEST = (1, 25), (1, 37)

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from leviathan.errors import LayoutError
+from leviathan.preflight.check_result import Finding, NotAsked, ok, problem, warning
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.finding import Finding, NotAsked, ok, problem, warning
 from leviathan.preflight.image import labels_of, layout_of
 
 #: The image's label with the architectures of its kernels.

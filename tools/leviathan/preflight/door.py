@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from leviathan.cluster.client import ClusterError
 from leviathan.cluster.secrets import path
+from leviathan.preflight.check_result import Finding, ok, problem, warning
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.finding import Finding, ok, problem, warning
-from leviathan.site.schema import ApiKey
+from leviathan.site.choices import ApiKey
 
 
 def access(facts: Facts) -> Iterator[Finding]:

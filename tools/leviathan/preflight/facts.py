@@ -9,8 +9,8 @@ from typing import Any, TypeVar, cast
 
 from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.manifests.files import Object
-from leviathan.manifests.render import render
-from leviathan.preflight.finding import NotAsked
+from leviathan.manifests.rendering import render
+from leviathan.preflight.check_result import NotAsked
 from leviathan.preflight.node_resources import allocatable
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console

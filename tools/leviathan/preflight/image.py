@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leviathan.errors import LayoutError, RegistryError
+from leviathan.preflight.check_result import Finding, NotAsked, ok, problem, warning
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.finding import Finding, NotAsked, ok, problem, warning
 from leviathan.preflight.march import better, choose
 from leviathan.push.image_check import not_in_registry, one_shot_client
 from leviathan.registry.layout import Image, load_image
@@ -18,7 +18,7 @@ from leviathan.terminal.progress import size_text
 if TYPE_CHECKING:
     import httpx
 
-    from leviathan.registry.client import Client
+    from leviathan.registry.repository import Client
 
 #: The image's label with its builds for CPUs, best first.
 MARCH = "leviathan.cpu.march"

@@ -6,10 +6,10 @@ from pathlib import Path
 from leviathan.cluster.client import ClusterError
 from leviathan.errors import LeviathanError
 from leviathan.model.manifest import header_of
-from leviathan.plan import Misfit, Wishes, load_model
-from leviathan.plan import plan as make_plan
+from leviathan.placement import Misfit, Wishes, load_model
+from leviathan.placement import plan as make_plan
+from leviathan.preflight.check_result import Finding, NotAsked, ok, problem, warning
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.finding import Finding, NotAsked, ok, problem, warning
 from leviathan.preflight.node_resources import amount
 from leviathan.preflight.template import chat_template
 from leviathan_engine.planning import assumed

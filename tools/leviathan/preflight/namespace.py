@@ -8,10 +8,10 @@ from leviathan.cluster.client import ClusterError
 from leviathan.cluster.kinds import is_ours, path_of, title
 from leviathan.manifests.files import Object
 from leviathan.manifests.policy import ENFORCE, MANAGED
+from leviathan.preflight.check_result import Finding, ok, problem, warning
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.finding import Finding, ok, problem, warning
 from leviathan.preflight.node_resources import amount
-from leviathan.site.schema import ApiKey, Kept, ServiceType, Variant
+from leviathan.site.choices import ApiKey, Kept, ServiceType, Variant
 
 #: NodePorts, as the API server hands them out unless told otherwise (--service-node-port-range).
 NODE_PORTS = range(30000, 32768)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from leviathan.errors import RenderError
 from leviathan.manifests.chat_template import template
+from leviathan.preflight.check_result import Finding, ok, problem
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.finding import Finding, ok, problem
 from leviathan_engine.planning import describe_template
 
 

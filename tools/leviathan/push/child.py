@@ -75,7 +75,7 @@ def push_guarded(site: Site, environ: Mapping[str, str], console: Console, *, dr
 def _pushed(
     site: Site, environ: Mapping[str, str], console: Console, stop: threading.Event, *, dry_run: bool
 ) -> tuple[int, dict[str, Any]]:
-    from leviathan.push.run import PushContext, push  # noqa: PLC0415 - the HTTP client is slow to import
+    from leviathan.push.push_image import PushContext, push  # noqa: PLC0415 - the HTTP client is slow to import
 
     try:
         done = push(site, PushContext(environ, console, stop), dry_run=dry_run)

@@ -14,7 +14,7 @@ from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 
 if TYPE_CHECKING:
-    from leviathan.registry.client import Client
+    from leviathan.registry.repository import Client
 
 #: Seconds for an answer of the registry, and failures in a row that are forgiven.
 TIMEOUT_S, RETRIES = 15, 1
@@ -24,7 +24,7 @@ CORRECT = "leviathan push brings the image of image.layout there; or name a dige
 @contextmanager
 def one_shot_client(site: Site, environ: Mapping[str, str], console: Console) -> Iterator["Client"]:
     """A client for one question to the site's registry. Errors: RegistryError when credentials or CA cannot be read."""
-    from leviathan.push.run import PushContext, connect  # noqa: PLC0415 - the HTTP client is slow to import
+    from leviathan.push.push_image import PushContext, connect  # noqa: PLC0415 - the HTTP client is slow to import
 
     push = replace(site.push, retries=RETRIES, timeout_s=min(site.push.timeout_s, TIMEOUT_S))
     client = connect(replace(site, push=push), PushContext(environ, console))

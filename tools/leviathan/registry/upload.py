@@ -12,9 +12,9 @@ import httpx
 
 from leviathan.errors import RegistryError
 from leviathan.registry.attempts import Attempts, TransientError
-from leviathan.registry.client import Client
+from leviathan.registry.blob_reader import BlobReader
 from leviathan.registry.layout import Blob
-from leviathan.registry.reader import BlobReader
+from leviathan.registry.repository import Client
 from leviathan.registry.responses import Session, error_text
 from leviathan.registry.sessions import Sessions
 from leviathan.registry.upload_progress import Account

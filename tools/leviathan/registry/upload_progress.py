@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from leviathan.registry.attempts import Attempts
-from leviathan.registry.reader import BlobReader
+from leviathan.registry.blob_reader import BlobReader
+from leviathan.registry.http_transport import Body
 from leviathan.registry.responses import Session
-from leviathan.registry.transport import Body
 from leviathan.terminal.progress import Meter
 
 

@@ -8,8 +8,8 @@ from leviathan.cluster.client import LOG_PATIENCE, Cluster, ClusterError, exits
 from leviathan.cluster.objects import ENGINE, container_of, name_of, state_of
 from leviathan.errors import ExitCode, LeviathanError
 from leviathan.rollout.diagnose.cases import names
+from leviathan.rollout.diagnose.diagnosis import diagnose
 from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
-from leviathan.rollout.diagnose.run import diagnose
 from leviathan.rollout.judge import Judge, Outcome, Verdict
 from leviathan.rollout.observe.reader import Reader
 from leviathan.rollout.observe.snapshot import Snapshot, title

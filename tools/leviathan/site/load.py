@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from leviathan.errors import UsageError
+from leviathan.site.choices import Storage, Variant
+from leviathan.site.conflicts import conflicts
 from leviathan.site.keys import Spec, from_text, from_toml, nearest, specs
-from leviathan.site.schema import Site, Storage, Variant
+from leviathan.site.schema import Site
 
 DEFAULTS = Path(__file__).with_name("site.toml")
 PREFIX = "LEVIATHAN_"
@@ -81,7 +83,7 @@ def load(
     if not problems:
         _derive(values, origins)
         site = _build(values)
-        problems = [f"{text} ({origins[text.split(':')[0]]})" for text in site.conflicts()]
+        problems = [f"{text} ({origins[text.split(':')[0]]})" for text in conflicts(site)]
     if problems:
         raise UsageError(
             "wrong site" if len(problems) == 1 else f"wrong site, {len(problems)} problems",

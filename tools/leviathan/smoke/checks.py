@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from leviathan.site.schema import Smoke
+from leviathan.site.model_sections import Smoke
 from leviathan.smoke.answers import Said, quoted, streamed, whole
 from leviathan.smoke.endpoint import Answer, Endpoint, Unreachable, shown
 from leviathan.smoke.result import Measured, Missing, Wrong

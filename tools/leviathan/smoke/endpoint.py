@@ -16,7 +16,7 @@ import httpx
 from leviathan import __version__
 from leviathan.errors import UsageError
 from leviathan.http_client import HEADERS, BadAnswer, Bounds, ByHost
-from leviathan.registry.transport import tls_context
+from leviathan.registry.http_transport import tls_context
 from leviathan.smoke.result import Unjudged, Wrong
 
 #: Bytes of an answer, and of a whole stream, that are read: no right answer is longer.

@@ -13,11 +13,11 @@ from leviathan import __version__
 from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.cluster.objects import name_of
 from leviathan.errors import LeviathanError
-from leviathan.preflight.run import run as preflight
-from leviathan.rollout.logs import read
+from leviathan.preflight.preflight_phase import run as preflight
+from leviathan.rollout.deployment_status import run as status
+from leviathan.rollout.engine_log import read
 from leviathan.rollout.observe.health import proxied
 from leviathan.rollout.observe.reader import collections
-from leviathan.rollout.status import run as status
 from leviathan.site.load import Loaded
 from leviathan.site.schema import Site
 from leviathan.support.probe import read_node

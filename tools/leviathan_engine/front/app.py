@@ -30,7 +30,7 @@ from .access.settings import Access, read_keys
 from .access.span_exporter import Exporter
 from .admission import Admission
 from .bodies import Bodies
-from .body import BodyLimit, body_limit
+from .body_limit import BodyLimit, body_limit
 from .engine import Engine
 from .generation.grammars import Grammars
 from .generation.run import Service

@@ -10,7 +10,7 @@ from starlette.types import Receive
 from leviathan_engine.front.api_error import ApiError, bad
 
 from .bodies import Bodies, Unfinished
-from .body import BodyLimit, Outline, too_large
+from .body_limit import BodyLimit, Outline, too_large
 
 BODY_SECONDS = 60.0
 

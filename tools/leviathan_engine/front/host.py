@@ -9,7 +9,7 @@ from starlette.types import Scope
 from .access.api_keys import ApiKey
 from .access.key_ring import KeyRing
 from .bodies import Bodies
-from .body import BodyLimit
+from .body_limit import BodyLimit
 from .generation.run import Service
 from .metrics import Metrics
 from .outbox import Unsent

@@ -15,7 +15,7 @@ from .json_response import json_response
 from .json_route import JsonRoute
 from .ollama.answers import error_response as ollama_error
 from .ollama.doors import CHAT, GENERATE
-from .ollama.models import running, show_model, tags, version
+from .ollama.model_info import running, show_model, tags, version
 from .responses.doors import RESPONSES
 from .tokens.answers import apply_template, detokenize, tokenize
 

@@ -26,7 +26,7 @@ from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
 from leviathan_engine.plan.place import CHUNK
 from leviathan_engine.plan.plan import visible_environment
 from leviathan_engine.plan.planner import check_context
-from leviathan_engine.plan.rules import rules_yaml
+from leviathan_engine.plan.rule_file import rules_yaml
 from leviathan_engine.plan.table import render
 from leviathan_engine.wire import ServedModel
 

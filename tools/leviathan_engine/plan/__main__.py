@@ -13,7 +13,7 @@ from leviathan_engine.plan.machine import gpu_split
 
 from . import Gpu, Machine, Request, make_plan
 from .machine import GIB, MB
-from .rules import rules_yaml
+from .rule_file import rules_yaml
 from .table import render
 
 

@@ -15,7 +15,7 @@ from leviathan_engine.model.shape import ModelShape
 # torch's own pool. Measured on an H100 with torch 2.9.1 and CUDA 12.8: 794 to 810 MB (docs/gpu.md).
 CONTEXT = 760 << 20
 PAGE_TOKENS = 64
-# `leviathan_operators/experts/install.py`, RING_SLOTS: experts on their way to a card.
+# `leviathan_operators/install_experts.py`, RING_SLOTS: experts on their way to a card.
 STREAM_SLOTS = 16
 EXPERT_PARTS = ("ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight")
 # Keys that attention expands at once: KEY_BLOCK of leviathan_operators/operators/blocks.py.

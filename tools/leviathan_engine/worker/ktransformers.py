@@ -105,7 +105,7 @@ class KTransformers:
         fewer.norms_in_two_kernels(self._interface.model)
         fewer.angles_once(self._interface.model)
         self.threads = self._settle_threads(options)
-        experts: Any = import_module("leviathan_operators.experts.install")
+        experts: Any = import_module("leviathan_operators.install_experts")
         resident = {f"cuda:{index}": size for index, size in enumerate(options.gpu_experts)}
         wanted = experts.Options(
             options.stream_tokens, resident, options.home, frozen=options.freeze_experts, counts=options.expert_counts

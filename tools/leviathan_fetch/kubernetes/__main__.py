@@ -11,9 +11,8 @@ from pathlib import Path
 
 from leviathan_fetch import jsonfile
 from leviathan_fetch.cli import answered, say
-from leviathan_fetch.kubernetes import fetch as go_fetch
 from leviathan_fetch.kubernetes import go as go_client
-from leviathan_fetch.kubernetes import lock as go_lock
+from leviathan_fetch.kubernetes import go_fetch, go_lock
 from leviathan_fetch.lockfile import exclusive
 from leviathan_fetch.options import Options
 from leviathan_fetch.pipeline import digest

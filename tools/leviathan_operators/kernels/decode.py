@@ -1,6 +1,6 @@
 """The kernels of a decode step (gguf_decode.cu, decode_steps.cu), called with torch's tensors on its current stream.
 
-`reference.decode.PlainDecode` has the same methods in plain torch. A quantised vector of n values is a tensor of
+`reference.plain_decode.PlainDecode` has the same methods in plain torch. A quantised vector of n values is a tensor of
 `vector_bytes(n)` int8 numbers; gguf_dots.h has its layout.
 """
 

@@ -1,5 +1,5 @@
 // What stands between the products of a decode step of DeepSeek-V3, one kernel each: norms, RoPE and cache, the halves of
-// kv_b, the router, the sum at a layer's end. For one token; the plain reference is ../reference/decode.py.
+// kv_b, the router, the sum at a layer's end. For one token; the plain reference is ../reference/plain_decode.py.
 //
 // Every sum has a fixed order. A product's input is left as a quantised vector (gguf_dots.h).
 #include "device.h"

@@ -2,7 +2,7 @@
 //
 // As in gguf_experts.cu every call is one launch, may be captured and gives the same bits each time: a lane's sum goes
 // over the row in order, then over the warp, then over the row's warps. What a variant is: `Shape`; tests/gpu/decode.py
-// times them. The plain reference is ../reference/decode.py.
+// times them. The plain reference is ../reference/plain_decode.py.
 #include "device.h"
 
 #ifndef LEVIATHAN_UNROLL

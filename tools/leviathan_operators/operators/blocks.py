@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from leviathan_operators.reference.attention import attend as plain_attend
+from leviathan_operators.reference.latent_attention import attend as plain_attend
 
 #: Keys that are expanded at once: 162 KB a key at DeepSeek-V3's widths.
 KEY_BLOCK = 4096

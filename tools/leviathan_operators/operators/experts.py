@@ -1,6 +1,6 @@
 """DeepSeek-V3's mixture of experts for the rule file: on the CPU, on the GPU that has some of them, or streamed to it.
 
-Which of these a token takes is decided by `experts.device.DeviceLayer`, which `experts.install` gives to each layer
+Which of these a token takes is decided by `experts.device.DeviceLayer`, which `install_experts` gives to each layer
 after loading; without one, all experts are the CPU's, as in upstream's KDeepseekV3MoE.
 """
 

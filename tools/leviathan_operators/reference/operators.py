@@ -4,15 +4,18 @@ import ctypes
 import math
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
 from leviathan_engine.gguf.types import GgmlType
 
-from ..experts.files import LayerFiles
 from ..kernels.library import Slots
-from . import experts as plain
+from . import expert_layer as plain
 from .gguf_blocks import dequantise
+
+if TYPE_CHECKING:
+    from ..experts.files import LayerFiles
 
 
 class PlainOperators:
@@ -83,7 +86,7 @@ class PlainRing:
 
     device = torch.device("cpu")
 
-    def begin(self, layers: Sequence[LayerFiles], experts: Sequence[Sequence[int]]) -> None:
+    def begin(self, layers: Sequence["LayerFiles"], experts: Sequence[Sequence[int]]) -> None:
         """Remembers the order."""
         self._items = [(files, number) for files, chosen in zip(layers, experts, strict=True) for number in chosen]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
 from leviathan.rollout.observe.snapshot import Snapshot
-from leviathan.site.schema import ServiceType
+from leviathan.site.choices import ServiceType
 
 
 def service_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from leviathan.cluster.client import MANAGER, Cluster, ClusterError, exits
-from leviathan.cluster.fields import applied_fields, extract
+from leviathan.cluster.managed_fields import applied_fields, extract
 from leviathan.errors import ExitCode, UsageError
 from leviathan.manifests.files import Object
-from leviathan.site.schema import DIGEST, Site
+from leviathan.site.patterns import DIGEST
+from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 
 #: Where the smoke test writes the image that it let pass.

@@ -13,7 +13,7 @@ from leviathan.cluster.secrets import ensure
 from leviathan.errors import ExitCode
 from leviathan.manifests.files import Object
 from leviathan.manifests.policy import ENFORCE
-from leviathan.manifests.render import render
+from leviathan.manifests.rendering import render
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 

@@ -12,7 +12,8 @@ from leviathan.errors import ExitCode
 from leviathan.manifests.download_job import name_of as job_name
 from leviathan.manifests.files import Object
 from leviathan.manifests.policy import ENFORCE
-from leviathan.site.schema import ApiKey, Site
+from leviathan.site.choices import ApiKey
+from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 
 #: Seconds between two looks, and between two lines that say what is still there.

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from leviathan.manifests.files import Object
+from leviathan.preflight.check_result import Finding, ok, problem, warning
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.finding import Finding, ok, problem, warning
 from leviathan.preflight.node_resources import allocatable, amount, requested, shown
 from leviathan.site.keys import nearest
 

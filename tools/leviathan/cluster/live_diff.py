@@ -7,12 +7,12 @@ from typing import Any
 
 from leviathan.cluster.client import Cluster, exits
 from leviathan.cluster.dry_run import Change, Conflict, Step, look
-from leviathan.cluster.fields import without_servers
 from leviathan.cluster.kinds import title
+from leviathan.cluster.managed_fields import without_servers
 from leviathan.cluster.prune import labelled, stale
 from leviathan.errors import ExitCode
 from leviathan.manifests.files import Object, dump
-from leviathan.manifests.render import render
+from leviathan.manifests.rendering import render
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 

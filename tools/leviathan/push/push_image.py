@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from leviathan.errors import RegistryError
-from leviathan.push.result import Pushed
+from leviathan.push.push_result import Pushed
 from leviathan.registry.attempts import Backoff, Stopped
-from leviathan.registry.client import Client
 from leviathan.registry.credentials import first_credentials
+from leviathan.registry.http_transport import Transport
 from leviathan.registry.layout import Blob, Image, Manifest, load_image
+from leviathan.registry.repository import Client
 from leviathan.registry.sessions import Sessions, state_home
-from leviathan.registry.transport import Transport
 from leviathan.registry.upload import BlobOutcome, Outcome, Uploader
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-from leviathan.cluster import rollback
+from leviathan.cluster import restore_image
 from leviathan.cluster.client import Cluster, ClusterError, connect
 from leviathan.cluster.secrets import read_key
 from leviathan.errors import LeviathanError
-from leviathan.site.schema import ApiKey, Site
-from leviathan.smoke import record
+from leviathan.site.choices import ApiKey
+from leviathan.site.schema import Site
+from leviathan.smoke import passed_image
 from leviathan.terminal.output import Console
 
 
@@ -24,13 +25,13 @@ class TestedDeployment:
         self.site, self.environ, self.console, self.cluster = site, environ, console, cluster
         self.trouble = ""
 
-    def look(self) -> record.Deployed | None:
+    def look(self) -> passed_image.Deployed | None:
         """The Deployment as it is now; None when there is none, or it cannot be asked for."""
         if self.trouble:
             return None
         try:
             self.cluster = self.cluster or connect(self.site, self.environ)
-            return record.deployed(self.cluster, self.site)
+            return passed_image.deployed(self.cluster, self.site)
         except ClusterError as error:
             self.trouble = error.line()
             return None
@@ -50,20 +51,20 @@ class TestedDeployment:
             self.console.say(f"warning: the API key is not known: {error.line()}")
             return ""
 
-    def passed(self, before: record.Deployed | None, *, dry_run: bool = False) -> tuple[str, str, bool]:
+    def passed(self, before: passed_image.Deployed | None, *, dry_run: bool = False) -> tuple[str, str, bool]:
         """Note the image as passed, where the Deployment is still as it was `before` the test; a dry run only says so.
 
         Returns the image or an empty text, what came of it in words, and whether the cluster was changed.
         """
         after = self.look()
-        why = self.trouble or record.reason_against(before, after)
+        why = self.trouble or passed_image.reason_against(before, after)
         if not why and after is not None and self.cluster is not None:
             if after.passed == after.image:
                 return after.image, f"noted before as passed: {after.image}", False
             if dry_run:
                 return after.image, f"dry run, nothing was noted; would be noted as passed: {after.image}", False
             try:
-                record.note(self.cluster, self.site, after.image)
+                passed_image.note(self.cluster, self.site, after.image)
                 return after.image, f"noted as passed: {after.image}", True
             except ClusterError as error:
                 why = error.line()
@@ -72,7 +73,7 @@ class TestedDeployment:
         self.console.say(f"warning: not noted as passed, so no rollback can come back to it: {why}")
         return "", f"not noted as passed: {why}", False
 
-    def failed(self, before: record.Deployed | None, *, judged: bool) -> str:
+    def failed(self, before: passed_image.Deployed | None, *, judged: bool) -> str:
         """Bring back what passed last, where the test was about the image that the Deployment runs; says what was done.
 
         Arguments: `before`, the Deployment before the test; `judged`, whether any failed check was about the image.
@@ -98,12 +99,12 @@ def bring_back(site: Site, cluster: Cluster, console: Console) -> str:
     from leviathan.rollout.wait import run as wait  # noqa: PLC0415 - only when something has failed
 
     try:
-        live = record.deployed(cluster, site)
+        live = passed_image.deployed(cluster, site)
         if live is None or not live.passed:
             return "not rolled back: no image has passed the smoke test so far"
         if live.passed == live.image:
             return "not rolled back: this image is the one that passed last"
-        done = rollback.run(site, cluster, console)
+        done = restore_image.run(site, cluster, console)
         console.say(f"rolled back to {done.after}; waiting until it is ready")
         wait(site, cluster, console)
     except LeviathanError as error:
@@ -116,7 +117,7 @@ def bring_back(site: Site, cluster: Cluster, console: Console) -> str:
 def record_image(cluster: Cluster, site: Site) -> str:
     """The image that the Deployment now wants, where it is one that has passed; else an empty text."""
     try:
-        live = record.deployed(cluster, site)
+        live = passed_image.deployed(cluster, site)
     except ClusterError:
         return ""
     return live.image if live is not None and live.image == live.passed else ""

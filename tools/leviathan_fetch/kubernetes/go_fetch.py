@@ -8,7 +8,7 @@ from leviathan_fetch import process, store
 from leviathan_fetch.clients.deb822 import Binary
 from leviathan_fetch.errors import FetchError
 from leviathan_fetch.kubernetes import go as go_client
-from leviathan_fetch.kubernetes.lock import GoLock, source_folder
+from leviathan_fetch.kubernetes.go_lock import GoLock, source_folder
 from leviathan_fetch.kubernetes.tar import pack
 from leviathan_fetch.options import Options
 from leviathan_fetch.pipeline import digest

@@ -12,18 +12,18 @@ import torch
 
 from leviathan_engine.gguf.types import GgmlType
 
-from ..kernels.library import KernelError, Library
-from . import calibrate
-from .counts import NAME, PLACEMENT, PlacementFile, UseFile, Uses
-from .device import DeviceLayer
-from .files import OpenFiles, layer_files
-from .installed import Installed, Options, Placed, Say
-from .placement import Candidate, Counts, choose, hit_rate
-from .products import Products
-from .replacing import OnDevice
-from .resident import Held, load
-from .ring import Ring
-from .streamed import StreamedExperts, StreamedLayer
+from .experts import calibrate
+from .experts.counts import NAME, PLACEMENT, PlacementFile, UseFile, Uses
+from .experts.device import DeviceLayer
+from .experts.files import OpenFiles, layer_files
+from .experts.installed import Installed, Options, Placed, Say
+from .experts.placement import Candidate, Counts, choose, hit_rate
+from .experts.products import Products
+from .experts.replacing import OnDevice
+from .experts.resident import Held, load
+from .experts.ring import Ring
+from .experts.streamed import StreamedExperts, StreamedLayer
+from .kernels.library import KernelError, Library
 
 # Experts in a ring: what the readers fill while the GPU computes. DeepSeek-V3's take 25 to 29 MB each.
 RING_SLOTS = 16
@@ -74,7 +74,7 @@ class _Classes:
 def _classes() -> _Classes:
     from ktransformers.operators.experts import KDeepseekV3MoE  # noqa: PLC0415  (it starts the CPU's threads)
 
-    from ..operators.experts import HybridMoE  # noqa: PLC0415
+    from .operators.experts import HybridMoE  # noqa: PLC0415
 
     return _Classes(KDeepseekV3MoE, HybridMoE)
 

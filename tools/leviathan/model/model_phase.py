@@ -10,7 +10,7 @@ from leviathan.cluster.client import Cluster, exits
 from leviathan.errors import ExitCode
 from leviathan.model.download_wait import wait_for_download
 from leviathan.model.downloaded import Downloaded, ModelError
-from leviathan.model.files import local_hashes, local_sizes
+from leviathan.model.local_files import local_hashes, local_sizes
 from leviathan.model.manifest import Manifest, read_manifest
 from leviathan.model.verify import Verified, verify
 from leviathan.site.schema import Site

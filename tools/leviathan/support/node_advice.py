@@ -7,7 +7,7 @@ Sources: kernel documentation, admin-guide/mm/transhuge.rst and cpu-freq; Talos 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from leviathan.preflight.finding import Finding, ok, problem, warning
+from leviathan.preflight.check_result import Finding, ok, problem, warning
 
 Sections = Mapping[str, Sequence[str]]
 #: Xid → what it means. Source: NVIDIA, "Xid Errors".

@@ -11,11 +11,11 @@ from typing import Any
 
 from leviathan.cluster.client import Cluster, ClusterError, connect
 from leviathan.errors import LeviathanError
-from leviathan.preflight import access, api, cards, door, image, node
+from leviathan.preflight import access, api, cards, door, image, node_checks
 from leviathan.preflight import memory_plan as fits
 from leviathan.preflight import namespace as space
+from leviathan.preflight.check_result import Finding, Level, Named, NotAsked, PreflightError, problem, warning
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.finding import Finding, Level, Named, NotAsked, PreflightError, problem, warning
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 from leviathan.terminal.progress import Waiting
@@ -25,10 +25,10 @@ from leviathan.threads import together
 CHECKS: dict[str, Callable[[Facts], Iterable[Finding]]] = {
     "kubeconfig": api.kubeconfig,
     "api": api.api,
-    "node": node.node,
-    "gpus": node.gpus,
-    "cpu": node.cpu,
-    "memory": node.memory,
+    "node": node_checks.node,
+    "gpus": node_checks.gpus,
+    "cpu": node_checks.cpu,
+    "memory": node_checks.memory,
     "runtime-class": api.runtime_class,
     "namespace": space.namespace,
     "node-port": space.node_port,

@@ -6,8 +6,8 @@ from typing import Any
 
 from leviathan.cluster.client import Cluster
 from leviathan.cluster.objects import container_of, name_of, state_of
+from leviathan.rollout.diagnose.diagnosis import diagnose
 from leviathan.rollout.diagnose.finding import Commands, Finding
-from leviathan.rollout.diagnose.run import diagnose
 from leviathan.rollout.observe.health import fetch, proxied
 from leviathan.rollout.observe.reader import read_once
 from leviathan.rollout.observe.snapshot import Snapshot

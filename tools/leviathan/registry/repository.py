@@ -15,6 +15,7 @@ from leviathan.errors import RegistryError
 from leviathan.registry.attempts import PASSING, Attempts, Backoff, TransientError
 from leviathan.registry.auth import scope
 from leviathan.registry.failures import ConnectionFailed, bad_answer
+from leviathan.registry.http_transport import Body, Transport
 from leviathan.registry.layout import Manifest
 from leviathan.registry.responses import (
     Present,
@@ -26,7 +27,6 @@ from leviathan.registry.responses import (
     received,
     with_digest,
 )
-from leviathan.registry.transport import Body, Transport
 from leviathan.terminal.output import Console
 
 #: What a tag may be called (OCI distribution specification 1.1, "Pulling manifests"), and pages of a list of them.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leviathan.cluster.client import Cluster
-from leviathan.cluster.rollback import PASSED, image_of
+from leviathan.cluster.restore_image import PASSED, image_of
 from leviathan.site.schema import Site
 
 

@@ -18,7 +18,9 @@ from leviathan.manifests.fit import INSTANCE, fit_pod, fit_service, fit_storage,
 from leviathan.manifests.policy import check, exceptions
 from leviathan.manifests.watch import scrape_annotations, watch
 from leviathan.registry.layout import load_image
-from leviathan.site.schema import Resources, Site, Variant
+from leviathan.site.choices import Variant
+from leviathan.site.cluster_sections import Resources
+from leviathan.site.schema import Site
 from leviathan.site.start_budget import PROBE_PERIOD_S, StartBudget, start_budget
 
 

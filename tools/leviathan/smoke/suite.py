@@ -10,9 +10,9 @@ from leviathan.cluster.port_forward import endpoint_of
 from leviathan.errors import UsageError
 from leviathan.site.schema import Site
 from leviathan.smoke.checks import CHECKS, Asking, Check
-from leviathan.smoke.deployment import TestedDeployment
 from leviathan.smoke.endpoint import Endpoint, Unreachable
 from leviathan.smoke.result import Checked, Missing, Smoked, SmokeError, State, Unjudged, Wrong, failed
+from leviathan.smoke.tested_deployment import TestedDeployment
 from leviathan.terminal.output import Console
 from leviathan.terminal.progress import Waiting
 
