@@ -4,7 +4,7 @@ from typing import Any
 
 from .anthropic import body as anthropic
 from .ollama import body as ollama
-from .ollama import models as ollama_models
+from .ollama import model_info as ollama_models
 from .openai.chat_body import ChatBody
 from .openai.rules import CHAT
 from .openai.schema import body_schema
