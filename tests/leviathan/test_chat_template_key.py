@@ -6,7 +6,7 @@ from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
-from leviathan.preflight.finding import Finding, Level
+from leviathan.preflight.check_result import Finding, Level
 from push_support import Talk
 
 from leviathan.errors import RenderError
