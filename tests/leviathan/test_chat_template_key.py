@@ -6,12 +6,12 @@ from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
-from leviathan.preflight.check_result import Finding, Level
 from push_support import Talk
 
 from leviathan.errors import RenderError
 from leviathan.manifests.chat_template import MOST_BYTES
 from leviathan.manifests.rendering import render
+from leviathan.preflight.check_result import Finding, Level
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.template import chat_template
 from leviathan.site.load import load
