@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from leviathan_operators.reference.experts import experts
+from leviathan_operators.reference.expert_layer import experts
 from test_streamed_experts import CHOICES, EXPERTS, LIMIT, distance, given, layers
 
 from leviathan_operators.experts.counts import PLACEMENT, PlacementFile, UseFile, Uses
