@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from leviathan_operators.reference.expert_layer import experts
 from test_streamed_experts import CHOICES, EXPERTS, LIMIT, distance, given, layers
 
 from leviathan_operators.experts.counts import PLACEMENT, PlacementFile, UseFile, Uses
@@ -13,6 +12,7 @@ from leviathan_operators.experts.installed import Installed, Options
 from leviathan_operators.experts.products import Products
 from leviathan_operators.experts.replacing import OnDevice
 from leviathan_operators.experts.resident import load
+from leviathan_operators.reference.expert_layer import experts
 from leviathan_operators.reference.operators import PlainOperators, PlainRing
 
 CPU = torch.device("cpu")
