@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from leviathan_engine.gguf.types import GgmlType
-from leviathan_operators.experts import install
+from leviathan_operators import install_experts as install
 from leviathan_operators.experts.files import LayerFiles, Weight
 from leviathan_operators.experts.ring import Figures, Ring
 from leviathan_operators.kernels.library import KernelError
