@@ -50,8 +50,8 @@ def test_no_room_for_the_ring_leaves_prompts_to_the_cpu(
     monkeypatch.setattr(install, "Ring", full)
     said: list[str] = []
     placed = layer()
-    ring = install._on_device(PlainOperators(), [placed], install.Options(None, {}, None), {}, said.append)
-    assert ring is None
+    options = install.Options(None, {}, None)
+    assert install._on_device(PlainOperators(), [placed], options, {}, said.append) == (None, None)
     assert said == [words]
     assert not placed.module.device_layer.streams(1 << 20)
 
@@ -62,7 +62,7 @@ def test_a_disk_that_experts_wait_for_is_named(from_disk: float, says: bool) -> 
     now = [NOTHING]
     rings: Any = {"cuda:0": SimpleNamespace(figures=lambda: now[0])}
     said: list[str] = []
-    installed = install.Installed({}, rings, None, said.append)
+    installed = install.Installed({}, rings, [], None, install.Options(None, {}, None), said.append)
     assert installed.after_prompt() is None  # nothing was streamed
     now[0] = Figures(1, 1, 1, 1, 60e9, from_disk)
     total = installed.after_prompt()
