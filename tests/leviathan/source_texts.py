@@ -16,7 +16,7 @@ ROOT = TOOLS / "leviathan"
 PLAIN, SPACED = "KUBECTL", "KUBECTL -n X"
 #: What is put in → how it reads, where it is not the same in every file. The goldens show that it is so.
 PUT_IN: dict[tuple[str, str], str] = {
-    ("cluster/delete.py", "shown"): "X -n X",
+    ("cluster/deletion.py", "shown"): "X -n X",
     ("cluster/api_errors.py", "_space(asked)"): " -n X",
     ("model/download_wait.py", "self.kubectl"): SPACED,
     ("preflight/access.py", "space"): " -n X",

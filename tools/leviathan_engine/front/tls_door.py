@@ -8,6 +8,20 @@ from collections.abc import Callable
 from .connections import Connections, address_group
 
 
+class _Early(asyncio.Protocol):
+    """Keeps what comes right behind the handshake, before the connection inside has heard that it is made."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.lost = False
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+
+
 class TlsDoor(asyncio.Protocol):
     """Lets a client in to `inside` once its handshake is done; until then the registry may close it for others."""
 
@@ -44,18 +58,25 @@ class TlsDoor(asyncio.Protocol):
 
     async def _shake(self, transport: asyncio.Transport) -> None:
         seconds = self._registry.bounds.head_seconds
+        early = _Early()
         try:
             with contextlib.suppress(OSError):  # what is no TLS, or is cut off, is only closed
                 inner = await asyncio.get_running_loop().start_tls(
-                    transport, self._inside, self._context, server_side=True, ssl_handshake_timeout=seconds
+                    transport, early, self._context, server_side=True, ssl_handshake_timeout=seconds
                 )
                 self._registry.gone(self)
-                if inner is not None:
-                    self._inside.connection_made(inner)
+                if inner is not None and not early.lost:
+                    self._begin(inner, early.data)
                 return
             transport.abort()
         finally:
             self._registry.gone(self)
+
+    def _begin(self, inner: asyncio.Transport, early: bytearray) -> None:
+        inner.set_protocol(self._inside)
+        self._inside.connection_made(inner)
+        if early:
+            self._inside.data_received(bytes(early))
 
 
 def behind_tls(
