@@ -39,7 +39,7 @@ KINDS = NAMESPACED | {
 OF_KINDS = {"delete", "describe", "get", "label", "taint"}
 #: Verbs that act on what lives in a namespace, whatever follows.
 IN_A_NAMESPACE = {"logs", "rollout", "scale"}
-#: Where `kubectl` stands without a context: preflight/preflight_phase.py puts it into all findings; none is chosen yet; help.
+#: Where `kubectl` stands without a context: preflight_phase.py puts it into all findings; none is chosen yet; help.
 BARE = ("preflight/", "cluster/kubeconfig.py", "commands/render.py")
 HINT = re.compile(r"(KUBECTL|(?<![\w`\"])kubectl)((?: (?:--context|-n) [^ ;,]+)*) ([a-z][a-z-]*)((?: [^;|&\n]*)?)")
 

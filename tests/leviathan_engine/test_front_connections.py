@@ -127,7 +127,8 @@ def test_the_memory_of_unfinished_bodies_is_bounded(front: FrontProcess) -> None
     for thread in threads:
         thread.join()
     assert ask(front) < 5
-    assert resident(front.process.pid) - before < 2 * MOST_UNFINISHED
+    # Twice what is kept, for h11's copy, and as much again for what the allocator does not give back at once.
+    assert resident(front.process.pid) - before < 3 * MOST_UNFINISHED
     for client in held:
         client.close()
 

@@ -103,7 +103,8 @@ def test_a_stall_is_left_and_resumed(hub: HubDouble, tmp_path: Path) -> None:
     transfer(hub, tmp_path, silence_s=0.3).run()
     assert right(hub, tmp_path)
     assert time.monotonic() - began < 50.0
-    assert hub.sent == 1_300_003
+    # On a busy machine a third silence of 0.3 s may come by itself: what was on its way then is sent again.
+    assert 1_300_003 <= hub.sent < 1_350_000
 
 
 def test_a_server_that_only_cuts_is_given_up_after_the_attempts_without_a_byte(hub: HubDouble, tmp_path: Path) -> None:

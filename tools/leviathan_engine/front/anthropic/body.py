@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from ..api_error import bad
 from ..generation.request import JsonObject
 from ..openai.chat_body import EFFORTS
 from ..openai.common_body import MAX_STOPS, Stop
-from ..openai.tools import Name
+from ..openai.tools import COMBINATION, Name
 from ..requests.field_rules import FieldRules
 from ..requests.json_types import INTEGRAL, Body, Options, Text
 from ..requests.validation import validated
@@ -168,7 +169,10 @@ def read(kind: type[CountBody], body: Mapping[str, Any], *, ignore_unknown: bool
 
 def as_chat(asked: CountBody) -> JsonObject:
     """The body of /v1/chat/completions that asks for the same."""
-    chat: JsonObject = {"model": asked.model, "messages": list(_messages(asked))}
+    messages = list(_messages(asked))
+    if not messages:
+        raise bad("messages has nothing that the model reads", "messages", COMBINATION)
+    chat: JsonObject = {"model": asked.model, "messages": messages}
     if asked.tools:
         chat["tools"] = [_tool(tool) for tool in asked.tools]
     if asked.tool_choice is not None and asked.tools:

@@ -143,8 +143,10 @@ def as_generation(asked: GenerateBody) -> JsonObject:
     """
     if asked.raw and not asked.prompt:
         raise bad("raw: true needs a prompt", "prompt", COMBINATION)
+    if asked.raw and asked.think:
+        raise bad("raw: true has no template that could ask for thoughts: leave think out", "think", COMBINATION)
     if asked.raw:
-        return _common(asked) | {"prompt": asked.prompt}
+        return _common(asked.model_copy(update={"think": None})) | {"prompt": asked.prompt}
     system = [{"role": "system", "content": asked.system}] if asked.system else []
     return _common(asked) | {"messages": [*system, {"role": "user", "content": asked.prompt}]}
 

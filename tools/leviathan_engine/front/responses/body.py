@@ -12,7 +12,7 @@ from pydantic import Discriminator, Field, Tag
 from ..api_error import bad
 from ..generation.request import JsonObject
 from ..openai.chat_body import EFFORTS
-from ..openai.tools import Name
+from ..openai.tools import COMBINATION, Name
 from ..requests.field_rules import UNSUPPORTED, FieldRules
 from ..requests.json_types import INTEGRAL, Body, Options, Text
 from ..requests.validation import validated
@@ -204,7 +204,10 @@ def read(body: Mapping[str, Any], *, ignore_unknown: bool) -> ResponsesBody:
 
 def as_chat(asked: ResponsesBody) -> JsonObject:
     """The body of /v1/chat/completions that asks for the same."""
-    chat: JsonObject = {"model": asked.model, "messages": list(_messages(asked))}
+    messages = list(_messages(asked))
+    if not messages:
+        raise bad("input has nothing that the model reads", "input", COMBINATION)
+    chat: JsonObject = {"model": asked.model, "messages": messages}
     plain = ("stream", "temperature", "top_p")
     chat |= {name: getattr(asked, name) for name in plain if getattr(asked, name) is not None}
     if asked.max_output_tokens is not None:
