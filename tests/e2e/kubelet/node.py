@@ -42,7 +42,7 @@ class Kubelet:
 
 
 @contextmanager
-def join(plane: ControlPlane, registry: RealRegistry, folder: Path) -> Iterator[Kubelet]:
+def join(plane: ControlPlane, registry: RealRegistry, folder: Path, _hub: int) -> Iterator[Kubelet]:
     """A node of `plane` that pulls from `registry` and keeps its files in `folder`; inside it, the node is Ready.
 
     Errors: ControlPlaneError with the last words of the part that did not start.

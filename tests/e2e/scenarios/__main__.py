@@ -24,6 +24,7 @@ from .inventory import settled
 from .load import load
 from .mode import AGENT, Mode
 from .report import Report
+from .sites import measure, other_sites
 from .stage import Stage
 
 NOT_HERE = 4  # the exit status: 3 is kept for scripts/kubernetes, whose proxy may be out of reach
@@ -84,8 +85,10 @@ def perform(given: argparse.Namespace, mode: Mode, temporary: Path, report: Repo
         go_wrong(stage, report)
         interrupt(stage, report)
         load(stage, report, given.report)
+        measure(stage, report)
         break_all(stage, report)
         change(stage, report, before)
+        other_sites(stage, report)
     finally:
         stage.__exit__()
 

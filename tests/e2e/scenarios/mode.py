@@ -25,7 +25,8 @@ class Node(Protocol):
         """The node says Ready, if not at once."""
 
 
-Join = Callable[[ControlPlane, RealRegistry, Path], AbstractContextManager[Node]]
+#: Of a control plane, its registry, a folder, and the port of the loopback hub that pods are to reach.
+Join = Callable[[ControlPlane, RealRegistry, Path, int], AbstractContextManager[Node]]
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ class Mode:
     """One way to have a node.
 
     Arguments: `join`, which makes a node of the control plane, in a folder; `site`, more keys of the site's sections;
-    `facts`, for the report; `devices`, whether a device plugin gives the pod its GPUs.
+    `facts`, for the report; `devices`, whether a device plugin gives the pod its GPUs; `outward`,
+    whether pods reach the hub on the machine's loopback.
     """
 
     join: Join
     facts: dict[str, str]
+    outward: bool = False
     site: dict[str, dict[str, Any]] = field(default_factory=dict)
     devices: bool = False
 
@@ -47,6 +50,7 @@ ENGINE = (
     "weights are random"
 )
 AGENT = Mode(
-    join=lambda plane, _registry, folder: join(plane, folder, "--quick"),
+    join=lambda plane, _registry, folder, hub: join(plane, folder, "--quick", "--outward", str(hub)),
+    outward=True,
     facts={"what is not real": f"no GPU: the node announces 2 nvidia.com/gpu without cards, {ENGINE}"},
 )

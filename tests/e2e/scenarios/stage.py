@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from e2e.control_plane.plane import ControlPlane
 from e2e.control_plane.settings import find_programs
 from e2e.node.support import RealRegistry, real_registry
 from e2e.node.tiny_image import busybox_layer, push
+from hub_double import HubDouble
 
 from .disk import LoopDisk
 from .errors import WayError
@@ -65,6 +66,7 @@ class Stage:
         self.plane: ControlPlane
         self.node: Node
         self.registry: RealRegistry
+        self.hub: HubDouble
         self.disk: LoopDisk
         self.stack = ExitStack()
 
@@ -78,7 +80,10 @@ class Stage:
             self.disk = stack.enter_context(LoopDisk(self.folder / "disk.img", model, MODEL))
             self.registry = stack.enter_context(real_registry(self.folder / "registry"))
             self.plane = stack.enter_context(ControlPlane(find_programs(os.environ), self.folder / "plane"))
-            self.node = stack.enter_context(self.mode.join(self.plane, self.registry, self.folder / "node"))
+            content = (model / "tiny.gguf").read_bytes()
+            self.hub = stack.enter_context(closing(HubDouble({"Q2/tiny.gguf": content, "README.md": b"read me"})))
+            port = int(self.hub.address.rpartition(":")[2])
+            self.node = stack.enter_context(self.mode.join(self.plane, self.registry, self.folder / "node", port))
             self.write_site()
             self.download_gate()
             self.stack = stack.pop_all()
@@ -152,14 +157,24 @@ class Stage:
         status = running.process.wait(timeout)
         return Outcome(status, running.out.read_text(encoding="utf-8"), running.talk.read_text(encoding="utf-8"))
 
-    def tool(self, *words: str, timeout: float = 3600.0, kubeconfig: str = "admin") -> Outcome:
-        """Run `leviathan WORDS` with the stage's site and a kubeconfig of its cluster; at most `timeout` seconds."""
+    def tool(
+        self, *words: str, timeout: float = 3600.0, kubeconfig: str = "admin", home: Path | None = None
+    ) -> Outcome:
+        """Run `leviathan WORDS` with the stage's site and a kubeconfig of its cluster; at most `timeout` seconds.
+
+        With `home`, in that folder as a user's of their own: with the site.toml and the registry login that it has.
+        """
+        environ = self.environ(kubeconfig)
+        if home is not None:
+            environ |= {"HOME": str(home), "LEVIATHAN_SITE": str(home / "site.toml")}
+            if words[:1] == ("init",):
+                del environ["LEVIATHAN_SITE"]
         with (self.folder / "tool.log").open("a", encoding="utf-8") as log:
             log.write(f"+ leviathan {' '.join(words)}\n")
         done = subprocess.run(
             [sys.executable, "-m", "leviathan", *words],
-            env=self.environ(kubeconfig),
-            cwd=self.folder,
+            env=environ,
+            cwd=home or self.folder,
             capture_output=True,
             text=True,
             check=False,
