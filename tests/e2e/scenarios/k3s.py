@@ -60,8 +60,6 @@ def k3s(stage: Stage, seen: dict[str, Any]) -> None:
         need(len(typed) <= 5, "more than five commands")
         seen["deploy"] = deployed(stage, home)
         seen["objects"] = look(stage)
-        asked = must(stage, home, "bench", "--prompt", "32", "--answer", "4", "--clients", "1", "--repeat", "1")
-        seen["bench through the API server"] = asked.out.splitlines()[-3:]
         must(stage, home, "delete")
         seen["left"] = sorted(inventory.ours(stage.plane.api))
 
