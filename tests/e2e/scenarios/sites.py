@@ -91,27 +91,27 @@ def examples(stage: Stage, seen: dict[str, Any]) -> None:
             stack.callback(stage.plane.api.send, "DELETE", path)
             listed = f"/apis/monitoring.coreos.com/v1/{plural}"
             wait(f"{plural} served", lambda listed=listed: stage.plane.api.call("GET", listed).status == 200, 30)  # type: ignore[misc]
-        for path in EXAMPLES:
-            home = stage.folder / path.stem
+        for example in EXAMPLES:
+            home = stage.folder / example.stem
             home.mkdir()
-            (home / "site.toml").write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+            (home / "site.toml").write_text(example.read_text(encoding="utf-8"), encoding="utf-8")
             log_in(home, "ghcr.io")
             told = must(
                 stage, home, "apply", "--set", f"image.digest={DIGEST}", "--set", "cluster.context=leviathan-e2e"
             )
             applied = sorted(inventory.ours(stage.plane.api))
-            if path.stem == "runbook":
+            if example.stem == "runbook":
                 seen["a patch, by the API server and by the tool"] = patched_alike(stage)
-            seen[path.stem] = {"says": told.out.splitlines()[-1:], "objects": len(applied)}
+            seen[example.stem] = {"says": told.out.splitlines()[-1:], "objects": len(applied)}
             for kind in ("deployments", "services"):
-                need(any(f"/{kind} " in name for name in applied), f"{path.stem}: no {kind} in {applied}")
+                need(any(f"/{kind} " in name for name in applied), f"{example.stem}: no {kind} in {applied}")
             must(stage, home, "delete", "--set", "cluster.context=leviathan-e2e")
             left = [
                 name
                 for name in inventory.ours(stage.plane.api)
                 if not any(kind in name for kind in ("/secrets ", "/namespaces "))
             ]
-            need(not left, f"{path.stem}: left: {left}")
+            need(not left, f"{example.stem}: left: {left}")
             for name in [name for name in inventory.ours(stage.plane.api) if "/secrets " in name]:
                 space, _, secret = name.split(" ")[1].partition("/")
                 stage.plane.api.send("DELETE", f"/api/v1/namespaces/{space}/secrets/{secret}")
