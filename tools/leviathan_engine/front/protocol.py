@@ -30,9 +30,7 @@ class BoundedProtocol(H11Protocol):
         self.registry.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is closed; one whose TLS handshake failed never began."""
-        if self.transport is None:
-            return
+        """The connection is closed."""
         self.registry.gone(self)
         super().connection_lost(exc)
 

@@ -1,7 +1,6 @@
 """TLS in front of a connection: its handshake counts as a connection, and has the time of a request's head."""
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import Callable
 
@@ -60,17 +59,16 @@ class TlsDoor(asyncio.Protocol):
         seconds = self._registry.bounds.head_seconds
         early = _Early()
         try:
-            with contextlib.suppress(OSError):  # what is no TLS, or is cut off, is only closed
-                inner = await asyncio.get_running_loop().start_tls(
-                    transport, early, self._context, server_side=True, ssl_handshake_timeout=seconds
-                )
-                self._registry.gone(self)
-                if inner is not None and not early.lost:
-                    self._begin(inner, early.data)
-                return
+            inner = await asyncio.get_running_loop().start_tls(
+                transport, early, self._context, server_side=True, ssl_handshake_timeout=seconds
+            )
+        except OSError:  # what is no TLS, or is cut off, is only closed
+            inner = None
             transport.abort()
         finally:
             self._registry.gone(self)
+        if inner is not None and not early.lost:
+            self._begin(inner, early.data)
 
     def _begin(self, inner: asyncio.Transport, early: bytearray) -> None:
         inner.set_protocol(self._inside)

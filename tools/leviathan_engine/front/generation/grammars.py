@@ -16,7 +16,7 @@ from ..api_error import bad, unavailable
 from ..fair_queue import FairQueue
 from ..tokenising import WAITING
 from .demand import Demand
-from .request import JsonObject
+from .request import UNSUPPORTED_GRAMMAR, JsonObject
 
 MODULE = "leviathan_engine.model.grammar.compile_grammar"
 # Seconds that one grammar may take; the largest that was found to be possible takes one.
@@ -25,7 +25,6 @@ COMPILE_SECONDS = 5.0
 START_SECONDS = 60.0
 # Bytes of a demand, and how many are kept.
 MOST_DEMAND, KEPT = 256 << 10, 64
-CODE = "unsupported_grammar"
 
 
 class Grammars:
@@ -44,17 +43,19 @@ class Grammars:
         Errors: ApiError 400 that names the keyword or the bound, 429, 503.
         """
         if len(demand.line) > MOST_DEMAND:
-            raise bad(f"the grammar has {len(demand.line)} bytes, at most {MOST_DEMAND} are taken", demand.where, CODE)
+            long = f"the grammar has {len(demand.line)} bytes, at most {MOST_DEMAND} are taken"
+            raise bad(long, demand.where, UNSUPPORTED_GRAMMAR)
         key = hashlib.sha256(demand.line).digest()
-        if key not in self._known:
+        said = self._known.get(key)
+        if said is None:
             await self._queue.acquire(client)
-            work = asyncio.ensure_future(self._try(key, folder, demand.line))
+            work = asyncio.ensure_future(self._tried(key, folder, demand.line))
             work.add_done_callback(lambda _: self._queue.release())
-            await asyncio.shield(work)  # a client that leaves does not end the process
-        said = self._known[key]
-        self._known.move_to_end(key)
+            said = await asyncio.shield(work)  # a client that leaves does not end the process
+        else:
+            self._known.move_to_end(key)
         if "error" in said:
-            raise bad(said["error"], said["param"] or demand.where, CODE)
+            raise bad(said["error"], said["param"] or demand.where, UNSUPPORTED_GRAMMAR)
         return str(said["grammar"])
 
     def close(self) -> None:
@@ -62,8 +63,11 @@ class Grammars:
         self._queue.close()
         self._end()
 
-    async def _try(self, key: bytes, folder: Path, line: bytes) -> None:
-        """Has the process try it, and notes what it says. One that takes too long is ended."""
+    async def _tried(self, key: bytes, folder: Path, line: bytes) -> JsonObject:
+        """What the process says of it, which is noted, unless a client before this one has asked. One that takes too
+        long is ended."""
+        if key in self._known:
+            return self._known[key]
         process = self._process
         if process is None or process.returncode is not None:
             process = await self._start(folder)
@@ -76,6 +80,7 @@ class Grammars:
         self._known[key] = said
         while len(self._known) > KEPT:
             self._known.popitem(last=False)
+        return said
 
     async def _start(self, folder: Path) -> asyncio.subprocess.Process:
         # It finds the package where this process did, and sees nothing else of this process's environment.

@@ -22,6 +22,7 @@ from typing import Any
 from leviathan_engine.model.talk import ChatPrompt
 
 __all__ = [
+    "UNSUPPORTED_GRAMMAR",
     "ChatPrompt",
     "Ending",
     "Form",
@@ -88,6 +89,10 @@ class Ending:
     stop_tokens: tuple[int, ...] = ()
     ignore_eos: bool = False
     think_budget: int | None = None
+
+
+# The error code of a form, or of a tool's arguments, that cannot be done.
+UNSUPPORTED_GRAMMAR = "unsupported_grammar"
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from ..api_error import bad
-from ..generation.request import Form, JsonObject
+from ..generation.request import UNSUPPORTED_GRAMMAR, Form, JsonObject
 from ..requests.field_rules import UNSUPPORTED
 from ..requests.json_types import Body, Text
 from ..requests.validation import json_type
 from .tools import COMBINATION
 
 MOST_CHOICES = 1024
-# The code of a grammar that cannot be done.
-GRAMMAR = "unsupported_grammar"
 ANY_OBJECT: JsonObject = {"type": "object"}
 
 
@@ -128,7 +126,7 @@ def _parsed(where: str, text: str) -> JsonObject:
     try:
         schema = json.loads(text)
     except (ValueError, RecursionError) as err:
-        raise bad(f"{where}: expected a JSON schema, got text that is not JSON", where, GRAMMAR) from err
+        raise bad(f"{where}: expected a JSON schema, got text that is not JSON", where, UNSUPPORTED_GRAMMAR) from err
     if not isinstance(schema, dict):
-        raise bad(f"{where}: expected a JSON object, got {json_type(schema)}", where, GRAMMAR)
+        raise bad(f"{where}: expected a JSON object, got {json_type(schema)}", where, UNSUPPORTED_GRAMMAR)
     return schema

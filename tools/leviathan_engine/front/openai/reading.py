@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from ..api_error import bad
-from ..requests.field_rules import FieldRules, undeclared
+from ..requests.field_rules import FieldRules
 from ..requests.validation import json_type, validated
 from ..served import Served
 from .common_body import CommonBody
@@ -21,8 +21,4 @@ def checked(kind: type[B], body: Mapping[str, Any], rules: FieldRules, served: S
         raise bad(f"the body: expected a JSON object, got {json_type(body)}")
     asked = validated(kind, body)
     served.resolve(asked.model)
-    known = frozenset(kind.model_fields)
-    unknown = rules.check(undeclared(asked))
-    if unknown and not served.ignore_unknown:
-        rules.refuse_unknown(unknown, known)
-    return asked, tuple(unknown)
+    return asked, tuple(rules.judge(asked, ignore_unknown=served.ignore_unknown))

@@ -67,15 +67,15 @@ class NamedTool(Body):
 
 
 def _kind(value: Any) -> str | None:
-    return "<word>" if isinstance(value, str) else "<named>" if isinstance(value, dict | NamedTool) else None
+    return "<word>" if isinstance(value, str) else "<named>" if isinstance(value, dict | Body) else None
 
 
-ToolUse = Annotated[
-    Annotated[Literal["none", "auto", "required"], Tag("<word>")] | Annotated[NamedTool, Tag("<named>")],
-    Discriminator(
-        _kind, custom_error_type="tool_choice", custom_error_message="expected none, auto, required or a function"
-    ),
-]
+# Which of the two a `tool_choice` is; the named function's form differs from API to API.
+WORD_OR_NAMED = Discriminator(
+    _kind, custom_error_type="tool_choice", custom_error_message="expected none, auto, required or a function"
+)
+ToolWord = Annotated[Literal["none", "auto", "required"], Tag("<word>")]
+ToolUse = Annotated[ToolWord | Annotated[NamedTool, Tag("<named>")], WORD_OR_NAMED]
 
 
 def tool_use(

@@ -44,11 +44,12 @@ class FieldRules:
                 unknown.append(name)
         return unknown
 
-    def judge(self, asked: Body, *, ignore_unknown: bool) -> None:
-        """Both checks of a body's fields, as the site has unknown ones. Errors: ApiError 400."""
+    def judge(self, asked: Body, *, ignore_unknown: bool) -> list[str]:
+        """Both checks of a body's fields; returns the unknown ones that the site ignores. Errors: ApiError 400."""
         unknown = self.check(undeclared(asked))
         if not ignore_unknown:
             self.refuse_unknown(unknown, frozenset(type(asked).model_fields))
+        return unknown
 
     def refuse_unknown(self, unknown: list[str], declared: frozenset[str]) -> None:
         """Errors: ApiError 400 that names the first unknown field and the nearest known one."""

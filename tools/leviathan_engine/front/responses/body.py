@@ -12,7 +12,7 @@ from pydantic import Discriminator, Field, Tag
 from ..api_error import bad
 from ..generation.request import JsonObject
 from ..openai.chat_body import EFFORTS
-from ..openai.tools import COMBINATION, Name
+from ..openai.tools import COMBINATION, WORD_OR_NAMED, Name, ToolWord
 from ..requests.field_rules import UNSUPPORTED, FieldRules
 from ..requests.json_types import INTEGRAL, Body, Options, Text
 from ..requests.validation import validated
@@ -161,18 +161,7 @@ class NamedTool(Options):
     name: Name
 
 
-def _choice_kind(value: Any) -> str | None:
-    return "<word>" if isinstance(value, str) else "<named>" if isinstance(value, dict | NamedTool) else None
-
-
-ToolUse = Annotated[
-    Annotated[Literal["none", "auto", "required"], Tag("<word>")] | Annotated[NamedTool, Tag("<named>")],
-    Discriminator(
-        _choice_kind,
-        custom_error_type="tool_choice",
-        custom_error_message="expected none, auto, required or a function",
-    ),
-]
+ToolUse = Annotated[ToolWord | Annotated[NamedTool, Tag("<named>")], WORD_OR_NAMED]
 
 
 class ResponsesBody(Body):
