@@ -42,9 +42,10 @@ class Composer:
         elif answer is None or calls["opened"]:
             grammar = HEAD + self._calls(calls)
         else:
-            self._check(self._answer(answer), answer["where"])
-            parts = [self._main(calls), self._part(answer)]
-            grammar = json.dumps({"grammars": parts})
+            text = self._answer(answer)
+            self._check(text, answer["where"])
+            either = {"lark_grammar": HEAD + self._calls(calls, "@answer | ")}
+            grammar = json.dumps({"grammars": [either, {"name": "answer", "lark_grammar": text}]})
         self._check(grammar, (answer or {"where": "tools"})["where"])
         return grammar
 
@@ -77,12 +78,6 @@ class Composer:
             ) from err
         return str(text)
 
-    def _part(self, answer: Demand) -> Schema:
-        return {"name": "answer", "lark_grammar": self._answer(answer)}
-
-    def _main(self, calls: Demand) -> Schema:
-        return {"lark_grammar": HEAD + self._calls(calls, "@answer | ")}
-
     def _calls(self, calls: Demand, other: str = "") -> str:
         """The rules of the calls, after what the prompt holds of them."""
         begin, end, sep = map(self._marker, (CALL_BEGIN, CALL_END, SEP))
@@ -102,8 +97,8 @@ class Composer:
             arguments = f"%json {self._arguments(tool)}"
             after = f"{arguments} {literal(chr(10) + FENCE)} {end}" if calls["fenced"] else f"{arguments} {end}"
             rules.append(f"after_{index}: {after}")
-            head = f"{literal(tool['name'] + chr(10) + FENCE + 'json' + chr(10))}" if calls["fenced"] else ""
-            names.append(f"{head or literal(tool['name']) + ' ' + sep} after_{index}")
+            name = literal(f"{tool['name']}\n{FENCE}json\n") if calls["fenced"] else f"{literal(tool['name'])} {sep}"
+            names.append(f"{name} after_{index}")
         return "\n".join([*rules, "call: " + " | ".join(names)]) + "\n"
 
     def _arguments(self, tool: Demand) -> str:

@@ -7,8 +7,6 @@ from typing import Any
 from leviathan_engine.errors import EngineError
 from leviathan_engine.model.hf_folder import end_tokens
 
-# Bytes of a grammar's text; OpenAI takes schemas of up to 120,000 characters.
-MOST_TEXT = 256 << 10
 # Work in one compilation and in one token's mask. llguidance's own bounds, of which a mask of 10 ms has been seen to
 # need a tenth; its units are thousands a millisecond.
 LIMITS = {
