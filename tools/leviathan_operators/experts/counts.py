@@ -44,10 +44,7 @@ class UseFile:
 
     def write(self, uses: Mapping[int, Sequence[int]]) -> None:
         """Replaces the file in one step. Errors: OSError."""
-        document = {"version": VERSION, "uses": {str(layer): list(row) for layer, row in uses.items()}}
-        partial = self.path.with_name(self.path.name + ".partial")
-        partial.write_text(json.dumps(document) + "\n", encoding="utf-8")
-        partial.replace(self.path)
+        _replace(self.path, {"version": VERSION, "uses": {str(layer): list(row) for layer, row in uses.items()}})
 
 
 def added(first: Mapping[int, Sequence[int]], second: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
@@ -76,15 +73,12 @@ class Uses:
         number = sum(map(sum, self.before.values()))
         self._say(f"experts: {trouble or f'{other}: {number} choices of experts counted elsewhere'}")
 
-    def keep(self, counted: Callable[[], Mapping[int, Sequence[int]]]) -> None:
-        """Writes the file unless it was written within SAVE_SECONDS; `counted` gives the counts since the start."""
-        if self.due:
-            self.write(counted())
+    def keep(self, counted: Callable[[], Mapping[int, Sequence[int]]]) -> dict[int, list[int]] | None:
+        """Writes the file unless it was written within SAVE_SECONDS; `counted` gives the counts since the start.
 
-    @property
-    def due(self) -> bool:
-        """Whether the file is older than SAVE_SECONDS."""
-        return self._clock() - self._saved >= SAVE_SECONDS
+        Returns what was counted in all, None where it was too early.
+        """
+        return self.write(counted()) if self._clock() - self._saved >= SAVE_SECONDS else None
 
     def write(self, counted: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
         """Writes the file; returns what was counted in all."""
@@ -117,7 +111,11 @@ class PlacementFile:
 
     def write(self, placement: Mapping[int, Sequence[int]]) -> None:
         """Replaces the file in one step. Errors: OSError."""
-        document = {"version": VERSION, "placement": {str(layer): list(row) for layer, row in placement.items()}}
-        partial = self.path.with_name(self.path.name + ".partial")
-        partial.write_text(json.dumps(document) + "\n", encoding="utf-8")
-        partial.replace(self.path)
+        rows = {str(layer): list(row) for layer, row in placement.items()}
+        _replace(self.path, {"version": VERSION, "placement": rows})
+
+
+def _replace(path: Path, document: Mapping[str, object]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(document) + "\n", encoding="utf-8")
+    partial.replace(path)

@@ -81,14 +81,14 @@ class Installed:
         chosen = sum(device.chosen for device in self._devices)
         return sum(device.found for device in self._devices) / chosen if chosen else None
 
-    def rest(self, *, now: bool = False) -> bool:
-        """Once a minute, or `now`, keeps the counts; then, unless frozen, experts wanted more take a few slots.
+    def rest(self) -> bool:
+        """Once a minute keeps the counts; then, unless frozen, experts wanted more take a few slots.
 
         Only between answers. Returns whether more are to move: it may be called again, or never.
         """
         counted = {layer: row for device in self._devices for layer, row in device.counted().items()}
-        if self._uses is not None and (self._uses.due or now):
-            total = self._uses.write(counted)
+        total = self._uses.keep(lambda: counted) if self._uses is not None else None
+        if total is not None:
             self._wanted = {} if self._options.frozen else total
         moved = sum(len(device.follow(self._wanted)) for device in self._devices) if self._wanted else 0
         if not moved:

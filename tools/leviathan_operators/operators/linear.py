@@ -4,6 +4,7 @@ One token is multiplied in integers (`kernels/gguf_decode.cu`). More tokens shar
 weight is dequantised first, into memory that all layers of a device share.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,15 @@ class _Shared:
         return there[: rows * cols].view(rows, cols)
 
 
-def fits(kind: int, cols: int) -> bool:
-    """Whether the kernels read a weight of this type with so many inputs."""
-    return kind in KINDS and cols % 256 == 0
+def fits(info: Mapping[str, Any]) -> bool:
+    """Whether the kernels read a weight, by the loader's `tensor_info` of it: its type, and its number of inputs."""
+    return int(info["ggml_type"]) in KINDS and int(info["shape"][0]) % 256 == 0
+
+
+def blocks(loader: Any, name: str, rows: int, cols: int, device: torch.device) -> Matrix:
+    """A weight of the file as it is there, brought to a device."""
+    raw = np.array(loader.get_mmap_tensor(name)).reshape(-1).view(np.uint8)
+    return Matrix(torch.from_numpy(raw).to(device), int(loader.tensor_info[name]["ggml_type"]), rows, cols)
 
 
 class BlockLinear(KLinearBase):
@@ -43,10 +50,9 @@ class BlockLinear(KLinearBase):
 
     def load(self, w: Any = None, device: str | None = None) -> None:
         """Takes the blocks from the file; `w`, which upstream's loader never gives, is not read."""
-        info = self.gguf_loader.tensor_info[self.key + ".weight"]
-        raw = np.array(self.gguf_loader.get_mmap_tensor(self.key + ".weight")).reshape(-1).view(np.uint8)
-        self.weight = torch.from_numpy(raw).to(device or self.device)
-        self.matrix = Matrix(self.weight, int(info["ggml_type"]), self.out_features, self.in_features)
+        name, on = self.key + ".weight", torch.device(device or self.device)
+        self.matrix = blocks(self.gguf_loader, name, self.out_features, self.in_features, on)
+        self.weight = self.matrix.data
 
     def unload(self) -> None:
         """Gives the memory back."""
@@ -80,8 +86,7 @@ def install(kernels: Any) -> None:
     def either(key: str, gguf_loader: Any, *arguments: Any, **named: Any) -> Any:
         info = gguf_loader.tensor_info[key + ".weight"]
         plain = key + ".bias" not in gguf_loader.tensor_info
-        ours = plain and fits(int(info["ggml_type"]), int(info["shape"][0]))
-        return (BlockLinear if ours else KLinearMarlin)(key, gguf_loader, *arguments, **named)
+        return (BlockLinear if plain and fits(info) else KLinearMarlin)(key, gguf_loader, *arguments, **named)
 
     LINEAR_MAP["KLinearMarlin"] = either
 
@@ -91,10 +96,10 @@ def head_from_blocks(model: Any) -> bool:
     loader, head = model.gguf_loader, model.lm_head
     info = loader.tensor_info.get("output.weight")
     weight = getattr(head, "weight", None)
-    if info is None or weight is None or not fits(int(info["ggml_type"]), int(info["shape"][0])):
+    if info is None or weight is None or not fits(info):
         return False
-    raw = np.array(loader.get_mmap_tensor("output.weight")).reshape(-1).view(np.uint8)
-    matrix = Matrix(torch.from_numpy(raw).to(weight.device), int(info["ggml_type"]), *weight.shape)
+    rows, cols = weight.shape
+    matrix = blocks(loader, "output.weight", rows, cols, weight.device)
     head.weight = torch.nn.Parameter(weight.new_empty(0), requires_grad=False)
     head.forward = lambda x: multiply(matrix, x)
     return True
