@@ -3,7 +3,11 @@
 import importlib.util
 import json
 import os
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -48,3 +52,15 @@ def environment(home: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "1",  # on CPUs that others use, too, torch's threads wait for one another: 20 times the CPU
     }
+
+
+def on_tiny_model(script: str, folder: Path) -> dict[str, Any]:
+    """What `script` says in its last line, JSON, of a tiny model in FOLDER/models, the folder being its argument."""
+    (folder / "models").mkdir()
+    import_module("test_gguf_alone").write_model(folder / "models" / "tiny.gguf", split_kv_b=False, steady=True)
+    (folder / "home").mkdir()
+    env = os.environ | {"HOME": str(folder)}
+    argv = [sys.executable, script, str(folder)]
+    done = subprocess.run(argv, capture_output=True, text=True, env=env, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))

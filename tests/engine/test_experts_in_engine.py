@@ -5,13 +5,13 @@ The device is the CPU, its kernels are the plain ones. The engine runs in a proc
 
 import json
 import os
-import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_process import on_tiny_model
 
 if __name__ != "__main__" and os.environ.get("LEVIATHAN_ENGINE") != "required":
     pytest.importorskip("torch")
@@ -115,15 +115,7 @@ def main(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("experts")
-    (folder / "models").mkdir()
-    import_module("test_gguf_alone").write_model(folder / "models" / "tiny.gguf", split_kv_b=False, steady=True)
-    (folder / "home").mkdir()
-    env = os.environ | {"HOME": str(folder)}
-    argv = [sys.executable, __file__, str(folder)]
-    done = subprocess.run(argv, capture_output=True, text=True, env=env, timeout=280, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return on_tiny_model(__file__, tmp_path_factory.mktemp("experts"))
 
 
 def test_streamed_experts_give_the_cpus_logits(seen: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from smoke_support import MODEL, FrontProcess
 from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.site.load import load
 from leviathan.site.schema import Site
+from socket_relay import relay
 
 SIZES = (300_000, 20_000)
 #: The site of a recording, whose values a replay puts its own for.
 HOST, NODE_PORT = "127.0.0.1:5999", 30999
-PIECE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def behind_node_port(front: Any, port: int = 0) -> Iterator[int]:
     """Pass connections to a port from the range of NodePorts on to the front end; gives the port."""
     target = ("127.0.0.1", int(front.url.rsplit(":", 1)[1]))
     listener = _listener(port)
-    threading.Thread(target=_accept, args=(listener, target), daemon=True).start()
+    threading.Thread(target=relay, args=(listener, partial(socket.create_connection, target)), daemon=True).start()
     try:
         yield int(listener.getsockname()[1])
     finally:
@@ -99,29 +100,6 @@ def _listener(port: int) -> socket.socket:
         except OSError:
             continue
     raise AssertionError("no port between 30000 and 32767 is free")
-
-
-def _accept(listener: socket.socket, target: tuple[str, int]) -> None:
-    while True:
-        try:
-            near, _ = listener.accept()
-        except OSError:
-            return
-        try:
-            far = socket.create_connection(target)
-        except OSError:
-            near.close()
-            continue
-        for one, other in ((near, far), (far, near)):
-            threading.Thread(target=_pass_on, args=(one, other), daemon=True).start()
-
-
-def _pass_on(one: socket.socket, other: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while piece := one.recv(PIECE):
-            other.sendall(piece)
-    with contextlib.suppress(OSError):
-        other.shutdown(socket.SHUT_WR)
 
 
 def unsteady(letters: Any) -> Any:

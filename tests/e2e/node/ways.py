@@ -4,9 +4,9 @@ import contextlib
 import socket
 import threading
 
-from .netns import Network
+from socket_relay import relay
 
-PIECE = 1 << 16
+from .netns import Network
 
 
 class Way:
@@ -18,7 +18,7 @@ class Way:
         self._listener = network.socket()
         self._listener.bind(("127.0.0.1", port))
         self._listener.listen(64)
-        threading.Thread(target=self._accept, daemon=True, name=f"way to {port}").start()
+        threading.Thread(target=relay, args=(self._listener, self._dial), daemon=True, name=f"way to {port}").start()
 
     def close(self) -> None:
         """No more connections."""
@@ -26,25 +26,7 @@ class Way:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                inner, _ = self._listener.accept()
-            except OSError:
-                return  # closed
-            try:
-                outer = socket.create_connection(("127.0.0.1", self._port), 10)
-            except OSError:
-                inner.close()
-                continue
-            outer.settimeout(None)
-            for pair in ((inner, outer), (outer, inner)):
-                threading.Thread(target=_carry, args=pair, daemon=True).start()
-
-
-def _carry(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while piece := source.recv(PIECE):
-            target.sendall(piece)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
+    def _dial(self) -> socket.socket:
+        outer = socket.create_connection(("127.0.0.1", self._port), 10)
+        outer.settimeout(None)
+        return outer
