@@ -13,10 +13,14 @@ from leviathan.errors import UsageError
 from leviathan.smoke.result import Smoked, SmokeError, State
 from leviathan.smoke.suite import run
 
+# Seconds a token: ten tokens that come at one moment, as on a busy machine without it, have no rate to measure.
+PACE = 0.02
+
 
 @pytest.fixture
 def front(tmp_path: Path) -> Iterator[FrontProcess]:
     process = FrontProcess(tmp_path)
+    process.letters.delay = PACE
     yield process
     process.close()
 
@@ -38,7 +42,6 @@ def bad(error: SmokeError) -> list[str]:
 
 def test_front_passes(front: FrontProcess) -> None:
     """Four answers are asked for, all greedy; the numbers are those of the front."""
-    front.letters.delay = 0.01
     front.serve()
     done, talk = smoke(front, smoke_min_tokens_per_s="1", smoke_max_ttft_s="10")
     assert {check.state for check in done.checks} == {State.PASSED}
@@ -50,7 +53,7 @@ def test_front_passes(front: FrontProcess) -> None:
     assert done.measured.tokens == 10
     assert done.measured.rate is not None
     assert done.measured.rate < 100
-    assert done.measured.first_s >= 0.01
+    assert done.measured.first_s >= PACE
 
 
 def test_front_whose_answer_ends_by_itself(front: FrontProcess) -> None:
@@ -67,6 +70,7 @@ def test_front_with_a_key(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(key + "\n")
     (tmp_path / "other").write_text("sk-other-secret\n")
     front = FrontProcess(tmp_path, LEVIATHAN_API_KEY=key)
+    front.letters.delay = PACE
     try:
         front.serve()
         assert smoke(front, {"LEVIATHAN_API_KEY": key})[0].measured is not None
