@@ -32,6 +32,7 @@ let
       "nix"
       "poetry.lock"
       "pyproject.toml"
+      "scripts/banned_words.py"
       "tests"
       "tools"
     ];
@@ -51,6 +52,7 @@ let
     keep = [
       ".ci"
       "CHANGELOG.md"
+      "CONTRIBUTING.md"
       "README.md"
       "docs"
       "examples"
