@@ -124,7 +124,7 @@ def test_a_way_that_cannot_be_opened_closes_the_connection() -> None:
 @pytest.mark.parametrize("numbers", ["0", "a", "1,,2", "", "-1"])
 def test_wrong_numbers_are_named(numbers: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert leviathan(["bench", "--clients", numbers]) == 2
-    assert "expected whole numbers above 0 such as 128,1024" in capsys.readouterr().err
+    assert "expected positive integers such as 128,1024" in capsys.readouterr().err
 
 
 def cell(rate: float) -> Cell:

@@ -92,7 +92,7 @@ def test_result_file_says_not_ended_while_the_work_is_done(tmp_path: Path) -> No
     path.write_text('{"ok": true}')
     assert invocation(path, io.StringIO()).finish(work) == 0
     assert seen[0]["ok"] is False
-    assert seen[0]["error"]["what"] == "not ended"
+    assert seen[0]["error"]["what"] == "not finished"
     assert json.loads(path.read_text()) == {"ok": True}
 
 

@@ -169,7 +169,7 @@ def test_a_kill_leaves_no_earlier_success(tmp_path: Path) -> None:
         process.kill()
         process.communicate(timeout=60)
     report = json.loads(result.read_text())
-    assert (report["ok"], report["error"]["what"]) == (False, "not ended")
+    assert (report["ok"], report["error"]["what"]) == (False, "not finished")
 
 
 ENTRIES = pytest.mark.parametrize("entry", [("-m", "leviathan"), ("-c", SCRIPT)], ids=["the module", "the script"])

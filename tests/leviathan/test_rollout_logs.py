@@ -176,4 +176,4 @@ def test_the_command(
     assert out == "one\ntwo\n"
     assert "the engine does not run: CrashLoopBackOff" in err
     assert program.run(["logs", "-f", "--previous"]) == 2
-    assert "--follow and --previous exclude each other" in capsys.readouterr().err
+    assert "--follow cannot be used with --previous; fix: remove --follow or --previous" in capsys.readouterr().err

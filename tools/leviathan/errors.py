@@ -1,4 +1,4 @@
-"""Exit codes, and the one error base: what went wrong, where, why, and the command or action that fixes it."""
+"""Exit codes, and the base class of all errors: what is wrong, where, why, and the command that fixes it."""
 
 import re
 import socket
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the exit status of `leviathan` means. Each member's text is in `EXIT_CODES`, which `--help` prints."""
+    """The exit statuses of `leviathan`. `EXIT_CODES` has the text of each, which `--help` prints."""
 
     DONE = 0
     FAILED = 1
@@ -21,34 +21,34 @@ class ExitCode(IntEnum):
 
 
 EXIT_CODES: dict[ExitCode, str] = {
-    ExitCode.DONE: "done, or nothing to do",
-    ExitCode.FAILED: "failed; the reason is the last line of stderr",
-    ExitCode.USAGE: "usage: a wrong command line, site file or variable; of diff: differences",
+    ExitCode.DONE: "success, including nothing to do",
+    ExitCode.FAILED: "failed; the last line of stderr says why",
+    ExitCode.USAGE: "wrong command line, site file or variable; for diff: differences found",
     ExitCode.PREFLIGHT: "preflight found something that would stop the deployment",
     ExitCode.PUSH: "the image could not be pushed",
     ExitCode.MODEL: "the model is missing, incomplete or wrong",
     ExitCode.APPLY: "the manifests could not be applied, or the cluster refused a change",
     ExitCode.ROLLOUT: "the rollout failed or made no progress in time",
-    ExitCode.SMOKE: "the endpoint answers wrongly or too slowly",
+    ExitCode.SMOKE: "the endpoint gives wrong answers or is too slow",
     ExitCode.INTERRUPTED: "stopped by a signal (Ctrl-C)",
 }
 
 
-#: What must not be in an error's text: the credentials of an Authorization header, or the password in an address.
+#: Secrets that must not appear in an error: the credentials of an Authorization header, or the password in a URL.
 SECRET = re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=\\-]{3,}|(://[^\s/:@]*:)[^\s/@]+(?=@)")
 
 
 def masked(text: str) -> str:
-    """`text` with *** for credentials in it: `Bearer ***`, `http://user:***@host`."""
-    return SECRET.sub(lambda found: f"{found[1]}{found[2]}***" if found[1] else f"{found[3]}***", text)
+    """`text` with each secret replaced by ***: `Bearer ***`, `http://user:***@host`."""
+    return SECRET.sub(lambda match: f"{match[1]}{match[2]}***" if match[1] else f"{match[3]}***", text)
 
 
 class LeviathanError(Exception):
     """A failure that the user can act on; printed as one line.
 
-    Arguments: `what` went wrong; `where` (file, host, object), may be empty; `why`, may be empty; `remedy`, the command
-    or action that fixes it, may be empty. Line breaks in them become blanks, and credentials in
-    them stars. `exit_code` is the process's status.
+    Arguments: `what` is wrong; `where` (file, host, object); `why`; `remedy`, the command or action that fixes it. All
+    but `what` may be empty. Line breaks become spaces, and secrets become ***. `exit_code` is the exit status of the
+    process.
     """
 
     exit_code: ExitCode = ExitCode.FAILED
@@ -83,7 +83,7 @@ class UsageError(LeviathanError):
 
 
 class ProcessError(LeviathanError):
-    """A program that this tool runs is missing, ran too long or failed; `status` is its exit status, if it had one."""
+    """A program that this tool runs is missing, timed out or failed; `status` is its exit status, if it has one."""
 
     def __init__(
         self, what: str, *, where: str = "", why: str = "", remedy: str = "", status: int | None = None
@@ -99,17 +99,17 @@ class LayoutError(LeviathanError):
 
 
 class RegistryError(LeviathanError):
-    """The registry cannot be reached, refuses, or breaks the protocol."""
+    """The registry cannot be reached, refuses a request, or breaks the protocol."""
 
     exit_code = ExitCode.PUSH
 
 
 class RenderError(LeviathanError):
-    """A manifest cannot be rendered, or breaks the policy."""
+    """A manifest cannot be rendered, or violates the policy."""
 
 
 def unknown_host(error: BaseException | None) -> bool:
-    """Whether an error of a connection, or what caused it, is that a name did not resolve."""
+    """Whether `error`, or an error that caused it, is a failed name lookup."""
     while error is not None:
         if isinstance(error, socket.gaierror):
             return True

@@ -1,10 +1,10 @@
-"""Where a command line wants its result, read from its words alone: for when it is not, or cannot be, parsed."""
+"""Finds --json and --result-file in a command line that has not been parsed, or cannot be."""
 
 from collections.abc import Iterable, Sequence
 
 
 def options(argv: Iterable[str]) -> list[str]:
-    """The words before `--`."""
+    """The arguments before `--`."""
     found = []
     for word in argv:
         if word == "--":
@@ -14,7 +14,7 @@ def options(argv: Iterable[str]) -> list[str]:
 
 
 def result_file(argv: Sequence[str]) -> str:
-    """The value of the last `--result-file`; empty when there is none."""
+    """The value of the last `--result-file`; empty if there is none."""
     found, words = "", iter(options(argv))
     for word in words:
         name, separator, value = word.partition("=")

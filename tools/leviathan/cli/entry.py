@@ -1,18 +1,18 @@
-"""The entry of the program `leviathan`, which `python -m leviathan` and the script of `nix run` share.
+"""The entry point of `leviathan`, for `python -m leviathan` and for `nix run`.
 
-The imports stand where signals are answered, as they take a while on a cold disk; above are only modules that the
-interpreter has at its start.
+Imports are slow on a cold disk, so they are inside `main`, where signals are already handled. At the top are only
+modules that the interpreter has loaded already.
 """
 
 import os
 import sys
 
-#: leviathan.errors.ExitCode.INTERRUPTED, which may not be imported yet.
+#: leviathan.errors.ExitCode.INTERRUPTED. A literal, because that module may not be imported yet.
 STOPPED = 130
 
 
 def main() -> None:
-    """Run the process's command line, and end with its exit status."""
+    """Run the command line of this process, and exit with its status."""
     try:
         from leviathan.terminal.signals import as_ctrl_c, deaf  # noqa: PLC0415 - see above
 
@@ -20,7 +20,7 @@ def main() -> None:
             from leviathan.cli.main import run  # noqa: PLC0415
 
             status = run(sys.argv[1:])
-        deaf()  # the rest is only the interpreter's own end
+        deaf()  # only the interpreter's shutdown follows
     except KeyboardInterrupt:
         forget(sys.argv[1:])
         sys.stderr.write("stopped\n")
@@ -31,21 +31,24 @@ def main() -> None:
 
 
 def forget(argv: list[str]) -> None:
-    """Remove the result file of an earlier run; for a stop before anything can write it anew."""
+    """Remove the result file of an earlier run, if this run was stopped before it could write one."""
     from contextlib import suppress  # noqa: PLC0415 - see above
 
     from leviathan.cli.early_options import result_file  # noqa: PLC0415
 
-    with suppress(OSError):  # there is none
-        os.unlink(result_file(argv))  # noqa: PTH108 - pathlib may be what was just being imported
+    with suppress(OSError):  # no such file
+        os.unlink(result_file(argv))  # noqa: PTH108 - the signal may have interrupted the import of pathlib
 
 
 def end(status: int) -> None:
-    """End the process at once. An interpreter that ends by itself would kill itself by SIGINT where Ctrl-C has met a
-    text that was being executed, as dataclasses and named tuples do when they are imported (CPython's Py_RunMain)."""
+    """Exit at once, without the interpreter's shutdown.
+
+    If Ctrl-C interrupts an `exec` of a string, as dataclasses and named tuples do when they are imported, CPython's
+    Py_RunMain would kill the process with SIGINT instead of returning our status.
+    """
     from contextlib import suppress  # noqa: PLC0415 - see above
 
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # nobody reads it any more
+        with suppress(OSError, ValueError):  # the reader has gone
             stream.flush()
     os._exit(status)

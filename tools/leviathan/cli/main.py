@@ -1,4 +1,4 @@
-"""The command line. Commands are imported when they are run, so that `--help` answers at once."""
+"""The command line. A command is imported when it runs, so `--help` stays fast."""
 
 import importlib
 from collections.abc import Sequence
@@ -12,53 +12,53 @@ from leviathan.errors import EXIT_CODES, ExitCode, LeviathanError, UsageError
 from leviathan.site.keys import nearest
 from leviathan.terminal.output import Console, emit, failed, interrupted
 
-#: name → what it does; the module `leviathan.commands.NAME` has it as `command`.
+#: name → summary for `--help`. The module `leviathan.commands.NAME` defines the command as `command`.
 COMMANDS = {
-    "deploy": "Do all of it: preflight, push, model, apply, rollout, smoke.",
-    "preflight": "Find everything that would stop a deployment.",
-    "push": "Bring the image into the registry.",
-    "model": "Wait until the model is downloaded, and compare its files.",
-    "tags": "List the tags that the registry has.",
-    "plan": "Say which layers go to which GPU, and what to expect.",
-    "render": "Print the manifests with the site's values.",
-    "diff": "Show what apply would change; exits 2 when there is something.",
-    "apply": "Bring the manifests into the cluster.",
-    "rollout": "Wait until the engine is healthy, or say why not.",
-    "status": "Print what runs, whether it answers, and what is in the way.",
-    "top": "Show requests and rates of the running endpoint.",
+    "deploy": "Run all phases: preflight, push, model, apply, rollout, smoke.",
+    "preflight": "Check for everything that would stop a deployment.",
+    "push": "Upload the image to the registry.",
+    "model": "Wait for the model download, and verify its files.",
+    "tags": "List the image's tags in the registry.",
+    "plan": "Show which layers go on which GPU, and the expected speed.",
+    "render": "Print the Kubernetes manifests for this site.",
+    "diff": "Show what apply would change; exits with 2 if anything differs.",
+    "apply": "Apply the manifests to the cluster.",
+    "rollout": "Wait until the engine is healthy, or explain why it is not.",
+    "status": "Show the deployment's state, health, speed and problems.",
+    "top": "Show live requests, token rates and cache use.",
     "logs": "Print or follow the engine's log.",
-    "smoke": "Ask the endpoint and judge its answers.",
-    "bench": "Measure how fast the endpoint answers, one client and several.",
-    "doctor": "Look at the node: CPUs, memory, PCIe, cards, kernel lines.",
-    "support": "Write one archive for whoever helps.",
-    "rollback": "Have an earlier image run again.",
-    "delete": "Delete what was applied, and nothing else.",
-    "init": "Write a first site file from what the cluster shows.",
-    "site": "Print the site's values and where each comes from.",
+    "smoke": "Run smoke tests against the endpoint.",
+    "bench": "Benchmark the endpoint with one and several clients.",
+    "doctor": "Check the node's CPUs, memory, PCIe links, GPUs and kernel log.",
+    "support": "Collect status, logs and metrics into one archive.",
+    "rollback": "Roll back to an earlier image.",
+    "delete": "Delete the objects that apply created.",
+    "init": "Create a site file from what the cluster reports.",
+    "site": "Print the site's values and where each one comes from.",
     "completion": "Print the completion script for a shell.",
 }
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {text}" for code, text in EXIT_CODES.items())
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands' names and imports the one that is asked for."""
+    """A group that knows the names of its commands, and imports only the one that runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of a deployment."""
+        """The names of the commands, in the order of a deployment."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, or None when there is none of this name."""
+        """The command of this name, or None if there is none."""
         if cmd_name not in COMMANDS:
             return None
-        found = importlib.import_module(f"leviathan.commands.{cmd_name}").command
-        assert isinstance(found, click.Command)
-        return found
+        command = importlib.import_module(f"leviathan.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that the first argument names; the nearest one is in the error."""
+        """The command that the first argument names. The error for an unknown name suggests the nearest one."""
         if args and args[0] not in COMMANDS:
             near = nearest(args[0], COMMANDS)
             raise click.UsageError(f"no such command: {args[0]}{f' (nearest: {near})' if near else ''}", ctx)
@@ -81,9 +81,10 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="leviathan", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Take the built image to a healthy DeepSeek-V3 endpoint on the cluster, and say why when it cannot.
+    """Deploy the built image as a healthy DeepSeek-V3 endpoint on a Kubernetes cluster, and explain what fails.
 
-    Every command reads one site file (`leviathan site --default`), prints its result to stdout and its talk to stderr.
+    All commands read the same site file; `leviathan init` creates one. Results go to stdout, progress and errors to
+    stderr.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -92,7 +93,7 @@ def cli(ctx: click.Context) -> None:
 def run(argv: Sequence[str]) -> int:
     """Run the command line `argv` (without the program's name) and return its exit status.
 
-    What ends before a command has begun, a wrong command line or a signal, is reported as its failure would be.
+    A wrong command line, or a signal before the command has started, is reported in the same way as a failed command.
     """
     console = Console()
     try:

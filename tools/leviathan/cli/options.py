@@ -1,4 +1,4 @@
-"""What all commands share: the options for the site and the output, and the way from work to an exit status."""
+"""What all commands share: options for the site and the output, and how work becomes an exit status."""
 
 import functools
 import os
@@ -14,14 +14,14 @@ from leviathan.errors import ExitCode, LeviathanError, masked
 from leviathan.site.load import Loaded, load
 from leviathan.terminal.output import Console, Report, emit, failed, interrupted, write_atomically
 
-INTERNAL = "run it again with --debug and report what it prints"
-#: Why a result file has no result, and what then to do.
-NOT_ENDED = {"why": "the command is at work, or was killed", "remedy": "wait for it, or run it again"}
+INTERNAL = "run the command again with --debug and report what it prints"
+#: What the result file says until the command has finished.
+NOT_ENDED = {"why": "the command is still running, or was killed", "remedy": "wait for it, or run it again"}
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """One run of a command: where the site comes from, and where the output goes."""
+    """One run of a command: where its site comes from, and where its output goes."""
 
     console: Console
     as_json: bool
@@ -31,7 +31,7 @@ class Invocation:
     named: Mapping[str, str]
 
     def load_site(self) -> Loaded:
-        """The site of this run: `--site`, else $LEVIATHAN_SITE, else ./site.toml, with environment and flags on top.
+        """Load the site from `--site`, else $LEVIATHAN_SITE, else ./site.toml. Environment and flags override the file.
 
         Errors: UsageError.
         """
@@ -46,14 +46,14 @@ class Invocation:
         return loaded
 
     def finish(self, work: Callable[[], Report]) -> int:
-        """Do `work`, write its report, and return the exit status; an error becomes a report and one line.
+        """Run `work`, write its report, and return the exit status. An error becomes a report and one line on stderr.
 
-        Before it, a report that the command has not ended goes to the result file: where that cannot be written no work
-        is done, and whatever ends the process, no earlier run's success stays there.
+        First writes "not finished" to the result file, so that a killed run never leaves the success of an earlier run
+        there. If that write fails, `work` does not run.
         """
         try:
             if self.result_file is not None:
-                write_atomically(self.result_file, failed(LeviathanError("not ended", **NOT_ENDED)).json() + "\n")
+                write_atomically(self.result_file, failed(LeviathanError("not finished", **NOT_ENDED)).json() + "\n")
         except LeviathanError as error:
             self.console.error(error)
             return replace(self, result_file=None)._deliver(failed(error), error.exit_code)
@@ -77,7 +77,7 @@ class Invocation:
         return self._deliver(failed(failure), failure.exit_code)
 
     def _deliver(self, report: Report, status: ExitCode) -> int:
-        """Write the report; the exit status is `status`, or FAILED where that says success and it cannot be written."""
+        """Write the report and return `status`; FAILED if `status` means success but the report cannot be written."""
         try:
             emit(report, as_json=self.as_json, result_file=self.result_file)
         except LeviathanError as error:
@@ -90,10 +90,10 @@ class Invocation:
 
 
 def make_command(name: str, help_text: str, **flags: str) -> Callable[[Callable[..., int]], click.Command]:
-    """Make a function of an `Invocation` a command with the shared options.
+    """Decorator that turns a function of an `Invocation` into a click command with the shared options.
 
-    Arguments: `help_text`; `flags`, parameter name → `section.key`: options of the command that set a key of the site.
-    The function also gets the parameters of the options that stand below this decorator, and returns the exit status.
+    Arguments: `help_text`; `flags`, parameter name → `section.key`, for options that set a key of the site. The
+    function also gets the values of the options declared below this decorator, and returns the exit status.
     """
 
     def decorate(function: Callable[..., int]) -> click.Command:
@@ -127,20 +127,20 @@ SHARED = (
         "--site",
         "site_file",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="Site file (else $LEVIATHAN_SITE, else ./site.toml, else the defaults).",
+        help="Site file. Without it: $LEVIATHAN_SITE, then ./site.toml, then the defaults.",
     ),
     click.option(
         "--set",
         "settings",
         multiple=True,
         metavar="SECTION.KEY=VALUE",
-        help="Set one value of the site; may be repeated.",
+        help="Override one value of the site; may be repeated.",
     ),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
     click.option(
         "--result-file",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="Also write the result, or the failure, as JSON to this file.",
+        help="Also write the result or the error as JSON to this file.",
     ),
-    click.option("--debug", is_flag=True, help="Say more, and show where an error comes from."),
+    click.option("--debug", is_flag=True, help="Print debug messages, and tracebacks of errors."),
 )

@@ -8,11 +8,12 @@ from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import ExitCode
 from leviathan.terminal.output import Report
 
-HELP = """Bring the manifests into the cluster by server-side apply, as the field manager `leviathan`.
+HELP = """Apply the manifests to the cluster with server-side apply, as the field manager `leviathan`.
 
-Looks at every object first: a field that another manager has set to another value is a conflict, and nothing is changed
-until --force-conflicts takes it over. Then applies what differs, and prunes what carries our label and is rendered no
-more. A second run changes nothing. Before the Deployment is changed the registry is asked whether it has the image.
+First checks every object. If another field manager owns a field with a different value, that is a conflict: nothing is
+changed unless --force-conflicts is given. Then applies the objects that differ, and prunes objects that carry our label
+but are no longer rendered. Before changing the Deployment, checks that the registry has the image. A second run changes
+nothing.
 
 \b
 Examples:
@@ -22,13 +23,13 @@ Examples:
 """
 
 
-@click.option("--dry-run", is_flag=True, help="Let the server check everything, change nothing.")
-@click.option("--force-conflicts", is_flag=True, help="Take over fields that belong to other managers.")
-@click.option("--prune/--no-prune", default=True, help="Delete what carries our label and is rendered no more.")
+@click.option("--dry-run", is_flag=True, help="Validate everything on the server, but change nothing.")
+@click.option("--force-conflicts", is_flag=True, help="Take over fields that other field managers own.")
+@click.option("--prune/--no-prune", default=True, help="Delete objects with our label that are no longer rendered.")
 @click.option("--context", metavar="NAME", help="Context of the kubeconfig (cluster.context).")
 @click.option("--namespace", metavar="NAME", help="Namespace (cluster.namespace).")
-@click.option("--layout", metavar="FOLDER", help="OCI image layout that the digest is read from (image.layout).")
-@click.option("--digest", metavar="SHA256:...", help="Digest to pin instead of the layout's (image.digest).")
+@click.option("--layout", metavar="FOLDER", help="OCI image layout to read the digest from (image.layout).")
+@click.option("--digest", metavar="SHA256:...", help="Image digest to deploy instead of the layout's (image.digest).")
 def apply_command(invocation: Invocation, dry_run: bool, force_conflicts: bool, prune: bool) -> int:
     """Apply the site's manifests."""
 

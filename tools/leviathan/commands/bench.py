@@ -9,12 +9,12 @@ import click
 from leviathan.cli.options import Invocation, make_command
 from leviathan.terminal.output import Report, write_atomically
 
-HELP = """Measure an endpoint: prompt lengths, answer lengths, clients at once.
+HELP = """Benchmark an endpoint over prompt lengths, answer lengths and numbers of concurrent clients.
 
-Each request is a streamed chat whose beginning no other one has, so nothing of it is cached. The table has the time to
-the first token, the time between tokens (p50, p99), tokens a second of one stream and in all, prompt tokens a second,
-and the share of the prompt that the server found in its cache; next to it the plan's bound for the site. Any OpenAI
-endpoint will do. An API key comes as for `leviathan smoke`.
+Each request is a streamed chat with a unique beginning, so that no prefix of it is cached. The table shows time to
+first token, time between tokens (p50, p99), tokens per second of one stream and of all, prompt tokens per second, the
+share of the prompt that the server had cached, and the speed that the plan expects for this site. Works with any
+OpenAI-compatible endpoint. The API key comes from smoke.api_key_file or $LEVIATHAN_API_KEY.
 
 \b
 Examples:
@@ -26,29 +26,31 @@ Examples:
 
 
 class Numbers(click.ParamType[tuple[int, ...]]):
-    """Whole numbers above 0, separated by commas."""
+    """Positive integers, separated by commas."""
 
     name = "N,N,..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """The numbers."""
+        """The integers of `value`. Errors: click.BadParameter."""
         if isinstance(value, tuple):
             return value
         parts = str(value).split(",")
         if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-            self.fail(f"expected whole numbers above 0 such as 128,1024, got {value!r}", param, ctx)
+            self.fail(f"expected positive integers such as 128,1024, got {value!r}", param, ctx)
         return tuple(int(part) for part in parts)
 
 
-@click.option("--prompt", "prompts", type=Numbers(), default="128,1024", show_default=True, help="Tokens of prompts.")
-@click.option("--answer", "answers", type=Numbers(), default="64", show_default=True, help="Tokens of answers.")
-@click.option("--clients", type=Numbers(), default="1,4", show_default=True, help="Clients at once.")
-@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Requests of each client.")
-@click.option("--url", default="", metavar="URL", help="Another address than the site's.")
-@click.option("--model", default="", metavar="NAME", help="Another model's name than engine.model_name.")
-@click.option("--compare", default="", metavar="FILE|URL", help="An earlier result, or another endpoint of the model.")
-@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Also draw tokens/s over clients here.")
-@click.option("--ram-mb-per-s", type=float, help="Rate of the memory, for the plan's bound.")
+@click.option(
+    "--prompt", "prompts", type=Numbers(), default="128,1024", show_default=True, help="Prompt lengths in tokens."
+)
+@click.option("--answer", "answers", type=Numbers(), default="64", show_default=True, help="Answer lengths in tokens.")
+@click.option("--clients", type=Numbers(), default="1,4", show_default=True, help="Numbers of concurrent clients.")
+@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Requests per client.")
+@click.option("--url", default="", metavar="URL", help="Endpoint to measure instead of the site's.")
+@click.option("--model", default="", metavar="NAME", help="Model name to request instead of engine.model_name.")
+@click.option("--compare", default="", metavar="FILE|URL", help="Earlier result file, or second endpoint, to compare.")
+@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Also plot tokens/s over clients here.")
+@click.option("--ram-mb-per-s", type=float, help="Memory bandwidth in MB/s, for the expected speed.")
 def bench_command(
     invocation: Invocation,
     prompts: tuple[int, ...],
@@ -61,7 +63,7 @@ def bench_command(
     svg: Path | None,
     ram_mb_per_s: float | None,
 ) -> int:
-    """Measure."""
+    """Run the benchmark."""
 
     def measured() -> Report:
         from leviathan.bench.go import go  # noqa: PLC0415 - the HTTP client is slow to import

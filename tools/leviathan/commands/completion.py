@@ -18,7 +18,7 @@ Examples:
 
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(invocation: Invocation, shell: str) -> int:
-    """Print click's script for the shell; it calls `leviathan` back for the words."""
+    """Print click's completion script, which runs `leviathan` to complete words."""
 
     def script() -> Report:
         from leviathan.cli.main import cli  # noqa: PLC0415 - cli imports this module

@@ -8,10 +8,10 @@ from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import ExitCode
 from leviathan.terminal.output import Report
 
-HELP = """Delete what carries our label in the namespace, nothing else, and wait until it is gone.
+HELP = """Delete the objects with our label in the namespace, and wait until they are gone.
 
-The namespace goes too if `apply` made it and nothing else lives in it; of volumes without a namespace only those that
-are claimed from it. The model's files are never touched. A second run has nothing to do.
+Also deletes PersistentVolumes that are claimed from this namespace, and the namespace itself if `apply` created it and
+it is empty. Never touches the model's files. A second run has nothing to do.
 
 \b
 Examples:
@@ -20,7 +20,7 @@ Examples:
 """
 
 
-@click.option("--dry-run", is_flag=True, help="Say what would be deleted, change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, but change nothing.")
 @click.option(
     "--timeout",
     "timeout_s",
@@ -28,12 +28,12 @@ Examples:
     default=300,
     show_default=True,
     metavar="SECONDS",
-    help="How long everything may take to go.",
+    help="How long to wait until everything is gone.",
 )
 @click.option("--context", metavar="NAME", help="Context of the kubeconfig (cluster.context).")
 @click.option("--namespace", metavar="NAME", help="Namespace (cluster.namespace).")
 def delete_command(invocation: Invocation, dry_run: bool, timeout_s: float) -> int:
-    """Delete what is ours."""
+    """Delete our objects."""
 
     def deleted() -> Report:
         from leviathan.cluster import deletion  # noqa: PLC0415 - the YAML reader is slow to import

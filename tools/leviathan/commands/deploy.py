@@ -12,11 +12,10 @@ from leviathan.cli.options import Invocation, make_command
 from leviathan.deploy.phases import NAMES
 from leviathan.terminal.output import Report, write_atomically
 
-HELP = """Take the built image to an endpoint that answers: preflight, push, model, apply, rollout, smoke.
+HELP = """Deploy the built image: run the phases preflight, push, model, apply, rollout and smoke.
 
-Each phase is a command of its own (leviathan push --help, ...). A phase that has nothing to do says so: a second run
-changes nothing. When one fails, or is stopped with Ctrl-C, the exit status is that phase's, and the last line has the
-command that goes on from there.
+Each phase is also a separate command (leviathan push --help, ...). A second run changes nothing. If a phase fails or is
+stopped with Ctrl-C, the exit status is that of the phase, and the last line is the command that resumes from there.
 
 \b
 Examples:
@@ -28,12 +27,12 @@ Examples:
 PHASE = click.Choice(NAMES)
 
 
-@click.option("--from", "first", type=PHASE, default=NAMES[0], help="Begin with this phase.")
-@click.option("--until", "last", type=PHASE, default=NAMES[-1], help="End after this phase.")
-@click.option("--skip", type=PHASE, multiple=True, help="Leave this phase out; may be repeated.")
-@click.option("--dry-run", is_flag=True, help="Look, and say what push and apply would change; change nothing.")
+@click.option("--from", "first", type=PHASE, default=NAMES[0], help="Start with this phase.")
+@click.option("--until", "last", type=PHASE, default=NAMES[-1], help="Stop after this phase.")
+@click.option("--skip", type=PHASE, multiple=True, help="Skip this phase; may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Show what push and apply would change, but change nothing.")
 @click.option(
-    "--rollback-on-failure", is_flag=True, help="Bring back the image that passed last when rollout or smoke fails."
+    "--rollback-on-failure", is_flag=True, help="If rollout or smoke fails, roll back to the last image that passed."
 )
 def deploy_command(
     invocation: Invocation, first: str, last: str, skip: tuple[str, ...], dry_run: bool, rollback_on_failure: bool
@@ -62,7 +61,7 @@ def deploy_command(
 
 
 def command_line(invocation: Invocation, phase: str, tail: Sequence[str]) -> str:
-    """The command that goes on from `phase` with the same site and flags."""
+    """The command that resumes from `phase` with the same site and flags."""
     words = ["leviathan", "deploy", "--from", phase, *tail]
     for option, value in (("--site", invocation.site_file), ("--result-file", invocation.result_file)):
         words += [option, str(value)] if value is not None else []

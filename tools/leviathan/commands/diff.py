@@ -8,14 +8,14 @@ from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import ExitCode
 from leviathan.terminal.output import Report
 
-HELP = """Show what `apply` would change, as unified diffs of the live objects and what the server would make of them.
+HELP = """Show what `apply` would change, as unified diffs between the live objects and the result of a server dry run.
 
-Nothing is changed. Status, managedFields and what the server numbers are left out.
+Changes nothing. Leaves out status, managedFields and fields that the server counts up.
 
 \b
-Exit status, only of this command: 0 no difference, 2 differences.
-A usage error is 2 too: it prints nothing to stdout, and with --json "ok": false.
-Whatever else fails keeps its own status (6: the cluster refused).
+Exit status of this command: 0 no differences, 2 differences found.
+A usage error also exits with 2, but prints nothing to stdout ("ok": false with --json).
+Other errors keep their own status (6: the cluster refused).
 
 \b
 Examples:
@@ -25,11 +25,11 @@ Examples:
 """
 
 
-@click.option("--prune/--no-prune", default=True, help="Show what `apply` would prune.")
+@click.option("--prune/--no-prune", default=True, help="Include the objects that `apply` would prune.")
 @click.option("--context", metavar="NAME", help="Context of the kubeconfig (cluster.context).")
 @click.option("--namespace", metavar="NAME", help="Namespace (cluster.namespace).")
-@click.option("--layout", metavar="FOLDER", help="OCI image layout that the digest is read from (image.layout).")
-@click.option("--digest", metavar="SHA256:...", help="Digest to pin instead of the layout's (image.digest).")
+@click.option("--layout", metavar="FOLDER", help="OCI image layout to read the digest from (image.layout).")
+@click.option("--digest", metavar="SHA256:...", help="Image digest to deploy instead of the layout's (image.digest).")
 def diff_command(invocation: Invocation, prune: bool) -> int:
     """Compare the site's manifests with the cluster."""
     different = 0

@@ -5,11 +5,11 @@ import os
 from leviathan.cli.options import Invocation, make_command
 from leviathan.terminal.output import Report
 
-HELP = """Look at the node that the engine runs on: what slows it down, and what its cards and kernel say.
+HELP = """Check the node that the engine runs on for what makes it slow or unreliable.
 
-Read through the engine's pod: CPU governor, transparent huge pages, NUMA nodes, PCIe links, memory errors and heat of
-the cards, Xid lines; and the kubelet's CPU manager through the API. Each finding has what mends it, for Talos as a
-patch.
+Reads, through the engine's pod: CPU governor, transparent huge pages, NUMA nodes, PCIe links, the GPUs' memory errors
+and temperature, Xid messages in the kernel log. Reads the kubelet's CPU manager policy through the API. Each finding
+says how to fix it; for Talos, as a machine config patch.
 
 \b
 Examples:
@@ -19,7 +19,7 @@ Examples:
 
 
 def doctor_command(invocation: Invocation) -> int:
-    """Look once."""
+    """Check the node once."""
 
     def looked() -> Report:
         from leviathan.cluster.client import ClusterError, connect  # noqa: PLC0415 - slow to import
@@ -30,21 +30,22 @@ def doctor_command(invocation: Invocation) -> int:
 
         site = invocation.load_site().site
         cluster = connect(site, os.environ)
-        found = read_node(site, cluster)
+        facts = read_node(site, cluster)
         node = find_pod(site, cluster)["spec"].get("nodeName", "")
         try:
             answer = cluster.get(f"/api/v1/nodes/{node}/proxy/configz") or {}
         except ClusterError:
             answer = {}
-        findings = diagnose(found, answer.get("kubeletconfig"), site.resources.cpu_request)
+        findings = diagnose(facts, answer.get("kubeletconfig"), site.resources.cpu_request)
         lines = []
-        for name, each in findings:
-            lines.append(f"{each.level.value:<7}  {name:<11}  {each.text}")
-            lines += [f"{'':<20}  fix: {each.fix}"] if each.fix else []
+        for name, finding in findings:
+            lines.append(f"{finding.level.value:<7}  {name:<11}  {finding.text}")
+            lines += [f"{'':<20}  fix: {finding.fix}"] if finding.fix else []
         data = [
-            {"check": name, "level": each.level.value, "text": each.text, "fix": each.fix} for name, each in findings
+            {"check": name, "level": finding.level.value, "text": finding.text, "fix": finding.fix}
+            for name, finding in findings
         ]
-        good = not any(each.level is Level.PROBLEM for _, each in findings)
+        good = not any(finding.level is Level.PROBLEM for _, finding in findings)
         return Report("\n".join(lines), {"node": node, "checks": data, "changed": False}, ok=good)
 
     return invocation.finish(looked)

@@ -10,10 +10,10 @@ from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import UsageError
 from leviathan.terminal.output import Report, write_atomically
 
-HELP = """Write a first site file: look at the cluster and the registry login, ask for what cannot be seen.
+HELP = """Create a site file from what the cluster and your registry login show, and ask for the rest.
 
-Seen are the node with the GPUs, its cards, CPUs and memory, the RuntimeClass, the storage classes, and the registry
-with your login. Asked for are the image's repository and the model. What --set gives is taken, and not asked for.
+Detects the GPU node, its GPUs, CPUs and memory, the RuntimeClass, the storage classes, and the registry that you are
+logged in to. Asks for the image's repository and for the model. Values given with --set are used as they are.
 
 \b
 Examples:
@@ -24,12 +24,16 @@ Examples:
 
 
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), default="site.toml", show_default=True, help="The file."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="site.toml",
+    show_default=True,
+    help="File to write.",
 )
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--context", metavar="NAME", default="", help="Context of the kubeconfig (cluster.context).")
 def init_command(invocation: Invocation, out: Path, force: bool, context: str) -> int:
-    """Look, ask, write."""
+    """Observe the cluster, ask, and write the file."""
 
     def written() -> Report:
         from leviathan.cluster.client import connect  # noqa: PLC0415 - the Kubernetes client is slow to import
@@ -40,7 +44,9 @@ def init_command(invocation: Invocation, out: Path, force: bool, context: str) -
         from leviathan.site.load import load  # noqa: PLC0415
 
         if out.exists() and not force:
-            raise UsageError(f"{out} is there", remedy=f"leviathan init --out OTHER, or --force to replace {out}")
+            raise UsageError(
+                f"the file {out} exists already", remedy=f"leviathan init --out OTHER, or --force to replace {out}"
+            )
         given = dict(text.split("=", 1) for text in invocation.settings if "=" in text)
         given |= {"cluster.context": context} if context else {}
         first = [f"cluster.context={given['cluster.context']}"] if given.get("cluster.context") else []
@@ -49,7 +55,7 @@ def init_command(invocation: Invocation, out: Path, force: bool, context: str) -
             invocation.console.say(f"init: {node.text()}")
         lines = propose(seen, given, _ask if sys.stdin.isatty() else None)
         write_atomically(out, site_text(lines))
-        load(out)  # says at once what does not fit together
+        load(out)  # reports values that conflict with each other
         text = f"wrote {out}: {len(lines)} keys\nnext: leviathan preflight --site {out}"
         return Report(text, {"file": str(out), "keys": {line.key: line.value for line in lines}, "changed": True})
 

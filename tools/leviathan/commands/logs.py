@@ -12,8 +12,8 @@ from leviathan.terminal.plain import plain
 
 HELP = """Print the engine's log.
 
-Of the newest pod's container `engine`. --follow goes on until that container ends, also when the connection breaks on
-the way, and says how it ended.
+The log is that of the container `engine` in the newest pod. --follow runs until the container ends, reconnects when the
+connection breaks, and reports how the container ended.
 
 \b
 Examples:
@@ -23,9 +23,9 @@ Examples:
 """
 
 
-@click.option("--tail", type=click.IntRange(min=0), metavar="LINES", help="Only the last lines.")
-@click.option("--previous", is_flag=True, help="The log before the last restart.")
-@click.option("-f", "--follow", is_flag=True, help="Go on as lines come.")
+@click.option("--tail", type=click.IntRange(min=0), metavar="LINES", help="Print only the last LINES lines.")
+@click.option("--previous", is_flag=True, help="Print the log from before the last restart.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines until the container ends.")
 def logs_command(invocation: Invocation, follow: bool, previous: bool, tail: int | None) -> int:
     """Print or follow the log."""
 
@@ -36,7 +36,7 @@ def logs_command(invocation: Invocation, follow: bool, previous: bool, tail: int
     def read() -> Report:
         if follow and (previous or invocation.as_json):
             other = "--previous" if previous else "--json"
-            raise UsageError(f"--follow and {other} exclude each other", remedy="leave one out")
+            raise UsageError(f"--follow cannot be used with {other}", remedy=f"remove --follow or {other}")
         from leviathan.cluster.client import connect  # noqa: PLC0415 - the Kubernetes client is slow to import
         from leviathan.rollout import engine_log  # noqa: PLC0415
 

@@ -10,13 +10,14 @@ from leviathan.terminal.output import Report
 
 HELP = """Wait until the model is downloaded, and compare its files with a manifest.
 
-Follows the log of the pod model.pod until model.done_marker stands in it, with progress, through broken connections.
-With a manifest (model.manifest) names and sizes are compared then, by listing the folder in that pod, or in the
-engine's when it runs; --folder compares a local folder instead and asks no cluster.
+Follows the log of the pod model.pod until a line contains model.done_marker. Shows progress, and reconnects when the
+connection breaks. If model.manifest is set, then compares file names and sizes with it, by listing the folder in that
+pod, or in the engine's pod if it runs. With --folder, compares a local folder instead, without the cluster.
 
-With model.repository or model.urls, and no model.pod, a Job of ours downloads the files onto the site's storage:
-several connections, resumed at the byte, verified by SHA-256, named once they are whole. Its manifest is written to
-model.manifest. A second run follows the Job, or starts it again where it failed.
+If model.repository or model.urls is set and model.pod is empty, starts a Job that downloads the files to the site's
+storage. The Job uses several connections, resumes interrupted files, verifies SHA-256, and gives a file its final name
+only when it is complete. Its manifest is written to model.manifest. A second run follows the Job, or restarts it if it
+failed.
 
 \b
 Examples:
@@ -29,23 +30,23 @@ Examples:
 
 
 @click.option("--pod", metavar="NAME", help="Pod that downloads the model (model.pod).")
-@click.option("--pod-namespace", metavar="NAME", help="Its namespace (model.pod_namespace).")
-@click.option("--idle", type=int, metavar="SECONDS", help="Silence after which the download hangs (model.idle_s).")
+@click.option("--pod-namespace", metavar="NAME", help="Namespace of that pod (model.pod_namespace).")
+@click.option("--idle", type=int, metavar="SECONDS", help="Fail after this long without a log line (model.idle_s).")
 @click.option("--manifest", metavar="FILE", help="Manifest to compare the files with (model.manifest).")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Local folder with the model's files.")
-@click.option("--sha256", "hashed", is_flag=True, help="Also hash the files: it reads every byte.")
+@click.option("--sha256", "hashed", is_flag=True, help="Also verify SHA-256, which reads every byte.")
 @click.option(
     "--write-manifest",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the manifest of the model in --folder to this file, and do nothing else.",
+    help="Only write a manifest of the files in --folder to this file.",
 )
-@click.option("--download", "force", is_flag=True, help="Download it by a Job of ours (model.repository, model.urls).")
+@click.option("--download", "force", is_flag=True, help="Download with a Job (model.repository or model.urls).")
 def model_command(
     invocation: Invocation, folder: Path | None, hashed: bool, write_manifest: Path | None, force: bool
 ) -> int:
     """Wait and compare, or write a manifest."""
     if write_manifest is not None and folder is None:
-        raise click.UsageError("--write-manifest wants --folder FOLDER, the model's files")
+        raise click.UsageError("--write-manifest also needs --folder FOLDER, the folder with the model's files")
 
     def waited() -> Report:
         from leviathan.cluster.client import connect  # noqa: PLC0415 - imported when it is used

@@ -7,10 +7,10 @@ import click
 from leviathan.cli.options import Invocation, make_command
 from leviathan.terminal.output import Report
 
-HELP = """Say which layers go to which GPU, what stays in memory, and what to expect, with no GPU present.
+HELP = """Show which layers go on which GPU, what stays in main memory, and the expected speed. Needs no GPU.
 
-MODEL is a GGUF folder or file, a header dump (--write-header), or a model manifest (leviathan model --write-manifest);
-without it, DeepSeek-V3 Q4_K_M is assumed. The engine makes the same plan when it starts.
+MODEL is a GGUF folder or file, a header dump (--write-header), or a model manifest (leviathan model --write-manifest).
+The default is DeepSeek-V3 Q4_K_M. The engine computes the same plan when it starts.
 
 \b
 Examples:
@@ -23,15 +23,17 @@ Examples:
 
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @click.option("--gpu-memory", metavar="MB,MB", default="", help="Memory of each GPU, in PCI order (engine.gpu_split).")
-@click.option("--gpu-split", metavar="MB,MB", help="MB of each GPU that the engine may use (engine.gpu_split).")
-@click.option("--choose", is_flag=True, help="Ignore the split: let the planner choose among the GPUs.")
+@click.option("--gpu-split", metavar="MB,MB", help="MB that the engine may use on each GPU (engine.gpu_split).")
+@click.option("--choose", is_flag=True, help="Ignore the split, and let the planner distribute the layers.")
 @click.option("--memory-limit", metavar="QUANTITY", help="Memory limit of the pod (resources.memory_limit).")
 @click.option("--ram", metavar="QUANTITY", help="Memory of the node (cluster.node_memory).")
-@click.option("--cpu-threads", type=int, help="Threads for the experts (engine.cpu_threads).")
+@click.option("--cpu-threads", type=int, help="CPU threads for the experts (engine.cpu_threads).")
 @click.option("--cache-lens", type=click.IntRange(64, 1 << 24), help="Tokens of the KV cache (engine.cache_lens).")
-@click.option("--numa-nodes", type=click.IntRange(1, 64), default=1, help="NUMA nodes of the node (1).")
-@click.option("--ram-rate", type=click.FloatRange(1), metavar="MB/S", help="Bandwidth of the node's memory.")
-@click.option("--write-header", type=click.Path(path_type=Path, dir_okay=False), help="Also write the model's header.")
+@click.option("--numa-nodes", type=click.IntRange(1, 64), default=1, help="Number of NUMA nodes of the node (1).")
+@click.option("--ram-rate", type=click.FloatRange(1), metavar="MB/S", help="Memory bandwidth of the node.")
+@click.option(
+    "--write-header", type=click.Path(path_type=Path, dir_okay=False), help="Also write the model's header dump here."
+)
 def plan_command(
     invocation: Invocation,
     model: Path | None,
@@ -42,7 +44,7 @@ def plan_command(
     ram_rate: float | None,
     write_header: Path | None,
 ) -> int:
-    """Plan and print."""
+    """Compute and print the plan."""
 
     def planned() -> Report:
         from leviathan import placement as planner  # noqa: PLC0415 - the planner is imported when it is used

@@ -9,11 +9,11 @@ from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import LeviathanError
 from leviathan.terminal.output import Report
 
-HELP = """Look at everything that a deployment needs, change nothing, and say all that is in the way at once.
+HELP = """Check everything that a deployment needs, and report all problems at once. Changes nothing.
 
-Cluster, version, node, free GPUs, CPU and memory, RuntimeClass, Pod Security, NodePort, names, permissions, image,
-registry, the node's CPU, and whether the model fits. Each finding has the command that fixes it. Exits with 3 when
-something would stop the deployment; a warning does not.
+Checks the cluster and its version, the node, free GPUs, CPU and memory, RuntimeClass, Pod Security, NodePort, object
+names, permissions, image, registry, the node's CPU model, and whether the model fits. Each finding has the command that
+fixes it. Exits with 3 if something would stop the deployment; warnings do not count.
 
 \b
 Examples:
@@ -29,7 +29,7 @@ Examples:
 @click.option(
     "--header",
     type=click.Path(path_type=Path),
-    help="Plan with this GGUF folder, header dump or model manifest (model.manifest).",
+    help="GGUF folder, header dump or model manifest to plan with (model.manifest).",
 )
 @click.option("--gpu-memory", metavar="MB,MB", default="", help="Memory of each GPU, in PCI order (engine.gpu_split).")
 def preflight_command(invocation: Invocation, header: Path | None, gpu_memory: str) -> int:

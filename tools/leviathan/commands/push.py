@@ -9,11 +9,11 @@ from leviathan.cli.options import Invocation, make_command
 from leviathan.push.run_in_child import run_in_child
 from leviathan.terminal.output import Report
 
-HELP = """Bring the image from its OCI layout into the registry, without a daemon.
+HELP = """Upload the image from its OCI layout to the registry. Needs no container daemon.
 
-Looks first and sends only what is missing, several blobs at once, in chunks. A broken connection, Ctrl-C or a kill
-costs at most one chunk where the registry can resume: run the same command again and it goes on. The tag is set last. A
-second run sends nothing.
+Uploads only the blobs that the registry does not have, several in parallel, in chunks, and sets the tag last. After a
+broken connection, Ctrl-C or a kill, run the same command again: it resumes, and sends at most one chunk twice if the
+registry supports resuming. A second run uploads nothing.
 
 \b
 Examples:
@@ -23,9 +23,9 @@ Examples:
 """
 
 
-@click.option("--dry-run", is_flag=True, help="Say what would be sent, change nothing.")
-@click.option("--parallel", type=int, help="Blobs under way at once (push.parallel).")
-@click.option("--plain-http/--https", default=None, help="Whether the registry speaks HTTP (registry.plain_http).")
+@click.option("--dry-run", is_flag=True, help="Show what would be uploaded, but upload nothing.")
+@click.option("--parallel", type=int, help="Number of blobs to upload in parallel (push.parallel).")
+@click.option("--plain-http/--https", default=None, help="Protocol of the registry (registry.plain_http).")
 @click.option("--layout", metavar="FOLDER", help="OCI image layout (image.layout).")
 @click.option("--tag", metavar="TAG", help="Tag to set (image.tag).")
 @click.option("--repository", metavar="NAME", help="Repository (image.repository).")

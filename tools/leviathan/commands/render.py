@@ -9,10 +9,10 @@ from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import ExitCode
 from leviathan.terminal.output import Report, write_atomically
 
-HELP = """Print the manifests with the site's values, the image pinned by its digest.
+HELP = """Print the Kubernetes manifests with the site's values, with the image pinned by digest.
 
-The result is held to the policy before it is printed. The start budget, from which the probes and the deadline come, is
-on stderr.
+Checks the result against the policy before printing it. Prints the start budget, which sets the startup probe and the
+rollout deadline, to stderr.
 
 \b
 Examples:
@@ -24,12 +24,12 @@ Examples:
 
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of stdout.")
 @click.option(
-    "--variant", type=click.Choice(["privileged", "unprivileged"]), help="Which manifests (workload.variant)."
+    "--variant", type=click.Choice(["privileged", "unprivileged"]), help="Variant of the manifests (workload.variant)."
 )
 @click.option("--node", metavar="NAME", help="Node (cluster.node).")
 @click.option("--namespace", metavar="NAME", help="Namespace (cluster.namespace).")
-@click.option("--layout", metavar="FOLDER", help="OCI image layout that the digest is read from (image.layout).")
-@click.option("--digest", metavar="SHA256:...", help="Digest to pin instead of the layout's (image.digest).")
+@click.option("--layout", metavar="FOLDER", help="OCI image layout to read the digest from (image.layout).")
+@click.option("--digest", metavar="SHA256:...", help="Image digest to deploy instead of the layout's (image.digest).")
 def render_command(invocation: Invocation, out: Path | None) -> int:
     """Render the site's variant."""
 

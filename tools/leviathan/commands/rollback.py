@@ -8,10 +8,11 @@ from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import ExitCode
 from leviathan.terminal.output import Report
 
-HELP = """Have the Deployment run an earlier image again; nothing else in it is changed.
+HELP = """Roll the Deployment back to an earlier image. Changes only the image.
 
-Without --to it is the image that last passed the smoke test (the annotation leviathan/passed-digest); where none has
-passed, that of the newest earlier ReplicaSet that differs. Does not wait: follow it with `leviathan rollout`.
+Without --to, chooses the image that last passed the smoke test (annotation leviathan/passed-digest). If none has
+passed, chooses the image of the newest earlier ReplicaSet with a different image. Does not wait for the new pod: run
+`leviathan rollout` next.
 
 \b
 Examples:
@@ -21,12 +22,12 @@ Examples:
 """
 
 
-@click.option("--dry-run", is_flag=True, help="Say what it would go back to, change nothing.")
-@click.option("--to", default="", metavar="SHA256:...", help="Digest in the site's repository to go to.")
+@click.option("--dry-run", is_flag=True, help="Show which image would be chosen, but change nothing.")
+@click.option("--to", default="", metavar="SHA256:...", help="Digest to roll back to, in the site's repository.")
 @click.option("--context", metavar="NAME", help="Context of the kubeconfig (cluster.context).")
 @click.option("--namespace", metavar="NAME", help="Namespace (cluster.namespace).")
 def rollback_command(invocation: Invocation, dry_run: bool, to: str) -> int:
-    """Bring an earlier image back."""
+    """Roll back to an earlier image."""
 
     def rolled_back() -> Report:
         from leviathan.cluster import restore_image  # noqa: PLC0415 - the YAML reader is slow to import

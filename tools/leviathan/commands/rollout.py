@@ -7,11 +7,11 @@ import click
 from leviathan.cli.options import Invocation, make_command
 from leviathan.terminal.output import Report
 
-HELP = """Wait until the newest revision is ready and /health is 200, and say why when it does not get there.
+HELP = """Wait until the newest revision is ready and /health answers 200, or explain what is blocking it.
 
-Waits as long as something moves: the pod, its container, the bytes that the engine has loaded. Gives up when a reason
-that does not go away by itself has lasted, when nothing has changed for a while, or when the start budget is used up;
-then it prints what to do, all findings and the last lines of the engine's log. Changes nothing.
+Waits while there is progress: in the pod, in its container, or in the bytes that the engine has loaded. Gives up if a
+permanent problem persists (rollout.patience_s), if nothing changes for rollout.idle_s, or when the start budget is used
+up. Then prints how to fix it, all findings, and the last lines of the engine's log. Changes nothing.
 
 \b
 Examples:
@@ -21,9 +21,9 @@ Examples:
 """
 
 
-@click.option("--idle", type=int, metavar="SECONDS", help="Give up after so long without a change (rollout.idle_s).")
+@click.option("--idle", type=int, metavar="SECONDS", help="Give up after this long without progress (rollout.idle_s).")
 @click.option(
-    "--timeout", type=int, metavar="SECONDS", help="Give up after so long in all (rollout.timeout_s; 0: start budget)."
+    "--timeout", type=int, metavar="SECONDS", help="Total time limit (rollout.timeout_s; 0: the start budget)."
 )
 def rollout_command(invocation: Invocation) -> int:
     """Wait for the rollout."""

@@ -9,10 +9,10 @@ from leviathan.site.keys import toml
 from leviathan.site.load import DEFAULTS, RENAMED, SPECS, load
 from leviathan.terminal.output import Report
 
-HELP = """Print the site's values and where each comes from.
+HELP = """Print the site's values and where each one comes from.
 
-Later wins: the defaults, the site file (--site, else $LEVIATHAN_SITE, else ./site.toml), the environment
-(LEVIATHAN_SECTION_KEY), flags (--set section.key=value).
+Each source overrides the ones before it: the defaults, the site file (--site, else $LEVIATHAN_SITE, else ./site.toml),
+environment variables (LEVIATHAN_SECTION_KEY), flags (--set section.key=value).
 
 \b
 Examples:
@@ -23,10 +23,10 @@ Examples:
 """
 
 
-@click.option("--default", "show_default", is_flag=True, help="Print the commented file with the defaults.")
+@click.option("--default", "show_default", is_flag=True, help="Print the default site file, with comments.")
 @click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of the site file, for editors.")
 def site_command(invocation: Invocation, show_default: bool, show_schema: bool) -> int:
-    """Print the site that the other commands would see."""
+    """Print the site that the other commands would use."""
 
     def shown() -> Report:
         if show_default:
@@ -51,7 +51,7 @@ def site_command(invocation: Invocation, show_default: bool, show_schema: bool) 
 
 
 def current_schema() -> dict[str, Any]:
-    """The JSON Schema that the code of today makes."""
+    """The JSON Schema generated from the current code."""
     from leviathan.site import json_schema  # noqa: PLC0415 - as above
 
     return json_schema.schema(SPECS, load().values(), RENAMED)

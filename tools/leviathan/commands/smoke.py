@@ -7,13 +7,12 @@ import click
 from leviathan.cli.options import Invocation, make_command
 from leviathan.terminal.output import Report
 
-HELP = """Ask the endpoint what a client would ask, and compare.
+HELP = """Run smoke tests against the endpoint.
 
-Seven checks, all reported: /health, /v1/models, the same greedy completion twice, a streamed chat that adds up, a wrong
-request that is refused, the time to the first token and the tokens a second with the site's floors (section smoke).
-When all pass, the image's digest is noted on the Deployment, for a rollback to come back to; with --dry-run it is only
-said what would be noted. An API key comes from
-smoke.api_key_file or $LEVIATHAN_API_KEY.
+Runs seven checks and reports all of them: /health, /v1/models, one greedy completion twice with equal answers, a
+streamed chat with correct counts, an invalid request that must be refused, time to first token, and tokens per second.
+The limits for the last two are in the site's section smoke. If all checks pass, records the image's digest on the
+Deployment, as the image that a rollback chooses. The API key comes from smoke.api_key_file or $LEVIATHAN_API_KEY.
 
 \b
 Examples:
@@ -24,9 +23,9 @@ Examples:
 """
 
 
-@click.option("--url", default="", metavar="URL", help="Another address; the cluster is then left alone.")
-@click.option("--dry-run", is_flag=True, help="Ask the endpoint, change nothing in the cluster.")
-@click.option("--rollback-on-failure", is_flag=True, help="Bring back the image that passed last when a check fails.")
+@click.option("--url", default="", metavar="URL", help="Test this endpoint instead, without the cluster.")
+@click.option("--dry-run", is_flag=True, help="Run the checks, but change nothing in the cluster.")
+@click.option("--rollback-on-failure", is_flag=True, help="If a check fails, roll back to the last image that passed.")
 def smoke_command(invocation: Invocation, url: str, rollback_on_failure: bool, dry_run: bool) -> int:
     """Run the smoke test."""
 

@@ -5,9 +5,9 @@ import os
 from leviathan.cli.options import Invocation, make_command
 from leviathan.terminal.output import Report
 
-HELP = """Print what runs, whether it answers, how fast, and what is in the way.
+HELP = """Show what is deployed, whether it is healthy, its speed, and current problems.
 
-Exit status 0 when the newest revision is ready and /health is 200, 1 when it is not. Changes nothing.
+Exits with 0 if the newest revision is ready and /health answers 200, otherwise with 1. Changes nothing.
 
 \b
 Examples:
@@ -17,17 +17,17 @@ Examples:
 
 
 def status_command(invocation: Invocation) -> int:
-    """Look once."""
+    """Read the status once."""
 
     def looked() -> Report:
         from leviathan.cluster.client import connect  # noqa: PLC0415 - the Kubernetes client is slow to import
         from leviathan.rollout.deployment_status import run  # noqa: PLC0415
 
         site = invocation.load_site().site
-        found = run(site, connect(site, os.environ))
-        if not found.ok:
-            invocation.console.say(f"not healthy: {found.word}")
-        return Report(found.text(), found.data(), ok=found.ok)
+        status = run(site, connect(site, os.environ))
+        if not status.ok:
+            invocation.console.say(f"not healthy: {status.word}")
+        return Report(status.text(), status.data(), ok=status.ok)
 
     return invocation.finish(looked)
 

@@ -10,10 +10,10 @@ from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import LeviathanError
 from leviathan.terminal.output import Report
 
-HELP = """Write one archive for whoever helps you: status, events, logs, site, preflight, metrics, versions, the node.
+HELP = """Collect status, events, logs, site, preflight, metrics, versions and node data into one archive.
 
-No Secret is read. What the archive holds is printed, and stands in its README.txt: look through it before you give it
-away, because a log may have what you asked the model.
+Reads no Secrets. Prints the list of files, which is also in the archive's README.txt. Read the files before you share
+the archive: a log may contain your prompts.
 
 \b
 Examples:
@@ -27,10 +27,10 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     default="leviathan-support.tar.gz",
     show_default=True,
-    help="The archive.",
+    help="File to write.",
 )
 def support_command(invocation: Invocation, out: Path) -> int:
-    """Collect and write."""
+    """Collect the files and write the archive."""
 
     def collected() -> Report:
         from leviathan.cluster.client import Cluster, connect  # noqa: PLC0415 - the client is slow to import

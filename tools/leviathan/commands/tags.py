@@ -7,7 +7,7 @@ import click
 from leviathan.cli.options import Invocation, make_command
 from leviathan.terminal.output import Report
 
-HELP = """List the tags that the registry has, as `curl REGISTRY/v2/NAME/tags/list` does.
+HELP = """List the tags of the image's repository, in the JSON of `curl REGISTRY/v2/NAME/tags/list`.
 
 \b
 Examples:
@@ -16,7 +16,7 @@ Examples:
 """
 
 
-@click.option("--plain-http/--https", default=None, help="Whether the registry speaks HTTP (registry.plain_http).")
+@click.option("--plain-http/--https", default=None, help="Protocol of the registry (registry.plain_http).")
 @click.option("--repository", metavar="NAME", help="Repository (image.repository).")
 @click.option("--registry", metavar="HOST[:PORT]", help="Registry (registry.host).")
 def tags_command(invocation: Invocation) -> int:

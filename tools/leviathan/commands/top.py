@@ -8,9 +8,10 @@ import click
 from leviathan.cli.options import Invocation, make_command
 from leviathan.terminal.output import Report
 
-HELP = """Show the running endpoint, once a second: requests, tokens a second, time to the first token, cache, memory.
+HELP = """Show live numbers of the endpoint: requests, tokens per second, time to first token, cache, memory.
 
-The numbers are those of the engine's /metrics, over the time since the line before. Ctrl-C ends it.
+Prints one line per second. The numbers come from the engine's /metrics, and rates cover the time since the previous
+line. Stop it with Ctrl-C.
 
 \b
 Examples:
@@ -20,11 +21,11 @@ Examples:
 """
 
 
-@click.option("--url", default="", metavar="URL", help="Another address; the cluster is then left alone.")
-@click.option("--every", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Seconds between two looks.")
-@click.option("--times", type=click.IntRange(0), default=0, help="End after so many looks; 0: go on until Ctrl-C.")
+@click.option("--url", default="", metavar="URL", help="Read this endpoint instead, without the cluster.")
+@click.option("--every", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Seconds between two lines.")
+@click.option("--times", type=click.IntRange(0), default=0, help="Stop after this many lines; 0: run until Ctrl-C.")
 def top_command(invocation: Invocation, url: str, every: float, times: int) -> int:
-    """Look again and again."""
+    """Print a line of metrics at each interval."""
 
     def watched() -> Report:
         from contextlib import nullcontext  # noqa: PLC0415 - as the rest
