@@ -6,10 +6,10 @@ from fault_registry import FaultRegistry
 from push_support import REPOSITORY, TAG, Layout, make_around, make_site
 
 from leviathan.push.push_image import push
-from leviathan.push.push_result import Pushed
+from leviathan.push.push_result import PushResult
 
 
-def run(registry: FaultRegistry, layout: Layout, home: Path, **named: str) -> tuple[Pushed, str]:
+def run(registry: FaultRegistry, layout: Layout, home: Path, **named: str) -> tuple[PushResult, str]:
     around, talk = make_around(home)
     return push(make_site(registry.host, layout, **named), around), talk.getvalue()
 

@@ -11,7 +11,7 @@ from push_support import Talk
 from leviathan.errors import RenderError
 from leviathan.manifests.chat_template import MOST_BYTES
 from leviathan.manifests.rendering import render
-from leviathan.preflight.check_result import Finding, Level
+from leviathan.preflight.check_result import CheckResult, Level
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.template import chat_template
 from leviathan.site.load import load
@@ -30,7 +30,7 @@ def rendered(named: str, *more: str) -> dict[str, dict[str, Any]]:
     return {each["kind"]: each for each in render(site(named, *more), {}).objects}
 
 
-def checked(named: str) -> list[Finding]:
+def checked(named: str) -> list[CheckResult]:
     def connect() -> Any:
         raise AssertionError("no cluster is asked")
 

@@ -14,7 +14,7 @@ import pytest
 from leviathan.cli import early_options as given
 from leviathan.cli.options import Invocation
 from leviathan.errors import LeviathanError
-from leviathan.preflight.check_result import Finding
+from leviathan.preflight.check_result import CheckResult
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.preflight_phase import run
 from leviathan.site.schema import Site
@@ -230,7 +230,7 @@ def test_preflight_has_a_heartbeat(site: Site, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("leviathan.terminal.progress.HEARTBEAT_S", 0.1)
     monkeypatch.setenv("TERM", "xterm")
 
-    def slow(facts: Facts) -> Iterator[Finding]:
+    def slow(facts: Facts) -> Iterator[CheckResult]:
         time.sleep(1.0)
         yield from ()
 

@@ -9,12 +9,13 @@ import pytest
 from push_support import Talk
 
 from leviathan.errors import LayoutError, LeviathanError, RegistryError
-from leviathan.registry.attempts import Attempts, Backoff, Stopped, parse_retry_after
+from leviathan.registry.attempts import Attempts, Backoff, Stopped
 from leviathan.registry.blob_reader import PIECE, BlobReader
 from leviathan.registry.http_transport import Transport
 from leviathan.registry.layout import Blob
 from leviathan.registry.responses import Session, received, with_digest
 from leviathan.registry.sessions import Sessions, state_home
+from leviathan.retry import parse_retry_after
 from leviathan.terminal.output import Console
 
 

@@ -19,7 +19,7 @@ from leviathan.cluster.kinds import path_of
 from leviathan.manifests.rendering import render
 from leviathan.preflight.access import REVIEWS, WHO, wanted
 from leviathan.preflight.api import NEWEST, OLDEST
-from leviathan.preflight.check_result import Finding, Level, NotAsked, ok
+from leviathan.preflight.check_result import CheckResult, Level, NotAsked, ok
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.preflight_phase import CHECKS, ask, run
 from leviathan.rollout.observe.reader import collections
@@ -64,11 +64,11 @@ def facts_of(site: Site, server: ReplayApi, folder: Path) -> Facts:
     return Facts(site, {}, Console(Talk()), connect=connecting)
 
 
-def findings(facts: Facts) -> dict[str, list[Finding]]:
+def findings(facts: Facts) -> dict[str, list[CheckResult]]:
     return {name: ask(CHECKS[name], facts) for name in ASKING}
 
 
-def table(found: dict[str, list[Finding]], server: ReplayApi) -> str:
+def table(found: dict[str, list[CheckResult]], server: ReplayApi) -> str:
     lines = []
     for name, each in ((name, each) for name, several in found.items() for each in several):
         lines += [f"{each.level.value} {name}: {each.text}"] + ([f"    fix: {each.fix}"] if each.fix else [])
@@ -375,11 +375,11 @@ def right_of(method: str, path: str, query: Mapping[str, str]) -> Right3:
 
 
 def test_a_failing_check_is_a_finding_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def breaks(facts: Facts) -> Iterator[Finding]:
+    def breaks(facts: Facts) -> Iterator[CheckResult]:
         yield ok("first")
         raise ZeroDivisionError("a slip")
 
-    def waits(facts: Facts) -> Iterator[Finding]:
+    def waits(facts: Facts) -> Iterator[CheckResult]:
         raise NotAsked("the moon is away")
 
     monkeypatch.setattr(

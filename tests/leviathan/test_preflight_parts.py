@@ -19,7 +19,7 @@ from leviathan.errors import LayoutError
 from leviathan.model.manifest import Manifest, ModelFile
 from leviathan.placement import load_model, write_header
 from leviathan.preflight.cards import ARCHS
-from leviathan.preflight.check_result import Finding, Level
+from leviathan.preflight.check_result import CheckResult, Level
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.image import MARCH, labels_of
 from leviathan.preflight.march import DECIDING, PREFIX
@@ -34,7 +34,7 @@ def no_cluster() -> Cluster:
     raise ClusterError("there is no kubeconfig", reason="NoKubeconfig", remedy="set KUBECONFIG")
 
 
-def look(check: str, site: Site, home: Path, **more: Any) -> list[Finding]:
+def look(check: str, site: Site, home: Path, **more: Any) -> list[CheckResult]:
     """What one check finds where there is no cluster."""
     facts = Facts(site, {"HOME": str(home)}, Console(Talk()), connect=no_cluster, **more)
     return ask(CHECKS[check], facts)
@@ -187,7 +187,7 @@ def test_a_real_registry_is_left_as_it_was(tmp_path: Path) -> None:
         site = make_site(registry.host)
         before = files(registry.storage)
         [found] = look("registry", site, tmp_path)
-        assert found == Finding(Level.OK, f"http://{registry.host}/v2/{REPOSITORY} takes pushes")
+        assert found == CheckResult(Level.OK, f"http://{registry.host}/v2/{REPOSITORY} takes pushes")
         assert files(registry.storage) == before
         # There would be something to see: an upload that is begun and given up leaves a file.
         client = connect(site, PushContext({"HOME": str(tmp_path)}, Console(Talk())))
@@ -237,7 +237,7 @@ def test_a_given_digest_has_to_be_in_the_registry(tmp_path: Path) -> None:
     assert absent.level is Level.PROBLEM
     assert "the registry does not have the image" in absent.text
     assert absent.fix.startswith("leviathan push")
-    assert there == Finding(Level.OK, f"http://{registry.host}/v2/{REPOSITORY} has {digest}")
+    assert there == CheckResult(Level.OK, f"http://{registry.host}/v2/{REPOSITORY} has {digest}")
     assert unknown.level is Level.WARNING
     assert unknown.text.startswith(f"not known whether http://{registry.host}/v2/{REPOSITORY} has the image: cannot")
 
@@ -305,7 +305,7 @@ def test_kubectl_goes_to_the_same_cluster(tmp_path: Path) -> None:
 
     facts = Connected(make_site("127.0.0.1:9"), {}, Console(Talk()), connect=no_cluster)
     fix = "kubectl get x && kubectl --context other get y, labelled kubectl.kubernetes.io/z"
-    found = with_context(Finding(Level.PROBLEM, "text", fix), facts)
+    found = with_context(CheckResult(Level.PROBLEM, "text", fix), facts)
     assert found.fix == fix.replace("kubectl get x", "kubectl --context 'my home' get x")
 
 

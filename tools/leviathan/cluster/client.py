@@ -91,7 +91,7 @@ class Cluster:
         """The objects of the collection `path`, all pages, each with its apiVersion and kind."""
         for attempt in range(3):
             try:
-                return self._pages(path, query)
+                return [item for page, _ in self.pages(path, **query) for item in page]
             except ClusterError as error:
                 if error.status != 410 or attempt == 2:
                     raise  # else the pages have expired under way: from the start
@@ -192,20 +192,19 @@ class Cluster:
                 )
             yield line
 
-    def _pages(self, path: str, query: Mapping[str, Any]) -> Objects:
-        found: Objects = []
-        more, pages = "", 0
-        while True:
-            page = self._json("GET", path, {"limit": PAGE, **query, **({"continue": more} if more else {})})
-            where = self.transport.asked("GET", path).where
-            found += items(page, where)
+    def pages(self, path: str, **query: Any) -> Iterator[tuple[Objects, str]]:
+        """Each page of a list: its objects and the resource version of the list. Errors: ClusterError."""
+        where = self.transport.asked("GET", path).where
+        more: dict[str, str] = {}
+        for _ in range(PAGES):
+            page = self._json("GET", path, {"limit": PAGE, **query, **more})
             metadata = page.get("metadata")
-            more = str(metadata.get("continue") or "") if isinstance(metadata, dict) else ""
-            if not more:
-                return found
-            pages += 1
-            if pages == PAGES:
-                raise bad_answer(f"its list does not end after {PAGES} pages", where)
+            metadata = metadata if isinstance(metadata, dict) else {}
+            yield items(page, where), str(metadata.get("resourceVersion", ""))
+            if not metadata.get("continue"):
+                return
+            more = {"continue": str(metadata["continue"])}
+        raise bad_answer(f"its list does not end after {PAGES} pages", where)
 
     def _json(
         self,

@@ -1,6 +1,5 @@
 """Requests to a Kubernetes API server through the official client, with the retries that each one bears."""
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,11 +9,10 @@ from leviathan.cluster.api_errors import ApiRequest, refused, unreachable
 from leviathan.cluster.bounds import MOST, whole
 from leviathan.cluster.errors import ClusterError
 from leviathan.proxies import Proxy
+from leviathan.retry import TRANSIENT_STATUSES, parse_retry_after
 
 #: The content type of server-side apply; the body may be JSON.
 APPLY = "application/apply-patch+yaml"
-#: Answers that may be better a moment later.
-PASSING = frozenset({429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True)
@@ -133,8 +131,7 @@ class Transport:
             if not error.status:
                 raise unreachable(asked, error) from None
             self._answered = True
-            retry_after = (error.headers or {}).get("Retry-After", "")
-            wait_s = float(retry_after) if re.fullmatch("[0-9]{1,9}", retry_after) else 0.0
+            wait_s = parse_retry_after((error.headers or {}).get("Retry-After")) or 0.0
             raise refused(asked, error.status, error.body, wait_s) from None
         except ClusterError as error:
             error.where = error.where or asked.where
@@ -159,7 +156,9 @@ def bears_retry(method: str, content_type: str, error: ClusterError, tried: int)
     Reads as often as time allows; writes that are idempotent (delete, server-side apply) once; every request after a
     429, which says that the server has done nothing yet.
     """
-    if error.reason in ("TLS", "BadAnswer", "BadKubeconfig") or (error.status and error.status not in PASSING):
+    if error.reason in ("TLS", "BadAnswer", "BadKubeconfig") or (
+        error.status and error.status not in TRANSIENT_STATUSES
+    ):
         return False
     if method == "GET" or error.status == 429:
         return True

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leviathan.manifests.files import Object
-from leviathan.manifests.policy_rules import ENFORCE, MANAGED, RULES, Finding, containers, named, security_of
+from leviathan.manifests.policy_rules import ENFORCE, MANAGED, RULES, Violation, containers, named, security_of
 from leviathan.site.choices import Variant
 from leviathan.site.schema import Site
 from leviathan.site.start_budget import StartBudget
 
-__all__ = ["ENFORCE", "EXCEPTIONS", "MANAGED", "Except", "Finding", "check", "exceptions"]
+__all__ = ["ENFORCE", "EXCEPTIONS", "MANAGED", "Except", "Violation", "check", "exceptions"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def exceptions(site: Site) -> tuple[Except, ...]:
     return tuple(found)
 
 
-def check(objects: Sequence[Object], budget: StartBudget, exceptions: Sequence[Except] = EXCEPTIONS) -> list[Finding]:
+def check(objects: Sequence[Object], budget: StartBudget, exceptions: Sequence[Except] = EXCEPTIONS) -> list[Violation]:
     """All findings that no exception covers, and all exceptions that cover none.
 
     An object of the site's own may lack what the rules look at; that is the one finding then.
@@ -56,11 +56,11 @@ def check(objects: Sequence[Object], budget: StartBudget, exceptions: Sequence[E
         privileged = any(security_of(container).get("privileged") for _, _, container in containers(objects))
     except (KeyError, TypeError, AttributeError):
         kinds = " or ".join(sorted({named(each) for each in objects if each["kind"] in ("Deployment", "Service")}))
-        return [Finding("complete", kinds, "a field that the policy looks at is missing, or of another type")]
+        return [Violation("complete", kinds, "a field that the policy looks at is missing, or of another type")]
     active = {each.rule: each for each in exceptions if each.privileged == privileged}
     broken = {finding.rule for finding in found}
     unused = [
-        Finding("stale-exception", each.rule, f"nothing breaks it: {each.reason}")
+        Violation("stale-exception", each.rule, f"nothing breaks it: {each.reason}")
         for each in active.values()
         if each.rule not in broken
     ]

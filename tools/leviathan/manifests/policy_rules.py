@@ -24,7 +24,7 @@ DISK_NAMES = {"path": "/dev/disk"}
 
 
 @dataclass(frozen=True)
-class Finding:
+class Violation:
     """A rule that an object breaks, and how."""
 
     rule: str
@@ -36,7 +36,7 @@ class Finding:
         return f"{self.rule}: {self.name}: {self.why}"
 
 
-Rule = Callable[[Sequence[Object], StartBudget], Iterator[Finding]]
+Rule = Callable[[Sequence[Object], StartBudget], Iterator[Violation]]
 
 
 def named(each: Object) -> str:
@@ -44,71 +44,71 @@ def named(each: Object) -> str:
     return f"{each['kind']}/{each['metadata']['name']}"
 
 
-def objects_are_ours(objects: Sequence[Object], budget: StartBudget) -> Iterator[Finding]:
+def objects_are_ours(objects: Sequence[Object], budget: StartBudget) -> Iterator[Violation]:
     """Every object carries the label by which it may be pruned, and stands in the one namespace there is."""
     namespaces = {each["metadata"]["name"] for each in objects if each["kind"] == "Namespace"}
     # Where the namespace is somebody else's, the Deployment says which it is.
     spaces = {each["metadata"].get("namespace") for each in objects if each["kind"] == "Deployment"}
     for each in objects:
         if each["metadata"].get("labels", {}).get(MANAGED[0]) != MANAGED[1]:
-            yield Finding("managed-by", named(each), f"lacks the label {MANAGED[0]}: {MANAGED[1]}")
+            yield Violation("managed-by", named(each), f"lacks the label {MANAGED[0]}: {MANAGED[1]}")
         space = each["metadata"].get("namespace")
         if each["kind"] not in CLUSTER_WIDE and space not in (namespaces or spaces):
-            yield Finding("namespace", named(each), f"namespace {space} is none of {sorted(namespaces or spaces)}")
+            yield Violation("namespace", named(each), f"namespace {space} is none of {sorted(namespaces or spaces)}")
 
 
-def image_is_pinned(objects: Sequence[Object], budget: StartBudget) -> Iterator[Finding]:
+def image_is_pinned(objects: Sequence[Object], budget: StartBudget) -> Iterator[Violation]:
     """By digest, so that what runs is what was tested."""
     for each, _, container in containers(objects):
         if "@sha256:" not in container["image"]:
-            yield Finding("image-by-digest", named(each), f"image {container['image']}")
+            yield Violation("image-by-digest", named(each), f"image {container['image']}")
 
 
-def container_is_confined(objects: Sequence[Object], budget: StartBudget) -> Iterator[Finding]:
+def container_is_confined(objects: Sequence[Object], budget: StartBudget) -> Iterator[Violation]:
     """The `restricted` Pod Security Standard, and a read-only root file system."""
     for each, pod, container in containers(objects):
         security, outer, name = security_of(container), pod.get("securityContext", {}), named(each)
         if security.get("privileged"):
-            yield Finding("not-privileged", name, "privileged: true")
+            yield Violation("not-privileged", name, "privileged: true")
         if security.get("allowPrivilegeEscalation") is not False:
-            yield Finding("no-new-privileges", name, "allowPrivilegeEscalation is not false")
+            yield Violation("no-new-privileges", name, "allowPrivilegeEscalation is not false")
         capabilities = security.get("capabilities", {})
         if capabilities.get("drop") != ["ALL"] or capabilities.get("add"):
-            yield Finding("no-capabilities", name, "capabilities are not drop: [ALL]")
+            yield Violation("no-capabilities", name, "capabilities are not drop: [ALL]")
         if not (security.get("runAsNonRoot") or outer.get("runAsNonRoot")) or 0 in (
             security.get("runAsUser"),
             outer.get("runAsUser"),
         ):
-            yield Finding("not-root", name, "may run as root")
+            yield Violation("not-root", name, "may run as root")
         profile = security.get("seccompProfile", outer.get("seccompProfile", {}))
         if profile.get("type") not in ("RuntimeDefault", "Localhost"):
-            yield Finding("seccomp", name, "no seccomp profile")
+            yield Violation("seccomp", name, "no seccomp profile")
         if security.get("readOnlyRootFilesystem") is not True:
-            yield Finding("read-only-root", name, "readOnlyRootFilesystem is not true")
+            yield Violation("read-only-root", name, "readOnlyRootFilesystem is not true")
 
 
-def pod_keeps_to_itself(objects: Sequence[Object], budget: StartBudget) -> Iterator[Finding]:
+def pod_keeps_to_itself(objects: Sequence[Object], budget: StartBudget) -> Iterator[Violation]:
     """No host namespaces or paths, no token for the API, a node by selector."""
     for each, pod in _pods(objects):
         name = named(each)
         for key in ("hostNetwork", "hostPID", "hostIPC"):
             if pod.get(key):
-                yield Finding("no-host-namespaces", name, f"{key}: true")
+                yield Violation("no-host-namespaces", name, f"{key}: true")
         for volume in pod.get("volumes", []):
             kinds = set(volume) - {"name"}
             if volume.get("hostPath") == DISK_NAMES:
-                yield Finding("disk-names", name, f"volume {volume['name']} is the node's {DISK_NAMES['path']}")
+                yield Violation("disk-names", name, f"volume {volume['name']} is the node's {DISK_NAMES['path']}")
             elif not kinds <= SAFE_VOLUMES:
-                yield Finding("safe-volumes", name, f"volume {volume['name']} is {', '.join(sorted(kinds))}")
+                yield Violation("safe-volumes", name, f"volume {volume['name']} is {', '.join(sorted(kinds))}")
         if pod.get("automountServiceAccountToken") is not False:
-            yield Finding("no-api-token", name, "automountServiceAccountToken is not false")
+            yield Violation("no-api-token", name, "automountServiceAccountToken is not false")
         if "nodeName" in pod:
-            yield Finding("scheduled", name, "nodeName goes around the scheduler")
+            yield Violation("scheduled", name, "nodeName goes around the scheduler")
         if not pod.get("nodeSelector"):
-            yield Finding("node", name, "no nodeSelector for the node")
+            yield Violation("node", name, "no nodeSelector for the node")
 
 
-def resources_are_bounded(objects: Sequence[Object], budget: StartBudget) -> Iterator[Finding]:
+def resources_are_bounded(objects: Sequence[Object], budget: StartBudget) -> Iterator[Violation]:
     """CPU and memory requested and limited, GPUs the same in both, sizes for emptyDirs."""
     for each, pod, container in containers(objects):
         limits, requests = (container.get("resources", {}).get(kind, {}) for kind in ("limits", "requests"))
@@ -116,82 +116,82 @@ def resources_are_bounded(objects: Sequence[Object], budget: StartBudget) -> Ite
         starts = container in pod.get("initContainers", [])
         for resource in ("cpu", "memory") if starts else ("cpu", "memory", gpu):
             if resource not in limits or resource not in requests:
-                yield Finding("resources", named(each), f"{resource} is not both requested and limited")
+                yield Violation("resources", named(each), f"{resource} is not both requested and limited")
             elif parse_quantity(requests[resource]) > parse_quantity(limits[resource]):
-                yield Finding("resources", named(each), f"{resource}: request above limit")
+                yield Violation("resources", named(each), f"{resource}: request above limit")
         if limits.get(gpu) != requests.get(gpu):
-            yield Finding("resources", named(each), f"{gpu} cannot be overcommitted")
+            yield Violation("resources", named(each), f"{gpu} cannot be overcommitted")
         for volume in pod.get("volumes", []):
             if "emptyDir" in volume and "sizeLimit" not in volume["emptyDir"]:
-                yield Finding("resources", named(each), f"emptyDir {volume['name']} has no sizeLimit")
+                yield Violation("resources", named(each), f"emptyDir {volume['name']} has no sizeLimit")
 
 
-def start_fits_the_budget(objects: Sequence[Object], budget: StartBudget) -> Iterator[Finding]:
+def start_fits_the_budget(objects: Sequence[Object], budget: StartBudget) -> Iterator[Violation]:
     """No time-out ends a start that is within its budget, and none ends a busy engine."""
     for each, pod, container in containers(objects):
         name = named(each)
         if each["spec"].get("strategy", {}).get("type") != "Recreate":
-            yield Finding("recreate", name, "two pods would want the same GPUs")
+            yield Violation("recreate", name, "two pods would want the same GPUs")
         deadline = each["spec"].get("progressDeadlineSeconds", 600)
         if deadline < budget.progress_deadline_s:
-            yield Finding("start-budget", name, f"progressDeadlineSeconds {deadline} < {budget.progress_deadline_s}")
+            yield Violation("start-budget", name, f"progressDeadlineSeconds {deadline} < {budget.progress_deadline_s}")
         if pod.get("terminationGracePeriodSeconds", 30) < budget.end_s:
-            yield Finding("grace", name, f"terminationGracePeriodSeconds below {budget.end_s:g}")
+            yield Violation("grace", name, f"terminationGracePeriodSeconds below {budget.end_s:g}")
         for probe, least in (("startupProbe", budget.startup_s), ("readinessProbe", 10), ("livenessProbe", 120)):
             if container in pod.get("initContainers", []):
                 continue  # it ends before the engine starts
             if probe not in container:
-                yield Finding("probes", name, f"no {probe}")
+                yield Violation("probes", name, f"no {probe}")
                 continue
             seconds = container[probe].get("periodSeconds", 10) * container[probe].get("failureThreshold", 3)
             if seconds < least:
-                yield Finding(
+                yield Violation(
                     "start-budget" if probe == "startupProbe" else "probes", name, f"{probe}: {seconds} < {least} s"
                 )
 
 
-def service_reaches_the_pod(objects: Sequence[Object], budget: StartBudget) -> Iterator[Finding]:
+def service_reaches_the_pod(objects: Sequence[Object], budget: StartBudget) -> Iterator[Violation]:
     """The Service's selector matches the pod's labels and its target is one of the pod's ports."""
     pods = [each for each in objects if each["kind"] == "Deployment"]
     for service in (each for each in objects if each["kind"] == "Service"):
         selector = service["spec"]["selector"].items()
         targets = [each for each in pods if selector <= each["spec"]["template"]["metadata"]["labels"].items()]
         if not targets:
-            yield Finding("selector", named(service), "selects no pod")
+            yield Violation("selector", named(service), "selects no pod")
         for each, pod, container in containers(targets):
             if container in pod.get("initContainers", []):
                 continue
             ports = {entry["name"] for entry in container.get("ports", [])}
             for port in service["spec"]["ports"]:
                 if port["targetPort"] not in ports:
-                    yield Finding(
+                    yield Violation(
                         "selector", named(service), f"targetPort {port['targetPort']} is none of {named(each)}"
                     )
     for each in pods:
         wanted = each["spec"]["selector"]["matchLabels"].items()
         if not wanted <= each["spec"]["template"]["metadata"]["labels"].items():
-            yield Finding("selector", named(each), "does not select its own pods")
+            yield Violation("selector", named(each), "does not select its own pods")
 
 
-def namespace_lets_the_pod_in(objects: Sequence[Object], budget: StartBudget) -> Iterator[Finding]:
+def namespace_lets_the_pod_in(objects: Sequence[Object], budget: StartBudget) -> Iterator[Violation]:
     """Talos enforces `baseline`: a privileged pod needs the namespace's label, and nothing else may weaken it."""
     privileged = any(security_of(container).get("privileged") for _, _, container in containers(objects))
     for each in (each for each in objects if each["kind"] == "Namespace"):
         level = each["metadata"].get("labels", {}).get(ENFORCE)
         if privileged and level != "privileged":
-            yield Finding("pod-security", named(each), f"{ENFORCE} is {level}, the privileged pod would be refused")
+            yield Violation("pod-security", named(each), f"{ENFORCE} is {level}, the privileged pod would be refused")
         if not privileged and level == "privileged":
-            yield Finding("pod-security", named(each), f"{ENFORCE}: privileged without need")
+            yield Violation("pod-security", named(each), f"{ENFORCE}: privileged without need")
 
 
-def model_is_read_only(objects: Sequence[Object], budget: StartBudget) -> Iterator[Finding]:
+def model_is_read_only(objects: Sequence[Object], budget: StartBudget) -> Iterator[Violation]:
     """A volume with the model is mounted read-only, or the kubelet may format it, and stays when its claim goes."""
     for each in (each for each in objects if each["kind"] == "PersistentVolume"):
         device = "local" not in each["spec"] or "fsType" in each["spec"]["local"]
         if device and "ro" not in each["spec"].get("mountOptions", []):
-            yield Finding("model-read-only", named(each), "mountOptions lacks ro")
+            yield Violation("model-read-only", named(each), "mountOptions lacks ro")
         if each["spec"].get("persistentVolumeReclaimPolicy") != "Retain":
-            yield Finding("model-read-only", named(each), "persistentVolumeReclaimPolicy is not Retain")
+            yield Violation("model-read-only", named(each), "persistentVolumeReclaimPolicy is not Retain")
     for each, pod in _pods(objects):
         for volume in pod.get("volumes", []):
             if volume["name"] == KEPT:
@@ -199,7 +199,7 @@ def model_is_read_only(objects: Sequence[Object], budget: StartBudget) -> Iterat
             if volume.get("persistentVolumeClaim", {}).get("readOnly", True) is not True or (
                 "persistentVolumeClaim" in volume and "readOnly" not in volume["persistentVolumeClaim"]
             ):
-                yield Finding("model-read-only", named(each), f"volume {volume['name']} is not readOnly")
+                yield Violation("model-read-only", named(each), f"volume {volume['name']} is not readOnly")
 
 
 RULES: tuple[Rule, ...] = (

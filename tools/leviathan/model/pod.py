@@ -5,19 +5,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from leviathan.cluster.waiting_reasons import STUCK
+
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
-#: Reasons of a waiting container that do not pass by themselves.
-STUCK = frozenset(
-    {
-        "ImagePullBackOff",
-        "InvalidImageName",
-        "ErrImageNeverPull",
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "RunContainerError",
-        "CrashLoopBackOff",
-    }
-)
 
 
 class State(Enum):

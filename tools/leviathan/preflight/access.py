@@ -10,7 +10,7 @@ from typing import Any
 from leviathan.cluster.client import ClusterError
 from leviathan.cluster.kinds import KINDS, Kind, kind_of
 from leviathan.manifests.files import Object
-from leviathan.preflight.check_result import Finding, ok, problem, warning
+from leviathan.preflight.check_result import CheckResult, ok, problem, warning
 from leviathan.preflight.facts import Facts
 from leviathan.site.choices import ApiKey
 from leviathan.site.schema import Site
@@ -53,7 +53,7 @@ class Right:
         }
 
 
-def permission(facts: Facts) -> Iterator[Finding]:
+def permission(facts: Facts) -> Iterator[CheckResult]:
     """Everything that the phases do is allowed."""
     cluster = facts.cluster
     rights = wanted(facts.site, facts.objects(), namespace_is_there=_namespace_is_there(facts))
@@ -126,7 +126,7 @@ def grouped(rights: Sequence[Right]) -> list[list[Right]]:
     return list(groups.values())
 
 
-def _finding(group: Sequence[Right], user: str) -> Finding:
+def _finding(group: Sequence[Right], user: str) -> CheckResult:
     first = group[0]
     verbs = ",".join(sorted({right.verb for right in group}))
     phases = ", ".join(dict.fromkeys(right.phase for right in group))

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from leviathan.preflight.check_result import Finding, ok, problem, warning
+from leviathan.preflight.check_result import CheckResult, ok, problem, warning
 from leviathan.preflight.facts import Facts
 
 #: The versions whose schemas the manifests are held to; the oldest is also the first with Pod Security admission.
@@ -11,13 +11,13 @@ OLDEST, NEWEST = (1, 25), (1, 37)
 RUNTIME_CLASSES = "/apis/node.k8s.io/v1/runtimeclasses"
 
 
-def kubeconfig(facts: Facts) -> Iterator[Finding]:
+def kubeconfig(facts: Facts) -> Iterator[CheckResult]:
     """There is a kubeconfig, and it has the context."""
     cluster = facts.connection
     yield ok(f"context {cluster.context} → {cluster.server}")
 
 
-def api(facts: Facts) -> Iterator[Finding]:
+def api(facts: Facts) -> Iterator[CheckResult]:
     """The API server answers, and is of a supported version."""
     found = facts.version()
     said = str(found.get("gitVersion", "")) or f"v{found.get('major')}.{found.get('minor')}"
@@ -38,7 +38,7 @@ def api(facts: Facts) -> Iterator[Finding]:
         yield ok(f"Kubernetes {said}, supported is {span}")
 
 
-def runtime_class(facts: Facts) -> Iterator[Finding]:
+def runtime_class(facts: Facts) -> Iterator[CheckResult]:
     """The RuntimeClass is there, and lets the node in."""
     name = facts.site.cluster.runtime_class
     if not name:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from leviathan.errors import LayoutError
-from leviathan.preflight.check_result import Finding, NotAsked, ok, problem, warning
+from leviathan.preflight.check_result import CheckResult, NotAsked, ok, problem, warning
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.image import labels_of, layout_of
 
@@ -21,7 +21,7 @@ DRIVERS = ("nvidia.com/cuda.driver-version.major", "nvidia.com/cuda.driver.major
 DRIVER = 570
 
 
-def cards(facts: Facts) -> Iterator[Finding]:
+def cards(facts: Facts) -> Iterator[CheckResult]:
     """The image has kernels for the node's cards, and the driver is new enough for them."""
     labels = facts.node()["metadata"].get("labels") or {}
     by_hand = "nvidia-smi --query-gpu=name,compute_cap,driver_version --format=csv on the node"

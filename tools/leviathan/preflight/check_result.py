@@ -16,8 +16,8 @@ class Level(Enum):
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that was found: `text` in a sentence, `fix` the command or action for it, empty where all is well."""
+class CheckResult:
+    """What a check found: `text` in a sentence, `fix` the command or action for it, empty where all is well."""
 
     level: Level
     text: str
@@ -25,11 +25,11 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedResult:
     """A finding and the check that it comes from."""
 
     check: str
-    finding: Finding
+    finding: CheckResult
 
     def data(self) -> dict[str, Any]:
         """The finding for programs."""
@@ -47,16 +47,16 @@ class PreflightError(LeviathanError):
     exit_code = ExitCode.PREFLIGHT
 
 
-def ok(text: str) -> Finding:
+def ok(text: str) -> CheckResult:
     """All is well."""
-    return Finding(Level.OK, text)
+    return CheckResult(Level.OK, text)
 
 
-def warning(text: str, fix: str = "") -> Finding:
+def warning(text: str, fix: str = "") -> CheckResult:
     """Something worth knowing."""
-    return Finding(Level.WARNING, text, fix)
+    return CheckResult(Level.WARNING, text, fix)
 
 
-def problem(text: str, fix: str = "") -> Finding:
+def problem(text: str, fix: str = "") -> CheckResult:
     """Something that is in the way."""
-    return Finding(Level.PROBLEM, text, fix)
+    return CheckResult(Level.PROBLEM, text, fix)

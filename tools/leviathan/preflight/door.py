@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from leviathan.cluster.client import ClusterError
 from leviathan.cluster.secrets import path
-from leviathan.preflight.check_result import Finding, ok, problem, warning
+from leviathan.preflight.check_result import CheckResult, ok, problem, warning
 from leviathan.preflight.facts import Facts
 from leviathan.site.choices import ApiKey
 
 
-def access(facts: Facts) -> Iterator[Finding]:
+def access(facts: Facts) -> Iterator[CheckResult]:
     """Whether clients need a key, and whether the Secrets that nobody makes are there."""
     site = facts.site
     if site.access.api_key is ApiKey.OFF:
@@ -27,7 +27,7 @@ def access(facts: Facts) -> Iterator[Finding]:
         yield from _secret(facts, site.access.tls_secret, f"{by_hand} --cert=tls.crt --key=tls.key")
 
 
-def _secret(facts: Facts, name: str, fix: str) -> Iterator[Finding]:
+def _secret(facts: Facts, name: str, fix: str) -> Iterator[CheckResult]:
     """A Secret that is there, will be made (`fix` empty), or has to be made."""
     try:
         there = facts.get(path(facts.site, name)) is not None

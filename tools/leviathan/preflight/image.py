@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leviathan.errors import LayoutError, RegistryError
-from leviathan.preflight.check_result import Finding, NotAsked, ok, problem, warning
+from leviathan.preflight.check_result import CheckResult, NotAsked, ok, problem, warning
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.march import better, choose
 from leviathan.push.image_check import not_in_registry, one_shot_client
 from leviathan.registry.layout import Image, load_image
+from leviathan.retry import TRANSIENT_STATUSES
 from leviathan.terminal.progress import size_text
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ NOT_ITS_DIGEST = f"sha256:{hashlib.sha256(b'').hexdigest()}"
 REFUSED, REFUSAL = frozenset({400, 422}), re.compile("manifest|digest", re.I)
 
 
-def image(facts: Facts) -> Iterator[Finding]:
+def image(facts: Facts) -> Iterator[CheckResult]:
     """The image's layout is there and whole, or a digest is named."""
     site = facts.site
     if site.image.digest:
@@ -37,7 +38,7 @@ def image(facts: Facts) -> Iterator[Finding]:
     yield ok(f"{site.image.layout}: {found.top.digest}, {len(found.blobs)} blobs, {size_text(found.size)}")
 
 
-def registry(facts: Facts) -> Iterator[Finding]:
+def registry(facts: Facts) -> Iterator[CheckResult]:
     """The registry is reached and has the digest that is given; where none is, it takes pushes.
 
     For the latter it is sent a manifest that no registry may store. What it refuses as wrong it would have taken had it
@@ -64,7 +65,7 @@ def registry(facts: Facts) -> Iterator[Finding]:
         raise client.refused("take a push", answer)
 
 
-def _has(client: "Client", digest: str) -> Finding:
+def _has(client: "Client", digest: str) -> CheckResult:
     """Whether the registry has the digest. Errors: RegistryError when it was asked and does not have it."""
     try:
         found = client.head_manifest(digest)
@@ -77,7 +78,6 @@ def _has(client: "Client", digest: str) -> Finding:
 
 def _refusal(client: "Client") -> "httpx.Response":
     """The registry's answer to an empty manifest under a digest that is not its own. Errors: RegistryError."""
-    from leviathan.registry.attempts import PASSING  # noqa: PLC0415
     from leviathan.registry.auth import scope  # noqa: PLC0415 - as above
     from leviathan.registry.failures import ConnectionFailed  # noqa: PLC0415
     from leviathan.registry.responses import error_text  # noqa: PLC0415
@@ -95,12 +95,12 @@ def _refusal(client: "Client") -> "httpx.Response":
         except ConnectionFailed as error:
             attempts.failed(f"connection lost ({error})")
             continue
-        if answer.status_code not in PASSING:
+        if answer.status_code not in TRANSIENT_STATUSES:
             return answer
         attempts.failed(f"the registry answered {answer.status_code} {error_text(answer)}")
 
 
-def march(facts: Facts) -> Iterator[Finding]:
+def march(facts: Facts) -> Iterator[CheckResult]:
     """One of the image's builds runs on the node's CPU, where labels of Node Feature Discovery tell."""
     by_hand = (
         f"talosctl -n {facts.site.cluster.address} read /proc/cpuinfo | grep -m1 ^flags; what each build needs: "

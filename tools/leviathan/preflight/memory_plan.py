@@ -8,7 +8,7 @@ from leviathan.errors import LeviathanError
 from leviathan.model.manifest import header_of
 from leviathan.placement import Misfit, Wishes, load_model
 from leviathan.placement import plan as make_plan
-from leviathan.preflight.check_result import Finding, NotAsked, ok, problem, warning
+from leviathan.preflight.check_result import CheckResult, NotAsked, ok, problem, warning
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.node_resources import amount
 from leviathan.preflight.template import chat_template
@@ -18,7 +18,7 @@ from leviathan_engine.planning import assumed
 TOLERANCE = 1.02
 
 
-def plan(facts: Facts) -> Iterator[Finding]:
+def plan(facts: Facts) -> Iterator[CheckResult]:
     """The model fits the GPUs and the memory; what the planner warns of; a chat template of the site's own."""
     yield from chat_template(facts)
     site, path = facts.site, facts.header or _manifest(facts)

@@ -8,7 +8,7 @@ from leviathan.cluster.client import ClusterError
 from leviathan.cluster.kinds import is_ours, path_of, title
 from leviathan.manifests.files import Object
 from leviathan.manifests.policy import ENFORCE, MANAGED
-from leviathan.preflight.check_result import Finding, ok, problem, warning
+from leviathan.preflight.check_result import CheckResult, ok, problem, warning
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.node_resources import amount
 from leviathan.site.choices import ApiKey, Kept, ServiceType, Variant
@@ -17,7 +17,7 @@ from leviathan.site.choices import ApiKey, Kept, ServiceType, Variant
 NODE_PORTS = range(30000, 32768)
 
 
-def namespace(facts: Facts) -> Iterator[Finding]:
+def namespace(facts: Facts) -> Iterator[CheckResult]:
     """The namespace is there or will be made, and its Pod Security lets the pod in."""
     name = facts.site.cluster.namespace
     privileged = facts.site.workload.variant is Variant.PRIVILEGED
@@ -54,7 +54,7 @@ def namespace(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def node_port(facts: Facts) -> Iterator[Finding]:
+def node_port(facts: Facts) -> Iterator[CheckResult]:
     """No other Service has the NodePort."""
     if facts.site.service.type is not ServiceType.NODE_PORT or not facts.site.engine.node_port:
         yield ok(f"none is asked for: the Service is a {facts.site.service.type.value}")
@@ -82,7 +82,7 @@ def node_ports(service: Object) -> list[int]:
     return found + ([spec["healthCheckNodePort"]] if spec.get("healthCheckNodePort") else [])
 
 
-def names(facts: Facts) -> Iterator[Finding]:
+def names(facts: Facts) -> Iterator[CheckResult]:
     """Nobody else has an object of the names that ours have, and no Deployment stands there with another selector."""
     yield from _rivals(facts)
     yield from _kept(facts)
@@ -108,7 +108,7 @@ def names(facts: Facts) -> Iterator[Finding]:
         yield ok(f"ours: {', '.join(clean)}")
 
 
-def _kept(facts: Facts) -> Iterator[Finding]:
+def _kept(facts: Facts) -> Iterator[CheckResult]:
     """The claim for conversations is there, can be written, and is as large as the site says."""
     site, engine = facts.site, facts.site.engine
     if engine.kept is not Kept.CLAIM:
@@ -139,7 +139,7 @@ def _kept(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _rivals(facts: Facts) -> Iterator[Finding]:
+def _rivals(facts: Facts) -> Iterator[CheckResult]:
     """Deployments of other releases whose pods our Service would select, or that have our claim's volume."""
     site = facts.site
     if not site.release:
@@ -153,7 +153,7 @@ def _rivals(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _in_the_way(wanted: Object, live: Object) -> Finding | None:
+def _in_the_way(wanted: Object, live: Object) -> CheckResult | None:
     """Why `live` cannot become `wanted`; None when it can."""
     plural = wanted["kind"].lower()
     space = wanted["metadata"].get("namespace")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from leviathan.manifests.files import Object
-from leviathan.preflight.check_result import Finding, ok, problem, warning
+from leviathan.preflight.check_result import CheckResult, ok, problem, warning
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.node_resources import allocatable, amount, requested, shown
 from leviathan.site.keys import nearest
@@ -15,7 +15,7 @@ REPEATING = ("node.kubernetes.io/unschedulable", "node.kubernetes.io/not-ready",
 PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
 
 
-def node(facts: Facts) -> Iterator[Finding]:
+def node(facts: Facts) -> Iterator[CheckResult]:
     """The node is there, Ready, not cordoned, and its taints are tolerated."""
     if not facts.site.cluster.node and not facts.fitting_nodes():
         yield problem(
@@ -59,7 +59,7 @@ def node(facts: Facts) -> Iterator[Finding]:
     yield from findings or [ok(f"{name} is Ready{f' ({what})' if what else ''}")]
 
 
-def _ready(name: str, address: str, status: Mapping[str, Any]) -> Iterator[Finding]:
+def _ready(name: str, address: str, status: Mapping[str, Any]) -> Iterator[CheckResult]:
     conditions = {each["type"]: each for each in status.get("conditions") or []}
     ready = conditions.get("Ready", {})
     if ready.get("status") != "True":
@@ -73,7 +73,7 @@ def _ready(name: str, address: str, status: Mapping[str, Any]) -> Iterator[Findi
             yield warning(f"{name} has {kind}: {conditions[kind].get('message', '')}", f"kubectl describe node {name}")
 
 
-def _taints(name: str, spec: Mapping[str, Any], tolerations: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+def _taints(name: str, spec: Mapping[str, Any], tolerations: Sequence[Mapping[str, Any]]) -> Iterator[CheckResult]:
     for taint in spec.get("taints") or []:
         if taint["effect"] == "PreferNoSchedule" or taint["key"] in REPEATING:
             continue
@@ -97,7 +97,7 @@ def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
     return str(toleration["key"]) == str(taint["key"]) and (exists or same)
 
 
-def gpus(facts: Facts) -> Iterator[Finding]:
+def gpus(facts: Facts) -> Iterator[CheckResult]:
     """Enough GPUs are free."""
     gpu = facts.site.resources.gpu_resource
     offered = allocatable(facts.node(), gpu)
@@ -112,12 +112,12 @@ def gpus(facts: Facts) -> Iterator[Finding]:
     yield _room(facts, gpu, str(facts.site.resources.gpus), "--set resources.gpus=N --set engine.gpu_split=MB,...")
 
 
-def cpu(facts: Facts) -> Iterator[Finding]:
+def cpu(facts: Facts) -> Iterator[CheckResult]:
     """Enough CPU is free for the request."""
     yield _room(facts, "cpu", facts.site.resources.cpu_request, "--set resources.cpu_request=N")
 
 
-def memory(facts: Facts) -> Iterator[Finding]:
+def memory(facts: Facts) -> Iterator[CheckResult]:
     """Enough memory is free for the request, and the limit is not above what the node has."""
     resources = facts.site.resources
     yield _room(facts, "memory", resources.memory_request, "--set resources.memory_request=N")
@@ -131,7 +131,7 @@ def memory(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _room(facts: Facts, resource: str, wanted: str, less: str) -> Finding:
+def _room(facts: Facts, resource: str, wanted: str, less: str) -> CheckResult:
     """Whether the node has `wanted` of a resource left beside other pods; the engine's own old pod goes first."""
     offered = allocatable(facts.node(), resource) or amount(0)
     taken = [(requested(pod, resource), pod) for pod in facts.pods_on_node() if not _ours(facts, pod)]

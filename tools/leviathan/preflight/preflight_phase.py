@@ -14,7 +14,7 @@ from leviathan.errors import LeviathanError
 from leviathan.preflight import access, api, cards, door, image, node_checks
 from leviathan.preflight import memory_plan as fits
 from leviathan.preflight import namespace as space
-from leviathan.preflight.check_result import Finding, Level, Named, NotAsked, PreflightError, problem, warning
+from leviathan.preflight.check_result import CheckResult, Level, NamedResult, NotAsked, PreflightError, problem, warning
 from leviathan.preflight.facts import Facts
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
@@ -22,7 +22,7 @@ from leviathan.terminal.progress import Waiting
 from leviathan.threads import together
 
 #: name → the check, in the order of the table.
-CHECKS: dict[str, Callable[[Facts], Iterable[Finding]]] = {
+CHECKS: dict[str, Callable[[Facts], Iterable[CheckResult]]] = {
     "kubeconfig": api.kubeconfig,
     "api": api.api,
     "node": node_checks.node,
@@ -52,7 +52,7 @@ WIDTH = max(map(len, CHECKS))
 class Preflight:
     """What all checks have found, in their order."""
 
-    found: tuple[Named, ...]
+    found: tuple[NamedResult, ...]
 
     def count(self, level: Level) -> int:
         """How many findings are of this level."""
@@ -120,8 +120,8 @@ def run(
     lock = threading.Lock()
     waiting = Waiting(console, f"preflight: 0 of {len(CHECKS)}")
 
-    def one(name: str) -> tuple[Named, ...]:
-        found = tuple(Named(name, with_context(each, facts)) for each in ask(CHECKS[name], facts))
+    def one(name: str) -> tuple[NamedResult, ...]:
+        found = tuple(NamedResult(name, with_context(each, facts)) for each in ask(CHECKS[name], facts))
         with lock:
             done.append(name)
             left = [each for each in CHECKS if each not in done]
@@ -134,7 +134,7 @@ def run(
     return Preflight(tuple(each for named in found for each in named))
 
 
-def with_context(found: Finding, facts: Facts) -> Finding:
+def with_context(found: CheckResult, facts: Facts) -> CheckResult:
     """The finding with the context in every kubectl command of its fix, so that it goes to the same cluster."""
     try:
         context = facts.connection.context
@@ -149,9 +149,9 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def ask(check: Callable[[Facts], Iterable[Finding]], facts: Facts) -> list[Finding]:
+def ask(check: Callable[[Facts], Iterable[CheckResult]], facts: Facts) -> list[CheckResult]:
     """What a check finds; that it could not be made is a finding like any other."""
-    found: list[Finding] = []
+    found: list[CheckResult] = []
     try:
         found.extend(check(facts))
     except NotAsked as error:

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from leviathan.errors import RenderError
 from leviathan.manifests.chat_template import template
-from leviathan.preflight.check_result import Finding, ok, problem
+from leviathan.preflight.check_result import CheckResult, ok, problem
 from leviathan.preflight.facts import Facts
 from leviathan_engine.planning import describe_template
 
 
-def chat_template(facts: Facts) -> Iterator[Finding]:
+def chat_template(facts: Facts) -> Iterator[CheckResult]:
     """What engine.chat_template names; nothing where the model's own template is used."""
     named = facts.site.engine.chat_template
     if not named:

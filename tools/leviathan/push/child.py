@@ -14,7 +14,7 @@ from leviathan.terminal.output import Console
 
 
 @dataclass(frozen=True)
-class Pushed:
+class PushReport:
     """The result of a push, from another process, or of a look."""
 
     words: str
@@ -29,7 +29,7 @@ class Pushed:
         return self.facts
 
 
-def look_for(site: Site, environ: Mapping[str, str], console: Console) -> Pushed:
+def look_for(site: Site, environ: Mapping[str, str], console: Console) -> PushReport:
     """Look whether the registry has `image.digest`: another image, that of `image.layout`, is not to be pushed for it.
 
     Errors: RegistryError when it does not, and when it cannot be asked.
@@ -45,10 +45,10 @@ def look_for(site: Site, environ: Mapping[str, str], console: Console) -> Pushed
             raise not_in_registry(client, digest)
     reference = f"{site.registry.host}/{site.image.repository}@{digest}"
     words = f"{reference}\nthe digest is given, and the registry has it: nothing is pushed"
-    return Pushed(words, {"reference": reference, "digest": digest, "changed": False})
+    return PushReport(words, {"reference": reference, "digest": digest, "changed": False})
 
 
-def push_guarded(site: Site, environ: Mapping[str, str], console: Console, *, dry_run: bool) -> Pushed:
+def push_guarded(site: Site, environ: Mapping[str, str], console: Console, *, dry_run: bool) -> PushReport:
     """Push as `leviathan push` does: a signal, or the end of this process, lets the chunk under way arrive.
 
     Errors: LeviathanError with what the child's error has.
@@ -69,7 +69,7 @@ def push_guarded(site: Site, environ: Mapping[str, str], console: Console, *, dr
     content = json.loads(text)
     if "error" in content:
         raise _error(content["error"], ExitCode(content["error"]["exit_code"]))
-    return Pushed(content["text"], content["data"])
+    return PushReport(content["text"], content["data"])
 
 
 def _pushed(

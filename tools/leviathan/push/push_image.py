@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from leviathan.errors import RegistryError
-from leviathan.push.push_result import Pushed
+from leviathan.push.push_result import PushResult
 from leviathan.registry.attempts import Backoff, Stopped
 from leviathan.registry.credentials import first_credentials
 from leviathan.registry.http_transport import Transport
@@ -61,7 +61,7 @@ def connect(site: Site, around: PushContext) -> Client:
     )
 
 
-def push(site: Site, around: PushContext, *, dry_run: bool = False) -> Pushed:
+def push(site: Site, around: PushContext, *, dry_run: bool = False) -> PushResult:
     """Push the image of `site.image.layout` to `site.registry.host`/`site.image.repository`:`site.image.tag`.
 
     With `dry_run` it only looks, beside a push that is under way too, and keeps no state; what it would send has the
@@ -89,7 +89,7 @@ class _Push:
         self.client = client
         self.around = around
 
-    def run(self, sessions: Sessions | None) -> Pushed:
+    def run(self, sessions: Sessions | None) -> PushResult:
         """Look, and send what is missing; without `sessions` only look."""
         began = self.around.console.clock()
         tag, top = self.site.image.tag, self.image.top
@@ -109,7 +109,7 @@ class _Push:
                 self._store(manifest.digest, manifest)
             if not found[-1]:
                 self._store(tag, top)
-        done = Pushed(
+        done = PushResult(
             reference=f"{self.site.registry.host}/{self.site.image.repository}:{tag}",
             digest=top.digest,
             image=self.image,

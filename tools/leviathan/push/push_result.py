@@ -10,7 +10,7 @@ from leviathan.terminal.progress import size_text, time_text
 
 
 @dataclass(frozen=True)
-class Pushed:
+class PushResult:
     """What a push did: `outcomes` has one entry a blob; `tags` is None when nothing had to be changed."""
 
     reference: str

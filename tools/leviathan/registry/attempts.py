@@ -1,18 +1,15 @@
 """Counts attempts without progress, and waits between them."""
 
-import email.utils
 import random
 import threading
-import time
 from dataclasses import dataclass
 
 from leviathan.errors import ExitCode, LeviathanError, RegistryError
+from leviathan.retry import parse_retry_after
 from leviathan.terminal.output import Console
 
 #: A registry that asks for a longer wait than this gets none: the command ends, and says so.
 LONGEST_S = 600.0
-#: Statuses that may pass by themselves: request time-out, too many requests, and the server's own troubles.
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True)
@@ -32,19 +29,6 @@ class Backoff:
         delay = min(self.cap_s, self.base_s * 2.0**attempt) * (0.5 + dice / 2)
         asked = parse_retry_after(retry_after)
         return delay if asked is None else min(asked, LONGEST_S) + dice * min(delay, 1.0)
-
-
-def parse_retry_after(value: str | None, now: float | None = None) -> float | None:
-    """Seconds that a Retry-After header asks for, or None when there is none that makes sense (RFC 9110, 10.2.3)."""
-    if value is None:
-        return None
-    if value.strip().isascii() and value.strip().isdigit():
-        return float(value)
-    try:
-        then = email.utils.parsedate_to_datetime(value).timestamp()
-    except (TypeError, ValueError):
-        return None
-    return max(0.0, then - (time.time() if now is None else now))
 
 
 class Stopped(LeviathanError):

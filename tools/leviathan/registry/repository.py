@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import httpx
 
 from leviathan.errors import RegistryError
-from leviathan.registry.attempts import PASSING, Attempts, Backoff, TransientError
+from leviathan.registry.attempts import Attempts, Backoff, TransientError
 from leviathan.registry.auth import scope
 from leviathan.registry.failures import ConnectionFailed, bad_answer
 from leviathan.registry.http_transport import Body, Transport
@@ -27,6 +27,7 @@ from leviathan.registry.responses import (
     received,
     with_digest,
 )
+from leviathan.retry import TRANSIENT_STATUSES
 from leviathan.terminal.output import Console
 
 #: What a tag may be called (OCI distribution specification 1.1, "Pulling manifests"), and pages of a list of them.
@@ -231,7 +232,7 @@ class Client:
             response = self.transport.request(method, url, scopes=scopes or self._scopes, headers=headers, body=body)
         except ConnectionFailed as error:
             raise TransientError(f"connection lost ({error})") from None
-        if response.status_code in PASSING:
+        if response.status_code in TRANSIENT_STATUSES:
             reason = f"the registry answered {response.status_code} {error_text(response)}"
             raise TransientError(reason, response.headers.get("retry-after"))
         return response

@@ -4,14 +4,14 @@ from collections.abc import Hashable
 from enum import Enum
 
 from leviathan.cluster.objects import Object, condition, container_of, is_ready, name_of, state_of, uid_of
-from leviathan.rollout.diagnose.image_pull import REASONS
+from leviathan.cluster.waiting_reasons import IMAGE
 from leviathan.rollout.observe.snapshot import Health, Snapshot
 from leviathan.site.schema import Site
 from leviathan.site.start_budget import StartBudget
 from leviathan.terminal.progress import size_text, time_text
 
 #: States of a container between which it goes back and forth without getting further.
-BACK_AND_FORTH = {"CrashLoopBackOff": "down", **dict.fromkeys(REASONS, "image")}
+BACK_AND_FORTH = {"CrashLoopBackOff": "down", **dict.fromkeys(IMAGE, "image")}
 
 
 class Stage(Enum):
@@ -67,7 +67,7 @@ def _stage_of_pod(snapshot: Snapshot, pod: Object) -> Stage:
     kind, fields = state_of(container_of(pod))
     if kind == "running":
         return Stage.LOADING
-    if fields.get("reason") in REASONS:
+    if fields.get("reason") in IMAGE:
         return Stage.IMAGE
     if kind == "terminated" or (kind == "waiting" and fields.get("reason") not in ("ContainerCreating", None)):
         return Stage.DOWN

@@ -7,7 +7,7 @@ Sources: kernel documentation, admin-guide/mm/transhuge.rst and cpu-freq; Talos 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from leviathan.preflight.check_result import Finding, ok, problem, warning
+from leviathan.preflight.check_result import CheckResult, ok, problem, warning
 
 Sections = Mapping[str, Sequence[str]]
 #: Xid → what it means. Source: NVIDIA, "Xid Errors".
@@ -23,7 +23,7 @@ XIDS = {
 }
 
 
-def diagnose(found: Sections, kubelet: Mapping[str, Any] | None, cpu_request: str) -> list[tuple[str, Finding]]:
+def diagnose(found: Sections, kubelet: Mapping[str, Any] | None, cpu_request: str) -> list[tuple[str, CheckResult]]:
     """All checks: name and finding.
 
     Arguments: `found`, what the probe printed; `kubelet`, its configuration, None where it may not be read;
@@ -46,7 +46,7 @@ def patch(*lines: str) -> str:
     return f"on Talos: talosctl patch mc --patch '{' '.join(lines)}'"
 
 
-def _governor(found: Sections) -> Iterator[Finding]:
+def _governor(found: Sections) -> Iterator[CheckResult]:
     words = [line.split(None, 1) for line in found.get("governors", [])]
     counts = {each[1]: each[0] for each in words if len(each) == 2}
     if not counts:
@@ -62,7 +62,7 @@ def _governor(found: Sections) -> Iterator[Finding]:
         )
 
 
-def _thp(found: Sections) -> Iterator[Finding]:
+def _thp(found: Sections) -> Iterator[CheckResult]:
     text = " ".join(found.get("thp", []))
     if "[always]" in text or "[madvise]" in text:
         yield ok(f"transparent huge pages: {text}")
@@ -79,7 +79,7 @@ def _thp(found: Sections) -> Iterator[Finding]:
         )
 
 
-def _numa(found: Sections) -> Iterator[Finding]:
+def _numa(found: Sections) -> Iterator[CheckResult]:
     text = "".join(found.get("nodes", []))
     if not text.isdigit():
         return
@@ -92,7 +92,7 @@ def _numa(found: Sections) -> Iterator[Finding]:
         yield ok("one NUMA node")
 
 
-def _cpu_manager(kubelet: Mapping[str, Any] | None, cpu_request: str) -> Iterator[Finding]:
+def _cpu_manager(kubelet: Mapping[str, Any] | None, cpu_request: str) -> Iterator[CheckResult]:
     if kubelet is None:
         yield warning(
             "not known: the kubelet's configuration may not be read",
@@ -109,7 +109,7 @@ def _cpu_manager(kubelet: Mapping[str, Any] | None, cpu_request: str) -> Iterato
         yield ok(f"CPU manager policy {policy}")
 
 
-def _pcie(found: Sections) -> Iterator[Finding]:
+def _pcie(found: Sections) -> Iterator[CheckResult]:
     cards = [line.split() for line in found.get("cards", [])]
     for name, speed, most_speed, width, most_width in (card for card in cards if len(card) == 5):
         if width != most_width:
@@ -126,7 +126,7 @@ def _pcie(found: Sections) -> Iterator[Finding]:
             yield ok(f"the card {name} has all {width} lanes at {speed} GT/s")
 
 
-def _gpu(found: Sections) -> Iterator[Finding]:
+def _gpu(found: Sections) -> Iterator[CheckResult]:
     driver = " ".join(found.get("driver", [])[:1])
     for line in found.get("smi", []):
         parts = [part.strip() for part in line.split(",")]
@@ -144,7 +144,7 @@ def _gpu(found: Sections) -> Iterator[Finding]:
         yield ok(driver)
 
 
-def _xid(found: Sections) -> Iterator[Finding]:
+def _xid(found: Sections) -> Iterator[CheckResult]:
     lines = found.get("xid", [])
     if not lines:
         yield ok("no Xid, NVMe or XFS error in the kernel's log, as far as the pod may read it")

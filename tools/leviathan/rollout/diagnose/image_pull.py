@@ -8,22 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from leviathan.cluster.objects import Object, state_of
+from leviathan.cluster.waiting_reasons import IMAGE
 from leviathan.rollout.diagnose.cases import Case, explain
 from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
 from leviathan.rollout.observe.snapshot import Snapshot, title
 
-#: Reasons of a waiting container that are about its image. Source: kubelet, pkg/kubelet/images/types.go.
-REASONS = frozenset(
-    {
-        "ErrImagePull",
-        "ImagePullBackOff",
-        "InvalidImageName",
-        "ErrImageNeverPull",
-        "ImageInspectError",
-        "RegistryUnavailable",
-        "SignatureValidationFailed",
-    }
-)
 #: Talos keeps what the container runtime knows of registries in the machine configuration.
 TALOS = 'talosctl -n {address} patch machineconfig -p \'{{"machine":{{"registries":{{'
 
@@ -148,7 +137,7 @@ def image_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
     for container in (*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])):
         kind, fields = state_of(container)
         reason = str(fields.get("reason", ""))
-        if kind == "waiting" and reason in REASONS:
+        if kind == "waiting" and reason in IMAGE:
             image = _image(pod, container)
             text = _text(snapshot, pod, image, reason, str(fields.get("message", "")))
             more = {"image": image, "image_host": image.split("/", 1)[0]}

@@ -18,7 +18,6 @@ WATCH_S = 15.0
 #: Seconds between two tries while the API server refuses or is away.
 PAUSE_S = 1.0
 #: Objects in one page of a list.
-PAGE = 500
 
 
 class Reflector:
@@ -79,22 +78,15 @@ class Reflector:
         if self._asking_since is None:
             self._asking_since = self._clock()
         found: dict[str, Object] = {}
-        more: dict[str, str] = {}
-        while True:
-            page = self.cluster.get(self.path, limit=PAGE, **self.query, **more) or {}
-            kind = str(page.get("kind", "")).removesuffix("List")
-            each = {"apiVersion": page.get("apiVersion", ""), "kind": kind}
-            found |= {uid_of(item): each | item for item in page.get("items") or []}
-            metadata = page.get("metadata", {})
-            if not metadata.get("continue"):
-                break
-            more = {"continue": metadata["continue"]}
+        version = ""
+        for page, version in self.cluster.pages(self.path, **self.query):  # noqa: B007 - that of the last page counts
+            found |= {uid_of(item): item for item in page}
         with self._lock:
             self._objects = found
         self._asking_since, self.forbidden = None, False
         self.listed.set()
         self._changed()
-        return str(metadata.get("resourceVersion", ""))
+        return version
 
     def _watch(self, version: str) -> None:
         began = self._clock()
