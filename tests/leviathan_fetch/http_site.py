@@ -1,10 +1,12 @@
 """A real HTTP server on loopback that can fail in the ways that servers do."""
 
 import re
+import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypedDict, Unpack
@@ -112,3 +114,36 @@ def serving() -> Iterator[Site]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n"
+
+
+@contextmanager
+def endless(piece: bytes, pause: float, head: bytes = HEAD) -> Iterator[str]:
+    """A server whose answers never end: `piece` again and again, `pause` seconds apart, after `head`; its address."""
+    ended = threading.Event()
+
+    def answer(client: socket.socket) -> None:
+        with client, suppress(OSError):
+            client.recv(65536)
+            client.sendall(head)
+            while not ended.is_set():
+                client.sendall(piece)
+                time.sleep(pause)
+
+    def serve() -> None:
+        while not ended.is_set():
+            with suppress(OSError):
+                client, _ = listener.accept()
+                threading.Thread(target=answer, args=(client,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/f"
+        finally:
+            ended.set()
+            server.join()

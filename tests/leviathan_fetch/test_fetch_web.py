@@ -1,15 +1,11 @@
 """The HTTP client: whole files, resumed files, and each way to fail."""
 
 import base64
-import contextlib
-import socket
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from http_site import Site
+from http_site import Site, endless
 
 from leviathan_fetch.clients import http as web
 from leviathan_fetch.errors import FetchError
@@ -134,34 +130,6 @@ def test_a_password_becomes_a_header_and_stays_out_of_messages(site: Site, targe
     with pytest.raises(FetchError, match=r"/gone is not there") as got:
         web.download(url.replace("/f", "/gone"), target, Pauses())
     assert "fe@" not in got.value.line()
-
-
-@contextlib.contextmanager
-def endless(piece: bytes, pause: float) -> Iterator[str]:
-    """A server whose answers never end: `piece` again and again, `pause` seconds apart; its address."""
-    ended = threading.Event()
-
-    def answer(client: socket.socket) -> None:
-        with client, contextlib.suppress(OSError):
-            client.recv(65536)
-            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n")
-            while not ended.is_set():
-                client.sendall(piece)
-                time.sleep(pause)
-
-    def serve() -> None:
-        while not ended.is_set():
-            with contextlib.suppress(OSError):
-                client, _ = listener.accept()
-                threading.Thread(target=answer, args=(client,), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(0.2)
-        server = threading.Thread(target=serve, daemon=True)
-        server.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/f"
-        ended.set()
-        server.join()
 
 
 @pytest.mark.parametrize(("size", "words"), [(100_000, "the lock has 100000"), (None, "which no package has")])

@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from leviathan_fetch.errors import FetchError, InterruptedFetch
 
 GRACE = 5.0
+#: Seconds for a program that fetches by itself: apt, Go, pip and Poetry have time-outs for silence, and none for a
+#: server that drips. Far more than any of them takes on a slow line.
+FETCHING_S = 4 * 3600.0
+FETCHING_REMEDY = "check the network, the proxy and the mirror or index that it asks, then run it again"
 Child = subprocess.Popen[str]
 
 
@@ -99,9 +103,10 @@ def run(
     cwd: str | None = None,
     timeout: float | None = None,
     check: bool = True,
+    late: str = "run it by hand to see why",
     keep_open: Sequence[int] = (),
 ) -> Done:
-    """Run `argv` to its end; `env` is added to the environment, `timeout` is in seconds.
+    """Run `argv` to its end; `env` is added to the environment, `timeout` is in seconds, `late` the remedy after it.
 
     `keep_open` are file descriptors that the child inherits.
     Errors: FetchError when the program is missing, runs past `timeout`, or (with `check`) fails; InterruptedFetch when
@@ -121,7 +126,7 @@ def run(
         stdout, stderr = child.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         what = f"{shlex.join(argv)} ran past {timeout:.0f} s and was ended"
-        raise FetchError(what, "run it by hand to see why") from None
+        raise FetchError(what, late) from None
     finally:
         CHILDREN.end(child)
     if CHILDREN.stopped:
@@ -130,3 +135,15 @@ def run(
     if check and done.status != 0:
         raise FetchError(f"{shlex.join(argv)} failed with status {done.status}: {done.tail()}")
     return done
+
+
+def fetching(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    check: bool = True,
+    keep_open: Sequence[int] = (),
+) -> Done:
+    """As `run`, for a program that fetches by itself: it has FETCHING_S seconds. Errors: those of `run`."""
+    return run(argv, env=env, cwd=cwd, check=check, keep_open=keep_open, timeout=FETCHING_S, late=FETCHING_REMEDY)

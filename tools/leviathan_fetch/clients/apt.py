@@ -131,7 +131,7 @@ class Apt:
 
     def update(self) -> None:
         """Read the mirrors' package lists. Errors: FetchError naming what could not be read."""
-        done = process.run(self.argv("apt-get", "update", "-q", "--error-on=any"), check=False)
+        done = process.fetching(self.argv("apt-get", "update", "-q", "--error-on=any"), check=False)
         if done.status != 0:
             raise failure(f"apt cannot read the package lists of {', '.join(self.suites)}", done)
 

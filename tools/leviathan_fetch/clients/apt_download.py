@@ -46,7 +46,7 @@ def download(apt: Apt, items: Sequence[Wanted], keep_open: Sequence[int] = ()) -
     errors: dict[Path, FetchError] = {}
     for turn in range(max(len(mirrors_of(item.suite, mirrors)) for item in items)):
         call = [(found[turn].uri, item) for item in left if len(found := mirrors_of(item.suite, mirrors)) > turn]
-        done = process.run(argv(apt, call), check=False, keep_open=keep_open)
+        done = process.fetching(argv(apt, call), check=False, keep_open=keep_open)
         left = []
         for _, item in call:
             if done.status != 0 and not arrived(done, item):

@@ -145,7 +145,8 @@ class PipWorker:
             stderr=self.talk,
             pass_fds=tuple(keep_open),
         )
-        self.say({"threads": threads, "platforms": platforms(names)})
+        bounds = {name: getattr(http, name.upper()) for name in ("file", "page", "page_s", "least_rate", "slow_s")}
+        self.say({"threads": threads, "platforms": platforms(names), **bounds})
 
     def __enter__(self) -> "PipWorker":
         return self

@@ -21,6 +21,7 @@ import logging  # noqa: E402
 import os  # noqa: E402
 import queue  # noqa: E402
 import shutil  # noqa: E402
+import socket  # noqa: E402
 import threading  # noqa: E402
 import time  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -29,10 +30,6 @@ from urllib.parse import unquote, urlsplit  # noqa: E402
 
 ATTEMPTS = 5
 PIECE = 1 << 18
-# As in http.py: bytes of a file at most, and bytes a second on average once an attempt has taken SLOW_S seconds.
-FILE = 16 << 30
-LEAST_RATE = 1 << 10
-SLOW_S = 60.0
 
 
 class Refused(Exception):
@@ -41,6 +38,56 @@ class Refused(Exception):
     def __init__(self, text: str, kind: str) -> None:
         super().__init__(text)
         self.kind = kind
+
+
+class GaveUp(Exception):
+    """An answer that is too slow, too long or packed. No OSError: urllib3 would try those again, one by one."""
+
+
+class Received(threading.local):
+    """What this thread's present request has brought.
+
+    pip reads pages whole, and files in pieces of its own, so a server that drips would hold it for days: each byte
+    comes before its time-out. Looked at with each read of a socket, whatever reads it: head, page, file, redirect.
+    """
+
+    slow_s, least_rate = 0.0, 0
+    began: float | None = None
+    come = 0
+    most = 0
+    seconds = float("inf")
+
+    def begin(self, most: int, seconds: float = float("inf")) -> None:
+        """A new request, that may bring `most` bytes in `seconds`."""
+        self.began, self.come, self.most, self.seconds = time.monotonic(), 0, most, seconds
+
+    def check(self, more: int = 0) -> None:
+        """Count `more` bytes. Errors: GaveUp when they are too many, too slow or too late."""
+        if self.began is None:
+            return
+        self.come += more
+        took = time.monotonic() - self.began
+        if self.come > self.most:
+            raise GaveUp(f"it sends more than {self.most >> 20} MiB")
+        if took > self.seconds or (took > self.slow_s and self.come < took * self.least_rate):
+            raise GaveUp(f"only {self.come} bytes came in {took:.0f} s")
+
+
+RECEIVED = Received()
+
+
+def count_what_comes(slow_s: float, least_rate: int) -> None:
+    """Has each read of a socket of this process counted and checked: `least_rate` bytes a second after `slow_s`."""
+    Received.slow_s, Received.least_rate = slow_s, least_rate
+    read = socket.SocketIO.readinto
+
+    def readinto(stream: socket.SocketIO, buffer: Any) -> int | None:
+        RECEIVED.check()
+        got = read(stream, buffer)
+        RECEIVED.check(got or 0)
+        return got
+
+    socket.SocketIO.readinto = readinto  # type: ignore[assignment, method-assign]
 
 
 class Reasons(logging.Handler):
@@ -63,9 +110,13 @@ class Reasons(logging.Handler):
 
 
 class Pip:
-    """pip's finder and session, set up as `pip download` would for Python 3.11 and the platforms in `platforms`."""
+    """pip's finder and session, set up as `pip download` would for Python 3.11 and the platforms in `platforms`.
 
-    def __init__(self, platforms: list[str]) -> None:
+    `page` and `file` are how many bytes either has at most, `page_s` how many seconds a page may take.
+    """
+
+    def __init__(self, platforms: list[str], *, page: int, page_s: float, file: int) -> None:
+        self.page, self.page_s, self.file = page, page_s, file
         options = importlib.import_module("pip._internal.cli.cmdoptions")
         command = importlib.import_module("pip._internal.commands").create_command("download")
         words = ["--no-input", "--no-cache-dir", "--no-deps", "--no-binary=:none:", "--only-binary=:none:", "--pre"]
@@ -75,6 +126,8 @@ class Pip:
         self.context = command.main_context()
         self.context.__enter__()
         self.session = command.get_default_session(parsed)
+        self.session.headers["Accept-Encoding"] = "identity"
+        self.session.hooks["response"].append(self.refuse_packed)
         self.finder = command._build_package_finder(
             parsed, self.session, target_python=options.make_target_python(parsed)
         )
@@ -84,10 +137,22 @@ class Pip:
         logger.addHandler(self.reasons)
         logger.propagate = False
 
+    @staticmethod
+    def refuse_packed(answer: Any, **_: Any) -> None:
+        """A packed body can be a thousand times as large as what came, and none was asked for. Errors: GaveUp."""
+        packed = answer.headers.get("Content-Encoding", "identity")
+        if packed != "identity":
+            raise GaveUp(f"its answer is packed ({packed[:20]!r}) though none was asked for")
+
     def link(self, task: dict[str, str]) -> Any:
-        """pip's Link for the file. Errors: Refused when no index has it, or only with another hash."""
+        """pip's Link for the file. Errors: Refused when no index has it, or only with another hash, or none answers."""
         self.reasons.take().clear()
-        known = [item.link for item in self.finder.find_all_candidates(task["project"])]
+        RECEIVED.begin(self.page, self.page_s)
+        try:
+            known = [item.link for item in self.finder.find_all_candidates(task["project"])]
+        except (GaveUp, OSError) as error:
+            why = str(error) if isinstance(error, GaveUp) else short(str(error))
+            raise Refused(f"no index answered for {named(task)}: {why}", "network") from None
         name = task["filename"]
         if name:
             links = [link for link in known if unquote(link.filename) == name]
@@ -103,7 +168,7 @@ class Pip:
 
     def missing(self, task: dict[str, str], others: bool) -> Refused:
         """Why there is no link: the index lacks the file, or could not be asked."""
-        what = task["filename"] or f"the source archive of {task['project']} {task['version']}"
+        what = named(task)
         reasons = [line for line in self.reasons.take() if "404" not in line]
         if reasons and not others:
             return Refused(f"no index answered for {what}: {short(reasons[0])}", "network")
@@ -117,15 +182,18 @@ class Pip:
             return
         trouble = ""
         for _ in range(ATTEMPTS):
+            RECEIVED.begin(self.file + (1 << 20))  # with the heads; the file's own bound is in `attempt`
             try:
                 trouble = self.attempt(url, target)
+            except GaveUp as error:
+                trouble = str(error)
             except OSError as error:  # requests' errors are OSErrors too; they carry no errno
                 if error.errno is not None and getattr(error, "request", None) is None:
                     raise
-                trouble = str(error)
+                trouble = short(str(error))
             if not trouble:
                 return
-        raise Refused(f"{link.filename} did not come through in {ATTEMPTS} tries: {short(trouble)}", "network")
+        raise Refused(f"{link.filename} did not come through in {ATTEMPTS} tries: {trouble}", "network")
 
     def attempt(self, url: str, target: Path) -> str:
         """One request, from the end of `target` on; what went wrong, or an empty string when the file is whole."""
@@ -144,19 +212,20 @@ class Pip:
             need, room = int(length or 0), shutil.disk_usage(target.parent).free
             if need > room:
                 raise Refused(f"{target.parent} has {room // 10**6} MB free, {need // 10**6} more are needed", "disk")
-            began, come = time.monotonic(), 0
+            size = have
             with target.open("ab" if have else "wb") as out:
                 for piece in answer.iter_content(PIECE):
-                    out.write(piece)
-                    come += len(piece)
-                    took = time.monotonic() - began
-                    if have + come > FILE:
+                    size += out.write(piece)
+                    if size > self.file:
                         target.unlink()
-                        raise Refused(f"{Path(urlsplit(url).path).name} has more than {FILE >> 30} GiB", "hash")
-                    if took > SLOW_S and come < took * LEAST_RATE:
-                        return f"only {come} bytes came in {took:.0f} s"
+                        raise Refused(f"{Path(urlsplit(url).path).name} has more than {self.file} bytes", "hash")
             size = target.stat().st_size
             return "" if length is None or size == have + int(length) else f"cut off at {size} bytes"
+
+
+def named(task: dict[str, str]) -> str:
+    """What a task asks for, in words."""
+    return task["filename"] or f"the source archive of {task['project']} {task['version']}"
 
 
 def short(text: str) -> str:
@@ -193,10 +262,11 @@ def serve(pip: Pip, tasks: "queue.Queue[dict[str, str]]", out: threading.Lock) -
 
 
 def main() -> None:
-    """First line of stdin: ``{"threads", "platforms"}``; then tasks."""
+    """First line of stdin: ``{"threads", "platforms"}`` and the bounds that http.py names; then tasks."""
     settings = json.loads(sys.stdin.readline())
+    count_what_comes(settings["slow_s"], settings["least_rate"])
     try:
-        pip = Pip(settings["platforms"])
+        pip = Pip(settings["platforms"], **{name: settings[name] for name in ("page", "page_s", "file")})
     except (ImportError, AttributeError, TypeError) as error:
         version = getattr(importlib.import_module("pip"), "__version__", "unknown")
         print(json.dumps({"fatal": f"pip {version} is unlike those that fetch knows: {error}"}), flush=True)  # noqa: T201

@@ -86,7 +86,7 @@ def vendor(go: str, source: Path, state: Path, say: Callable[[str], None], keep_
     shutil.copytree(source, work)
     with heartbeat(state / "mod" / "cache" / "download", say):
         argv = [go, "mod", "vendor"]
-        done = process.run(argv, env=environ(state), cwd=str(work), check=False, keep_open=keep_open)
+        done = process.fetching(argv, env=environ(state), cwd=str(work), check=False, keep_open=keep_open)
     if done.status != 0:
         raise failure(done.stderr)
     return work / "vendor"

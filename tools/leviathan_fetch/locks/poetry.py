@@ -89,7 +89,7 @@ def install(project: Project, say: Callable[[str], None]) -> tuple[str, Path]:
         words = ["install", "--quiet", "--disable-pip-version-check", "--no-warn-script-location", "--target"]
         try:
             environment = pip_client.environment(python)
-            process.run([python, "-m", "pip", *words, str(making), f"poetry=={POETRY}"], env=environment)
+            process.fetching([python, "-m", "pip", *words, str(making), f"poetry=={POETRY}"], env=environment)
             making.rename(folder)
         finally:
             shutil.rmtree(making, ignore_errors=True)
@@ -125,7 +125,7 @@ def refresh(project: Project, folder: Path, say: Callable[[str], None]) -> str:
         }
         unset = [word for name in sorted(os.environ) if name.startswith("POETRY_") for word in ("-u", name)]
         settings = [f"{name}={value}" for name, value in environment.items()]
-        process.run(["env", *unset, *settings, *relock_argv(python, work)])
+        process.fetching(["env", *unset, *settings, *relock_argv(python, work)])
         text = (work / "poetry.lock").read_text(encoding="utf-8")
         for line in other_sources(text):
             say(f"lock: {line}")
