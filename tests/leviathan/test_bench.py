@@ -1,7 +1,9 @@
 """bench: the real front with an engine of known speed, wrong endpoints, the table, the picture, the comparison."""
 
+import http.server
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,56 @@ def test_a_way_that_cannot_be_opened_closes_the_connection() -> None:
 
     with port_forward.forwarded(refused) as url, pytest.raises(BenchError, match="does not answer a chat"):
         go(smoke_site(), {}, Console(Talk()), SMALL, url=url)
+
+
+class Strict(http.server.BaseHTTPRequestHandler):
+    """Answers as OpenAI's own API: a key that it does not know is refused. Its tokens have no text."""
+
+    tokens = 5
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if "ignore_eos" in body:
+            self.answer(400, "application/json", b'{"error": {"message": "Unrecognized request argument: ignore_eos"}}')
+            return
+        counts = {"prompt_tokens": 20, "completion_tokens": self.tokens}
+        chunks = [{"choices": [{"delta": {"content": ""}, "index": 0}]}, {"choices": [], "usage": counts}]
+        text = "".join(f"data: {json.dumps(each)}\n\n" for each in chunks) + "data: [DONE]\n\n"
+        self.answer(200, "text/event-stream", text.encode())
+
+    def answer(self, status: int, kind: str, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture
+def strict() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Strict) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_an_endpoint_that_knows_no_ignore_eos_is_measured_without_it(strict: str) -> None:
+    talk = Talk()
+    done = go(smoke_site(), {}, Console(talk), Settings((16,), (5,), (1,), 1), url=strict)
+    assert done.ok
+    assert "the endpoint does not take ignore_eos, so answers may be shorter" in talk.getvalue()
+
+
+def test_an_answer_of_tokens_without_text_counts(strict: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    [cell] = go(smoke_site(), {}, Console(Talk()), Settings((16,), (5,), (1,), 1), url=strict).cells
+    assert [(each.tokens, each.gaps) for each in cell.samples] == [(5, ())]
+    assert cell.values()["first_p50"] > 0
+    monkeypatch.setattr(Strict, "tokens", 0)
+    with pytest.raises(BenchError, match="an answer with neither text nor tokens"):
+        go(smoke_site(), {}, Console(Talk()), SMALL, url=strict)
 
 
 @pytest.mark.parametrize("numbers", ["0", "a", "1,,2", "", "-1"])

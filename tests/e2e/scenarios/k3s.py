@@ -60,6 +60,7 @@ def k3s(stage: Stage, seen: dict[str, Any]) -> None:
         need(len(typed) <= 5, "more than five commands")
         seen["deploy"] = deployed(stage, home)
         seen["objects"] = look(stage)
+        seen["bench through the API server"] = benched(stage, home)
         must(stage, home, "delete")
         seen["left"] = sorted(inventory.ours(stage.plane.api))
 
@@ -75,6 +76,20 @@ def deployed(stage: Stage, home: Path) -> list[str]:
     need(f"made Job/{K3S}-download" in outcome.talk, "no Job downloads")
     manifest = json.loads((home / "model.json").read_text(encoding="utf-8"))
     need([each["name"] for each in manifest["files"]] == ["tiny.gguf"], f"another manifest: {manifest['files']}")
+    return told
+
+
+def benched(stage: Stage, home: Path) -> list[str]:
+    """The smallest measurement, and another against it. Errors: WayError when a request failed, nothing is compared."""
+    words = ("bench", "--prompt", "32", "--answer", "8", "--clients", "1,2", "--repeat", "1")
+    told = must(stage, home, *words, "--svg", "bench.svg", "--result-file", "bench.json").out.splitlines()
+    cells = json.loads((home / "bench.json").read_text(encoding="utf-8"))["cells"]
+    need(
+        [(each["clients"], each["requests"], each["failures"]) for each in cells] == [(1, 1, []), (2, 2, [])],
+        f"{cells}",
+    )
+    need((home / "bench.svg").read_text(encoding="utf-8").startswith("<svg"), "no picture")
+    need("%)" in must(stage, home, *words, "--compare", "bench.json").out, "nothing is compared")
     return told
 
 

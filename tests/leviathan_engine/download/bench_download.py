@@ -1,10 +1,12 @@
 """`python3 bench_download.py [GIB] [FOLDER]`: the downloader's rate next to what the machine can do, in one run.
 
 Rows, each over the same file from the same loopback server: `curl` to nowhere (the server's rate), `curl` into a file,
-sha256sum of that file, `curl` and then sha256sum, and the downloader, which writes, hashes and compares. Not a test:
+sha256sum of that file, `curl` and then sha256sum, and the downloader, which writes, hashes and compares. Then, with
+servers of a given rate, `curl` to nowhere and the downloader, and the share of that rate which it has. Not a test:
 its figures depend on what else is running. FOLDER (default /dev/shm) takes three times the size.
 """
 
+import contextlib
 import hashlib
 import os
 import resource
@@ -13,10 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
 ROUNDS = 3
+#: MB/s of the servers with a rate: 1, 2.5 and more Gbit/s without the headers of TCP.
+RATES = (118, 295, 350, 400)
 sys.path.insert(0, str(HERE.parents[2] / "tools"))
 
 
@@ -39,17 +44,28 @@ def main() -> None:
             for _ in range(size >> 24):
                 whole.update(piece := os.urandom(1 << 24))
                 file.write(piece)
-        server = subprocess.Popen([sys.executable, HERE / "file_server.py", source], stdout=subprocess.PIPE, text=True)
-        assert server.stdout is not None
-        url = f"http://127.0.0.1:{server.stdout.readline().strip()}/model.gguf"
-        try:
-            show(url, whole.hexdigest(), folder, source.stat().st_size)
-        finally:
-            server.terminate()
-            server.wait()
+        rows = folder, whole.hexdigest(), source.stat().st_size
+        with served(source) as url:
+            show(url, *rows)
+        for rate in RATES:
+            with served(source, str(rate)) as url:
+                show_share(url, *rows)
 
 
-def show(url: str, digest: str, folder: Path, size: int) -> None:
+@contextlib.contextmanager
+def served(source: Path, *rate: str) -> Iterator[str]:
+    """The address of the file on a server of its own."""
+    argv = [sys.executable, HERE / "file_server.py", source, *rate]
+    server = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{server.stdout.readline().strip()}/model.gguf"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def show(url: str, folder: Path, digest: str, size: int) -> None:
     """A line for each row: the best of ROUNDS."""
     copy, ours = folder / "curl.gguf", folder / "ours"
     rows = {
@@ -66,8 +82,19 @@ def show(url: str, digest: str, folder: Path, size: int) -> None:
         print(f"{name:22} {size / seconds / 1e6:7.0f} MB/s  {seconds:6.2f} s  CPU {cpu:6.2f} s")  # noqa: T201
 
 
+def show_share(url: str, folder: Path, digest: str, size: int) -> None:
+    """A line: the server's rate by `curl`, the downloader's without the start of Python, and the share."""
+    command = (sys.executable, __file__, "--download", url, digest, str(folder / "ours"), str(size))
+    curl, ours = [], []
+    for _ in range(ROUNDS):
+        curl.append(timed("curl", "-sf", "-o", "/dev/null", url)[0])
+        ours.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]))
+    theirs, own = size / min(curl) / 1e6, size / min(ours) / 1e6
+    print(f"curl to nowhere {theirs:6.1f} MB/s, the downloader {own:6.1f} MB/s, {100 * own / theirs:5.1f} %")  # noqa: T201
+
+
 def download(url: str, digest: str, folder: str, size: str) -> None:
-    """What the Job does, for one file of which size and SHA-256 are known."""
+    """What the Job does, for one file of which size and SHA-256 are known. Prints the seconds."""
     from leviathan_engine.download.retry import Retry  # noqa: PLC0415
     from leviathan_engine.download.source import RemoteFile  # noqa: PLC0415
     from leviathan_engine.download.transfer import Settings, Transfer  # noqa: PLC0415
@@ -75,7 +102,9 @@ def download(url: str, digest: str, folder: str, size: str) -> None:
 
     shutil.rmtree(folder, ignore_errors=True)
     file = RemoteFile("model.gguf", url, int(size), digest)
+    begun = time.monotonic()
     found = Transfer([file], Path(folder), Web(), Retry(3, 1.0, say=print), Settings()).run()
+    print(time.monotonic() - begun)  # noqa: T201
     assert found == {"model.gguf": digest}
     shutil.rmtree(folder)
 

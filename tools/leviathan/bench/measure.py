@@ -5,6 +5,7 @@ Source: OpenAI API reference, "The chat completion chunk object"; `stream_option
 
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -40,9 +41,14 @@ def prompt(words: int, dice: random.Random) -> str:
     return " ".join([f"{dice.getrandbits(48):012x}", *(dice.choice(WORDS) for _ in range(max(1, words - 1)))])
 
 
-def ask(endpoint: Endpoint, model: str, text: str, tokens: int) -> Sample:
-    """Ask once for `tokens` tokens. Errors: Wrong when the answer is not a stream of a chat, or says nothing."""
+def ask(endpoint: Endpoint, model: str, text: str, tokens: int, more: Mapping[str, Any]) -> Sample:
+    """Ask once for `tokens` tokens, with `more` keys in the body.
+
+    An answer without text, of tokens that have none, counts as one piece that comes at its end.
+    Errors: Wrong when the answer is not a stream of a chat, or has neither text nor a count of tokens.
+    """
     body = {
+        **more,
         "model": model,
         "messages": [{"role": "user", "content": text}],
         "max_tokens": tokens,
@@ -67,9 +73,10 @@ def ask(endpoint: Endpoint, model: str, text: str, tokens: int) -> Sample:
             raise Wrong(f"an event that is not a chunk: {event.data[:160]}") from None
         if said:
             times.append(event.after_s)
-    if not times:
-        raise Wrong("an answer without any text")
     counted = usage.get("completion_tokens")
+    if not times and not counted:
+        raise Wrong("an answer with neither text nor tokens")
+    times = times or [ended]
     details = usage.get("prompt_tokens_details") or {}
     gaps = tuple(later - earlier for earlier, later in pairwise(times))
     return Sample(

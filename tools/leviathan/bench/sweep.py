@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,10 @@ from leviathan.terminal.progress import Waiting
 
 #: Words of the request that finds out how many tokens a word has.
 TRIAL = 64
+#: Asks for answers of the full length; our front, vLLM, SGLang and llama.cpp know it. OpenAI's own API refuses it.
+FULL_LENGTH = {"ignore_eos": True}
+#: How an endpoint refuses a key that it does not know.
+UNKNOWN_KEY = ("400 ", "422 ")
 
 
 class BenchError(LeviathanError):
@@ -86,7 +90,7 @@ def measure(
     dice = random.Random(seed)
     with endpoints() as endpoint, Waiting(console, "bench: warm-up"):
         try:
-            trial = ask(endpoint, model, prompt(TRIAL, dice), 1)
+            more, trial = _trial(endpoint, model, dice)
         except Wrong as wrong:
             raise BenchError(
                 "the endpoint does not answer a chat",
@@ -94,6 +98,8 @@ def measure(
                 why=wrong.received,
                 remedy="leviathan smoke; another address or model: --url URL --model NAME",
             ) from None
+    if not more:
+        console.say("note: the endpoint does not take ignore_eos, so answers may be shorter than asked for")
     per_word = trial.prompt / TRIAL if trial.prompt else 1.0
     found = []
     for size in settings.prompts:
@@ -101,10 +107,20 @@ def measure(
             for clients in settings.clients:
                 label = f"bench: {size} tokens in, {answer} out, {clients} at once"
                 with Waiting(console, label):
-                    cell = _cell(endpoints, model, (size, answer, clients), settings.repeat, per_word, dice)
+                    cell = _cell(endpoints, model, (size, answer, clients), settings.repeat, per_word, dice, more)
                 console.say(f"{label}: {_short(cell)}")
                 found.append(cell)
     return tuple(found)
+
+
+def _trial(endpoint: Endpoint, model: str, dice: random.Random) -> tuple[Mapping[str, Any], Sample]:
+    """What further keys the endpoint takes, and its answer to the first request. Errors: Wrong."""
+    try:
+        return FULL_LENGTH, ask(endpoint, model, prompt(TRIAL, dice), 1, FULL_LENGTH)
+    except Wrong as wrong:
+        if not wrong.received.startswith(UNKNOWN_KEY):
+            raise
+    return {}, ask(endpoint, model, prompt(TRIAL, dice), 1, {})
 
 
 def _cell(
@@ -114,6 +130,7 @@ def _cell(
     repeat: int,
     per_word: float,
     dice: random.Random,
+    more: Mapping[str, Any],
 ) -> Cell:
     size, answer, clients = setting
     texts = [prompt(round(size / per_word), dice) for _ in range(clients * repeat)]
@@ -126,7 +143,7 @@ def _cell(
             start.wait()
             for text in mine:
                 try:
-                    samples.append(ask(endpoint, model, text, answer))
+                    samples.append(ask(endpoint, model, text, answer, more))
                 except Wrong as wrong:
                     failures.append(wrong.received)
 

@@ -38,6 +38,7 @@ class Part:
         self.chunk = chunk if file.ranges else max(file.size, 1)
         self.count = max(1, -(-file.size // self.chunk))
         self._whole = 0  # chunks from the start that are there
+        self._turn = threading.Lock()  # the kernel lets one writer at a file at a time; the others would spin
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = self._kept() if self.path.exists() else None
         if kept is None:
@@ -72,11 +73,12 @@ class Part:
         at = self.span(index)[0] + self.written[index]
         rest = piece
         try:
-            while rest:
-                count = os.pwrite(self._data, rest, at)
-                at, rest = at + count, rest[count:]
-            done = self.written[index] + len(piece)
-            os.pwrite(self._counts, struct.pack("<Q", done), HEAD + index * COUNTS.size)
+            with self._turn:
+                while rest:
+                    count = os.pwrite(self._data, rest, at)
+                    at, rest = at + count, rest[count:]
+                done = self.written[index] + len(piece)
+                os.pwrite(self._counts, struct.pack("<Q", done), HEAD + index * COUNTS.size)
         except OSError as error:
             raise disk_error(self.path, error) from None
         self.written[index] = done

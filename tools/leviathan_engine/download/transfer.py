@@ -21,7 +21,7 @@ from .web import Web, host_of
 #: What was downloaded and verified: name → size, modification time in ns, SHA-256.
 DONE = ".leviathan-download.json"
 #: Bytes taken from a connection at once.
-PIECE = 256 << 10
+PIECE = 1 << 20
 #: A connection that brings less than this in a second, over SLOW_S seconds, is opened again.
 SLOW_BYTES, SLOW_S = 16 << 10, 60.0
 #: Bytes that stay free beyond the model's own.
