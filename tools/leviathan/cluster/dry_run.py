@@ -12,6 +12,7 @@ from typing import Any
 from leviathan.cluster.client import MANAGER, Cause, Cluster, ClusterError
 from leviathan.cluster.kinds import in_order, is_ours, path_of, title
 from leviathan.cluster.managed_fields import MISSING, applied_fields, value_at, without_servers
+from leviathan.cluster.rival import rival
 from leviathan.manifests.files import Object
 from leviathan.manifests.policy import MANAGED
 
@@ -118,6 +119,8 @@ def look(cluster: Cluster, objects: Sequence[Object]) -> list[Step]:
             steps.append(Step(wanted, None, None))
             continue
         try:
+            if live is not None:
+                _refuse_rival(cluster, wanted, live)
             steps.append(_step(cluster, wanted, live))
         except ClusterError as error:
             if not error.status:
@@ -158,6 +161,13 @@ def refuse_conflicts(steps: Sequence[Step]) -> None:
             for each in found
         ],
     )
+
+
+def _refuse_rival(cluster: Cluster, wanted: Object, live: Object) -> None:
+    what, remedy = rival(wanted, live, cluster.get)
+    if what:
+        why = "applying takes it from that release"
+        raise ClusterError(what, why=why, remedy=remedy, status=409, reason="Conflict")
 
 
 def _refuse_terminating(cluster: Cluster, namespace: Object) -> None:

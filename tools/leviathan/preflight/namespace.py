@@ -6,6 +6,7 @@ from typing import Any
 from leviathan.cluster.api_errors import MADE_ANEW
 from leviathan.cluster.client import ClusterError
 from leviathan.cluster.kinds import is_ours, path_of, title
+from leviathan.cluster.rival import rival
 from leviathan.manifests.files import Object
 from leviathan.manifests.policy import ENFORCE, MANAGED
 from leviathan.preflight.check_result import CheckResult, ok, problem, warning
@@ -95,7 +96,7 @@ def names(facts: Facts) -> Iterator[CheckResult]:
         except ClusterError as error:
             yield warning(f"not known whether {title(each)} is there: {error.what}", error.remedy)
             continue
-        found = None if live is None else _in_the_way(each, live)
+        found = None if live is None else _in_the_way(each, live, facts)
         if live is None:
             new.append(title(each))
         elif found is None:
@@ -153,7 +154,7 @@ def _rivals(facts: Facts) -> Iterator[CheckResult]:
             )
 
 
-def _in_the_way(wanted: Object, live: Object) -> CheckResult | None:
+def _in_the_way(wanted: Object, live: Object, facts: Facts) -> CheckResult | None:
     """Why `live` cannot become `wanted`; None when it can."""
     plural = wanted["kind"].lower()
     space = wanted["metadata"].get("namespace")
@@ -173,6 +174,9 @@ def _in_the_way(wanted: Object, live: Object) -> CheckResult | None:
             f"{kubectl} delete {plural} {name}, or make it ours: {kubectl} label {plural} {name} "
             f"{'='.join(MANAGED)}, and leviathan apply --force-conflicts",
         )
+    what, remedy = rival(wanted, live, facts.get)
+    if what:
+        return problem(what, remedy)
     fixed = [f"{name} is {now}, which cannot become {then}" for name, now, then in _fixed(wanted, live) if now != then]
     return problem(f"{title(wanted)}: {', '.join(fixed)}", MADE_ANEW) if fixed else None
 

@@ -1,0 +1,44 @@
+"""Finds objects of another release of ours that stand where this one's would: applying would take them from it."""
+
+from collections.abc import Callable
+
+from leviathan.cluster.kinds import is_ours, title
+from leviathan.manifests.files import Object
+from leviathan.manifests.fit import INSTANCE
+from leviathan.site.schema import RUNBOOK_DEPLOYMENT
+
+#: The key that gives an object of this kind another name.
+KEYS = {
+    "PersistentVolume": "storage.volume",
+    "PersistentVolumeClaim": "storage.volume",
+    "Service": "workload.service",
+}
+
+
+def rival(wanted: Object, live: Object, get: Callable[[str], Object | None]) -> tuple[str, str]:
+    """Why `live` is another release's, and what mends it; two empty strings when it is not.
+
+    `get` reads an API path; None where there is nothing. A namespace may be shared.
+    """
+    if wanted["kind"] == "Namespace" or not is_ours(live):
+        return "", ""
+    whose = _whose(wanted, live, get)
+    key = KEYS.get(wanted["kind"], "workload.deployment")
+    return (f"{title(wanted)} {whose}", f"give this release's another name: --set {key}=NAME") if whose else ("", "")
+
+
+def _whose(wanted: Object, live: Object, get: Callable[[str], Object | None]) -> str:
+    claims = [each["spec"].get("claimRef") or {} for each in (wanted, live) if each["kind"] == "PersistentVolume"]
+    places = [f"{each.get('namespace')}/{each.get('name')}" for each in claims if each]
+    if len(set(places)) == 2:
+        return f"is there for the claim {places[1]}"
+    mine, theirs = ((each["metadata"].get("labels") or {}).get(INSTANCE, "") for each in (wanted, live))
+    if theirs and theirs != mine:
+        return f"is there, of the release {theirs}"
+    if mine and not theirs and wanted["kind"] in ("PersistentVolume", "PersistentVolumeClaim"):
+        # The runbook's release has no label, and an earlier version of the tool gave none to any.
+        space = claims[0]["namespace"] if claims else wanted["metadata"]["namespace"]
+        runbook = get(f"/apis/apps/v1/namespaces/{space}/deployments/{RUNBOOK_DEPLOYMENT}")
+        if runbook is not None and is_ours(runbook, ""):
+            return f"is there, of the release {RUNBOOK_DEPLOYMENT}"
+    return ""
