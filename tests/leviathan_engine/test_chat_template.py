@@ -13,7 +13,7 @@ from jinja2 import TemplateError
 
 from leviathan_engine.errors import EngineError, UsageError
 from leviathan_engine.launcher.flags import parse
-from leviathan_engine.model import chat_prompt
+from leviathan_engine.model import chat_prompt, template_process
 from leviathan_engine.model.chat_prompt import Prompts
 from leviathan_engine.model.known_templates import KNOWN, describe_template, digest
 from leviathan_engine.model.talk import ChatPrompt
@@ -88,6 +88,20 @@ def test_what_does_not_end_is_ended(source: str, apart: list[Apart]) -> None:
     with pytest.raises(TemplateError, match="not tried again"):
         template.render({"messages": MESSAGES})
     assert time.monotonic() - begin < SECONDS / 2
+
+
+def test_a_slow_start_is_not_the_templates_fault(
+    apart: list[Apart], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cold disk, a busy machine: the time for reading a template begins when its process is up."""
+    (tmp_path / "sitecustomize.py").write_text(f"import time; time.sleep({template_process.READ * SECONDS + 1})")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    template = opened("x{{ messages|length }}", apart)
+    assert template.open() == {"messages"}
+    template.close()
+    monkeypatch.setattr(template_process, "START_SECONDS", 0.5)
+    with pytest.raises(TemplateError, match=r"^the process that reads it did not start within 0\.5 s: is this machine"):
+        template.open()
 
 
 def test_constants_are_folded_apart_too(apart: list[Apart]) -> None:

@@ -1,7 +1,8 @@
 """The process that renders a chat template nobody knows: `python3 -m leviathan_engine.model.render_template`.
 
-Reads JSON, a line each: the template's source, then the values of each rendering. Answers each with a line: `text`, or
-`error` and its `kind`. Its memory is bounded here; its time is the parent's business, which ends it.
+Writes an empty line when it is up. Reads JSON, a line each: the template's source, then the values of each rendering.
+Answers each with a line: `text`, or `error` and its `kind`. Its memory is bounded here; its time is the parent's
+business, which ends it.
 """
 
 import json
@@ -24,6 +25,8 @@ def main() -> int:
     """Runs until the end of stdin."""
     for limit, most in ((resource.RLIMIT_AS, MOST_MEMORY), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 16)):
         resource.setrlimit(limit, (most, most))
+    sys.stdout.write("\n")
+    sys.stdout.flush()
     source = json.loads(sys.stdin.readline())
     template: Template | None = None
 

@@ -22,8 +22,10 @@ from leviathan_engine.model.known_templates import KNOWN, digest
 from leviathan_engine.model.template_environment import compiled
 
 RENDER_SECONDS = 5.0
-# So many times as long may the process take to start and read the template.
-START = 4
+# So many times as long may it take to read the template.
+READ = 4
+# The process itself has more: its start says nothing of the template, and takes long on a cold disk or a busy machine.
+START_SECONDS = 60.0
 # So often in a row it may not answer; then it is not asked again for a while.
 PATIENCE = 3
 REST_SECONDS = 60.0
@@ -97,10 +99,19 @@ class Apart:
         with its:
             self._process = subprocess.Popen(argv, stdin=its.fileno(), stdout=its.fileno(), env=environment)
         try:
-            return self._ask(self._source, START * self._seconds)
+            self._await_start()
+            return self._ask(self._source, READ * self._seconds)
         except (TemplateError, TypeError):
             self.close()
             raise
+
+    def _await_start(self) -> None:
+        """Returns when the process is ready to read the template. Errors: TemplateError when it does not come up."""
+        try:
+            self._exchange(b"", START_SECONDS)
+        except OSError as err:
+            late = f"did not start within {START_SECONDS:g} s" if isinstance(err, TimeoutError) else "did not start"
+            raise TemplateError(f"the process that reads it {late}: is this machine overloaded?") from err
 
     def _ask(self, what: Any, seconds: float) -> str:
         try:
@@ -117,7 +128,7 @@ class Apart:
         return str(said["text"])
 
     def _exchange(self, line: bytes, seconds: float) -> bytes:
-        """Sends a line; the line that comes back. Errors: TimeoutError, OSError."""
+        """Sends a line, or nothing; the line that comes back. Errors: TimeoutError, OSError."""
         connection = self._line
         assert connection is not None
         until = time.monotonic() + seconds
