@@ -53,6 +53,7 @@ let
     builtins.concatMap debian [ "build" "tool" "check" ]
     ++ tool [ "main" "test" "lint" ]
     ++ engine [ "build" ]
+    ++ [ (sourceRecord locks.sources.json-schema-test-suite) ]
   );
 
   everything = lib.artifact.unique (

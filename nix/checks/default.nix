@@ -108,6 +108,7 @@ in
 
   # tests/host and tests/e2e need the host: Nix, mounts, loop devices (make check-host, make e2e).
   python = inCopy repository "check-python" ''
+    export LEVIATHAN_SCHEMA_SUITE=${artifacts.source "json-schema-test-suite"}
     ${development}/bin/python3 -m pytest -p no:cacheprovider \
       --ignore tests/engine --ignore tests/toolkit --ignore tests/host --ignore tests/e2e --ignore tests/gpu
   '';

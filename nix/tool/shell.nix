@@ -1,5 +1,6 @@
 # What `nix run`, `nix develop` and `nix fmt` start.
 {
+  artifacts,
   runInRootfs,
   system,
   tool,
@@ -72,6 +73,7 @@ in
     ];
     shellHook = ''
       export PATH=${checkout}/bin:${development}/bin:$PATH PYTHONPATH=$PWD/tools
+      export LEVIATHAN_SCHEMA_SUITE=${artifacts.source "json-schema-test-suite"}
     '';
   };
 }

@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import Any
 
 from ..tool_format import CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, FENCE, SEP, TYPE
+from .nullable import without_nullable
 from .refusal import Refusal, refusal
 from .vocabulary import Vocabulary
 
@@ -127,4 +128,4 @@ def schema_text(schema: Schema, where: str) -> str:
     """A JSON schema in Lark. Errors: Refusal for options of the library's own."""
     if OPTIONS in schema:
         raise Refusal(f"{where}: {OPTIONS} is not supported: leave it out", where)
-    return "%json " + json.dumps(schema | {OPTIONS: {"whitespace_pattern": BLANKS}})
+    return "%json " + json.dumps(without_nullable(schema) | {OPTIONS: {"whitespace_pattern": BLANKS}})

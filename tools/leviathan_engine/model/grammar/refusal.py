@@ -9,10 +9,12 @@ KNOWN = (
     (r"Unknown format: (.*)", r"format {} " + NOT_DONE),
     (r"(oneOf) constraints are not supported", r"{} " + NOT_DONE + ", or use anyOf"),
     (r"Resource '(.*?)' is not present", r"$ref {} is not in the schema itself, and nothing is fetched"),
-    (r"Pointer '(.*?)' does not exist", r"$ref {} does not exist"),
+    (r"(?:Pointer|Anchor) '(.*?)' does not exist", r"$ref {} does not exist"),
     (r"(recursion limit) exceeded", r"it is nested too deeply ({})"),
 )
 PLACE = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
+# How the library calls the schema itself in addresses.
+ITSELF = "json-schema:///"
 SOURCE = re.compile(r"^\s*\d+ \| ", re.MULTILINE)
 
 
@@ -27,7 +29,7 @@ class Refusal(Exception):
 def refusal(error: str, where: str) -> Refusal:
     """The refusal for a message of the library, about the request's field `where`."""
     # Before the library's own words stands where in the composed grammar it was, and after them that grammar.
-    error = SOURCE.split(PLACE.sub("", error))[0]
+    error = SOURCE.split(PLACE.sub("", error))[0].replace(ITSELF, "")
     for pattern, words in KNOWN:
         if match := re.search(pattern, error):
             return Refusal(f"{where}: {words.format(match[1].replace(chr(34), ''))}", where)
