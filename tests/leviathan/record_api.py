@@ -5,11 +5,17 @@ cluster, recording = recorded(connect(site, os.environ))
 recording.save("apply/created")        # → answers/apply/created.json
 """
 
+import io
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from normal_form import normalised
+from urllib3 import HTTPResponse
+
+from leviathan.cluster.bounds import MOST, whole
 from leviathan.cluster.client import Cluster
 
 ANSWERS = Path(__file__).with_name("answers")
@@ -24,6 +30,7 @@ class Recording:
         self.api = api
         self.configuration = api.configuration
         self.exchanges: list[dict[str, Any]] = []
+        self.start = datetime.now(UTC)
 
     def call_api(self, path: str, method: str, **given: Any) -> Any:
         """The client's call_api, noted. A stream is noted as far as it is read."""
@@ -41,20 +48,22 @@ class Recording:
             raise
         noted["answer"] = {"status": answer.status, **_headers(answer.headers)}
         self.exchanges.append(noted)
-        if {"watch", "follow"} & noted["query"].keys():
+        if "watch" in noted["query"] or path.endswith("/log"):
             return _Streamed(answer, noted["answer"], events="watch" in noted["query"])
-        noted["answer"].update(_content(answer.data))
-        return _Whole(answer)
+        data = whole(answer, MOST).data
+        noted["answer"].update(_content(data))
+        return HTTPResponse(io.BytesIO(data), answer.headers, answer.status, preload_content=False)  # to be read again
 
     def clear(self) -> None:
         """Forget what was noted so far."""
         self.exchanges.clear()
 
     def save(self, name: str) -> Path:
-        """Write the exchanges to `answers/NAME.json`, forget them, and return the path."""
+        """Write the exchanges in normal form to `answers/NAME.json`, forget them, and return the path."""
         path = ANSWERS / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = [json.dumps(each, ensure_ascii=False, separators=(",", ":")) for each in self.exchanges]
+        exchanges = normalised(self.exchanges, self.start)
+        lines = [json.dumps(exchange, ensure_ascii=False, separators=(",", ":")) for exchange in exchanges]
         path.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
         self.clear()
         return path
@@ -79,21 +88,6 @@ class _Streamed:
 
     def close(self) -> None:
         self.answer.close()
-
-
-class _Whole:
-    """An answer that has been read: the client may read it once more, as data or as a stream."""
-
-    def __init__(self, answer: Any) -> None:
-        self.status = answer.status
-        self.headers = answer.headers
-        self.data = answer.data
-
-    def stream(self, *given: Any, **named: Any) -> Iterator[bytes]:
-        yield self.data
-
-    def close(self) -> None:
-        pass
 
 
 def recorded(cluster: Cluster) -> tuple[Cluster, Recording]:

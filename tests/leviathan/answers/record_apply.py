@@ -1,12 +1,8 @@
 """Records what a real API server answers to apply, diff, delete and rollback, into `apply/NAME.json` beside this.
 
-    PYTHONPATH=tools:tests/leviathan python tests/leviathan/answers/record_apply.py FOLDER [NAME ...]
-
-FOLDER is that of a control plane with the node talos-u8k-rze, as tests/e2e/control_plane starts it (its kubeconfigs
-admin, restricted and wrong are used). The namespaces lab-* in it are used up. Nothing of the answers is edited.
+The control plane's kubeconfigs admin, restricted and wrong are used; the namespaces lab-* in it are used up.
 """
 
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +12,9 @@ from record_api import recorded
 
 from leviathan.cluster.client import Cluster, connect
 from leviathan.site.load import load
+
+#: A scene for a server that has forgotten its first version, as one does ten minutes after its start: only by its name.
+AGED = "expired"
 
 
 def clusters(folder: Path, user: str) -> Cluster:
@@ -56,20 +55,17 @@ def clean(playing: Play) -> None:
         time.sleep(0.5)
 
 
-def main(folder: Path, names: list[str]) -> None:
-    for name in names or list(SCENES):
+def main(plane: Path, wanted: list[str]) -> None:
+    """Record the scenes `wanted`, or all, with the control plane in the folder `plane`."""
+    for name in wanted or [name for name in SCENES if name != AGED]:
         scene = SCENES[name]
-        admin = play(name, clusters(folder, "admin"))
+        admin = play(name, clusters(plane, "admin"))
         try:
             scene.prepare(admin)
             settled(admin)
-            cluster, recording = recorded(clusters(folder, scene.user))
+            cluster, recording = recorded(clusters(plane, scene.user))
             text = shown(play(name, cluster), name)
             path = recording.save(f"apply/{name}")
         finally:
             clean(admin)
         print(f"== {name} ({path.stat().st_size} bytes)\n{text}")  # noqa: T201 - a program of the tests
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,11 +1,9 @@
 """Records what a real API server answers to whole deployments, into `deploy/NAME.json` beside this.
 
-    PYTHONPATH=tools:tests/leviathan python tests/leviathan/answers/record_deploy.py KUBECONFIG
-
-KUBECONFIG is that of a control plane without a kubelet for the node talos-u8k-rze, as tests/e2e/control_plane starts
-it; the namespace ai-workloads in it is used up. The registry, the front end and the image are real, the node is played
-by `deploy_stage`. Recorded are preflight, model, apply, rollout and smoke: of a first deployment (`first`), of a
-second one that finds nothing to do (`again`), and of one whose smoke test fails and is rolled back (`taken-back`).
+The control plane has no kubelet for the node talos-u8k-rze; the namespace ai-workloads in it is used up. The registry,
+the front and the image are real; `deploy_stage` plays the node. The recordings have preflight, model, apply, rollout
+and smoke: of a first deployment (`first`), of a second one that finds nothing to do (`again`), and of one whose smoke
+test fails and is rolled back (`taken-back`).
 """
 
 import json
@@ -17,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deploy_stage import HOST, NODE_PORT, SIZES, PlayedNode, Stage, stage, unsteady
+from normal_form import normalised
 from push_support import make_layout
 from record_api import ANSWERS, Recording, recorded
 from rollout_bench import Bench
@@ -32,9 +31,11 @@ from leviathan.terminal.output import Console
 KEPT = {"watch", "limit", "dryRun", "labelSelector", "fieldSelector"}
 
 
-def main(kubeconfig: str) -> None:
-    """Record all."""
-    environ = {**os.environ, "KUBECONFIG": kubeconfig}
+def main(plane: Path, wanted: list[str]) -> None:
+    """Record all with the control plane in the folder `plane`: each recording is a step of the same story."""
+    if wanted:
+        raise SystemExit("expected no NAME: deploy is one story in steps; fix: scripts/record deploy")
+    environ = {**os.environ, "KUBECONFIG": str(plane / "admin.kubeconfig")}
     with tempfile.TemporaryDirectory() as folder, stage(Path(folder)) as first:
         cluster = connect(first.site, environ)
         clean(Bench(cluster, first.site))
@@ -69,14 +70,9 @@ def run(what: Stage, environ: dict[str, str], *, rollback_on_failure: bool = Fal
 
 def save(recording: Recording, what: Stage, name: str) -> None:
     """Write the recording with the registry and the port of every recording."""
-    for each in recording.exchanges:
-        each["query"] = {key: value for key, value in each["query"].items() if key in KEPT}
-        answer = each["answer"]
-        found = [answer.get("body") or {}, *(line.get("object", {}) for line in answer.get("lines", []))]
-        for one in [*found, *(item for each in found for item in each.get("items") or [])]:
-            if one.get("kind") not in ("Deployment", "Service", "Namespace"):  # whose owners of fields are looked at
-                one.get("metadata", {}).pop("managedFields", None)
-    text = json.dumps(recording.exchanges, indent=1, ensure_ascii=False)
+    for exchange in recording.exchanges:
+        exchange["query"] = {key: value for key, value in exchange["query"].items() if key in KEPT}
+    text = json.dumps(normalised(recording.exchanges, recording.start), indent=1, ensure_ascii=False)
     text = text.replace(what.registry.host, HOST).replace(str(what.site.engine.node_port), str(NODE_PORT))
     path = ANSWERS / "deploy" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
@@ -91,7 +87,3 @@ def clean(bench: Bench) -> None:
     if bench.cluster.get(space) is not None:
         bench.cluster.delete(space)
         bench.until("the namespace's end", lambda: bench.cluster.get(space) is None, 120)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

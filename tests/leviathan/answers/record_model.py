@@ -1,11 +1,7 @@
-r"""Records what a real API server answers about the download's pod in each state, into `model/NAME.json` beside this.
+"""Records what a real API server answers about the download's pod in each state, into `model/NAME.json` beside this.
 
-    PYTHONPATH=tools:tests/leviathan:tests/leviathan/answers \
-        python tests/leviathan/answers/record_model.py FOLDER [NAME ...]
-
-FOLDER is that of a control plane without a kubelet for the node talos-u8k-rze, as tests/e2e/control_plane starts it;
-the namespace lab-model in it is used up. The scheduler acts by itself; what a kubelet would write into the pod's status
-is written here, in the kubelet's words.
+The control plane has no kubelet for the node talos-u8k-rze; the namespace lab-model in it is used up. The scheduler is
+the real one; what a kubelet would write into the pod's status is written here, in the kubelet's words.
 """
 
 import sys
@@ -14,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from record_api import recorded
-from record_preflight import MERGE, clean, space, without_fields
+from record_preflight import MERGE, clean, space
 
 from leviathan.cluster.client import Cluster, ClusterError, RetryPolicy, connect
 from leviathan.site.load import load
@@ -81,23 +77,18 @@ def play(cluster: Cluster, name: str) -> None:
         cluster.patch(f"{PODS}/{NAME}/status", patch, content_type=MERGE)
 
 
-def main(folder: Path, wanted: list[str]) -> None:
-    """Record the scenes `wanted`, or all."""
-    admin = connect(load().site, {"KUBECONFIG": str(folder / "admin.kubeconfig")})
+def main(plane: Path, wanted: list[str]) -> None:
+    """Record the scenes `wanted`, or all, with the control plane in the folder `plane`."""
+    admin = connect(load().site, {"KUBECONFIG": str(plane / "admin.kubeconfig")})
     for name in wanted or SCENES:
         clean(admin)
         play(admin, name)
-        asking, recording = recorded(connect(load().site, {"KUBECONFIG": str(folder / "admin.kubeconfig")}))
+        asking, recording = recorded(connect(load().site, {"KUBECONFIG": str(plane / "admin.kubeconfig")}))
         asking.transport.patience = RetryPolicy(first_s=0.1, again_s=0.1)
         asking.get(f"{PODS}/{NAME}")
         try:  # nobody serves it: what the API server says then is recorded
             list(asking.log(SPACE, NAME, container="download"))
         except ClusterError as error:
             sys.stderr.write(f"{name}: log: {error.status} {error.reason}: {error.why}\n")
-        recording.exchanges[:] = without_fields(recording.exchanges)
         recording.save(f"model/{name}")
     clean(admin)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,16 +1,13 @@
 """Records what a real API server answers to `leviathan preflight`, into `preflight/NAME.json` beside this.
 
-    PYTHONPATH=tools:tests/leviathan python tests/leviathan/answers/record_preflight.py FOLDER [NAME ...]
-
-FOLDER is that of a control plane with the node talos-u8k-rze, as tests/e2e/control_plane starts it (its kubeconfigs
-admin, restricted and wrong are used). The namespaces lab-* and the nodes lab-* in it are used up. Nothing is edited but
-the `fieldsV1` of managedFields, which nobody reads here.
+The control plane's kubeconfigs admin, restricted and wrong are used; the namespaces lab-* and the nodes lab-* in it are
+used up. The `fieldsV1` of managedFields are left out: nothing reads them here.
 """
 
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,7 @@ from typing import Any
 from preflight_site import scene_site
 from record_api import recorded
 
-from leviathan.cluster.client import Cluster, connect
+from leviathan.cluster.client import Cluster, ClusterError, connect
 from leviathan.manifests.rendering import render
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.preflight_phase import CHECKS, ask
@@ -158,7 +155,8 @@ def clean(cluster: Cluster) -> None:
                 cluster.delete(f"/api/v1/namespaces/{name}/pods/{item['metadata']['name']}", gracePeriodSeconds=0)
             holder = f"/api/v1/namespaces/{name}/configmaps/holder"
             if cluster.get(holder):
-                cluster.patch(holder, {"metadata": {"finalizers": None}}, content_type=MERGE)
+                with suppress(ClusterError):  # it may go between the two
+                    cluster.patch(holder, {"metadata": {"finalizers": None}}, content_type=MERGE)
         time.sleep(0.5)
 
 
@@ -182,14 +180,14 @@ def given(cluster: Cluster) -> Cluster:
     return cluster
 
 
-def main(folder: Path, wanted: list[str]) -> None:
-    """Record the scenes `wanted`, or all."""
-    admin = connect(load().site, {"KUBECONFIG": str(folder / "admin.kubeconfig")})
+def main(plane: Path, wanted: list[str]) -> None:
+    """Record the scenes `wanted`, or all, with the control plane in the folder `plane`."""
+    admin = connect(load().site, {"KUBECONFIG": str(plane / "admin.kubeconfig")})
     for name in wanted or SCENES:
         scene, who = SCENES[name]
         site = scene_site(name)
         with played(admin, scene):
-            asking = connect(site, {"KUBECONFIG": str(folder / f"{who}.kubeconfig")})
+            asking = connect(site, {"KUBECONFIG": str(plane / f"{who}.kubeconfig")})
             asking, recording = recorded(asking)
             facts = Facts(site, {}, Console(), connect=partial(given, asking))
             for check in ASKING:
@@ -197,7 +195,3 @@ def main(folder: Path, wanted: list[str]) -> None:
                     sys.stderr.write(f"{name}: {check}: {found.level.value}: {found.text}\n")
             recording.exchanges[:] = without_fields(recording.exchanges)
             recording.save(f"preflight/{name}")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])

@@ -3,9 +3,11 @@
 import json
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from normal_form import normalised
 from played_kubelet import NODE, Kubelet
 
 from leviathan.cluster.client import Cluster, ClusterError
@@ -103,8 +105,8 @@ class Bench:
         path = f"/api/v1/nodes/{NODE}{'/status' if status else ''}"
         self.cluster.patch(path, patch, content_type=MERGE)
 
-    def record(self, name: str, settings: tuple[str, ...]) -> None:
-        """Write what the API answers now."""
+    def record(self, name: str, settings: tuple[str, ...], start: datetime) -> None:
+        """Write what the API answers now about the scene `name`, which began at `start`."""
         found = {}
         for kind, (path, query) in collections(self.site).items():
             found[kind] = self.cluster.list(path, **query)
@@ -112,7 +114,8 @@ class Bench:
                 each["metadata"].pop("managedFields", None)
         version = self.cluster.version()["gitVersion"]
         FOLDER.mkdir(exist_ok=True)
-        text = json.dumps({"server": version, "settings": settings, "collections": found}, indent=1)
+        document = normalised({"server": version, "settings": settings, "collections": found}, start)
+        text = json.dumps(document, indent=1)
         (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
     def clean(self) -> None:
