@@ -2,12 +2,16 @@
 NIX := scripts/nix
 FETCH := PYTHONPATH=tools python3 -m leviathan_fetch
 
-.PHONY: dev lint notice image check check-host e2e fetch lock lock-check repro bench bench-gpu fmt setup
+.PHONY: dev lint notice image image-consumer check check-host e2e fetch lock lock-check repro bench bench-gpu fmt setup
 
 image: fetch
 	$(NIX) build .#leviathan-image --out-link result
 	$(NIX) build .#image-report --out-link result-report
 	@cat result-report/report.txt
+
+# For RTX 30, 40 and 50: the same with kernels for 8.6, 8.9 and 12.0.
+image-consumer: fetch
+	$(NIX) build .#leviathan-image-consumer --out-link result
 
 check: fetch
 	$(NIX) flake check

@@ -126,7 +126,8 @@ def _storage_lines(seen: Seen, given: Mapping[str, str]) -> list[Line]:
     size = float(given.get("model.size_gb") or 400) * 1.2
     found = [Line("storage.kind", "pvc", "a claim that apply makes")]
     if seen.classes and "storage.storage_class" not in given:
-        found.append(Line("storage.storage_class", seen.classes[0], f"of {', '.join(seen.classes)}"))
+        why = f"the default one of {', '.join(seen.classes)}" if len(seen.classes) > 1 else "the cluster's only one"
+        found.append(Line("storage.storage_class", seen.classes[0], why))
     return [*found, Line("storage.size_gb", f"{size:.0f}", "the model and a fifth more")]
 
 

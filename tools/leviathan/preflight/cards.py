@@ -50,8 +50,8 @@ def cards(facts: Facts) -> Iterator[CheckResult]:
     else:
         yield problem(
             f"{said}: the image has kernels for {', '.join(archs)} alone, and none of them runs on it",
-            "nix build .#leviathan-image-consumer has 8.6, 8.9 and 12.0; for another one, put it into cudaArchs of "
-            "nix/settings.nix",
+            "make image-consumer (nix build .#leviathan-image-consumer) has 8.6, 8.9 and 12.0; for another one, put it "
+            "into cudaArchs of nix/settings.nix",
         )
 
 

@@ -5,11 +5,13 @@ import shlex
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from leviathan.cluster.client import Cluster, ClusterError, connect
+from leviathan.cluster.node_commands import for_system
 from leviathan.errors import LeviathanError
 from leviathan.preflight import access, api, cards, door, image, node_checks
 from leviathan.preflight import memory_plan as fits
@@ -135,7 +137,12 @@ def run(
 
 
 def with_context(found: CheckResult, facts: Facts) -> CheckResult:
-    """The finding with the context in every kubectl command of its fix, so that it goes to the same cluster."""
+    """The finding with the context in every kubectl command of its fix, so that it goes to the same cluster.
+
+    Commands on the node are those of its own system.
+    """
+    with suppress(ClusterError, NotAsked):
+        found = replace(found, fix=for_system(found.fix, facts.node())) if "talosctl" in found.fix else found
     try:
         context = facts.connection.context
     except ClusterError:

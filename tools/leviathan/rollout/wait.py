@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from leviathan.cluster.client import LOG_PATIENCE, Cluster, ClusterError, exits
+from leviathan.cluster.node_commands import for_system
 from leviathan.cluster.objects import ENGINE, container_of, name_of, state_of
 from leviathan.errors import ExitCode, LeviathanError
 from leviathan.rollout.diagnose.cases import names
@@ -188,7 +189,8 @@ def _given_up(verdict: Verdict, moment: Moment, commands: Commands, log: Sequenc
         what, where, why, remedy = first.what, first.where, f"{late}{first.why}".strip("; "), first.remedy
     else:
         what, where = f"the rollout does not go on: {line_of(moment.snapshot)}", commands.deployment
-        why, remedy = verdict.why, stage_of(moment.snapshot).hint.format_map(names(commands))
+        hint = stage_of(moment.snapshot).hint.format_map(names(commands))
+        why, remedy = verdict.why, for_system(hint, moment.snapshot.node)
     if verdict.outcome is Outcome.OVERTIME and not findings:
         remedy += "; if it only needs longer: --timeout SECONDS, or raise start.margin and leviathan apply"
     return RolloutError(

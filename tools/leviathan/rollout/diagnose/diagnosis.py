@@ -1,7 +1,9 @@
 """Says what stands in the way: a pure function of one snapshot."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+from leviathan.cluster.node_commands import for_system
 from leviathan.rollout.diagnose.container import container_rules
 from leviathan.rollout.diagnose.deployment import deadline_rules, deployment_rules, other_pod_rules
 from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
@@ -34,4 +36,5 @@ def diagnose(snapshot: Snapshot, commands: Commands) -> tuple[Finding, ...]:
     """All findings, the fatal ones first, causes before consequences; each cause at an object once."""
     found = {each.key: each for rule in RULES for each in rule(snapshot, commands)}
     order = list(Severity)
-    return tuple(sorted(found.values(), key=lambda each: order.index(each.severity)))
+    ordered = sorted(found.values(), key=lambda each: order.index(each.severity))
+    return tuple(replace(each, remedy=for_system(each.remedy, snapshot.node)) for each in ordered)
