@@ -35,7 +35,7 @@ def timed(*command: str) -> tuple[float, float]:
 
 def main() -> None:
     """Make the file, serve it, measure."""
-    size = int(float(sys.argv[1] if len(sys.argv) > 1 else "2") * (1 << 30))
+    size = int(float(sys.argv[1] if len(sys.argv) > 1 else "4") * (1 << 30))
     with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else "/dev/shm") as temporary:
         folder = Path(temporary)
         source = folder / "model.gguf"

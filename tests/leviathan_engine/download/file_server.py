@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 #: Bytes sent between two looks at the clock, and seconds that a late sender may catch up.
-STEP, CREDIT_S = 256 << 10, 0.25
+STEP, CREDIT_S = 256 << 10, 0.05
 
 
 class Server(socketserver.ForkingMixIn, http.server.HTTPServer):
