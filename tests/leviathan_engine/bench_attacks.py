@@ -60,7 +60,7 @@ def nofile(front: Any, size: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hold_idle(front: Any, size: int) -> Iterator[None]:
-    """Half of them silent, half with half a head; a tenth of them is opened anew each second."""
+    """Half of them silent, half with half a head; a tenth of them is opened again each second."""
     ended = threading.Event()
     held = [connect(front.url, ATTACKER) for _ in range(size)]
 
@@ -88,7 +88,7 @@ def hold_idle(front: Any, size: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def lockout(front: Any, size: int) -> Iterator[None]:
-    """Requests of so many names from one address, more than may wait; each answer takes as long as an honest one."""
+    """Requests with `size` user names from one address, more than may wait; their answers take the usual time."""
     ended = threading.Event()
 
     def ask(name: str) -> None:

@@ -2,9 +2,9 @@
 
 It measures on this machine, with an engine that gives a token every `--pace` milliseconds: a request's cost over the
 same job sent straight to the engine's socket (with DeepSeek-V3's chat template, and with one that nobody knows, which
-is rendered in a process of its own), the decode rate beside it, /health under 64 streams, and the time until
-the launcher's port listens. Prints a table with the limits; exit code 1 when one is exceeded. Beside a bare
-KTransformers server, on a GPU, tests/gpu/front_cost.py measures it.
+is rendered in a process of its own), the decode rate meanwhile, /health under 64 streams, and the time until
+the launcher's port listens. Prints a table with the limits; exit code 1 when one is exceeded.
+tests/gpu/front_cost.py compares it with a bare KTransformers server on a GPU.
 """
 
 import argparse

@@ -220,7 +220,7 @@ def test_a_client_that_goes_away_stops_the_reading_of_its_prompt(front: FrontPro
 
 @pytest.fixture
 def held(front: FrontProcess) -> Iterator[FrontProcess]:
-    """No generation ends, or goes on, until `letters.go` is set."""
+    """No generation continues or ends until `letters.go` is set."""
     front.letters.go.clear()
     yield front
     front.letters.go.set()
@@ -307,7 +307,7 @@ def test_users_behind_one_address_take_turns(
 
 @pytest.mark.parametrize("fields", [{"user": "a"}, {"user": "a", "safety_identifier": None}])
 def test_one_user_has_one_line(held: FrontProcess, fields: dict[str, Any]) -> None:
-    """The control: what does not tell clients apart changes nothing."""
+    """The control: fields that do not distinguish clients have no effect."""
     before, codes = len(held.letters.jobs), list[int]()
     threads = [ask(held, "127.0.0.1", seed, codes, user="a") for seed in range(3)]
     threads.append(ask(held, "127.0.0.1", 3, codes, **fields))

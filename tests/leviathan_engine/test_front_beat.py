@@ -120,7 +120,7 @@ class Nobody:
 
 
 def waited(sent: Sent, then: Callable[[], Any], *, stream: bool, beats: int) -> None:
-    """A request that waits for its turn for so many beats; then `then` is done."""
+    """A request that waits for its turn for a number of heartbeats; then calls `then`."""
 
     async def main() -> None:
         await sent.queue.acquire("x")

@@ -256,7 +256,7 @@ def test_the_log_is_bounded_and_says_what_it_left_out() -> None:
         "WARNING: front: line 0",
         "WARNING: front: line 1",
         "WARNING: front: line 2",
-        "WARNING: 997 more messages were left out",
+        "WARNING: 997 more messages were dropped",
         "WARNING: front: later",
     ]
 

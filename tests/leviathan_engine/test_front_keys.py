@@ -42,8 +42,8 @@ def test_a_key_file() -> None:
         ),
         ("a k speed=3", "got 'speed'"),
         ("a k tokens=1 tokens=2", "got 'tokens'"),
-        ("a k\na j", "a name occurs twice"),
-        ("a k\nb k", "a key occurs twice"),
+        ("a k\na j", "the same name occurs twice"),
+        ("a k\nb k", "the same key occurs twice"),
     ],
 )
 def test_a_wrong_key_file_is_refused_without_showing_a_key(text: str, says: str) -> None:
@@ -56,7 +56,7 @@ def test_a_wrong_key_file_is_refused_without_showing_a_key(text: str, says: str)
 def test_keys_in_the_environment_end_at_line_ends_and_commas() -> None:
     assert [key.secret for key in access({"LEVIATHAN_API_KEY": "alpha,beta\n"}).keys] == [b"alpha", b"beta"]
     assert access({}).keys == ()
-    with pytest.raises(UsageError, match="LEVIATHAN_API_KEY has only blanks"):
+    with pytest.raises(UsageError, match="LEVIATHAN_API_KEY: expected an API key"):
         access({"LEVIATHAN_API_KEY": " \n"})
 
 
@@ -103,7 +103,7 @@ def test_requests_a_minute() -> None:
     for _ in range(2):
         with ring.admitted(key):
             pass
-    assert refused(ring, key) == ("the key 'a' is limited to 2 requests a minute: try again later", 30)
+    assert refused(ring, key) == ("the API key 'a' is limited to 2 requests per minute: try again later", 30)
     for one in (other, None):
         with ring.admitted(one):
             pass
@@ -128,7 +128,7 @@ def test_parallel_requests() -> None:
     key = ApiKey("a", b"k", parallel=1)
     ring = KeyRing((key,))
     with ring.admitted(key):
-        assert refused(ring, key) == ("the key 'a' is limited to 1 requests at once: try again later", 1)
+        assert refused(ring, key) == ("the API key 'a' is limited to 1 concurrent requests: try again later", 1)
     with ring.admitted(key):
         pass
 

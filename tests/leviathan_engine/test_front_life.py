@@ -91,7 +91,7 @@ def test_an_engine_that_goes_away(front: FrontProcess) -> None:
     thread.join()
     assert answers[0].status_code == 503
     code, report = health(front)
-    assert (code, report["status"], report["detail"]) == (503, "failed", "the engine has gone")
+    assert (code, report["status"], report["detail"]) == (503, "failed", "the engine process has ended")
 
 
 def test_a_model_that_cannot_be_asked_is_not_healthy(front: FrontProcess) -> None:
@@ -122,7 +122,7 @@ def test_an_engine_that_cannot_load_says_why(front: FrontProcess, tmp_path: Path
         timeout=60,
         check=False,
     )
-    reason = "ktransformers is not installed: run this in the image"
+    reason = "the Python package ktransformers is not installed; run this command in the engine's image"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {reason}\n")
     assert (tmp_path / "reason").read_text() == reason
     front.wait(lambda: health(front)[1]["status"] == "failed")
@@ -146,5 +146,5 @@ def test_a_key_from_a_file(tmp_path: Path) -> None:
 
 
 def test_wrong_settings_end_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="error: LEVIATHAN_QUEUE is 'many', a whole number above 0 is wanted"):
+    with pytest.raises(AssertionError, match="error: LEVIATHAN_QUEUE: expected an integer above 0, got 'many'"):
         FrontProcess(tmp_path, LEVIATHAN_QUEUE="many")

@@ -54,7 +54,7 @@ OF_THE_MODEL = (
 
 
 def code_of(body: Any) -> Any:
-    """The code of an error; Ollama's error is a text, with the code beside it."""
+    """The code of an error; Ollama's error is a string, with the code next to it."""
     return body["code"] if isinstance(body["error"], str) else body["error"]["code"]
 
 

@@ -59,7 +59,7 @@ def test_metrics_say_how_far_a_prompt_is(front: FrontProcess) -> None:
 
 
 def test_work_for_quiet_moments_does_not_delay_a_prompt(front: FrontProcess) -> None:
-    """It is done after an answer until there is no more of it, and left for a prompt that comes."""
+    """Background work runs after an answer until all is done, and stops when a prompt arrives."""
     front.letters.rests = 20
     httpx.post(front.url + "/v1/completions", json=QUESTION, timeout=30)
     front.wait(lambda: front.letters.rests <= 0)

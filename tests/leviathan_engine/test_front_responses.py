@@ -68,7 +68,7 @@ def test_the_earlier_items_of_a_talk(client: openai.OpenAI) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"previous_response_id": "resp_1"}, "previous_response_id: nothing is stored here"),
+        ({"previous_response_id": "resp_1"}, "previous_response_id: this server stores no responses"),
         ({"background": True}, "background is not supported"),
         ({"tools": [{"type": "web_search"}]}, "tools"),
         ({"input": []}, "input is empty"),

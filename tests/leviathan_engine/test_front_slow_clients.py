@@ -43,7 +43,7 @@ def test_a_client_that_stops_reading_does_not_hold_the_turn(long: FrontProcess) 
     client.sendall(request(CHAT, chat(TOKENS)))
     long.wait(lambda: long.letters.ended)
     assert honest(long) < SOON
-    # And it is thrown out: it has taken nothing for longer than LEVIATHAN_CLIENT_SECONDS.
+    # And it is disconnected, because it has read nothing for longer than LEVIATHAN_CLIENT_SECONDS.
     long.wait(lambda: long.metric("leviathan_cancelled_total") == 1)
     client.close()
 

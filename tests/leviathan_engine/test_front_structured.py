@@ -90,7 +90,7 @@ def test_what_asks_for_nothing(front: FrontProcess, fields: Any) -> None:
         ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value", "expected"),
         ({"guided_json": "[1]"}, "guided_json", "unsupported_grammar", "expected a JSON object, got a list"),
         ({"guided_json": "{"}, "guided_json", "unsupported_grammar", "not JSON"),
-        ({"regex": "a", "grammar": "b"}, "grammar", "invalid_combination", "exclude each other"),
+        ({"regex": "a", "grammar": "b"}, "grammar", "invalid_combination", "got both"),
         ({"structured_outputs": {"structural_tag": "{}"}}, "structured_outputs", "unsupported_parameter", "structural"),
         ({"guided_whitespace_pattern": " "}, "guided_whitespace_pattern", "unsupported_parameter", "not supported"),
         ({"structural_tag": {}}, "structural_tag", "unsupported_parameter", "not supported"),
@@ -108,7 +108,7 @@ def test_refused_by_name(front: FrontProcess, fields: Any, param: str, code: str
 def test_a_grammar_that_is_too_long(front: FrontProcess) -> None:
     answer = front.post(COMPLETION, {"prompt": "x", "guided_choice": ["x" * 1000] * 300})
     assert answer.status_code == 400, answer.text
-    assert "at most 262144 are taken" in answer.json()["error"]["message"]
+    assert "at most 262144 are allowed" in answer.json()["error"]["message"]
 
 
 class Person(BaseModel):

@@ -140,9 +140,12 @@ def test_an_answer_without_a_call(front: FrontProcess) -> None:
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"tools": [{"type": "retrieval"}]}, "tools[0].type"),
     ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
-    ({"tools": [TOOLS[0], TOOLS[0]]}, "is the name of an earlier tool"),
-    ({"tools": [], "tool_choice": "required"}, "there are no tools"),
-    ({"tool_choice": {"type": "function", "function": {"name": "absent"}}}, "'absent' is not one of the tools"),
+    ({"tools": [TOOLS[0], TOOLS[0]]}, "expected a unique name"),
+    ({"tools": [], "tool_choice": "required"}, "tools is missing"),
+    (
+        {"tool_choice": {"type": "function", "function": {"name": "absent"}}},
+        "expected the name of one of the tools, got 'absent'",
+    ),
     ({"tool_choice": "always"}, "tool_choice"),
     ({"messages": [{"role": "assistant", "tool_calls": [{"function": {}}]}]}, "tool_calls[0].function.name is missing"),
 ]

@@ -1,1 +1,1 @@
-"""The HTTP front: a process of its own before the engine, so that health, queue and limits never wait for a token."""
+"""The HTTP server: a process of its own, so that /health, the queue and the limits never wait for the model."""

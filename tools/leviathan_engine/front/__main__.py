@@ -27,16 +27,16 @@ from .connections import Connections, bounds
 from .limits import Limits, limits
 from .protocol import bounded
 from .sockets import ACCEPTED_AT_ONCE, KERNEL_BACKLOG, most_connections, open_files, watch_peers
-from .tls_door import behind_tls
+from .tls_handshake import behind_tls
 
-# Of the 30 s that a stop may take: then what still runs is cut off. The rest is for the engine's end.
+# A stop may take 30 s. After this many, running requests are cut off; the rest is for the worker's end.
 DRAIN_SECONDS = 24
-# In which those who are cut off get their last word.
+# Time to send an error to the clients that are cut off.
 LAST_SECONDS = 1
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which tells the front when it is to end: what waits is sent away, what runs may finish."""
+    """A uvicorn server that tells the front when it stops: waiting requests are refused, running ones may finish."""
 
     def __init__(self, config: uvicorn.Config, front: Front, connections: Connections) -> None:
         super().__init__(config)
@@ -45,26 +45,26 @@ class Server(uvicorn.Server):
         self._watch: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listens, and begins to watch the connections."""
+        """Listens, and starts to watch the connections."""
         await super().startup(sockets)
         for listener in sockets or []:
             listener.listen(KERNEL_BACKLOG)
         self._watch = asyncio.create_task(self._connections.watch())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal has come."""
+        """Handles a signal."""
         self._front.stop()
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Waits for what runs, but not for ever."""
+        """Waits for running requests, with a time limit."""
         cut = asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._front.cut)
         await super().shutdown(sockets)
         cut.cancel()
 
 
 async def serve(listener: socket.socket, path: Path, limit: Limits, allowed: Access) -> None:
-    """Serves on `listener` until a signal comes; `path` is where the engine's socket is made."""
+    """Serves on `listener` until a signal arrives; creates the worker's socket at `path`."""
     front = Front(limit, allowed)
     connections = Connections(bounds(most_connections(limit.connections, open_files()), limit.client_seconds))
     watch_peers(listener, limit.client_seconds)
@@ -83,7 +83,7 @@ async def serve(listener: socket.socket, path: Path, limit: Limits, allowed: Acc
         server_header=False,
     )
     server = Server(config, front, connections)
-    # uvicorn raises the signal once more when it has ended; with Python's own handler that would be the exit code.
+    # uvicorn raises the signal again when it has ended; with Python's own handler, it would become the exit code.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
     await front.engine.listen(path)
@@ -97,7 +97,7 @@ async def serve(listener: socket.socket, path: Path, limit: Limits, allowed: Acc
 
 
 def watches(front: Front, context: ssl.SSLContext | None) -> list[Watch]:
-    """The files that are read again when they change; `context` is that of TLS, where it is configured."""
+    """Returns watches for the files that are reloaded when they change; `context` is None without TLS."""
     found = []
     if front.access.key_file is not None:
         found.append(Watch((front.access.key_file,), front.reload_keys, _note))
@@ -122,14 +122,14 @@ def _note(text: str) -> None:
 def main() -> int:
     """Runs until SIGTERM or SIGINT; returns the exit code."""
     parser = argparse.ArgumentParser(prog="leviathan_engine.front", description=__doc__)
-    parser.add_argument("--fd", type=int, required=True, help="a listening TCP socket")
-    parser.add_argument("--socket", type=Path, required=True, help="the engine's socket, to be made")
-    parser.add_argument("--user", type=int, help="the user to become, where the front is started as root")
+    parser.add_argument("--fd", type=int, required=True, help="file descriptor of the listening TCP socket")
+    parser.add_argument("--socket", type=Path, required=True, help="path of the Unix socket to create for the engine")
+    parser.add_argument("--user", type=int, help="user id to switch to when started as root")
     args = parser.parse_args()
     try:
         if args.user is not None:
             give_up(args.user, GROUP)
-        # One prompt is no work for several threads, and those of the tokenizer would spin on the experts' cores.
+        # One prompt does not need several threads, and the tokenizer's would take CPU time from the experts.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         limit, allowed = limits(os.environ), access(os.environ)
         bounded_log.install()

@@ -1,12 +1,12 @@
-"""Which requests are let in at all, by their heads: before a route, a key or a body is looked at.
+"""Refuses requests by their headers, before a route, a key or a body is read.
 
-- `Content-Length` together with `Transfer-Encoding` is 400, and the connection is closed (RFC 9112, section 6.1): a
-  proxy in front may have read another length, and would take the rest for the next request.
-- Two `Authorization` headers are 400: a proxy in front may have checked the other one.
-- A page of another site may not post: browsers send such a page's form or text without asking first. What is
-  `application/json` they ask for, and CORS answers.
-- Where no key is needed, the `Host` must be an address or a local name: a page whose own name is made to lead to this
-  server ("DNS rebinding") would otherwise be a page of ours to the browser.
+- `Content-Length` together with `Transfer-Encoding` gets status 400, and the connection is closed (RFC 9112, section
+  6.1): a proxy may have used the other length, and would treat the rest as the next request.
+- Two `Authorization` headers get status 400: a proxy may have checked the other one.
+- Pages of other sites may not post forms or text, which browsers send without a preflight. For `application/json`
+  browsers send a preflight, which CORS answers.
+- Without API keys, the `Host` must be an address or a local name. Otherwise a page whose name resolves to this server
+  ("DNS rebinding") would have this server's origin in the browser.
 """
 
 import ipaddress
@@ -18,23 +18,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .api_error import ApiError, bad
 
-# Asked by the kubelet and by balancers under any name; what they answer is no secret and changes nothing.
+# Paths that the kubelet and load balancers request under any name; the answers are public, and change nothing.
 PROBES = ("/health", "/ready")
-# Names that no public name server has an address for.
+# Suffixes that public name servers do not resolve.
 LOCAL_SUFFIXES = (".localhost", ".local", ".lan", ".internal", ".home.arpa", ".svc")
-# Kubernetes' own, with the usual domain of a cluster.
+# Suffixes of Kubernetes Services, with the default cluster domain.
 CLUSTER_SUFFIX = ".cluster.local"
 ANY = "*"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class Admission:
-    """An ASGI application around another."""
+    """An ASGI application that wraps another."""
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str], origins: Sequence[str], *, keys: bool) -> None:
-        """`hosts` are further names of this server, `*` any, `.example.org` all below; `origins` are those of CORS.
+        """`hosts` are more names of this server; `*`: any, `.example.org`: all subdomains. `origins` are those of CORS.
 
-        `keys`: whether a key is needed, which a page that was led here does not have.
+        `keys`: whether API keys are needed; then the host is not checked, because a rebinding page has no key.
         """
         self._app = app
         self._hosts = (ANY,) if keys else tuple(name.lower() for name in hosts)
@@ -54,33 +54,34 @@ class Admission:
         """Errors: ApiError 400, 403, 421."""
         names = [name for name, _value in scope["headers"]]
         if b"content-length" in names and b"transfer-encoding" in names:
-            raise _closing(bad("Content-Length and Transfer-Encoding exclude each other", code="invalid_http"))
+            raise _closing(bad("expected Content-Length or Transfer-Encoding, got both", code="invalid_http"))
         if names.count(b"authorization") > 1:
-            raise bad("there is more than one Authorization header", code="invalid_http")
+            raise bad("expected one Authorization header, got several", code="invalid_http")
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
         if scope["path"] not in PROBES and host and not local_name(host, self._hosts):
             raise _closing(
                 ApiError(
                     421,
-                    f"this server does not answer to the name {host[:100]!r}: set LEVIATHAN_HOSTS, or use its address",
+                    f"the host name {host[:100]!r} is not one of this server: add it to LEVIATHAN_HOSTS, or use the"
+                    " server's IP address",
                     code="unknown_host",
                 )
             )
         if scope["method"] not in SAFE_METHODS and _foreign(headers, host, self._origins):
             raise ApiError(
                 403,
-                "a page of another site may only send application/json: set LEVIATHAN_CORS_ORIGINS for it",
+                "pages of other sites may only send application/json: add the site to LEVIATHAN_CORS_ORIGINS",
                 code="cross_site",
             )
 
 
 @lru_cache(256)
 def local_name(host: str, names: tuple[str, ...]) -> bool:
-    """Whether a `Host` header names this server: by an address, a name without dots, a local one, or one of `names`."""
+    """Whether a `Host` header is an address, a name without dots, a local name, or one of `names`."""
     try:
         name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
-        urlsplit(f"//{host}").port  # noqa: B018 - it is checked when it is read
+        urlsplit(f"//{host}").port  # noqa: B018 - reading it checks it
     except ValueError:
         return False
     if ANY in names or name in names or "." not in name:
@@ -95,7 +96,7 @@ def local_name(host: str, names: tuple[str, ...]) -> bool:
 
 
 def _foreign(headers: dict[bytes, str], host: str, origins: Sequence[str]) -> bool:
-    """Whether a browser sends this for a page of another site without having asked."""
+    """Whether a browser sends this request for a page of another site without a preflight."""
     origin = headers.get(b"origin")
     if origin is None or origin.lower() in origins or ANY in origins:
         return False

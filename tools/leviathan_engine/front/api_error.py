@@ -1,4 +1,4 @@
-"""Errors that a client of the API sees, in the form that OpenAI's clients read."""
+"""Errors that a client of the API sees, in OpenAI's format."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ INVALID = "invalid_request_error"
 
 
 class ApiError(Exception):
-    """An answer that is an error: HTTP `status`, the text, and OpenAI's type, param and code."""
+    """An error response: HTTP `status`, the message, and OpenAI's type, param and code."""
 
     def __init__(
         self,
@@ -28,24 +28,24 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
-        """`{"error": {message, type, param, code}}`."""
+        """Returns `{"error": {message, type, param, code}}`."""
         return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
 
     def response(self) -> Response:
-        """The whole answer."""
+        """Returns the response."""
         return json_response(self.body(), self.status, self.headers)
 
 
 def bad(message: str, param: str | None = None, code: str | None = None) -> ApiError:
-    """400: the request is wrong."""
+    """Returns status 400: the request is invalid."""
     return ApiError(400, message, param=param, code=code)
 
 
 def too_long(message: str, param: str) -> ApiError:
-    """400: the prompt does not fit into the model's context."""
+    """Returns status 400: the prompt does not fit into the model's context."""
     return bad(message, param, "context_length_exceeded")
 
 
 def unavailable(message: str, code: str = "engine_unavailable") -> ApiError:
-    """503: the engine does not answer now; the client may try again."""
+    """Returns status 503: the engine cannot answer now; the client may try again."""
     return ApiError(503, message, kind="server_error", code=code, headers={"retry-after": "5"})

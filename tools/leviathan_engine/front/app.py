@@ -1,4 +1,4 @@
-"""The routes: /health, /ready, /metrics for the cluster, /v1/... for OpenAI's clients."""
+"""The routes: /health, /ready and /metrics for the cluster, /v1/... for OpenAI's clients, and other servers' APIs."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ from .generation_route import GenerationRoute
 from .limits import Limits
 from .memory import gauges
 from .metrics import Metrics
-from .openai.doors import CHAT_COMPLETIONS, COMPLETIONS
+from .openai.adapters import CHAT_COMPLETIONS, COMPLETIONS
 from .openai.models import model_entry, model_list
 from .outbox import Unsent
 from .page import assemble
@@ -52,7 +52,7 @@ class Front:
     """The state behind the routes."""
 
     def __init__(self, limits: Limits, access: Access) -> None:
-        """`access` says who may ask, from which pages, and what is logged."""
+        """`access` has the API keys, the origins for CORS, TLS and the log settings."""
         self.limits = limits
         self.access = access
         self.keys = KeyRing(access.keys)
@@ -64,7 +64,7 @@ class Front:
         self.queue = FairQueue(limits.waiting)
         self.metrics.looked.look = lambda: gauges(self.status, self.queue)
         self.page = assemble()
-        # More than may wait for their answers, so that only that bound is felt.
+        # More than the queue of answers allows, so that only that limit takes effect.
         self.tokenising = Tokenising(2 * limits.waiting + WAITING)
         self.grammars = Grammars(limits.waiting + WAITING)
         self.unsent = Unsent()
@@ -74,7 +74,7 @@ class Front:
         self._generations: set[asyncio.Task[None]] = set()
 
     def app(self) -> ASGIApp:
-        """The ASGI application."""
+        """Returns the ASGI application."""
         routes = [
             Route("/", self.show_page),
             Route("/health", self.health),
@@ -89,25 +89,25 @@ class Front:
         ]
         handlers = {HTTPException: _http_error, ApiError: _api_error, Exception: _server_error}
         app = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
-        app.router.redirect_slashes = False  # it would lead elsewhere by the Host header
+        app.router.redirect_slashes = False  # a redirect would use the client's Host header
         admitted = Admission(app, self.limits.hosts, self.access.origins, keys=bool(self.access.keys))
         return Edge(admitted, self.log, self.access.origins, self.traces)
 
     def stop(self) -> None:
-        """Takes no more requests; those that wait are sent away."""
+        """Refuses new requests and those that wait."""
         self.status.stopping = True
         self.queue.close()
         self.tokenising.close()
         self.grammars.close()
 
     def cut(self) -> None:
-        """Ends what still runs; its clients hear that the server is stopping."""
+        """Ends running requests with the error that the server is stopping."""
         for task in self._generations:
             task.cancel()
 
     @contextlib.contextmanager
     def generation(self) -> Iterator[None]:
-        """Around a request that `cut` may end."""
+        """Registers a request that `cut` may end, while the context is open."""
         task: asyncio.Task[None] | None = asyncio.current_task()
         assert task is not None
         self._generations.add(task)
@@ -117,54 +117,54 @@ class Front:
             self._generations.discard(task)
 
     async def health(self, _request: Request) -> Response:
-        """200 once the model answers, 503 with the progress before."""
+        """Returns 200 if the model is loaded and serving, otherwise 503 with the progress."""
         return json_response(self.status.report(), 200 if self.status.ready else 503)
 
     async def ready(self, _request: Request) -> Response:
-        """200 while requests are taken."""
+        """Returns 200 while requests are accepted, otherwise 503."""
         serving = self.status.serving
         return json_response({"ready": serving, "phase": self.status.phase}, 200 if serving else 503)
 
     async def show_page(self, _request: Request) -> Response:
-        """The page for a browser."""
+        """Returns the page for a browser."""
         return Response(self.page.body, headers=self.page.headers)
 
     async def show_metrics(self, _request: Request) -> Response:
-        """Prometheus' text format."""
+        """Returns the metrics in Prometheus' text format."""
         text, media_type = self.metrics.render()
         return Response(text, headers={"content-type": media_type})
 
     async def document(self, _request: Request) -> Response:
-        """The OpenAPI document; it names the model once it is known."""
+        """Returns the OpenAPI document, with the model's name if it is known."""
         prompts = self._loaded_prompts()
         return json_response(openapi.document(self.served(), prompts.vocabulary if prompts else None))
 
     async def models(self, http: Request) -> Response:
-        """The model under each of its names; empty while it loads."""
+        """Returns the model under each of its names; an empty list while it loads."""
         self.authorize(http.scope)
         return json_response(model_list(self.served() if self.status.ready else None, self.created))
 
     async def one_model(self, http: Request) -> Response:
-        """The model by its name."""
+        """Returns the model by its name."""
         self.authorize(http.scope)
         served, name = self.served(), http.path_params["name"]
         if served is None:
-            raise ApiError(404, "the model is not known yet: it loads", param="model", code="model_not_found")
+            raise ApiError(404, "the model is still loading", param="model", code="model_not_found")
         served.resolve(name)
         return json_response(model_entry(served, name, self.created))
 
     def served(self) -> Served | None:
-        """The model as requests may name it; None before the launcher has said which one it is."""
+        """Returns the model and its names; None until the launcher has sent them."""
         model, limits = self.status.model, self.limits
         return None if model is None else Served(model, limits.aliases, limits.any_model, limits.ignore_unknown)
 
     def reload_keys(self) -> None:
-        """Reads the key file again. Errors: UsageError, and the keys stay as they were."""
+        """Reloads the key file. Errors: UsageError; the keys then stay unchanged."""
         if self.access.key_file is not None:
             self.keys.replace(read_keys(self.access.key_file))
 
     def authorize(self, scope: Scope) -> ApiKey | None:
-        """The request's key, None where none is needed. Errors: ApiError 401 without a right one."""
+        """Returns the request's key, None if none is needed. Errors: ApiError 401 for a missing or wrong key."""
         key = self.keys.identify(scope)
         if key is not None:
             record = record_of(scope)
@@ -172,27 +172,27 @@ class Front:
         return key
 
     def body_limit(self) -> BodyLimit:
-        """How large a request may be, by what is known of the model so far."""
+        """Returns the size limit of a request body, from what is known about the model so far."""
         model, prompts = self.status.model, self._loaded_prompts()
         if model is None or prompts is None:
             return body_limit(self.limits.body)
         return body_limit(self.limits.body, model.cache_lens, prompts.longest_token)
 
     def _loaded_prompts(self) -> Prompts | None:
-        """The tokenizer once it is read."""
+        """Returns the tokenizer, None until it is loaded."""
         prompts = self._prompts
         if prompts is None or not prompts.done() or prompts.cancelled() or prompts.exception():
             return None
         return prompts.result()
 
     async def service(self) -> Service:
-        """What a generation needs. Errors: ApiError 503 while the model does not answer."""
+        """Returns what a generation needs. Errors: ApiError 503 while the model is not ready."""
         status = self.status
         if status.stopping:
             raise stopping()
         served = self.served()
         if not status.ready or served is None or self._prompts is None:
-            raise unavailable(f"the model does not answer yet: {status.phase}, {100 * status.share:.0f} %", "loading")
+            raise unavailable(f"the model is not ready yet: {status.phase}, {100 * status.share:.0f} %", "loading")
         try:
             prompts = await asyncio.shield(self._prompts)
         except EngineError as err:
@@ -200,7 +200,7 @@ class Front:
         return Service(self.engine, self.queue, self.metrics, prompts, served, self.tokenising, self.grammars)
 
     def _load_prompts(self, model: ServedModel) -> None:
-        """Reads the tokenizer beside everything else: a large one takes a second."""
+        """Loads the tokenizer in the background, because a large one takes a second."""
 
         def done(future: "asyncio.Future[Prompts]") -> None:
             error = None if future.cancelled() else future.exception()
@@ -220,7 +220,7 @@ async def _http_error(_request: Request, err: HTTPException) -> Response:
 
 
 async def _server_error(_request: Request, err: Exception) -> Response:
-    return ApiError(500, f"the front end failed: {type(err).__name__}", kind="server_error").response()
+    return ApiError(500, f"internal server error: {type(err).__name__}", kind="server_error").response()
 
 
 def _note(text: str) -> None:

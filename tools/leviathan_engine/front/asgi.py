@@ -1,4 +1,4 @@
-"""Small pieces below Starlette: reading a bounded body and its JSON, and noticing that the client has gone."""
+"""ASGI helpers: reads a body within limits, parses its JSON, and detects that the client has disconnected."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ class ClientGone(Exception):
 
 
 async def read_body(receive: Receive, limit: BodyLimit, bodies: Bodies) -> bytes:
-    """The body's bytes; `bodies` bounds the sum of all. Errors: ApiError 408, 413, 503; ClientGone."""
+    """Reads the body; `bodies` bounds the sum of all bodies. Errors: ApiError 408, 413, 503; ClientGone."""
     body = bodies.begin()
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -29,7 +29,7 @@ async def read_body(receive: Receive, limit: BodyLimit, bodies: Bodies) -> bytes
     except TimeoutError as err:
         raise ApiError(
             408,
-            f"the body did not come within {BODY_SECONDS:g} s",
+            f"the request body did not arrive within {BODY_SECONDS:g} s",
             code="request_timeout",
             headers={"connection": "close"},
         ) from err
@@ -38,23 +38,23 @@ async def read_body(receive: Receive, limit: BodyLimit, bodies: Bodies) -> bytes
 
 
 def parse_json(raw: bytes) -> Any:
-    """The body as JSON. Errors: ApiError 400."""
+    """Parses the body as JSON. Errors: ApiError 400."""
     try:
         return _JSON.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError) as err:
-        raise bad(f"the body is no JSON: {_why(err)}", code="invalid_json") from err
+        raise bad(f"the request body is not JSON: {_why(err)}", code="invalid_json") from err
 
 
 class Answer(Protocol):
-    """What is known of an answer: whether it is `complete`, and so no client can leave before its end."""
+    """An answer that knows whether it is complete."""
 
     @property
     def complete(self) -> bool:
-        """Whether all of it has gone out."""
+        """Whether all of it is sent."""
 
 
 async def or_gone(receive: Receive, work: Coroutine[Any, Any, None], answer: Answer) -> None:
-    """Does `work`, and cancels it when the client goes away before the end of its `answer`.
+    """Runs `work`, and cancels it if the client disconnects before its `answer` is complete.
 
     Errors: those of `work`; ClientGone.
     """
@@ -80,18 +80,19 @@ async def _read(receive: Receive, limit: BodyLimit, bodies: Bodies, body: Unfini
         piece = message.get("body", b"")
         bodies.grow(body, piece)
         if body.size > limit.whole:
-            raise too_large(f"the body is larger than {limit.whole} bytes")
+            raise too_large(f"the request body is larger than {limit.whole} bytes")
         outline.feed(piece)
         if outline.size > limit.outline:
-            raise too_large(f"the body has more than {limit.outline} bytes outside of strings")
+            raise too_large(f"the request body has more than {limit.outline} bytes outside of strings")
         if not message.get("more_body", False):
             return
 
 
 async def _gone(receive: Receive, answer: Answer) -> bool:
-    """Waits for the end of the connection or of the answer, which ASGI does not tell apart; whether it is the former.
+    """Waits until the connection or the answer ends, and returns whether the connection ended first.
 
-    It must be asked at this very moment: what is sent to a connection that has gone is swallowed, and soon complete.
+    ASGI does not distinguish the two. `answer.complete` must be read immediately, because messages to a closed
+    connection are dropped, and count as sent.
     """
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -99,18 +100,18 @@ async def _gone(receive: Receive, answer: Answer) -> bool:
 
 
 class _NotANumber(ValueError):
-    """A name that JSON does not have."""
+    """NaN or Infinity, which JSON does not allow."""
 
 
 def _no_constant(name: str) -> None:
-    raise _NotANumber(f"{name} is no JSON number")
+    raise _NotANumber(f"{name} is not a JSON number")
 
 
 _JSON = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _why(err: ValueError | RecursionError) -> str:
-    """What is wrong with a body, without the words of Python's own errors."""
+    """Returns what is wrong with a body, without the text of Python's errors."""
     match err:
         case RecursionError():
             return "nested too deeply"

@@ -1,16 +1,16 @@
-"""The requests whose bodies are on their way: the sum of their bytes is bounded."""
+"""Limits the total size of request bodies that are being received."""
 
 from dataclasses import dataclass, field
 
 from .api_error import ApiError
 
-# As much as two of the largest bodies; with the bound on what waits in the queue it is the front's memory.
+# The size of two of the largest bodies. Together with the limit of the queue, this bounds the front's memory.
 MOST_UNFINISHED = 64 << 20
 
 
 @dataclass(eq=False)
 class Unfinished:
-    """One body that is on its way: what has come of it, and whether it had to go."""
+    """One body that is being received: its bytes so far, and whether it was dropped."""
 
     pieces: list[bytes] = field(default_factory=list)
     size: int = 0
@@ -18,7 +18,7 @@ class Unfinished:
 
 
 class Bodies:
-    """The sum over all. When it is above `most` bytes the largest is dropped, so short requests still come in."""
+    """All bodies that are being received. Above `most` bytes in total, drops the largest one, so short ones arrive."""
 
     def __init__(self, most: int = MOST_UNFINISHED) -> None:
         self._most = most
@@ -26,13 +26,13 @@ class Bodies:
         self.total = 0
 
     def begin(self) -> Unfinished:
-        """A body begins; `end` must follow."""
+        """Adds a body; the caller must call `end`."""
         body = Unfinished()
         self._bodies.add(body)
         return body
 
     def grow(self, body: Unfinished, piece: bytes) -> None:
-        """The next piece of `body` has come. Errors: ApiError 503 when it has been dropped for others."""
+        """Appends the next piece of `body`. Errors: ApiError 503 if the body was dropped."""
         if not body.dropped:
             body.pieces.append(piece)
             body.size += len(piece)
@@ -45,14 +45,14 @@ class Bodies:
         if body.dropped:
             raise ApiError(
                 503,
-                "too many bytes of unfinished requests are held: send the request again",
+                "too many large requests at once: send the request again",
                 kind="server_error",
                 code="too_many_bytes",
                 headers={"retry-after": "1", "connection": "close"},
             )
 
     def end(self, body: Unfinished) -> None:
-        """It has come, or never will."""
+        """Removes a body, complete or not."""
         if body in self._bodies:
             self._bodies.remove(body)
             self.total -= body.size

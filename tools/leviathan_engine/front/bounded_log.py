@@ -1,4 +1,4 @@
-"""The front's log: a bounded number of lines a second, written by a thread, so that the loop never waits for stderr."""
+"""The front's log: limits lines per second, and writes in a thread, so that the event loop never waits for stderr."""
 
 import logging
 import queue
@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-# Of each logger; what is more is counted and said in one line.
+# Messages per second of each logger; the others are counted, and one line reports their number.
 LINES_PER_SECOND = 50
-# Lines that may wait for a reader of stderr that stands still.
+# Maximum number of lines that wait for a stalled reader of stderr.
 WAITING_LINES = 1000
 
 
 class BoundedLog(logging.Handler):
-    """A handler that drops what is above its bounds. `close` writes what waits, for at most a second."""
+    """A handler that drops messages above its limits. `close` writes the waiting lines, for at most a second."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class BoundedLog(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Takes a record; never waits."""
+        """Queues a record; never blocks."""
         second = int(self._clock())
         if second != self._second:
             self._second = second
@@ -64,7 +64,7 @@ class BoundedLog(logging.Handler):
     def _say_dropped(self) -> None:
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
-            self._put(f"WARNING: {dropped} more messages were left out")
+            self._put(f"WARNING: {dropped} more messages were dropped")
 
     def _put(self, text: str) -> None:
         try:
@@ -78,11 +78,11 @@ class BoundedLog(logging.Handler):
                 self._stream.write(text + "\n")
                 self._stream.flush()
             except (OSError, ValueError):
-                return  # nobody reads any more
+                return  # the reader of stderr has ended
 
 
 def install(level: int = logging.WARNING) -> BoundedLog:
-    """Sends every logger's records from `level` on through one bounded handler."""
+    """Makes all loggers write records of `level` or above through one bounded handler."""
     handler = BoundedLog()
     logging.basicConfig(level=level, handlers=[handler], force=True)
     return handler

@@ -1,10 +1,10 @@
-"""Whose line in the queue a request waits in.
+"""Computes the key of the queue in which a request waits.
 
-A name has two parts. The first is what a client cannot choose: its address and the API key that it has proved to have.
-Those are served in turn, and the places are shared among them. The second is what it says of itself: OpenAI's `user`
-and `safety_identifier`, Anthropic's `metadata.user_id`, and a key that nobody asked for. It tells apart those who share
-the first part, as all do that come through a NodePort with `externalTrafficPolicy: Cluster`, and it takes no place from
-others.
+The key has two parts. A client cannot choose the first one: its address and its verified API key. The queue serves
+these clients in turn, and shares its places among them. The second part is what the client claims: OpenAI's `user` and
+`safety_identifier`, Anthropic's `metadata.user_id`, and an API key if the server needs none. It separates clients with
+the same first part, such as all that come through a NodePort with `externalTrafficPolicy: Cluster`, and takes no places
+from others.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ FIELDS = ("user", "safety_identifier")
 
 
 def queue_key(scope: Scope, body: Mapping[str, Any]) -> str:
-    """The line's name: digests, so that neither a key nor a long name is kept. Fields that are not text are ignored."""
+    """Returns the key; its parts are digests, so no API key is kept. Ignores fields that are not strings."""
     address = address_group((scope.get("client") or ("",))[0])
     key = record_of(scope).key
     unproved = "" if key else b" ".join(offered(scope)).decode("latin-1")

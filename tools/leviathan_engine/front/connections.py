@@ -1,8 +1,8 @@
-"""All connections of the front and their bounds: how many, how many of one address, how long each may stand still.
+"""Registers all connections of the front, and limits their number, the number per address, and idle times.
 
-A bound never refuses a newcomer: it closes the connection that has waited longest for its client, be it for a request's
-head, the rest of its body, or the next request. A client whose request is complete is never closed for another. So
-clients that only hold connections lose them, and an honest client, or a probe of /health, gets in at once.
+A limit never refuses a new connection. It closes the one that has waited longest for its client: for the head of a
+request, the rest of a body, or the next request. A connection with a complete request is never closed for another one.
+So clients that only hold connections lose them, while other clients, and probes of /health, can always connect.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from functools import lru_cache
 from typing import Protocol
 
 SWEEP_SECONDS = 1.0
-# Of an IPv6 address: who has one has all of its /64.
+# Prefix of an IPv6 address: a client with one address has its whole /64.
 IPV6_PREFIX = 64
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """`connections` in all, `per_address` of one address.
+    """Maximum number of `connections`, and of connections `per_address`.
 
-    `head_seconds` for the first byte, for a request's head, and for the rest of a body that nobody reads;
-    `client_seconds` in which a client must take `LEAST_BYTES` of what is sent to it.
+    `head_seconds` is the time limit for the first byte, for the head of a request, and for the rest of an ignored body.
+    In every `client_seconds` a client must read `LEAST_BYTES` of what is sent to it.
     """
 
     connections: int = 1024
@@ -34,18 +34,18 @@ class Bounds:
 
 
 def bounds(connections: int, client_seconds: float) -> Bounds:
-    """The bounds for so many connections; one address may have half of them."""
+    """Returns the bounds for a number of connections; one address may have half of them."""
     half = max(1, connections // 2)
     return Bounds(connections, half, min(Bounds.head_seconds, client_seconds), client_seconds)
 
 
 class Connection(Protocol):
-    """What the registry knows of a connection."""
+    """A connection, as the registry uses it."""
 
     address: str
 
     def overdue(self, now: float) -> bool:
-        """Whether its client has been waited for too long."""
+        """Whether a deadline of its client has passed."""
 
     def abort(self) -> None:
         """Closes it at once; what is unsent is lost."""
@@ -60,14 +60,14 @@ class Connections:
         self.closed = {"full": 0, "overdue": 0}
         self._all: dict[Connection, None] = {}
         self._count: dict[str, int] = {}
-        # By address, those that wait for their client; who has waited longest comes first.
+        # Connections that wait for their client, by address; the one that has waited longest is first.
         self._waiting: dict[str, OrderedDict[Connection, None]] = {}
 
     def __len__(self) -> int:
         return len(self._all)
 
     def opened(self, connection: Connection) -> None:
-        """A new connection, which waits for its client; others are closed when there are too many."""
+        """Adds a new connection, which waits for its client; closes others if there are too many."""
         address = connection.address
         self._all[connection] = None
         self._count[address] = self._count.get(address, 0) + 1
@@ -75,11 +75,11 @@ class Connections:
         if self._count[address] > self.bounds.per_address:
             self._make_room(address)
         elif len(self._all) > self.bounds.connections:
-            # Of the address with the most connections, so that one client loses its own before those of others.
+            # Closes one of the address with the most connections, so that a client loses its own before others do.
             self._make_room(max(self._waiting, key=lambda one: self._count[one]))
 
     def gone(self, connection: Connection) -> None:
-        """The connection is closed."""
+        """Removes a closed connection."""
         if connection not in self._all:
             return
         self.works(connection)
@@ -89,12 +89,12 @@ class Connections:
             del self._count[connection.address]
 
     def waits(self, connection: Connection) -> None:
-        """It waits for its client from now on; if it did already, since then."""
+        """Marks that it waits for its client; keeps the time if it already does."""
         if connection in self._all:
             self._waiting.setdefault(connection.address, OrderedDict()).setdefault(connection)
 
     def works(self, connection: Connection) -> None:
-        """Its request is complete: from now on it waits for us."""
+        """Marks that its request is complete, so that it waits for the server."""
         waiting = self._waiting.get(connection.address)
         if waiting is not None and connection in waiting:
             del waiting[connection]
@@ -102,20 +102,20 @@ class Connections:
                 del self._waiting[connection.address]
 
     def sweep(self) -> None:
-        """Closes those that have been waited for too long."""
+        """Closes connections whose deadline has passed."""
         now = self.clock()
         for connection in [one for one in self._all if one.overdue(now)]:
             self.closed["overdue"] += 1
             connection.abort()
 
     async def watch(self) -> None:
-        """Sweeps until it is cancelled."""
+        """Sweeps at intervals until it is cancelled."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.sweep()
 
     def _make_room(self, address: str) -> None:
-        """Closes the connection of `address` that has waited longest: at the latest the new one, which waits too."""
+        """Closes the connection of `address` that has waited longest, which may be the new one."""
         victim = next(iter(self._waiting[address]))
         self.closed["full"] += 1
         self.gone(victim)
@@ -124,7 +124,7 @@ class Connections:
 
 @lru_cache(4096)
 def address_group(host: str) -> str:
-    """Whose address it is: IPv4 as it is, also as part of IPv6; of IPv6 the network that one machine has for itself."""
+    """Returns what identifies a client: its IPv4 address (also mapped to IPv6), or the /64 of its IPv6 address."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""The front's side of the socket: hears of the load, hands out jobs, passes tokens on."""
+"""The front's side of the socket to the worker: receives the load's progress, sends jobs, receives tokens."""
 
 import asyncio
 import contextlib
@@ -17,9 +17,9 @@ BEAT: wire.Message = {"kind": "beat"}
 
 @dataclass(frozen=True)
 class Tick:
-    """What a generation gives: a token, or how far the prompt is, or why it ended; nothing when nothing came.
+    """An event of a generation: a token, the progress of the prompt, or the reason of the end; empty for a heartbeat.
 
-    `chosen` has the token's log probability where the job asks for it.
+    `chosen` has the token's log probability if the job asks for it.
     """
 
     token: int | None = None
@@ -29,10 +29,10 @@ class Tick:
 
 
 class Beat:
-    """Puts BEAT among the `events` whenever none has come for `seconds`: one timer a job, not one a token."""
+    """Puts BEAT into `events` if no other event arrives for `seconds`; one timer per job instead of one per token."""
 
     def __init__(self, seconds: float, events: Events) -> None:
-        """The time begins."""
+        """Starts the timer."""
         self._loop = asyncio.get_running_loop()
         self._seconds = seconds
         self._events = events
@@ -40,11 +40,11 @@ class Beat:
         self._timer = self._loop.call_at(self._last + seconds, self._look)
 
     def came(self) -> None:
-        """Something has come."""
+        """Notes that an event has arrived."""
         self._last = self._loop.time()
 
     def end(self) -> None:
-        """No more beats."""
+        """Stops the timer."""
         self._timer.cancel()
 
     def _look(self) -> None:
@@ -56,10 +56,10 @@ class Beat:
 
 
 class Engine:
-    """The engine as the front sees it. One `generate` at a time is the queue's business, not this class's."""
+    """The worker, as the front sees it. The queue makes sure that only one `generate` runs at a time."""
 
     def __init__(self, status: Status, on_model: Callable[[wire.ServedModel], None], heartbeat: float = 15.0) -> None:
-        """`on_model` hears which model it will be; after `heartbeat` seconds without a token comes an empty tick."""
+        """`on_model` is called with the model; after `heartbeat` seconds without a token, `generate` yields a Tick."""
         self._status = status
         self._on_model = on_model
         self.heartbeat = heartbeat
@@ -72,7 +72,7 @@ class Engine:
         """Opens the socket at `path`. Errors: OSError."""
         path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._serve, path, limit=wire.LINE_LIMIT)
-        path.chmod(0o660)  # the engine may be another user of the same group
+        path.chmod(0o660)  # the worker may be another user of the same group
 
     async def close(self) -> None:
         """Closes the socket and every connection."""
@@ -80,18 +80,18 @@ class Engine:
             self._server.close()
         for writer in self._connections:
             writer.close()
-        # Left to the loop's end they would be cancelled, which Python 3.11 reports with a traceback.
+        # The end of the loop would cancel them, which Python 3.11 reports with a traceback.
         if tasks := [task for task in self._connections.values() if task is not None]:
             await asyncio.wait(tasks, timeout=1)
 
     async def generate(self, job: wire.Job) -> AsyncGenerator[Tick, None]:
-        """How far the prompt is, then the tokens of a job, then one tick that says why it ended: "stop" or "length".
+        """Yields the progress of the prompt, then the tokens of a job, then the reason of the end: "stop" or "length".
 
-        Left before its end, the job is cancelled. Errors: ApiError 5xx when the engine fails.
+        Closing the generator before its end cancels the job. Errors: ApiError 5xx if the worker fails.
         """
         writer = self._writer
         if writer is None:
-            raise unavailable("the engine has gone")
+            raise unavailable("the engine process has ended")
         events: Events = asyncio.Queue()
         self._running[job.id] = events
         beat = Beat(self.heartbeat, events)
@@ -130,7 +130,7 @@ class Engine:
             while line := await reader.readline():
                 self._hear(wire.decode(line), writer)
         except (ValueError, KeyError, TypeError, OSError) as err:
-            self._status.enter(self._status.phase, f"a message that cannot be read: {err}")
+            self._status.enter(self._status.phase, f"the engine sent an invalid message: {err}")
         finally:
             del self._connections[writer]
             if self._writer is writer:
@@ -165,17 +165,17 @@ class Engine:
     def _gone(self) -> None:
         self._writer = None
         if not self._status.stopping:
-            self._status.fail("the engine has gone")
+            self._status.fail("the engine process has ended")
         for events in self._running.values():
             events.put_nowait({"kind": "done", "reason": "gone"})
 
 
 def _failure(event: wire.Message) -> ApiError:
     if event["reason"] == "gone":
-        return unavailable("the engine has gone")
+        return unavailable("the engine process has ended")
     return ApiError(
         500,
-        f"the engine could not answer: {event.get('message', event['reason'])}",
+        f"the engine failed to answer: {event.get('message', event['reason'])}",
         kind="server_error",
         code="engine_error",
     )

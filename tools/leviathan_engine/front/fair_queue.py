@@ -1,4 +1,4 @@
-"""The line before the engine: one generation at a time, clients in turn, a bound on who may wait."""
+"""The queue of requests: one generation at a time, clients in turn, and a limit on waiting requests."""
 
 import asyncio
 import itertools
@@ -14,16 +14,17 @@ SEPARATOR = ":"
 
 
 class FairQueue:
-    """One turn at a time. Each client has lines of its own; clients take turns, and so do the lines of each.
+    """Gives turns, one at a time. Each client has one or more lines; clients take turns, and so do the lines of each.
 
-    A client is the first part of a line's name (`line_name`), which it cannot choose; the second part is what it says
-    of itself. When `limit` requests wait, a newcomer takes the last place of the longest line of the client that has
-    the most places, if that client keeps at least as many as the newcomer's then has; else the same among the lines of
-    its own; else it is refused. So nobody takes all places, neither by many requests nor by many names.
+    The first part of a line's name (`line_name`) identifies the client, which cannot choose it; the client chooses the
+    second part. If `limit` requests wait, a new request replaces the last one in the longest line of the client with
+    the most requests, if that client then still has at least as many as the new one's. Otherwise the same rule applies
+    among the client's own lines. Otherwise the new request is refused. So no client can take all places, neither with
+    many requests nor with many names.
     """
 
     def __init__(self, limit: int) -> None:
-        """`limit` is how many may wait, beside the one whose turn it is."""
+        """`limit` is the maximum number of waiting requests, without the one that is running."""
         self._limit = limit
         self._clients: OrderedDict[str, Lines] = OrderedDict()
         self._busy = False
@@ -31,25 +32,25 @@ class FairQueue:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for their turn."""
+        """Number of requests that wait for their turn."""
         return sum(map(_places, self._clients.values()))
 
     @property
     def busy(self) -> bool:
-        """Whether it is somebody's turn."""
+        """Whether a request is running."""
         return self._busy
 
     def check(self, client: str) -> None:
-        """Whether `acquire` would let `client` wait now. Errors: ApiError 429 when too many wait, 503 when closed."""
+        """Checks whether `acquire` would accept `client`. Errors: ApiError 429 if the queue is full, 503 if closed."""
         if self._closed:
             raise stopping()
         if self._busy and self.waiting >= self._limit:
             self._longest(client)
 
     async def acquire(self, client: str, waits: Waits | None = None, every: float | None = None) -> None:
-        """Waits for a turn; `release` must follow. `waits` is called every `every` seconds meanwhile.
+        """Waits for a turn; the caller must call `release`. Calls `waits` every `every` seconds meanwhile.
 
-        Errors: ApiError 429 when too many wait, 503 when it is closed; what `waits` raises, and the place is given up.
+        Errors: ApiError 429 if the queue is full, 503 if it is closed; errors of `waits`, which give up the place.
         """
         self.check(client)
         if not self._busy:
@@ -66,14 +67,14 @@ class FairQueue:
                     await waits()
         except BaseException:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self.release()  # the turn came in the moment in which the client left
+                self.release()  # the turn was given just when the client left
             else:
                 self._remove(client, turn)
             raise
         turn.result()
 
     def release(self) -> None:
-        """Ends the turn; the next client's begins."""
+        """Ends the turn, and gives it to the next client."""
         while self._clients:
             client, lines = self._clients.popitem(last=False)
             name, line = lines.popitem(last=False)
@@ -88,7 +89,7 @@ class FairQueue:
         self._busy = False
 
     def close(self) -> None:
-        """Sends everybody away who waits, and who comes from now on."""
+        """Refuses all waiting and all later requests."""
         self._closed = True
         for lines in self._clients.values():
             for turn in itertools.chain(*lines.values()):
@@ -103,7 +104,7 @@ class FairQueue:
         self._clean()
 
     def _longest(self, client: str) -> Line:
-        """The line of which a newcomer takes the last place. Errors: ApiError 429 when there is none for `client`."""
+        """Returns the line whose last request is replaced. Errors: ApiError 429 if there is none for `client`."""
         owner, _, name = client.partition(SEPARATOR)
         own: Lines = self._clients.get(owner, OrderedDict())
         most = max(self._clients.values(), key=_places, default=own)
@@ -122,7 +123,7 @@ class FairQueue:
             self._clean()
 
     def _clean(self) -> None:
-        """Forgets lines in which nobody waits."""
+        """Removes empty lines."""
         for client, lines in list(self._clients.items()):
             for name in [name for name, line in lines.items() if not line]:
                 del lines[name]
@@ -132,7 +133,7 @@ class FairQueue:
     def _full(self) -> ApiError:
         return ApiError(
             429,
-            f"{self._limit} requests wait already: try again later",
+            f"the queue is full ({self._limit} requests are waiting): try again later",
             kind="rate_limit_error",
             code="queue_full",
             headers={"retry-after": "10"},
@@ -140,7 +141,7 @@ class FairQueue:
 
 
 def line_name(client: str, line: str) -> str:
-    """The name of a client's line; `client` is without a colon."""
+    """Returns the name of a client's line; `client` must not contain a colon."""
     return f"{client}{SEPARATOR}{line}"
 
 
@@ -149,5 +150,5 @@ def _places(lines: Lines) -> int:
 
 
 def stopping() -> ApiError:
-    """The error for requests that come while the server ends."""
+    """Returns the error for requests while the server stops."""
     return unavailable("the server is stopping: send the request again", "stopping")

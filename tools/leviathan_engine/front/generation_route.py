@@ -1,4 +1,4 @@
-"""The endpoint of a door that generates: from a request's first byte to its answer's last."""
+"""The endpoint of an adapter that generates answers."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from .access.api_keys import ApiKey
 from .access.record import record_of
 from .asgi import ClientGone, or_gone, parse_json, read_body
 from .client_key import queue_key
-from .generation.door import AnswerWriter, Door
+from .generation.adapter import Adapter, AnswerWriter
 from .generation.reply import Reply
 from .generation.request import GenerationRequest
 from .generation.run import Generation
@@ -19,18 +19,18 @@ from .host import BEFORE_ANSWER, Host
 from .outbox import Outbox
 from .served import Served
 
-# Bytes of a body from which on the way to a thread is worth it: some 100 microseconds, as checking these takes.
+# Bodies of at least this many bytes are checked in a thread; switching to it takes as long as checking these bytes.
 LARGE = 16 << 10
-# Below this tokenising takes less than some 300 microseconds.
+# Bodies below this many bytes are tokenised in less than about 300 microseconds.
 SMALL = 1 << 10
 
 
 class GenerationRoute:
-    """The endpoint of one door, as an ASGI application: it must see when the client goes away."""
+    """The endpoint of one adapter, as an ASGI application, because it must notice when the client disconnects."""
 
-    def __init__(self, front: Host, door: Door) -> None:
+    def __init__(self, front: Host, adapter: Adapter) -> None:
         self._front = front
-        self._door = door
+        self._adapter = adapter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         front = self._front
@@ -52,8 +52,8 @@ class GenerationRoute:
             front.metrics.requests.labels(scope["path"], str(status)).inc()
 
     async def _answer(self, scope: Scope, receive: Receive, out: Outbox) -> None:
-        """Answers by `out`, with what was asked for or with an error. Errors: ClientGone."""
-        front, error, record = self._front, self._door.error, record_of(scope)
+        """Sends the answer or an error through `out`. Errors: ClientGone."""
+        front, error, record = self._front, self._adapter.error, record_of(scope)
         key: ApiKey | None = None
         reply: Reply | None = None
         try:
@@ -78,11 +78,11 @@ class GenerationRoute:
             front.keys.spend(key, (record.prompt_tokens or 0) + (record.generated_tokens or 0))
 
     async def _read(self, raw: bytes, served: Served, scope: Scope) -> tuple[GenerationRequest, AnswerWriter, str]:
-        """The request, its writer, and whose line it waits in; a large one in a thread. Errors: ApiError 4xx."""
+        """Returns the request, its writer and its key in the queue. Uses a thread for large ones. Errors: ApiError."""
 
         def read() -> tuple[GenerationRequest, AnswerWriter, str]:
             body = parse_json(raw)
-            request, writer = self._door.read(body, served)
+            request, writer = self._adapter.read(body, served)
             return request, writer, queue_key(scope, body)
 
         return read() if len(raw) < LARGE else await asyncio.to_thread(read)

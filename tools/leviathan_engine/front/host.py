@@ -16,12 +16,12 @@ from .outbox import Unsent
 from .served import Served
 from .status import Status
 
-# nginx's number for a client that left, and so what is counted as long as no answer has begun.
+# nginx's status for a client that disconnected before the answer began; used in metrics and logs.
 BEFORE_ANSWER = 499
 
 
 class Host(Protocol):
-    """The front, as its endpoints see it. `created` is when it began, in seconds since 1970."""
+    """The front, as its endpoints see it. `created` is the time of its start, in seconds since 1970."""
 
     keys: KeyRing
     metrics: Metrics
@@ -31,16 +31,16 @@ class Host(Protocol):
     created: int
 
     def authorize(self, scope: Scope) -> ApiKey | None:
-        """The request's key. Errors: ApiError 401."""
+        """Returns the request's API key. Errors: ApiError 401."""
 
     def body_limit(self) -> BodyLimit:
-        """How large a body may be."""
+        """Returns the size limit of a body."""
 
     def served(self) -> Served | None:
-        """The model; None before it is known."""
+        """Returns the model, None until it is known."""
 
     def service(self) -> Awaitable[Service]:
-        """The tokenizer, the model and the rest. Errors: ApiError 503 while the model loads."""
+        """Returns the tokenizer, the model and the rest. Errors: ApiError 503 while the model loads."""
 
     def generation(self) -> AbstractContextManager[None]:
-        """Around a request that the end of the server may cut off."""
+        """Registers a request that may be ended when the server stops, while the context is open."""

@@ -1,4 +1,4 @@
-"""Joins what is written to a connection within one turn of the event loop: an answer's head and body go out as one."""
+"""Joins the writes to a connection in one turn of the event loop, so an answer's head and body are sent together."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class JoinedWrites:
-    """A transport around another. What is written leaves at the end of the loop's turn, or before the close."""
+    """A transport that wraps another. It sends at the end of the event loop's turn, or before it is closed."""
 
     def __init__(self, transport: asyncio.Transport, call_soon: Callable[[Callable[[], None]], object]) -> None:
         """`transport` is the connection's, `call_soon` its loop's."""
@@ -15,11 +15,11 @@ class JoinedWrites:
         self._pieces: list[bytes] = []
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else is the other transport's."""
+        """Delegates everything else to the other transport."""
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Takes bytes; they are on their way once the loop turns."""
+        """Buffers bytes until the end of the event loop's turn."""
         if not data:
             return
         self._pieces.append(data)
@@ -27,7 +27,7 @@ class JoinedWrites:
             self._call_soon(self._flush)
 
     def get_write_buffer_size(self) -> int:
-        """Bytes that the kernel has not taken yet."""
+        """Returns the number of bytes that are not in the kernel yet."""
         return sum(map(len, self._pieces)) + self._transport.get_write_buffer_size()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""JSON answers. ASCII only, so that text with half a surrogate pair cannot break an answer."""
+"""JSON responses, in ASCII, so that half of a surrogate pair in a text cannot break an answer."""
 
 import json
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ _COMPACT = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 def dumps(value: Any) -> str:
-    """Compact JSON. NaN is refused: it is no JSON."""
+    """Returns compact JSON. Errors: ValueError for NaN, which is not JSON."""
     return _COMPACT.encode(value)
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """The object that a model has written; what is not one is kept as text under "text"."""
+    """Parses the object that a model has written; any other text is returned under the key "text"."""
     try:
         value = json.loads(text or "{}")
     except ValueError:
@@ -24,5 +24,5 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """An application/json answer."""
+    """Returns an application/json response."""
     return Response(dumps(value), status, dict(headers or {}), "application/json")

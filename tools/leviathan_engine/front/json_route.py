@@ -1,4 +1,4 @@
-"""Endpoints that answer a body with a JSON object and generate nothing, such as counting tokens."""
+"""Endpoints that answer with a JSON object and do not generate, such as counting tokens."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -24,14 +24,14 @@ Answer = Callable[[Mapping[str, Any], Service], JsonObject]
 
 @dataclass(frozen=True)
 class JsonRoute:
-    """One such endpoint, as an ASGI application. `answer` takes its turn in the tokenizer's thread."""
+    """An endpoint that does not generate, as an ASGI application. `answer` runs in the tokenizer's thread."""
 
     host: Host
     answer: Answer
     error: Callable[[ApiError], Response] = ApiError.response
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers."""
+        """Answers one request."""
         status = BEFORE_ANSWER
         try:
             response = await self._respond(scope, receive)
@@ -49,7 +49,7 @@ class JsonRoute:
                 service = await self.host.service()
                 body = await asyncio.to_thread(parse_json, raw)
                 if not isinstance(body, dict):
-                    raise bad(f"the body: expected a JSON object, got {json_type(body)}")
+                    raise bad(f"the request body: expected a JSON object, got {json_type(body)}")
                 client = queue_key(scope, body)
                 return json_response(await service.tokenising.run(client, lambda: self.answer(body, service)))
         except PromptError as err:

@@ -1,10 +1,10 @@
-"""The front's bounds from the environment, which the launcher checks before it starts the front.
+"""Reads the front's limits from the environment; the launcher also checks them before it starts the front.
 
-LEVIATHAN_QUEUE (requests that may wait), LEVIATHAN_MAX_BODY (bytes), LEVIATHAN_CONNECTIONS (at most),
-LEVIATHAN_CLIENT_SECONDS (after which a client that stands still is thrown out), LEVIATHAN_HOSTS (further names of this
-server, separated by commas), LEVIATHAN_MODEL_ALIASES (further names
-of the model, separated by commas), LEVIATHAN_ANY_MODEL=1 (answer requests for any model), and LEVIATHAN_UNKNOWN_FIELDS
-(refuse, or ignore: let unknown fields through and name them in a header). Keys, CORS and TLS: access/settings.py.
+LEVIATHAN_QUEUE (waiting requests), LEVIATHAN_MAX_BODY (bytes), LEVIATHAN_CONNECTIONS, LEVIATHAN_CLIENT_SECONDS (until a
+client that does not read is disconnected), LEVIATHAN_HOSTS (more names of this server, separated by commas),
+LEVIATHAN_MODEL_ALIASES (more names of the model, separated by commas), LEVIATHAN_ANY_MODEL=1 (answer requests for any
+model), LEVIATHAN_UNKNOWN_FIELDS (refuse; or ignore, and list unknown fields in a header). Keys, CORS and TLS:
+access/settings.py.
 """
 
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from leviathan_engine.errors import UsageError
 
 @dataclass(frozen=True)
 class Limits:
-    """`waiting` requests in the queue; `body` in bytes, None: what the context needs.
+    """Maximum number of `waiting` requests; `body` in bytes, None: as large as the context needs.
 
-    `connections` at most, and the seconds after which a client that stands still is thrown out; `hosts` are further
-    names of this server, for requests without a key. `aliases`, `any_model`
-    and `ignore_unknown` are what `Served` says.
+    Maximum number of `connections`; `client_seconds` until a client that does not read is disconnected; `hosts` are
+    more names of this server, for requests without a key. `Served` describes `aliases`, `any_model` and
+    `ignore_unknown`.
     """
 
     waiting: int = 64
@@ -33,7 +33,7 @@ class Limits:
 
 
 def limits(environ: Mapping[str, str]) -> Limits:
-    """The limits from the environment. Errors: UsageError that names the variable."""
+    """Returns the limits from the environment. Errors: UsageError that names the variable."""
     return Limits(
         waiting=_whole(environ, "LEVIATHAN_QUEUE") or Limits().waiting,
         body=_whole(environ, "LEVIATHAN_MAX_BODY"),
@@ -49,12 +49,12 @@ def limits(environ: Mapping[str, str]) -> Limits:
 def _whole(environ: Mapping[str, str], name: str) -> int | None:
     text = environ.get(name, "")
     if text and not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) > 0):
-        raise UsageError(f"{name} is {text[:40]!r}, a whole number above 0 is wanted", f"correct or unset {name}")
+        raise UsageError(f"{name}: expected an integer above 0, got {text[:40]!r}", f"correct or unset {name}")
     return int(text) if text else None
 
 
 def _one_of(environ: Mapping[str, str], name: str, values: tuple[str, ...]) -> str:
-    """The variable's value, or the first of `values` where it is not set."""
+    """Returns the variable's value, or the first of `values` if it is not set. Errors: UsageError."""
     text = environ.get(name, "") or values[0]
     if text not in values:
         raise UsageError(f"{name}: expected {' or '.join(values)}, got {text[:40]!r}", f"correct or unset {name}")

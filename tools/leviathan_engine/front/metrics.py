@@ -1,7 +1,7 @@
-"""What /metrics shows, by prometheus-client: our own names, and vLLM's for what both count.
+"""The metrics of /metrics, with prometheus-client: our own names, and vLLM's names for what both count.
 
-vLLM's names carry its label `model_name`, so that dashboards and autoscalers that are written for vLLM work here. Their
-meanings are those of vLLM's documentation (docs/usage/metrics.md).
+vLLM's names have its label `model_name`, so that dashboards and autoscalers for vLLM work here. Their meanings are
+those of vLLM's documentation (docs/usage/metrics.md).
 """
 
 from collections.abc import Callable, Iterable
@@ -24,16 +24,16 @@ TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2,
 TOKENS = (1, 10, 100, 500, 1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000)
 MODEL = ("model_name",)
 
-# Each counter would get a second line with the time at which it was made; nobody reads it.
+# Removes the second line of each counter, with its creation time.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
 class Finished:
-    """One generation at its end. Times in seconds: `waited` for the turn, `first` from the turn to the first token
-    (None: there was none), `decoding` from the first token to the end, `whole` from the request to the end.
+    """A finished generation. Times in seconds: `waited` for the turn, `first` from the turn to the first token (None
+    without one), `decoding` from the first token to the end, `whole` from the request to the end.
 
-    `cached` tokens of the prompt were not read again; `reason` is OpenAI's finish_reason, or "abort".
+    `cached` tokens of the prompt came from the prefix cache; `reason` is OpenAI's finish_reason, or "abort".
     """
 
     model: str
@@ -48,22 +48,22 @@ class Finished:
 
 
 class Looked(Collector):
-    """Metrics that are looked up at the moment they are asked for."""
+    """Metrics that are computed at each scrape."""
 
     def __init__(self) -> None:
-        """Nothing to look up yet."""
+        """Starts without metrics."""
         self.look: Callable[[], Iterable[Metric]] = tuple
 
     def collect(self) -> Iterable[Metric]:
-        """The metrics of this moment."""
+        """Returns the current metrics."""
         return self.look()
 
 
 class Metrics:
-    """What the front counts itself, and through `looked` what is only looked up."""
+    """The metrics that the front counts, and in `looked` those that are computed at each scrape."""
 
     def __init__(self) -> None:
-        """All counters at 0, in a registry of their own."""
+        """Creates all counters at 0, in a separate registry."""
         self.registry = registry = CollectorRegistry(auto_describe=False)
         self.looked = Looked()
         registry.register(self.looked)
@@ -71,23 +71,23 @@ class Metrics:
         self.requests = Counter(
             "leviathan_requests_total", "Answers, by path and HTTP status.", ("path", "status"), registry=registry
         )
-        self.cancelled = Counter("leviathan_cancelled_total", "Requests whose client went away.", registry=registry)
+        self.cancelled = Counter("leviathan_cancelled_total", "Requests whose client disconnected.", registry=registry)
         self._prompt_tokens = Counter("leviathan_prompt_tokens_total", "Tokens of prompts.", registry=registry)
         self._tokens = Counter("leviathan_generated_tokens_total", "Tokens generated.", registry=registry)
         self._rate = Gauge("leviathan_tokens_per_second", "Decoding rate of the last answer.", registry=registry)
         self._first = Histogram(
             "leviathan_time_to_first_token_seconds",
-            "From the turn to the first token.",
+            "Seconds from the request's turn to the first token.",
             buckets=SECONDS,
             registry=registry,
         )
         self._waited = Histogram(
-            "leviathan_queue_wait_seconds", "From the request to its turn.", buckets=SECONDS, registry=registry
+            "leviathan_queue_wait_seconds", "Seconds from the request to its turn.", buckets=SECONDS, registry=registry
         )
         self._vllm = Vllm(registry)
 
     def token(self, model: str, seconds: float) -> None:
-        """A token that came `seconds` after the one before it."""
+        """Counts a token that arrived `seconds` after the previous one."""
         self._vllm.between.labels(model).observe(seconds)
 
     def finished(self, one: Finished) -> None:
@@ -102,16 +102,16 @@ class Metrics:
         self._vllm.finished(one)
 
     def render(self) -> tuple[bytes, str]:
-        """The text and its media type: always Prometheus' own format.
+        """Returns the text and its media type, always in Prometheus' own format.
 
-        In OpenMetrics, which Prometheus would ask for, prometheus_client writes vLLM's colon as an underscore, and no
-        dashboard finds the series.
+        In OpenMetrics, which Prometheus prefers, prometheus_client writes vLLM's colon as an underscore, so dashboards
+        would not find the series.
         """
         return generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4
 
 
 class Vllm:
-    """vLLM's names."""
+    """Metrics with vLLM's names."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Registers them; a series appears with the first request."""
@@ -124,15 +124,15 @@ class Vllm:
 
         self.prompt = counter("prompt_tokens_total", "Tokens of prompts.")
         self.generated = counter("generation_tokens_total", "Tokens generated.")
-        self.success = counter("request_success_total", "Answers by their end.", (*MODEL, "finished_reason"))
-        self.queries = counter("prefix_cache_queries_total", "Tokens of prompts that were looked for in the cache.")
-        self.hits = counter("prefix_cache_hits_total", "Tokens of prompts that were found in the cache.")
-        self.first = histogram("time_to_first_token_seconds", "From the request to the first token.")
-        self.between = histogram("inter_token_latency_seconds", "Between two tokens.", TOKEN_SECONDS)
-        self.whole = histogram("e2e_request_latency_seconds", "From the request to the end of its answer.")
-        self.queue = histogram("request_queue_time_seconds", "From the request to its turn.")
-        self.prefill = histogram("request_prefill_time_seconds", "From the turn to the first token.")
-        self.decode = histogram("request_decode_time_seconds", "From the first token to the last.")
+        self.success = counter("request_success_total", "Answers, by finish reason.", (*MODEL, "finished_reason"))
+        self.queries = counter("prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.")
+        self.hits = counter("prefix_cache_hits_total", "Prompt tokens found in the prefix cache.")
+        self.first = histogram("time_to_first_token_seconds", "Seconds from the request to the first token.")
+        self.between = histogram("inter_token_latency_seconds", "Seconds between two tokens.", TOKEN_SECONDS)
+        self.whole = histogram("e2e_request_latency_seconds", "Seconds from the request to the end of its answer.")
+        self.queue = histogram("request_queue_time_seconds", "Seconds from the request to its turn.")
+        self.prefill = histogram("request_prefill_time_seconds", "Seconds from the request's turn to the first token.")
+        self.decode = histogram("request_decode_time_seconds", "Seconds from the first token to the last.")
         self.prompt_size = histogram("request_prompt_tokens", "Tokens of a prompt.", TOKENS)
         self.answer_size = histogram("request_generation_tokens", "Tokens of an answer.", TOKENS)
 
@@ -156,7 +156,7 @@ class Vllm:
 
 
 def gauge(name: str, text: str, value: float, **labels: str) -> GaugeMetricFamily:
-    """A gauge with one value."""
+    """Returns a gauge with one value."""
     family = GaugeMetricFamily(name, text, labels=tuple(labels))
     family.add_metric(tuple(labels.values()), value)
     return family

@@ -1,6 +1,6 @@
-"""The OpenAPI 3.1 document of the front, answered at /openapi.json.
+"""Generates the OpenAPI 3.1 document of /openapi.json.
 
-The request bodies come from the pydantic models that check them; what is answered is described here.
+The request bodies come from the pydantic models that check them; the answers are described here.
 """
 
 from typing import Any
@@ -39,7 +39,7 @@ MODEL: Schema = {
         "object": {"enum": ["model"]},
         "created": WHOLE,
         "owned_by": TEXT,
-        "root": TEXT | {"description": "the model's own name; id may be an alias"},
+        "root": TEXT | {"description": "name of the model; id may be an alias"},
         "max_model_len": WHOLE | {"description": "tokens of prompt and answer together"},
         "meta": {"type": "object", "required": ["n_ctx", "max_prompt_tokens", "max_new_tokens"]},
     },
@@ -67,17 +67,20 @@ READY: Schema = {
     "properties": {"ready": {"type": "boolean"}, "phase": TEXT},
 }
 QUEUE = (
-    "One answer is generated at a time. Waiting requests stand in a line of their client's own, and the lines take"
-    " turns. A client is told by its address, the API key, `user` and `safety_identifier` together."
+    "One answer is generated at a time. Each client has a queue of its own, and the queues take turns. A client is"
+    " identified by its address, its API key, `user` and `safety_identifier` together."
 )
 HEADERS: Schema = {
-    "x-leviathan-clamped": {"schema": TEXT, "description": "a number of tokens that was lowered to the room there is"},
-    "x-leviathan-ignored": {"schema": TEXT, "description": "unknown fields, where the site lets them through"},
+    "x-leviathan-clamped": {
+        "schema": TEXT,
+        "description": "a number of tokens that was lowered to what fits the KV cache",
+    },
+    "x-leviathan-ignored": {"schema": TEXT, "description": "unknown fields of the request that were ignored"},
 }
 
 
 def document(served: Served | None, vocabulary: int | None = None) -> Schema:
-    """The document; once the model is known, its names and its limits in tokens are in it."""
+    """Returns the document; with the names and limits of the model, if it is known."""
     key: list[Schema] = [{}, {"key": []}]
     one = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     chat, chat_parts = body_schema(ChatBody, CHAT, served, vocabulary)

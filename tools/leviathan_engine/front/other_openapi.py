@@ -51,7 +51,7 @@ FAILURES = ("400", "401", "404", "408", "413", "429", "500", "503")
 
 
 def other_paths(served: Served | None, vocabulary: int | None, error: Schema, key: Schema) -> tuple[Schema, Schema]:
-    """The paths, and the schemas that they refer to by name. `error`: OpenAI's; `key`: who may ask."""
+    """Returns the paths, and the schemas that they refer to. `error`: OpenAI's error; `key`: the security scheme."""
     parts: Schema = {}
 
     def body(kind: type[Body], rules: FieldRules, prefix: str) -> Schema:
@@ -112,13 +112,13 @@ def _object(**properties: Schema) -> Schema:
 
 
 def _one_of_two(schema: Schema) -> list[Schema]:
-    """A text is in `prompt` or in `content`."""
+    """Returns the alternatives of a body: the text is in `prompt` or in `content`."""
     own = schema["properties"]
     return [schema | {"required": [name], "properties": own | {name: TEXT}} for name in ("prompt", "content")]
 
 
 def _tagged(schema: Schema) -> Schema:
-    """Ollama's names of the model: with a tag behind them, too."""
+    """Returns the schema with Ollama's model names, which may end in a tag."""
     model = schema["properties"]["model"]
     if "enum" in model:
         names = [*model["enum"], *(f"{name}{ollama.LATEST}" for name in model["enum"] if name)]

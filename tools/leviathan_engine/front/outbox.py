@@ -1,9 +1,9 @@
-"""Sends a stream from a task of its own, so that the engine's turn never waits for a client that reads slowly.
+"""Sends a stream from a separate task, so that the worker's turn never waits for a client that reads slowly.
 
-An answer that is whole when it is sent needs no task: by then the turn is over.
+An answer that is sent as a whole needs no task, because the turn is over by then.
 
-What the client has not taken yet is kept here. An answer is bounded by `max_new_tokens`, and the sum over all answers
-by `Unsent`. How long a connection may stand still is the business of `protocol.py`, which aborts it.
+The outbox holds what the client has not read yet. `max_new_tokens` bounds one answer, and `Unsent` bounds the sum of
+all answers. `protocol.py` aborts a connection that makes no progress.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from starlette.types import Message, Send
 
 from .asgi import ClientGone
 
-# Bytes of all answers that may wait for their clients: 100 answers of 2,000 tokens.
+# Maximum bytes of all answers that wait for their clients: 100 answers of 2,000 tokens.
 MOST_UNSENT = 64 << 20
-# Bytes that are joined into one message at most.
+# Maximum bytes that are joined into one message.
 JOINED = 64 << 10
 
 
 class Unsent:
-    """The answers that clients have not taken yet. The largest one is dropped when their sum is above `most` bytes."""
+    """All answers that clients have not read yet. Drops the largest one if their sum is above `most` bytes."""
 
     def __init__(self, most: int = MOST_UNSENT) -> None:
         self._most = most
@@ -31,17 +31,17 @@ class Unsent:
         self.total = 0
 
     def add(self, outbox: "Outbox") -> None:
-        """Counts `outbox` from now on."""
+        """Adds `outbox`."""
         self._outboxes.add(outbox)
 
     def remove(self, outbox: "Outbox") -> None:
-        """Counts it no longer."""
+        """Removes `outbox`."""
         if outbox in self._outboxes:
             self._outboxes.remove(outbox)
             self.total -= outbox.size
 
     def grew(self, size: int) -> None:
-        """One of them has `size` bytes more, or fewer; the largest goes when the sum is too large."""
+        """Adds `size` bytes (or subtracts them) for one answer; drops the largest one if the sum is too large."""
         self.total += size
         while self.total > self._most:
             largest = max(self._outboxes, key=lambda outbox: outbox.size)
@@ -50,10 +50,10 @@ class Unsent:
 
 
 class Outbox:
-    """The way of one answer to its client, an ASGI `send` that returns at once; `finish` waits until all is sent.
+    """Buffers one answer: an ASGI `send` that returns immediately; `finish` waits until all is sent.
 
-    `complete` once the last message has gone out. `async with` ends its task. Errors: ClientGone once the answer has
-    been dropped for being too slow.
+    `complete` is true when the last message is sent. `async with` ends its task. Errors: ClientGone after the answer
+    was dropped because its client was too slow.
     """
 
     def __init__(self, send: Send, unsent: Unsent) -> None:
@@ -81,7 +81,7 @@ class Outbox:
             await asyncio.wait({self._task})
 
     async def send(self, message: Message) -> None:
-        """Takes the next message of the answer."""
+        """Adds the next message of the answer."""
         if self._dropped or (self._task is not None and self._task.done()):
             raise ClientGone
         size = len(message.get("body", b""))
@@ -93,7 +93,7 @@ class Outbox:
         self._unsent.grew(size)
 
     async def finish(self) -> None:
-        """Waits until the client has taken all but what its connection buffers. Errors: what `send` raises."""
+        """Waits until all is sent, except for what the connection buffers. Errors: those of `send`."""
         self._closing = True
         self._news.set()
         if self._task is None:
@@ -119,12 +119,12 @@ class Outbox:
             self._here = None
 
     async def after(self, work: Coroutine[Any, Any, None]) -> None:
-        """Does `work`, which writes the answer, and then what `finish` does. Errors: those of both."""
+        """Runs `work`, which writes the answer, then `finish`. Errors: those of both."""
         await work
         await self.finish()
 
     def drop(self) -> None:
-        """Others need the room: the answer ends here."""
+        """Drops the answer, to free memory for others."""
         self._dropped = True
         self._messages.clear()
         self.size = 0
@@ -137,7 +137,7 @@ class Outbox:
         while more:
             if not self._messages:
                 if self._closing:
-                    return  # an answer that is left incomplete: the server closes its connection
+                    return  # the answer stays incomplete, so the server closes its connection
                 self._news.clear()
                 await self._news.wait()
                 continue
@@ -150,7 +150,7 @@ class Outbox:
             self._unsent.grew(-size)
 
     def _next(self) -> Message:
-        """The next message; pieces of the body that are smaller than JOINED become one."""
+        """Returns the next message; joins pieces of the body up to JOINED bytes."""
         message = self._messages.popleft()
         if message["type"] != "http.response.body":
             return message

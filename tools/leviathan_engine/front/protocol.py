@@ -1,4 +1,4 @@
-"""uvicorn's connection with bounds: see connections.py for which there are."""
+"""uvicorn's connection class with the limits of connections.py."""
 
 from typing import Any
 
@@ -11,18 +11,18 @@ from .joined_writes import JoinedWrites
 from .json_response import dumps
 from .sockets import bytes_taken
 
-# Of what is sent to it a client must take so many bytes in `client_seconds`: less is a client that stands still.
+# Bytes that a client must read in `client_seconds`, if that much is sent to it; otherwise it counts as stalled.
 LEAST_BYTES = 8 << 10
-UNREADABLE = bad("this is not an HTTP/1.1 request as RFC 9112 has it", code="invalid_http")
+UNREADABLE = bad("expected an HTTP/1.1 request as defined in RFC 9112", code="invalid_http")
 
 
 class BoundedProtocol(H11Protocol):
-    """One connection. It tells the registry whether it waits for its client, and when the client is overdue."""
+    """One connection. It tells the registry when it waits for its client, and when a deadline has passed."""
 
     registry: Connections
 
     def connection_made(self, transport: Any) -> None:
-        """A new connection: its first byte and its head have a deadline."""
+        """Starts a connection, with a deadline for its first byte and its head."""
         super().connection_made(JoinedWrites(transport, self.loop.call_soon))  # type: ignore[arg-type]  # it acts as one
         self.address = address_group(self.client[0] if self.client else "")
         self._deadline: float | None = self._in_head_seconds()
@@ -30,24 +30,24 @@ class BoundedProtocol(H11Protocol):
         self.registry.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is closed."""
+        """Ends a connection."""
         self.registry.gone(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the client."""
+        """Handles bytes from the client."""
         super().data_received(data)
         self._settle()
 
     def on_response_complete(self) -> None:
-        """The answer is written, though the client may not have taken it yet."""
+        """Handles the end of writing an answer; the client may not have read it yet."""
         super().on_response_complete()
         self._settle()
 
     def send_400_response(self, msg: str) -> None:
-        """What h11 cannot read is answered in the API's form, and the connection closed. `msg` is uvicorn's own.
+        """Answers a request that h11 cannot parse in the API's format, and closes the connection.
 
-        It may be the rest of a request whose answer has begun, or has been given: then the connection is only closed.
+        If an answer has already begun, only closes the connection. `msg` is uvicorn's message, and not used.
         """
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
@@ -67,7 +67,7 @@ class BoundedProtocol(H11Protocol):
         self.transport.close()
 
     def overdue(self, now: float) -> bool:
-        """Whether the client owes a head or the rest of a body for too long, or stands still while it is sent to."""
+        """Whether the client is late with a head or the rest of a body, or does not read what is sent to it."""
         if self._deadline is not None and now >= self._deadline:
             return True
         if not self.transport.get_write_buffer_size():
@@ -83,16 +83,16 @@ class BoundedProtocol(H11Protocol):
         self.transport.abort()
 
     def _settle(self) -> None:
-        """Whose turn it is after something has come or gone."""
+        """Updates after each event whether the connection waits for its client or for the server."""
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
-            self._deadline = None  # a body has a bound of its own, in asgi.py
+            self._deadline = None  # asgi.py has a separate limit for bodies
             (self.registry.waits if cycle.more_body else self.registry.works)(self)
             return
         self.registry.waits(self)
         begun = self.conn.their_state is h11.SEND_BODY or bool(self.conn.trailing_data[0])
         if cycle is not None and not begun:
-            self._deadline = None  # between two requests: uvicorn's keep-alive timer
+            self._deadline = None  # between two requests, uvicorn's keep-alive timer applies
         elif self._deadline is None:
             self._deadline = self._in_head_seconds()
 
@@ -101,5 +101,5 @@ class BoundedProtocol(H11Protocol):
 
 
 def bounded(connections: Connections) -> type[BoundedProtocol]:
-    """The class of the connections that `connections` registers."""
+    """Returns the connection class that registers with `connections`."""
     return type("Bounded", (BoundedProtocol,), {"registry": connections})

@@ -1,4 +1,4 @@
-"""The routes of other servers' APIs, each with its door or its answer."""
+"""The routes of other servers' APIs, each with its adapter or its endpoint."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,22 +6,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from .anthropic.adapters import MESSAGES, count_tokens
 from .anthropic.answers import error_response as anthropic_error
-from .anthropic.doors import MESSAGES, count_tokens
 from .generation.request import JsonObject
 from .generation_route import GenerationRoute
 from .host import Host
 from .json_response import json_response
 from .json_route import JsonRoute
+from .ollama.adapters import CHAT, GENERATE
 from .ollama.answers import error_response as ollama_error
-from .ollama.doors import CHAT, GENERATE
 from .ollama.model_info import running, show_model, tags, version
-from .responses.doors import RESPONSES
+from .responses.adapters import RESPONSES
 from .tokens.answers import apply_template, detokenize, tokenize
 
 
 def other_apis(host: Host) -> list[Route]:
-    """OpenAI's Responses, Anthropic's Messages, the tokenizer's endpoints of vLLM and llama.cpp, and Ollama's API."""
+    """Returns routes for OpenAI's Responses, Anthropic's Messages, vLLM's and llama.cpp's tokenizer, and Ollama."""
     generating = {"/v1/responses": RESPONSES, "/v1/messages": MESSAGES, "/api/chat": CHAT, "/api/generate": GENERATE}
     answering = {
         "/v1/messages/count_tokens": JsonRoute(host, count_tokens, anthropic_error),
@@ -36,14 +36,14 @@ def other_apis(host: Host) -> list[Route]:
         "/api/ps": lambda: running(host.served(), host.created),
     }
     return [
-        *(Route(path, GenerationRoute(host, door), methods=["POST"]) for path, door in generating.items()),
+        *(Route(path, GenerationRoute(host, adapter), methods=["POST"]) for path, adapter in generating.items()),
         *(Route(path, answer, methods=["POST"]) for path, answer in answering.items()),
         *(Route(path, _look(host, what)) for path, what in showing.items()),
     ]
 
 
 def _look(host: Host, what: Callable[[], JsonObject]) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint that answers what is so now, to who has a key."""
+    """Returns an endpoint that checks the API key, and answers with the current value of `what`."""
 
     async def look(http: Request) -> Response:
         host.authorize(http.scope)

@@ -1,4 +1,4 @@
-"""The model that is served, as requests may name it, and the site's rules about names and unknown fields."""
+"""The served model with its names, and the site's rules for model names and unknown fields."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from .api_error import ApiError
 
 @dataclass(frozen=True)
 class Served:
-    """The model, its `aliases`, and whether requests for `any_model` and with unknown fields are answered."""
+    """The model, its `aliases`, and whether requests for `any_model` or with unknown fields are accepted."""
 
     model: ServedModel
     aliases: tuple[str, ...] = ()
@@ -18,11 +18,11 @@ class Served:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The model's own name, then the aliases."""
+        """The model's name, then its aliases."""
         return (self.model.name, *self.aliases)
 
     def resolve(self, name: str | None) -> str:
-        """The name that the answer carries: the requested one. Errors: ApiError 404 for another model."""
+        """Returns the model name for the answer: the requested one. Errors: ApiError 404 for another model."""
         if name is None or name in self.names or self.any_model:
             return name or self.model.name
         others = "" if len(self.names) == 1 else f" (also as {', '.join(map(ascii, self.aliases))})"

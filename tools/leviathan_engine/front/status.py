@@ -1,4 +1,4 @@
-"""Where the start is: the phase, how much of the model is loaded, how long it may take; and whether it answers."""
+"""The state of the start: the phase, how much of the model is loaded, the remaining time, and whether it is ready."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 from leviathan_engine.wire import PromptProgress, ServedModel
 
-# Below this share of the model the rate so far says little.
+# Below this share of the model, the rate so far is not reliable.
 LEAST_SHARE = 0.02
 
 
@@ -31,18 +31,15 @@ class Status:
         self.stopping = False
         self.memory: dict[str, Any] = {}
         self.threads: dict[str, Any] = {}
-        # By job; a prompt leaves when it is read, or its job ends.
+        # By job; a prompt is removed when it is read, or when its job ends.
         self.prompts: dict[str, PromptProgress] = {}
 
     def enter(self, phase: str, detail: str = "") -> None:
-        """A new phase of the start."""
+        """Starts a new phase."""
         self.phase, self.detail = phase, detail
 
     def progress(self, layers: int, loaded: int, read: int = 0, read_total: int = 0) -> None:
-        """`layers` and `loaded` bytes of the model are loaded.
-
-        Of `read_total` bytes that are read ahead of the loader `read` are in memory.
-        """
+        """Sets the number of `layers` and bytes that are `loaded`, and of bytes that are `read` ahead of the loader."""
         now = self._clock()
         if self._reading_since is None:
             self._reading_since = now
@@ -51,7 +48,7 @@ class Status:
         self.layers, self.loaded, self.read, self._read_total = layers, loaded, read, read_total
 
     def answer(self) -> None:
-        """The model has answered: it is ready, unless the front has failed meanwhile."""
+        """Notes the model's first answer: it is ready, unless the front has failed meanwhile."""
         if self.failed:
             return
         self.ready = True
@@ -61,37 +58,37 @@ class Status:
             self.progress(self.model.layers, self.model.total_bytes)
 
     def fail(self, reason: str) -> None:
-        """The engine cannot answer any more."""
+        """Notes that the worker can no longer answer."""
         self.ready = False
         self.failed = self.failed or reason
         self.enter("failed", self.failed)
 
     def reading(self, prompt: PromptProgress) -> None:
-        """How far a prompt has been read."""
+        """Sets the progress of a prompt."""
         self.prompts[prompt.id] = prompt
         if prompt.done >= prompt.total:
             self.read_no_more(prompt.id)
 
     def read_no_more(self, job: str) -> None:
-        """The prompt of `job` is read, or given up."""
+        """Removes the prompt of `job`, which is read or cancelled."""
         self.prompts.pop(job, None)
 
     @property
     def serving(self) -> bool:
-        """Whether requests are taken."""
+        """Whether requests are accepted."""
         return self.ready and not self.stopping
 
     @property
     def share(self) -> float:
-        """The part of the model's bytes that is loaded, 0 to 1."""
+        """The share of the model's bytes that is loaded, 0 to 1."""
         total = self.model.total_bytes if self.model else 0
         return min(1.0, self.loaded / total) if total else 0.0
 
     def estimate(self) -> float | None:
-        """Seconds until the model answers; None where nothing is known.
+        """Estimated seconds until the model is ready; None if not known.
 
-        As long as files are read ahead the disk's rate decides, for the loader finds in memory what was read; then the
-        loader's own.
+        While files are read ahead, the disk's rate decides, because the loader finds in memory what was read;
+        afterwards the loader's rate does.
         """
         if self.ready:
             return 0.0
@@ -103,7 +100,7 @@ class Status:
         return (self._clock() - since) * max(0, total - size) / size
 
     def report(self) -> dict[str, Any]:
-        """The body of /health."""
+        """Returns the body of /health."""
         estimate = self.estimate()
         state = "failed" if self.failed else "stopping" if self.stopping else "ok" if self.ready else "loading"
         return {

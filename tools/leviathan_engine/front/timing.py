@@ -1,4 +1,4 @@
-"""The times of one generation, and what follows from them: metrics, the access log, llama.cpp's `timings`."""
+"""Measures the times of one generation, for metrics, the access log and llama.cpp's `timings`."""
 
 import time
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from .metrics import Finished, Metrics
 
 
 class Timing:
-    """The clock of one generation: it comes, gets its turn, its first token, its last."""
+    """The times of one generation: its request, its turn, its first and its last token."""
 
     def __init__(self, record: Record, model: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """`record` is the request's; `clock` gives seconds."""
+        """`record` is the request's; `clock` returns seconds."""
         self._record = record
         self._model = model
         self._clock = clock
@@ -23,21 +23,21 @@ class Timing:
         self.prompt = self.cached = self.tokens = 0
 
     def turn(self, prompt: int) -> None:
-        """The turn begins, with a prompt of `prompt` tokens."""
+        """Notes the start of the turn, with a prompt of `prompt` tokens."""
         self._turn = self._clock()
         self.prompt = self._record.prompt_tokens = prompt
         self._record.waited = self._turn - self._came
 
     def since_turn(self) -> float:
-        """Milliseconds since the turn began."""
+        """Returns the milliseconds since the turn began."""
         return round(1e3 * (self._clock() - (self._turn or self._came)), 3)
 
     def reuse(self, cached: int) -> None:
-        """`cached` tokens of the prompt need not be read again."""
+        """Notes that `cached` tokens of the prompt are in the prefix cache."""
         self.cached = self._record.cached_tokens = cached
 
     def token(self, metrics: Metrics) -> None:
-        """A token has come."""
+        """Notes a token."""
         now = self._clock()
         self.tokens += 1
         if self._first is None:
@@ -48,7 +48,7 @@ class Timing:
         self._last = now
 
     def end(self, metrics: Metrics, reason: str) -> None:
-        """The generation is over; `reason` "" when it was left before its end."""
+        """Notes the end of the generation; `reason` is "" if it was cancelled."""
         self._record.generated_tokens = self.tokens
         self._record.finish = reason or "abort"
         if self._first is not None:
@@ -69,9 +69,9 @@ class Timing:
         )
 
     def timings(self) -> dict[str, Any]:
-        """llama.cpp's `timings` (tools/server/README.md): counts, milliseconds, and rates of prompt and answer.
+        """Returns llama.cpp's `timings` (tools/server/README.md): counts, milliseconds, and rates of prompt and answer.
 
-        `queue_ms` is ours: how long the request waited for its turn.
+        `queue_ms` is our addition: the time in the queue.
         """
         turn = self._turn or self._came
         first = self._first if self._first is not None else self._clock()
@@ -81,7 +81,7 @@ class Timing:
             "prompt_n": read,
             **_rates("prompt", read, first - turn),
             "predicted_n": self.tokens,
-            # The first token is the prompt's last step, so the rate is that of those after it.
+            # The last step of the prompt gives the first token, so the rate only counts the later ones.
             **_rates("predicted", max(0, self.tokens - 1), decoding),
             "queue_ms": round(1e3 * (turn - self._came), 3),
         }

@@ -1,6 +1,6 @@
-"""Turns prompts into token ids: one at a time and clients in turn, so that nobody takes more than one core with it.
+"""Tokenises prompts one at a time, clients in turn, so that tokenising uses at most one core.
 
-A prompt that turns out to be too long never comes to the queue of answers, so that queue's bound does not bound this.
+It has its own queue, because a prompt that is too long never gets into the queue of answers, and its limit.
 """
 
 import asyncio
@@ -15,17 +15,17 @@ WAITING = 64
 
 
 class Tokenising:
-    """The line before the tokenizer, and its thread."""
+    """The tokenizer's thread, and the queue before it."""
 
     def __init__(self, waiting: int = WAITING) -> None:
-        """`waiting` is how many requests may wait for it."""
+        """`waiting` is the maximum number of waiting requests."""
         self._queue = FairQueue(waiting)
         self._thread = ThreadPoolExecutor(1, "tokenising")
 
     async def run(self, client: str, work: Callable[[], T], *, brief: bool = False) -> T:
-        """What `work` gives, done in the thread when it is `client`'s turn; work that is `brief`, at once in this one.
+        """Runs `work` in the thread when it is `client`'s turn; `brief` work immediately in this thread.
 
-        Work whose request is given up is finished before the next begins. Errors: ApiError 429, 503; those of `work`.
+        Work of a cancelled request is finished before the next one starts. Errors: ApiError 429, 503; those of `work`.
         """
         await self._queue.acquire(client)
         try:
@@ -34,5 +34,5 @@ class Tokenising:
             self._queue.release()
 
     def close(self) -> None:
-        """Sends everybody away who waits."""
+        """Refuses all waiting requests."""
         self._queue.close()

@@ -1,1 +1,1 @@
-"""Who may ask, from where, and what is written down of it: API keys, CORS, TLS, request ids, the access log."""
+"""Access control and logging: API keys, CORS, TLS, request ids, the access log, traces."""

@@ -1,9 +1,8 @@
-"""The access log: one line a request, at a bounded rate, written by a thread, so that a slow reader of the log never
-holds up the event loop.
+"""The access log: one line per request, at a bounded rate, written by a thread, so that a slow reader of the log does
+not block the event loop.
 
-What exceeds the rate, or what the thread cannot write in time, is dropped and counted; the next line says how many.
-Lines that come soon after each other are written together: to wake the thread for each would cost a request more than
-its line does.
+Lines above the rate, and lines that the thread cannot write in time, are dropped and counted; the next line has the
+count. Lines that follow each other quickly are written together, because waking the thread costs more than a line.
 """
 
 import json
@@ -18,17 +17,17 @@ from typing import Any
 from .rate import Bucket
 
 LINES_A_SECOND = 200
-# Lines that wait for the thread, at most some 300 bytes each.
+# Maximum number of lines that wait for the thread, about 300 bytes each.
 HELD = 2000
 CLOSE_SECONDS = 0.5
 GATHER_SECONDS = 0.05
-# Lines of one write: some 10 KB, so that a reader who stands still costs few of them.
+# Lines per write: about 10 KB, so that a stalled reader costs few lines.
 TOGETHER = 32
 Write = Callable[[str], object]
 
 
 class Style(Enum):
-    """How a line looks; `off` writes none."""
+    """The format of a line; `off` writes none."""
 
     TEXT = "text"
     JSON = "json"
@@ -36,10 +35,10 @@ class Style(Enum):
 
 
 class AccessLog:
-    """Takes the facts of a request, never blocks, and never raises."""
+    """Logs requests; never blocks and never raises."""
 
     def __init__(self, style: Style, write: Write, clock: Callable[[], float] = time.monotonic) -> None:
-        """`write` takes whole lines with their ends, and may block; `clock` gives seconds."""
+        """`write` writes complete lines with line ends, and may block; `clock` returns seconds."""
         self._style = style
         self._write = write
         self._rate = Bucket(LINES_A_SECOND, 1, clock)
@@ -52,7 +51,7 @@ class AccessLog:
             self._thread.start()
 
     def add(self, facts: Mapping[str, Any]) -> None:
-        """One request."""
+        """Adds the line of one request."""
         if self._style is Style.OFF:
             return
         if not self._rate.take(1):
@@ -69,7 +68,7 @@ class AccessLog:
             self._news.set()
 
     def close(self) -> None:
-        """Writes what waits, but not for longer than CLOSE_SECONDS."""
+        """Writes the waiting lines, for at most CLOSE_SECONDS."""
         if not self._thread.is_alive():
             return
         self._closing.set()
@@ -86,12 +85,12 @@ class AccessLog:
                 while self._lines:
                     entries = [self._lines.popleft() for _ in range(min(TOGETHER, len(self._lines)))]
                     self._write("".join(line(entry, self._style) for entry in entries))
-            except OSError:  # the log's reader has gone; requests are answered all the same
+            except OSError:  # the log's reader has ended; requests are still answered
                 self._dropped += 1
 
 
 def line(entry: Mapping[str, Any], style: Style) -> str:
-    """One line: a JSON object, or the time, the request, and `name=value` for the rest; printable ASCII."""
+    """Formats a line: a JSON object, or the time, the request, and `name=value` pairs; printable ASCII."""
     if style is Style.JSON:
         return json.dumps(entry, separators=(",", ":")) + "\n"
     first = ("time", "client", "method", "path", "status")

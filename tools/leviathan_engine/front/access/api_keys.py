@@ -1,11 +1,11 @@
-"""API keys as text: names, keys, limits.
+"""Parses API keys: names, keys, limits.
 
-A key source has one key a line, `KEY` or `NAME KEY [OPTION=NUMBER ...]`; a line that begins with `#` is a comment:
+A key source has one key per line, `KEY` or `NAME KEY [OPTION=NUMBER ...]`; lines that begin with `#` are comments:
 
     alice  sk-5f0c...  requests=60 tokens=200000 parallel=2
 
-`requests` and `tokens` are rates a minute, `parallel` is how many requests run or wait at once. A limit that
-is not given does not apply.
+`requests` and `tokens` are limits per minute, `parallel` is the maximum number of running and waiting requests.
+Missing options do not limit.
 """
 
 import re
@@ -15,7 +15,7 @@ from hashlib import blake2b
 
 from leviathan_engine.errors import UsageError
 
-# What may stand in a header without quoting. Shorter keys are accepted: how strong a key is, is the user's choice.
+# Characters that a header may contain without quoting. Short keys are accepted: their strength is the user's choice.
 KEY = re.compile(r"[!-~]{1,512}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 OPTIONS = ("requests", "tokens", "parallel")
@@ -23,7 +23,7 @@ OPTIONS = ("requests", "tokens", "parallel")
 
 @dataclass(frozen=True)
 class ApiKey:
-    """One key: `name` is for logs and metrics, `requests` and `tokens` are limits a minute; None does not limit."""
+    """One key: `name` is for logs and metrics, `requests` and `tokens` are limits per minute; None does not limit."""
 
     name: str
     secret: bytes = field(repr=False)
@@ -33,12 +33,12 @@ class ApiKey:
 
     @property
     def scope(self) -> str:
-        """Whose prompts may share what the engine has read: this key's, whatever its name is after a reload."""
+        """The scope of the prefix cache: prompts of this key share it, also if a reload changes the key's name."""
         return blake2b(self.secret, digest_size=16).hexdigest()
 
 
 def parse_keys(text: str, source: str) -> tuple[ApiKey, ...]:
-    """The keys of a file's text. `source` names it in errors, which never show a key. Errors: UsageError."""
+    """Parses the keys of a file's text. `source` names it in errors, which never show a key. Errors: UsageError."""
     keys: list[ApiKey] = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
@@ -46,7 +46,7 @@ def parse_keys(text: str, source: str) -> tuple[ApiKey, ...]:
             keys.append(_key(words, len(keys) + 1, f"{source}, line {number}"))
     for what, values in (("name", [key.name for key in keys]), ("key", [key.secret for key in keys])):
         if len(set(values)) < len(values):
-            raise UsageError(f"{source}: a {what} occurs twice", f"give every client its own {what}")
+            raise UsageError(f"{source}: the same {what} occurs twice", f"give every client its own {what}")
     return tuple(keys)
 
 

@@ -1,6 +1,6 @@
-"""Where spans are sent, from OpenTelemetry's own variables of the environment.
+"""Reads the address for spans from OpenTelemetry's environment variables.
 
-OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, or OTEL_EXPORTER_OTLP_ENDPOINT with /v1/traces after it; OTEL_EXPORTER_OTLP_HEADERS,
+OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, or OTEL_EXPORTER_OTLP_ENDPOINT followed by /v1/traces; OTEL_EXPORTER_OTLP_HEADERS,
 OTEL_SERVICE_NAME, OTEL_SDK_DISABLED. https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 """
 
@@ -18,7 +18,7 @@ PROTOCOL = "http/json"
 
 @dataclass(frozen=True)
 class Collector:
-    """An OTLP receiver: the address of its traces, headers of each request, and under which name this service sends."""
+    """An OTLP receiver: the address for traces, the headers of each request, and the name of this service."""
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
@@ -26,7 +26,7 @@ class Collector:
 
 
 def collector(environ: Mapping[str, str]) -> Collector | None:
-    """The collector of `environ`, None where none is named. Errors: UsageError that names the variable."""
+    """Returns the collector of `environ`, None if none is set. Errors: UsageError that names the variable."""
     name = WHOLE if environ.get(WHOLE) else BASE
     url = environ.get(name, "").strip()
     if not url or environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
@@ -42,7 +42,7 @@ def collector(environ: Mapping[str, str]) -> Collector | None:
         if environ.get(variable, PROTOCOL) != PROTOCOL:
             raise UsageError(
                 f"{variable}: expected {PROTOCOL}, got {environ[variable][:40]!r}",
-                f"set it to {PROTOCOL}; the collector's port is then that of OTLP over HTTP, usually 4318",
+                f"set it to {PROTOCOL}, and use the collector's port for OTLP over HTTP, usually 4318",
             )
     return Collector(
         url if name == WHOLE else url.rstrip("/") + "/v1/traces",
@@ -52,12 +52,12 @@ def collector(environ: Mapping[str, str]) -> Collector | None:
 
 
 def _headers(text: str) -> tuple[tuple[str, str], ...]:
-    """`name=value,name=value`, values percent-encoded."""
+    """Parses `name=value,name=value` with percent-encoded values. Errors: UsageError."""
     out = []
     for pair in filter(None, map(str.strip, text.split(","))):
         name, separator, value = pair.partition("=")
         decoded = unquote(value.strip())
         if not separator or not name.strip() or not (name + decoded).isascii() or not decoded.isprintable():
-            raise UsageError(f"{HEADERS}: expected NAME=VALUE pairs with commas between", f"correct or unset {HEADERS}")
+            raise UsageError(f"{HEADERS}: expected NAME=VALUE pairs separated by commas", f"correct or unset {HEADERS}")
         out.append((name.strip(), decoded))
     return tuple(out)

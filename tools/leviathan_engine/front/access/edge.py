@@ -1,4 +1,4 @@
-"""The outermost layer: request ids, the access log, traces, and CORS around every answer, errors included."""
+"""The outermost layer: adds request ids, the access log, traces and CORS to every answer, including errors."""
 
 import os
 import sys
@@ -13,21 +13,21 @@ from .record import HEADER, begin, facts
 from .span_exporter import Exporter
 from .spans import spans
 
-# Probes and scrapes come every few seconds and say nothing about users.
+# Probes and scrapes arrive every few seconds, and are not requests of users.
 QUIET = ("/health", "/ready", "/metrics")
 METHODS = ("GET", "POST", "OPTIONS")
 EXPOSED = ("x-request-id", "retry-after")
-# Seconds for which a browser keeps the answer to a preflight.
+# Seconds for which a browser caches the answer to a preflight.
 PREFLIGHT_SECONDS = 600
 
 
 class Edge:
-    """An ASGI application around another."""
+    """An ASGI application that wraps another."""
 
     def __init__(
         self, app: ASGIApp, log: AccessLog, origins: Sequence[str] = (), traces: Exporter | None = None
     ) -> None:
-        """`origins` are the web origins whose pages may read the answers, `*` every one; `traces` takes spans."""
+        """`origins` are the web origins whose pages may read the answers, `*`: all; `traces` exports spans."""
         self._app = cors(app, origins) if origins else app
         self._log = log
         self._traces = traces
@@ -58,7 +58,7 @@ class Edge:
 
 
 def cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
-    """`app` with CORS: a preflight is answered without a key, as browsers send none with it."""
+    """Adds CORS to `app`: preflights need no API key, because browsers do not send one."""
     return CORSMiddleware(
         app,
         allow_origins=list(origins),
@@ -66,12 +66,12 @@ def cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
         allow_headers=["*"],
         expose_headers=list(EXPOSED),
         max_age=PREFLIGHT_SECONDS,
-        allow_private_network=True,  # an allowed page may be a public one, and this server is in a private network
+        allow_private_network=True,  # an allowed page may be public, while this server is in a private network
     )
 
 
 def write_stderr(text: str) -> None:
-    """Writes a line of the log to stderr, without the lock that the loop's own messages take. Errors: OSError."""
+    """Writes a line of the log to stderr, without the lock of the logging module. Errors: OSError."""
     rest = text.encode("ascii")
     while rest:
         rest = rest[os.write(sys.stderr.fileno(), rest) :]

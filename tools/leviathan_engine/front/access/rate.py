@@ -1,14 +1,14 @@
-"""A token bucket: so much at once, and as much again over a period."""
+"""A token bucket."""
 
 import time
 from collections.abc import Callable
 
 
 class Bucket:
-    """Holds up to `size` and fills at `size` each `seconds`. What is spent may exceed what is there."""
+    """Holds up to `size`, and fills at a rate of `size` per `seconds`. `spend` may make the level negative."""
 
     def __init__(self, size: float, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Full. `clock` gives seconds."""
+        """Starts full. `clock` returns seconds."""
         self._size = size
         self._rate = size / seconds
         self._clock = clock
@@ -16,7 +16,7 @@ class Bucket:
         self._at = clock()
 
     def take(self, amount: float) -> bool:
-        """Takes `amount` when it is there."""
+        """Takes `amount` if the bucket has it; returns whether it did."""
         self._fill()
         if self._level < amount:
             return False
@@ -24,12 +24,12 @@ class Bucket:
         return True
 
     def spend(self, amount: float) -> None:
-        """Takes `amount`, whether or not it is there: the bucket then has to fill from below zero."""
+        """Takes `amount` in any case; the level may become negative."""
         self._fill()
         self._level -= amount
 
     def wait(self, amount: float) -> float:
-        """Seconds until `amount` is there, 0 when it is."""
+        """Returns the seconds until the bucket has `amount`, 0 if it has it."""
         self._fill()
         return max(0.0, (amount - self._level) / self._rate)
 

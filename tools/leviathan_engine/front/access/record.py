@@ -1,4 +1,4 @@
-"""What is known of one request at its end: filled in on the way, written to the access log."""
+"""The record of one request: filled in while it is answered, then written to the access log."""
 
 import re
 import secrets
@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.types import Scope
 
-# Longer or odder ids are replaced: they go into headers and logs.
+# Other ids are replaced, because they are written to headers and logs.
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 HEADER = b"x-request-id"
 # W3C Trace Context, section 3.2: version, trace id, parent id, flags. Version ff and ids of zeros alone are invalid.
@@ -19,11 +19,11 @@ _PLACE = "leviathan.record"
 
 @dataclass
 class Record:
-    """One request. Times in seconds, `status` 0 until an answer begins; None where nothing is known.
+    """One request. Times are in seconds; `status` is 0 until an answer begins; None: not known.
 
-    Requests of one `scope` may reuse what the engine has read for one another; it is not written anywhere.
-    `trace` and `parent` are the client's ids of its trace and its span, `sampled` whether it records them. `began_ns`
-    is when the request came, in nanoseconds since 1970.
+    Requests of the same `scope` share the prefix cache; it is not logged. `trace` and `parent` are the client's ids of
+    its trace and span, `sampled` whether it records them. `began_ns` is the time of the request, in nanoseconds since
+    1970.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Record:
 
 
 def begin(scope: Scope) -> Record:
-    """The record of a request that has just come; its id is the client's own, or a new one."""
+    """Starts the record of a new request; its id is the client's, or a new one."""
     given = [value for name, value in scope["headers"] if name == HEADER]
     fits = len(given) == 1 and REQUEST_ID.fullmatch(given[0])
     record = Record(given[0].decode("ascii") if fits else f"req_{secrets.token_hex(16)}")
@@ -59,13 +59,13 @@ def begin(scope: Scope) -> Record:
 
 
 def record_of(scope: Scope) -> Record:
-    """The record of a request under way; one of its own where the app runs without the edge, as in some tests."""
+    """Returns the record of a current request; a new one if the app runs without the edge, as in some tests."""
     record = scope.get(_PLACE)
     return record if isinstance(record, Record) else begin(scope)
 
 
 def facts(record: Record, scope: Scope, seconds: float) -> dict[str, Any]:
-    """The access log's fields of an answered request; what is not known is left out."""
+    """Returns the access log's fields of an answered request; leaves out what is not known."""
     path = scope.get("raw_path") or scope["path"].encode("utf-8", "backslashreplace")
     values = {
         "request_id": record.id,

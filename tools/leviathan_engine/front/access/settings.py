@@ -1,4 +1,4 @@
-"""The settings of who may ask and how it is logged, from the environment; the launcher's flags set the same variables.
+"""Reads the settings for access and logging from the environment; the launcher's flags set the same variables.
 
 LEVIATHAN_API_KEY or LEVIATHAN_API_KEY_FILE, LEVIATHAN_CORS_ORIGINS, LEVIATHAN_TLS_CERT_FILE and LEVIATHAN_TLS_KEY_FILE,
 LEVIATHAN_ACCESS_LOG. Traces: collector.py.
@@ -26,9 +26,9 @@ ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\
 
 @dataclass(frozen=True)
 class Access:
-    """`keys`, none: everybody may ask; `key_file` to read them again; `origins` for CORS; `tls` None: plain HTTP.
+    """`keys`: without any, no key is needed; `key_file` to reload them; `origins` for CORS; `tls` None: plain HTTP.
 
-    `collector` None: no spans are made.
+    `collector` None: no traces.
     """
 
     keys: tuple[ApiKey, ...] = ()
@@ -40,7 +40,7 @@ class Access:
 
 
 def access(environ: Mapping[str, str]) -> Access:
-    """The settings of `environ`. Errors: UsageError that names the variable."""
+    """Returns the settings of `environ`. Errors: UsageError that names the variable."""
     path = environ.get(KEY_FILE, "")
     return Access(
         keys=read_keys(Path(path)) if path else _keys(environ.get(KEY, "")),
@@ -53,21 +53,21 @@ def access(environ: Mapping[str, str]) -> Access:
 
 
 def read_keys(path: Path) -> tuple[ApiKey, ...]:
-    """The keys of a file, one a line. Errors: UsageError."""
+    """Reads the keys of a file, one per line. Errors: UsageError."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as err:
-        raise UsageError(f"{KEY_FILE}: {path} cannot be read", "mount the Secret, or unset the variable") from err
+        raise UsageError(f"{KEY_FILE}: cannot read {path}", f"mount the Secret, or unset {KEY_FILE}") from err
     keys = parse_keys(text, f"{KEY_FILE}: {path}")
     if not keys:
-        raise UsageError(f"{KEY_FILE}: {path} is empty", "put a key in it, or unset the variable")
+        raise UsageError(f"{KEY_FILE}: {path} has no key", f"write a key to it, or unset {KEY_FILE}")
     return keys
 
 
 def _keys(text: str) -> tuple[ApiKey, ...]:
     keys = parse_keys(text.replace(",", "\n"), KEY)
     if text and not keys:
-        raise UsageError(f"{KEY} has only blanks and comments", "give a key, or unset the variable")
+        raise UsageError(f"{KEY}: expected an API key, got only white space and comments", f"correct or unset {KEY}")
     return keys
 
 
@@ -77,7 +77,7 @@ def _origins(text: str) -> tuple[str, ...]:
         if origin != "*" and not ORIGIN.fullmatch(origin):
             raise UsageError(
                 f"{ORIGINS}: expected origins such as https://chat.example.org, or *, got {origin[:80]!r}",
-                "write the scheme, the host, and the port where it is not the default one, without a path",
+                "write scheme and host, the port if it is not the default one, and no path",
             )
     return tuple(origin.lower() for origin in origins)
 
@@ -88,7 +88,7 @@ def _tls(environ: Mapping[str, str]) -> TlsFiles | None:
         return None
     if not certificate or not key:
         missing = TLS_KEY_FILE if certificate else CERT_FILE
-        raise UsageError(f"{missing} is missing", f"set both {CERT_FILE} and {TLS_KEY_FILE}, or neither")
+        raise UsageError(f"{missing} is not set", f"set both {CERT_FILE} and {TLS_KEY_FILE}, or neither")
     files = TlsFiles(Path(certificate), Path(key))
     server_context(files)
     return files

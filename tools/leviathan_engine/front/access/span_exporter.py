@@ -1,4 +1,4 @@
-"""Sends spans from a thread of its own. A collector that is slow or away costs spans, never an answer's time."""
+"""Sends spans from a separate thread. A slow or unreachable collector loses spans, but never delays an answer."""
 
 import http.client
 import json
@@ -13,20 +13,20 @@ from collections.abc import Callable
 from .collector import Collector
 from .spans import Span, request_body
 
-# Requests whose spans wait at most, spans in one message, and seconds for which spans are collected.
+# Maximum number of requests whose spans wait, of spans per message, and seconds for which spans are collected.
 HELD, BATCH, EVERY = 2000, 512, 2.0
 SECONDS, ATTEMPTS, CLOSE_SECONDS = 10.0, 3, 2.0
-# Answers after which the protocol has a client try again.
+# Statuses after which the protocol requires a retry.
 AGAIN = (429, 502, 503, 504)
-# Seconds between two notes about a collector that takes nothing.
+# Seconds between two log lines about a collector that fails.
 NOTE_SECONDS = 60.0
 
 
 class Exporter:
-    """Takes the spans of a request; never blocks and never raises."""
+    """Exports the spans of requests; never blocks and never raises."""
 
     def __init__(self, collector: Collector, note: Callable[[str], None], every: float = EVERY) -> None:
-        """`note` hears in a line what could not be sent; `every`: seconds for which spans are collected."""
+        """`note` is called with a line about spans that were not sent; `every`: seconds between two messages."""
         self._collector, self._note, self._every = collector, note, every
         self._waiting: queue.Queue[list[Span] | None] = queue.Queue(HELD)
         self._lost = 0
@@ -36,14 +36,14 @@ class Exporter:
         self._thread.start()
 
     def add(self, spans: list[Span]) -> None:
-        """The spans of one request."""
+        """Adds the spans of one request."""
         try:
             self._waiting.put_nowait(spans)
         except queue.Full:
             self._lost += len(spans)
 
     def close(self) -> None:
-        """Sends what waits, but not for longer than CLOSE_SECONDS."""
+        """Sends the waiting spans, for at most CLOSE_SECONDS."""
         self._closing.set()
         try:
             self._waiting.put_nowait(None)
@@ -59,12 +59,12 @@ class Exporter:
                 why = self._send(batch)
                 self._lost += len(batch) if why else 0
                 if self._lost and time.monotonic() >= self._noted + NOTE_SECONDS:
-                    reason = why or "more came than could be sent"
+                    reason = why or "they arrive faster than they can be sent"
                     self._note(f"traces: {self._lost} spans were not sent to {self._collector.url}: {reason}")
                     self._noted, self._lost = time.monotonic(), 0
 
     def _collect(self) -> tuple[list[Span], bool]:
-        """Waits for spans and takes those of the next seconds; whether the end has come."""
+        """Waits for spans and collects those of the next seconds; also returns whether `close` was called."""
         first = self._waiting.get()
         batch, until = list(first or ()), time.monotonic() + self._every
         ended = first is None
@@ -78,7 +78,7 @@ class Exporter:
         return batch, ended
 
     def _send(self, batch: list[Span]) -> str:
-        """Why the spans could not be sent, "" once the collector has them."""
+        """Sends spans; returns why they could not be sent, "" on success."""
         body = json.dumps(request_body(batch, self._collector.service), separators=(",", ":")).encode("ascii")
         headers = {"content-type": "application/json", **dict(self._collector.headers)}
         why = ""
@@ -91,7 +91,7 @@ class Exporter:
                     answer.read(1 << 16)
                 return ""
             except urllib.error.HTTPError as err:
-                why = f"it answers {err.code}"
+                why = f"it answers with status {err.code}"
                 err.close()
                 if err.code not in AGAIN:
                     break

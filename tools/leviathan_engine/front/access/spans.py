@@ -1,7 +1,7 @@
-"""The spans of a request, in the JSON form of OTLP (opentelemetry-proto, trace.proto).
+"""Makes the spans of a request in OTLP's JSON encoding (opentelemetry-proto, trace.proto).
 
-A server span, and in it the wait for the turn, the prompt up to the first token, and the rest of the answer. Names of
-attributes are OpenTelemetry's where it has some (semantic conventions: HTTP, GenAI).
+A server span contains spans for the wait in the queue, the prompt up to the first token, and the rest of the answer.
+Attributes have the names of OpenTelemetry's semantic conventions (HTTP, GenAI), if there are any.
 """
 
 import os
@@ -17,7 +17,7 @@ Span = dict[str, Any]
 
 
 def spans(record: Record, scope: Scope, seconds: float) -> list[Span]:
-    """The spans of a request that took `seconds`; the server's comes first."""
+    """Returns the spans of a request that took `seconds`; the server span first."""
     own, began = os.urandom(8).hex(), record.began_ns
     trace = {"traceId": record.trace}
     server: Span = trace | {
@@ -56,7 +56,7 @@ def spans(record: Record, scope: Scope, seconds: float) -> list[Span]:
 
 
 def request_body(batch: list[Span], service: str) -> dict[str, Any]:
-    """The body of an ExportTraceServiceRequest."""
+    """Returns the body of an ExportTraceServiceRequest."""
     resource = {"attributes": _attributes({"service.name": service})}
     scoped = [{"scope": {"name": "leviathan.front"}, "spans": batch}]
     return {"resourceSpans": [{"resource": resource, "scopeSpans": scoped}]}
@@ -69,5 +69,5 @@ def _attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
 def _value(value: Any) -> dict[str, Any]:
     if isinstance(value, bool):
         return {"boolValue": value}
-    # 64-bit integers are strings in protobuf's JSON.
+    # 64-bit integers are strings in protobuf's JSON encoding.
     return {"intValue": str(value)} if isinstance(value, int) else {"stringValue": str(value)}

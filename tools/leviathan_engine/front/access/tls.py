@@ -1,7 +1,7 @@
-"""TLS from a certificate and a key file. A renewed pair is taken over without a restart.
+"""TLS with a certificate and a key file. A renewed pair is loaded without a restart.
 
-A mounted Secret is renewed by exchanging a link, other files by writing them again: both change the file's inode,
-time or size, which is what is looked at.
+Kubernetes renews a mounted Secret by replacing a link; other files are written again. Both change the file's inode,
+modification time or size, so these are compared.
 """
 
 import ssl
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from leviathan_engine.errors import UsageError
 
-# Seconds between two looks at the files.
+# Seconds between two checks of the files.
 LOOK_SECONDS = 2.0
 Signature = tuple[tuple[int, int, int] | None, ...]
 
@@ -25,7 +25,7 @@ class TlsFiles:
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
-    """TLS 1.2 and newer with the files' certificate. Errors: UsageError that names the files."""
+    """Returns a context for TLS 1.2 and newer with the files' certificate. Errors: UsageError that names the files."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     load(context, files)
@@ -33,36 +33,36 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
 
 
 def load(context: ssl.SSLContext, files: TlsFiles) -> None:
-    """Puts the files' certificate into `context`; handshakes from now on use it. Errors: UsageError."""
+    """Loads the files' certificate into `context`, for later handshakes. Errors: UsageError."""
     try:
-        # The pair is tried apart first: a failure halfway would leave the new certificate with the old key.
+        # Tries the pair in another context first: a failure halfway would leave the new certificate with the old key.
         for one in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
             one.load_cert_chain(files.certificate, files.key, password=_no_passphrase)
     except (OSError, ValueError) as err:  # ssl.SSLError is an OSError
         why = f"{getattr(err, 'reason', None) or getattr(err, 'strerror', None) or err}"
         raise UsageError(
-            f"{files.certificate} and {files.key} are not a certificate and its key in PEM: {why}",
+            f"{files.certificate} and {files.key}: expected a certificate and its private key in PEM: {why}",
             "mount a Secret of type kubernetes.io/tls, or unset the certificate and the key",
         ) from err
 
 
 def signature(paths: Sequence[Path]) -> Signature:
-    """What changes when one of the files does; None for a file that is missing."""
+    """Returns values that change when one of the files changes; None for a missing file."""
     return tuple(_one(path) for path in paths)
 
 
 class Watch:
-    """Reloads what was read from files when they change, and keeps the old state where the new files are wrong."""
+    """Reloads files when they change, and keeps the old state if the new files are invalid."""
 
     def __init__(self, paths: Sequence[Path], reload: Callable[[], None], note: Callable[[str], None]) -> None:
-        """`reload` raises UsageError for wrong files; `note` takes one message for the log."""
+        """`reload` raises UsageError for invalid files; `note` writes one message to the log."""
         self._paths = tuple(paths)
         self._reload = reload
         self._note = note
         self._seen = signature(self._paths)
 
     def look(self) -> None:
-        """Looks once."""
+        """Checks the files once."""
         now = signature(self._paths)
         if now == self._seen:
             return
@@ -71,9 +71,9 @@ class Watch:
         try:
             self._reload()
         except UsageError as err:
-            self._note(f"{names} changed and cannot be used, the previous content stays in use: {err.line()}")
+            self._note(f"{names} changed, but cannot be used, so the previous content stays in use: {err.line()}")
         else:
-            self._note(f"{names} changed and is in use")
+            self._note(f"{names} changed, and the new content is in use")
 
 
 def _one(path: Path) -> tuple[int, int, int] | None:
@@ -85,4 +85,4 @@ def _one(path: Path) -> tuple[int, int, int] | None:
 
 
 def _no_passphrase() -> str:
-    raise ValueError("the key has a passphrase")
+    raise ValueError("the private key has a passphrase")

@@ -1,4 +1,4 @@
-"""Anthropic's answers: a message, or the events of its stream, and errors in its form."""
+"""Anthropic's answers: a message, the events of a stream, and errors in Anthropic's format."""
 
 import uuid
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from starlette.responses import Response
 
 from ..api_error import ApiError
+from ..generation.adapter import SSE
 from ..generation.blocks import Block, Blocks, Closed, Kind, More, Opened, Step, blocks_of
-from ..generation.door import SSE
 from ..generation.events import Choice, Finish, PromptRead, Usage, Written
 from ..generation.request import JsonObject
 from ..json_response import dumps, json_object, json_response
@@ -30,43 +30,43 @@ class MessageWriter:
     media_type = SSE
 
     def __init__(self, model: str) -> None:
-        """`model` is the name that the answer carries."""
+        """`model` is the name in the answer."""
         self._model = model
         self._id = f"msg_{uuid.uuid4().hex}"
         self._blocks = Blocks()
         self._begun = False
 
     def begin(self) -> str:
-        """message_start. The prompt's tokens are not known yet: they stand in message_delta."""
+        """Returns message_start. The number of prompt tokens is not known yet; message_delta has it."""
         self._begun = True
         message = self._message([], None, Usage(0, 0))
         return _event("message_start", {"message": message})
 
     def write(self, event: Written) -> str:
-        """The events of content blocks."""
+        """Returns the events of content blocks."""
         return "".join(_step(step) for step in self._blocks.take(event))
 
     def progress(self, event: PromptRead) -> str:
-        """Nothing: the API has no such event."""
+        """Returns "", because the API has no such event."""
         return ""
 
     def beat(self, what: str) -> str:
-        """A ping, which must not come before message_start: until then a comment."""
+        """Returns a ping, or a comment before message_start."""
         return _event("ping", {}) if self._begun else f": {what}\n\n"
 
     def end(self, usage: Usage) -> str:
-        """Why it ended, and what it cost."""
+        """Returns message_delta with the stop reason and the usage, and message_stop."""
         closing = "".join(_step(step) for step in self._blocks.close())
         delta = _ending(self._blocks.finish)
         last = _event("message_delta", {"delta": delta, "usage": _usage(usage)})
         return closing + last + _event("message_stop", {})
 
     def fail(self, err: ApiError) -> str:
-        """An error event."""
+        """Returns an error event."""
         return f"event: error\ndata: {dumps(error_body(err))}\n\n"
 
     def whole(self, choices: Sequence[Choice], usage: Usage) -> JsonObject:
-        """The message without streaming."""
+        """Returns the message without streaming."""
         content = [_block(block, block.text) for block in blocks_of(choices[0])]
         return self._message(content, Finish(0, choices[0].finish, stop=choices[0].stop), usage)
 
@@ -83,13 +83,13 @@ class MessageWriter:
 
 
 def error_body(err: ApiError) -> JsonObject:
-    """An error as Anthropic's clients read it, with the field and the code that OpenAI's have."""
+    """Returns the body of an error in Anthropic's format, with OpenAI's `param` and `code`."""
     kind = ERRORS.get(err.status, "api_error")
     return {"type": "error", "error": {"type": kind, "message": err.message, "param": err.param, "code": err.code}}
 
 
 def error_response(err: ApiError) -> Response:
-    """The whole answer of an error."""
+    """Returns the response for an error."""
     return json_response(error_body(err), err.status, err.headers)
 
 
@@ -125,7 +125,7 @@ def _block(block: Block, text: str) -> JsonObject:
 
 
 def _usage(usage: Usage) -> JsonObject:
-    """Anthropic counts cached tokens apart from those of the input."""
+    """Returns Anthropic's usage, in which input tokens do not include cached tokens."""
     return {
         "input_tokens": usage.prompt - usage.cached,
         "output_tokens": usage.generated,

@@ -1,7 +1,7 @@
-"""The body of /v1/messages, and the chat of OpenAI's API that says the same.
+"""The body of /v1/messages, and its translation to a chat of OpenAI's API.
 
-Fields: https://docs.anthropic.com/en/api/messages. What a text model cannot do (images, documents, server tools) is
-refused by name.
+Fields: https://docs.anthropic.com/en/api/messages. Images, documents and server tools are refused, with an error that
+names the field.
 """
 
 import json
@@ -38,14 +38,14 @@ class TextBlock(Body):
 
 
 class ThinkingBlock(Body):
-    """An earlier answer's reasoning; its signature is not looked at."""
+    """An earlier answer's reasoning; the signature is ignored."""
 
     type: Literal["thinking"]
     thinking: Text
 
 
 class RedactedBlock(Body):
-    """Reasoning that nobody can read; it is left out."""
+    """Encrypted reasoning, which is left out."""
 
     type: Literal["redacted_thinking"]
 
@@ -60,7 +60,7 @@ class ToolUseBlock(Body):
 
 
 class ToolResultBlock(Body):
-    """What a tool has answered."""
+    """The result of a tool."""
 
     type: Literal["tool_result"]
     tool_use_id: Text
@@ -68,7 +68,7 @@ class ToolResultBlock(Body):
     is_error: bool | None = None
 
     def text(self) -> str:
-        """The result as one text."""
+        """Returns the result as one string."""
         return _joined(self.content)
 
 
@@ -99,7 +99,7 @@ class Message(Body):
 
 
 class Tool(Body):
-    """A tool of the client's own."""
+    """A tool of the client."""
 
     name: Name
     description: Text | None = None
@@ -109,7 +109,7 @@ class Tool(Body):
 
 
 class ToolChoice(Options):
-    """Whether and which tool is to be called."""
+    """Whether the model must call a tool, and which one."""
 
     type: Literal["auto", "any", "tool", "none"]
     name: Text | None = None
@@ -117,21 +117,21 @@ class ToolChoice(Options):
 
 
 class Thinking(Options):
-    """Whether the model is to reason first; `budget_tokens` bounds its reasoning."""
+    """Whether the model should reason first; `budget_tokens` limits its reasoning."""
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: Annotated[int, Field(ge=1), INTEGRAL] | None = None
 
 
 class OutputFormat(Body):
-    """The form of the answer's text."""
+    """The format of the answer's text."""
 
     type: Literal["json_schema"]
     schema_: dict[str, Any] = Field(alias="schema")
 
 
 class OutputConfig(Options):
-    """How much effort to spend, and the form of the answer."""
+    """The reasoning effort, and the format of the answer."""
 
     effort: EFFORTS | None = None
     format: OutputFormat | None = None
@@ -150,7 +150,7 @@ class CountBody(Body):
 
 
 class MessagesBody(CountBody):
-    """The body of a message that is to be answered."""
+    """The body of /v1/messages."""
 
     max_tokens: Annotated[int, Field(ge=1), INTEGRAL]
     stop_sequences: Annotated[list[Stop], Field(max_length=MAX_STOPS)] | None = None
@@ -161,17 +161,17 @@ class MessagesBody(CountBody):
 
 
 def read(kind: type[CountBody], body: Mapping[str, Any], *, ignore_unknown: bool) -> CountBody:
-    """The checked body. Errors: ApiError 400 that names the field."""
+    """Checks a body. Errors: ApiError 400 that names the field."""
     asked = validated(kind, body)
     RULES.judge(asked, ignore_unknown=ignore_unknown)
     return asked
 
 
 def as_chat(asked: CountBody) -> JsonObject:
-    """The body of /v1/chat/completions that asks for the same."""
+    """Translates a body to one of /v1/chat/completions."""
     messages = list(_messages(asked))
     if not messages:
-        raise bad("messages has nothing that the model reads", "messages", COMBINATION)
+        raise bad("messages: expected at least one message with content", "messages", COMBINATION)
     chat: JsonObject = {"model": asked.model, "messages": messages}
     if asked.tools:
         chat["tools"] = [_tool(tool) for tool in asked.tools]
@@ -214,7 +214,7 @@ def _assistant(blocks: list[Any]) -> JsonObject:
 
 
 def _user(role: str, blocks: list[Any]) -> Iterator[JsonObject]:
-    """The results of tools come first, as the turn that the model waits for, then the text."""
+    """Yields the results of tools first, because they answer the model's calls, then the text."""
     for block in blocks:
         if isinstance(block, ToolResultBlock):
             yield {"role": "tool", "tool_call_id": block.tool_use_id, "content": block.text()}

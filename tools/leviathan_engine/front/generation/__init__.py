@@ -1,1 +1,1 @@
-"""One answer, independent of any API's format: the request, the events of the answer, the turn, the text."""
+"""Generates an answer, independent of any API's format: the request, the turn in the queue, the events, the text."""

@@ -1,4 +1,4 @@
-"""From the tokens of one choice to its events: text, stop strings, thoughts, tool calls."""
+"""Turns the tokens of one choice into events: text, stop strings, thoughts, tool calls."""
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ Delta = TextDelta | ToolCallDelta
 
 
 class AnswerText:
-    """The text of choice `index`. `stopped` once nothing that comes can belong to the answer any more."""
+    """The text of choice `index`."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class AnswerText:
         prompt: Prompt,
         talk: RenderedTalk | None,
     ) -> None:
-        """`decode` gives the text of token ids; `talk` is how `prompt`, if it is a chat, came about."""
+        """`decode` returns the text of token ids; `talk` is the rendered chat if `prompt` is one."""
         self.index = index
         self._text = TextStream(decode, request.ending.stop)
         self._where = request.reasoning
@@ -46,24 +46,24 @@ class AnswerText:
 
     @property
     def stopped(self) -> bool:
-        """A stop string has come, or all the calls that there may be."""
+        """Whether the answer is complete: it has a stop string, or all tool calls that are allowed."""
         return self._text.stopped or self._ended
 
     @property
     def stop(self) -> str:
-        """The stop string that has come."""
+        """The stop string that ended the answer."""
         return self._text.stop
 
     def push(self, token: int) -> list[Delta]:
-        """Takes a token; gives what is certain now."""
+        """Adds a token; returns the events that are certain now."""
         return self._split(self._text.push(token), final=False)
 
     def finish(self) -> list[Delta]:
-        """Gives what was held back."""
+        """Returns the events that were held back."""
         return self._split(self._text.finish(), final=True)
 
     def reason(self, reason: str) -> str:
-        """Why the choice has ended, where the engine says `reason`."""
+        """Returns the finish reason of the choice; `reason` is the worker's."""
         reason = "stop" if self.stopped else reason
         return "tool_calls" if reason == "stop" and self._calls and self._calls.calls else reason
 

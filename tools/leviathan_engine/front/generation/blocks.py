@@ -1,4 +1,4 @@
-"""An answer as a row of blocks, for APIs that have no single text: reasoning, content and calls, one after another."""
+"""Splits an answer into blocks of reasoning, content and calls, for APIs whose answers are lists of blocks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from .events import Choice, Finish, LogprobDelta, Part, ToolCallDelta, Written
 
 
 class Kind(Enum):
-    """What a block is."""
+    """The kind of a block."""
 
     REASONING = "reasoning"
     CONTENT = "content"
@@ -20,7 +20,7 @@ KINDS = {Part.REASONING: Kind.REASONING, Part.CONTENT: Kind.CONTENT}
 
 @dataclass
 class Block:
-    """One block: its place in the answer, what it is, and its text so far; of a call that is the arguments' text."""
+    """One block: its index in the answer, its kind, and its text so far; the text of a call is its arguments."""
 
     index: int
     kind: Kind
@@ -30,20 +30,20 @@ class Block:
 
     @property
     def text(self) -> str:
-        """All of its text."""
+        """The text so far."""
         return "".join(self.pieces)
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A block begins."""
+    """The start of a block."""
 
     block: Block
 
 
 @dataclass(frozen=True)
 class More:
-    """A block grows by `text`."""
+    """More `text` of a block."""
 
     block: Block
     text: str
@@ -51,7 +51,7 @@ class More:
 
 @dataclass(frozen=True)
 class Closed:
-    """A block is complete."""
+    """The end of a block."""
 
     block: Block
 
@@ -60,16 +60,16 @@ Step = Opened | More | Closed
 
 
 class Blocks:
-    """Cuts the events of one choice into blocks. `finish` is how the answer ended."""
+    """Splits the events of one choice into blocks. `finish` is the event with which the answer ended."""
 
     def __init__(self) -> None:
-        """No block yet."""
+        """Starts without a block."""
         self.complete: list[Block] = []
         self.finish = Finish(0, "stop")
         self._open: Block | None = None
 
     def take(self, event: Written) -> list[Step]:
-        """What the next event does to the blocks."""
+        """Returns the steps for the next event."""
         if isinstance(event, Finish):
             self.finish = event
             return self.close()
@@ -86,7 +86,7 @@ class Blocks:
         return [*steps, *self._grow(event.text)]
 
     def close(self) -> list[Step]:
-        """The open block, if there is one, is complete."""
+        """Returns the end of the open block, if there is one."""
         if self._open is None:
             return []
         block, self._open = self._open, None
@@ -107,7 +107,7 @@ class Blocks:
 
 
 def blocks_of(choice: Choice) -> Sequence[Block]:
-    """The blocks of a whole answer."""
+    """Returns the blocks of a complete answer."""
     texts = ((Kind.REASONING, choice.reasoning), (Kind.CONTENT, choice.content))
     blocks = [Block(0, kind, [text]) for kind, text in texts if text]
     blocks += [Block(0, Kind.CALL, [call.arguments], call.id, call.name) for call in choice.calls]

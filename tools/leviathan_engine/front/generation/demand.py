@@ -1,4 +1,4 @@
-"""What a request demands of its answer's text, for the process that makes a grammar of it, and when it applies."""
+"""A request's demands on the text of its answer, for the process that compiles a grammar, and when they apply."""
 
 import json
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ END_OF_THOUGHT = "</think>\n\n"
 
 @dataclass(frozen=True)
 class Demand:
-    """A demand as a line of JSON, as model/grammar/compose.py reads it, and `where` in the body it comes from.
+    """A demand as a line of JSON for model/grammar/compose.py, and the field `where` of the request's body.
 
-    `options` say when its grammar applies, by the names of worker/sampling_options.py.
+    `options` say when the grammar applies, with the names of worker/sampling_options.py.
     """
 
     line: bytes
@@ -28,7 +28,7 @@ class Demand:
 
 
 def demand_of(request: GenerationRequest, prompt: Prompt, talk: RenderedTalk | None, prompts: Prompts) -> Demand | None:
-    """What `request` demands of the answer to `prompt`; None where it is free. Errors: ApiError 400."""
+    """Returns the demand of `request` on the answer to `prompt`, None if there is none. Errors: ApiError 400."""
     calls = _calls(request, prompt, talk, prompts)
     form = None if calls is not None and calls["opened"] else request.form
     if calls is None and form is None:
@@ -41,7 +41,7 @@ def demand_of(request: GenerationRequest, prompt: Prompt, talk: RenderedTalk | N
 
 
 def thought_options(talk: RenderedTalk | None, prompts: Prompts) -> JsonObject:
-    """The tags of thoughts and whether the prompt ends in one; empty where there are none."""
+    """Returns the tags of thoughts, and whether the prompt ends in one; empty for a model without thoughts."""
     close = prompts.token_id("</think>")
     if talk is None or close is None:
         return {}
@@ -56,7 +56,7 @@ def thought_options(talk: RenderedTalk | None, prompts: Prompts) -> JsonObject:
 def _calls(
     request: GenerationRequest, prompt: Prompt, talk: RenderedTalk | None, prompts: Prompts
 ) -> JsonObject | None:
-    """The calls that there must or may be; None where the model is free in them, too."""
+    """Returns the demands on tool calls, None if there are none."""
     if talk is None or not isinstance(prompt, ChatPrompt) or not prompt.tools or prompts.tools is None:
         return None
     named = prompt.forced_call if talk.opened else None
@@ -71,7 +71,8 @@ def _calls(
     lazy = not talk.opened and request.form is None
     if lazy and strict and (prompts.token_id(CALLS_BEGIN) is None or prompts.token_id(CALL_BEGIN) is None):
         raise bad(
-            "strict is not supported by this model: its vocabulary has no token that begins a call; leave it out",
+            "strict is not supported by this model, because its vocabulary has no token that begins a tool call:"
+            " leave it out",
             "tools",
             UNSUPPORTED,
         )

@@ -1,4 +1,4 @@
-"""What happens while an answer is generated, as a door's writer gets to see it."""
+"""The events while an answer is generated, which an adapter's writer turns into its format."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -23,7 +23,7 @@ class TextDelta:
 
 @dataclass(frozen=True)
 class ToolCallDelta:
-    """More of call number `call` of choice `index`. The first one has `id` and `name`, the later ones `arguments`."""
+    """More of call number `call` of choice `index`. The first event has `id` and `name`, later ones `arguments`."""
 
     index: int
     call: int
@@ -34,7 +34,7 @@ class ToolCallDelta:
 
 @dataclass(frozen=True)
 class TokenLogprob:
-    """A token as text and as bytes, the natural logarithm of its probability, and the likeliest tokens if asked for."""
+    """A token as text and as bytes, the natural logarithm of its probability, and the most likely tokens, if any."""
 
     text: str
     raw: bytes
@@ -44,7 +44,7 @@ class TokenLogprob:
 
 @dataclass(frozen=True)
 class LogprobDelta:
-    """The next token of choice `index`, where log probabilities are asked for; it comes before its text."""
+    """The next token of choice `index`, if log probabilities are requested; it comes before the token's text."""
 
     index: int
     token: TokenLogprob
@@ -52,9 +52,9 @@ class LogprobDelta:
 
 @dataclass(frozen=True)
 class Finish:
-    """Choice `index` has ended. `reason` is OpenAI's word: "stop", "length", "tool_calls".
+    """Choice `index` has ended. `reason` is OpenAI's finish_reason: "stop", "length", "tool_calls".
 
-    `timings` are llama.cpp's, so far; `stop` is the stop string that has come.
+    `timings` are llama.cpp's; `stop` is the stop string that ended the answer.
     """
 
     index: int
@@ -65,9 +65,9 @@ class Finish:
 
 @dataclass(frozen=True)
 class PromptRead:
-    """How much of the prompt of choice `index` has been read: `processed` of `total` tokens, `cached` known before.
+    """How much of the prompt of choice `index` is read: `processed` of `total` tokens, `cached` from the prefix cache.
 
-    `milliseconds` since the turn began. It does not reach `write`, but `progress`, and only where it is asked for.
+    `milliseconds` since the turn began. A writer gets it in `progress` instead of `write`, if the request asks for it.
     """
 
     index: int
@@ -79,7 +79,7 @@ class PromptRead:
 
 @dataclass(frozen=True)
 class Working:
-    """Nothing came for the time of a heartbeat (15 s). It does not reach the writer's `write`, but its `beat`."""
+    """No event arrived for the time of a heartbeat (15 s). A writer gets it in `beat` instead of `write`."""
 
 
 Written = TextDelta | ToolCallDelta | LogprobDelta | Finish
@@ -88,7 +88,7 @@ Event = Written | PromptRead | Working
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of a request: of its prompts, of all choices together, and of prompts those that were read before.
+    """Tokens of a request: of its prompts, of all choices together, and of its prompts in the prefix cache.
 
     `timings` are llama.cpp's.
     """
@@ -101,7 +101,7 @@ class Usage:
 
 @dataclass
 class ToolCall:
-    """One call of an answer; `arguments` are the model's text, which ought to be JSON."""
+    """One call of an answer; `arguments` is the text of the model, which should be JSON."""
 
     id: str
     name: str
@@ -110,7 +110,7 @@ class ToolCall:
 
 @dataclass
 class Choice:
-    """One choice of an answer that is not streamed, put together from its events."""
+    """One choice of an answer that is not streamed, assembled from its events."""
 
     index: int
     content: str = ""
@@ -121,7 +121,7 @@ class Choice:
     tokens: list[TokenLogprob] = field(default_factory=list)
 
     def add(self, event: Written) -> None:
-        """Takes the next event of this choice."""
+        """Adds the next event of this choice."""
         if isinstance(event, Finish):
             self.finish, self.stop = event.reason, event.stop
         elif isinstance(event, ToolCallDelta):

@@ -1,6 +1,6 @@
-"""Has grammars tried in a process of their own, before an answer begins: a schema is somebody else's program.
+"""Test-compiles grammars in a separate process before an answer begins, because a schema is untrusted input.
 
-One at a time and clients in turn; what was tried is known for a while, what failed, too.
+Compiles one at a time, clients in turn, and caches results, including failures.
 """
 
 import asyncio
@@ -19,31 +19,31 @@ from .demand import Demand
 from .request import UNSUPPORTED_GRAMMAR, JsonObject
 
 MODULE = "leviathan_engine.model.grammar.compile_grammar"
-# Seconds that one grammar may take; the largest that was found to be possible takes one.
+# Time limit of one grammar in seconds; the largest known usable grammar takes one second.
 COMPILE_SECONDS = 5.0
 # Reading the tokenizer takes 1.5 s of a core.
 START_SECONDS = 60.0
-# Bytes of a demand, and how many are kept.
+# Maximum bytes of a demand, and number of cached results.
 MOST_DEMAND, KEPT = 256 << 10, 64
 
 
 class Grammars:
-    """The line before the process, and the process, which begins with the first grammar."""
+    """The process that compiles grammars, started with the first one, and the queue before it."""
 
     def __init__(self, waiting: int = WAITING, seconds: float = COMPILE_SECONDS) -> None:
-        """`waiting` is how many requests may wait for it, `seconds` how long one grammar may take."""
+        """`waiting` is the maximum number of waiting requests, `seconds` the time limit of one grammar."""
         self._queue = FairQueue(waiting)
         self._seconds = seconds
         self._process: asyncio.subprocess.Process | None = None
         self._known: OrderedDict[bytes, JsonObject] = OrderedDict()
 
     async def grammar(self, client: str, folder: Path, demand: Demand) -> str:
-        """The grammar of a demand, which compiles for the tokenizer of `folder`.
+        """Returns the grammar of a demand, which compiles for the tokenizer of `folder`.
 
-        Errors: ApiError 400 that names the keyword or the bound, 429, 503.
+        Errors: ApiError 400 that names the keyword or the limit, 429, 503.
         """
         if len(demand.line) > MOST_DEMAND:
-            long = f"the grammar has {len(demand.line)} bytes, at most {MOST_DEMAND} are taken"
+            long = f"the grammar has {len(demand.line)} bytes, at most {MOST_DEMAND} are allowed"
             raise bad(long, demand.where, UNSUPPORTED_GRAMMAR)
         key = hashlib.sha256(demand.line).digest()
         said = self._known.get(key)
@@ -59,13 +59,12 @@ class Grammars:
         return str(said["grammar"])
 
     def close(self) -> None:
-        """Sends everybody away who waits, and ends the process."""
+        """Refuses all waiting requests, and ends the process."""
         self._queue.close()
         self._end()
 
     async def _tried(self, key: bytes, folder: Path, line: bytes) -> JsonObject:
-        """What the process says of it, which is noted, unless a client before this one has asked. One that takes too
-        long is ended."""
+        """Returns the cached result or asks the process, and caches its answer. Ends a process that takes too long."""
         if key in self._known:
             return self._known[key]
         process = self._process
@@ -83,7 +82,7 @@ class Grammars:
         return said
 
     async def _start(self, folder: Path) -> asyncio.subprocess.Process:
-        # It finds the package where this process did, and sees nothing else of this process's environment.
+        # The process gets the path of this package, and nothing else of this process's environment.
         environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
         argv, pipe = (sys.executable, "-m", MODULE, str(folder)), asyncio.subprocess.PIPE
         self._process = await asyncio.create_subprocess_exec(
@@ -95,11 +94,11 @@ class Grammars:
         )
         if await self._line(self._process, START_SECONDS) is None:
             self._end()
-            raise unavailable("the process that compiles grammars does not start")
+            raise unavailable("the process that compiles grammars did not start")
         return self._process
 
     async def _line(self, process: asyncio.subprocess.Process, seconds: float) -> JsonObject | None:
-        """The next line of the process; None where it does not come."""
+        """Returns the next line of the process, None if it ends or times out."""
         assert process.stdout is not None
         try:
             line = await asyncio.wait_for(process.stdout.readline(), seconds)

@@ -1,4 +1,4 @@
-"""The jobs of a request: one for each choice, with what its options mean for the engine."""
+"""Makes the jobs of a request: one for each choice, with the worker's options."""
 
 import secrets
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ SAME_NAMES = (
 
 @dataclass(frozen=True)
 class Planned:
-    """One choice: its prompt, how a chat's text came about, what its answer must follow, and its job."""
+    """One choice: its prompt, the rendered text of a chat, the demand on its answer, and its job."""
 
     prompt: Prompt
     talk: RenderedTalk | None
@@ -29,13 +29,13 @@ class Planned:
     job: Job
 
     def following(self, grammar: str) -> "Planned":
-        """The same, with the grammar of its demand in the job."""
+        """Returns a copy with the grammar of its demand in the job."""
         options = (self.demand.options if self.demand else {}) | {"grammar": grammar}
         return replace(self, job=replace(self.job, sampling={**options, **self.job.sampling}))
 
 
 def prepare(prompts: Prompts, prompt: Prompt, most: int) -> tuple[list[int], RenderedTalk | None]:
-    """The tokens of a prompt, which may be `most`, and how the prompt of a chat came about. Errors: ApiError 400."""
+    """Returns the tokens of a prompt, at most `most`, and the rendered text of a chat. Errors: ApiError 400."""
     try:
         if isinstance(prompt, ChatPrompt):
             return prompts.chat(prompt, most)
@@ -45,7 +45,7 @@ def prepare(prompts: Prompts, prompt: Prompt, most: int) -> tuple[list[int], Ren
 
 
 def plan(request: GenerationRequest, prompts: Prompts, model: ServedModel, scope: str) -> list[Planned]:
-    """The choices of a request, `n` for each prompt; their seeds follow each other. Errors: ApiError 400."""
+    """Returns the choices of a request, `n` for each prompt, with consecutive seeds. Errors: ApiError 400."""
     biased = [token for token, _ in request.sampling.logit_bias]
     for where, ids in (("logit_bias", biased), ("stop_token_ids", request.ending.stop_tokens)):
         if any(not 0 <= i < prompts.vocabulary for i in ids):
@@ -62,13 +62,13 @@ def plan(request: GenerationRequest, prompts: Prompts, model: ServedModel, scope
 
 
 def clamped(request: GenerationRequest, planned: Sequence[Planned]) -> str:
-    """What the header says where fewer tokens are possible than asked for; else ""."""
+    """Returns the header's value if fewer tokens are possible than requested, otherwise ""."""
     asked, least = request.ending.max_tokens, min(one.job.max_tokens for one in planned)
     return "" if asked is None or asked <= least else f"max_tokens {asked} to {least}"
 
 
 def ignored(request: GenerationRequest, prompts: Prompts, planned: Sequence[Planned]) -> str:
-    """The names of what changes nothing here although it was asked for."""
+    """Returns the names of requested options that have no effect here."""
     missing = {name: None for one in planned if one.talk for name in one.talk.missing}
     if request.ending.think_budget is not None and prompts.token_id("</think>") is None:
         missing["thinking_budget"] = None
@@ -83,7 +83,7 @@ def _job(
     talk: RenderedTalk | None,
     scope: str,
 ) -> Job:
-    """The job of a prompt. A number of tokens above the room becomes the room."""
+    """Makes the job of a prompt. Lowers the number of tokens to what fits the context."""
     if not ids:
         raise bad("the prompt has no tokens", request.where)
     sampling, ending = request.sampling, request.ending
@@ -103,7 +103,7 @@ def _job(
 
 
 def _options(request: GenerationRequest, prompts: Prompts, talk: RenderedTalk | None) -> dict[str, Any]:
-    """The options that are not at their defaults, by the names of worker/sampling_options.py."""
+    """Returns the options that are not at their defaults, with the names of worker/sampling_options.py."""
     plain = Sampling()
     out = {name: getattr(request.sampling, name) for name in SAME_NAMES}
     out = {name: value for name, value in out.items() if value != getattr(plain, name)}

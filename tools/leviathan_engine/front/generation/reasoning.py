@@ -1,7 +1,7 @@
-"""Splits an answer's text into the thought and what follows it, while it comes.
+"""Splits an answer's text into the thought and the content, while the text arrives.
 
 The thought is between `<think>` and `</think>`. Its opening tag is either the end of the prompt (R1, V3.1) or the
-beginning of the answer (R1-0528). Blanks around both parts belong to neither.
+beginning of the answer (R1-0528). White space around both parts is removed.
 """
 
 from enum import Enum
@@ -18,7 +18,7 @@ class _State(Enum):
 
 
 class ReasoningSplitter:
-    """Takes text piece by piece, cut anywhere, and gives it out by parts; the cuts change nothing in the whole."""
+    """Splits text that arrives in pieces. The result does not depend on how the text is cut into pieces."""
 
     def __init__(self, *, inside: bool) -> None:
         """`inside`: the prompt ends with the opening tag."""
@@ -27,15 +27,15 @@ class ReasoningSplitter:
 
     @property
     def thinking(self) -> bool:
-        """Whether the text is inside of a thought, as far as is known."""
+        """Whether the text so far ends inside a thought."""
         return self._state in (_State.THOUGHT_START, _State.THOUGHT)
 
     def push(self, text: str) -> list[Piece]:
-        """Takes more text; gives what is certain now."""
+        """Adds text; returns the pieces that are certain now."""
         return self._run(text, final=False)
 
     def finish(self) -> list[Piece]:
-        """Gives what was held back."""
+        """Returns the pieces that were held back."""
         return self._run("", final=True)
 
     def _run(self, text: str, *, final: bool) -> list[Piece]:
@@ -49,7 +49,7 @@ class ReasoningSplitter:
         return pieces
 
     def _step(self, *, final: bool) -> Piece | None:
-        """Gives out what the present state allows; enters the next state where it is certain."""
+        """Returns the text that is certain in the current state; enters the next state if it is certain."""
         match self._state:
             case _State.START:
                 self._start(final=final)

@@ -1,7 +1,7 @@
-"""How an answer is sent: as a stream of events, or whole; and what is sent meanwhile, so that no proxy cuts it off.
+"""Sends an answer, as a stream of events or whole, with heartbeats, so that no proxy closes the connection.
 
-A stream says that it waits or works in the form that its writer has for it. A whole answer that takes longer than the
-heartbeat begins with its head and blanks, which JSON allows in front of a value.
+The heartbeat of a stream is in the format of its writer. A whole answer that takes longer than the heartbeat starts
+with its head and spaces, which JSON allows before a value.
 """
 
 from typing import Any
@@ -10,19 +10,19 @@ from starlette.types import Send
 
 from ..api_error import ApiError
 from ..json_response import dumps
-from .door import AnswerWriter
+from .adapter import AnswerWriter
 
 NOT_BUFFERED = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 class Reply:
-    """The sending side of one request. `begun` once the status line has gone out.
+    """The sending side of one request. `begun` is true when the status line is sent.
 
-    `headers` may be added to until then; their text is ASCII.
+    `headers` may be changed until then; they are ASCII.
     """
 
     def __init__(self, send: Send, writer: AnswerWriter, *, stream: bool) -> None:
-        """Nothing is sent yet."""
+        """Sends nothing yet."""
         self._send = send
         self.writer = writer
         self.stream = stream
@@ -30,7 +30,7 @@ class Reply:
         self.begun = False
 
     async def begin(self, length: int | None = None) -> None:
-        """The head, once: status 200; `length` in bytes where it is known."""
+        """Sends the head once, with status 200; `length` in bytes if it is known."""
         if self.begun:
             return
         self.begun = True
@@ -39,31 +39,31 @@ class Reply:
         await self._send({"type": "http.response.start", "status": 200, "headers": raw})
 
     async def beat(self, what: str) -> None:
-        """Something to keep the connection alive, where nothing has come for a while."""
+        """Sends a heartbeat, to keep the connection open."""
         await self.begin()
         await self._write(self.writer.beat(what) if self.stream else " ")
 
     async def text(self, text: str) -> None:
-        """A piece of a stream, as its writer has written it; "" sends nothing."""
+        """Sends a piece of a stream from its writer; "" sends nothing."""
         await self.begin()
         await self._write(text)
 
     async def done(self, text: str) -> None:
-        """The end of a stream."""
+        """Sends the end of a stream."""
         await self._write(text)
         await self._end(b"")
 
     async def whole(self, body: dict[str, Any]) -> None:
-        """The answer in one piece, with its length where nothing was sent before."""
+        """Sends the whole answer, with its length if nothing was sent before."""
         text = dumps(body).encode("ascii")
         await self.begin(len(text))
         await self._end(text)
 
     async def fail(self, err: ApiError) -> None:
-        """Ends an answer that has begun with an error. Errors: `err` itself when nothing was sent yet.
+        """Ends an answer that has begun with an error. Errors: raises `err` if nothing was sent yet.
 
-        A stream ends with the error in place of its end. A whole answer already has status 200, so after the error's
-        text it is left incomplete: the server closes the connection, and clients see that the answer is broken.
+        A stream ends with the error. A whole answer already has status 200, so it stays incomplete after the error's
+        text: the server closes the connection, and clients notice that the answer is broken.
         """
         if not self.begun:
             raise err

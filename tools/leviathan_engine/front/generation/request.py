@@ -1,18 +1,18 @@
 """The internal request: what every API's body becomes, and all that the generation reads.
 
-The contract for an API ("door", see door.py):
+The contract for the adapter of an API (see adapter.py):
 
-- A door reads a body and makes a `GenerationRequest`. Every value in it is checked: types, ranges, Unicode. What needs
-  the tokenizer (does the prompt fit, are the ids below the vocabulary) is checked later by `run.py`, as an ApiError
-  before the answer begins.
+- An adapter reads a body and makes a `GenerationRequest`. It checks every value: types, ranges, Unicode. `run.py` later
+  checks what needs the tokenizer (whether the prompt fits, whether ids are below the vocabulary), and raises an
+  ApiError before the answer begins.
 - `ChatPrompt.messages` are plain dictionaries in the form that chat templates of Hugging Face expect: `role` ("system",
   "user", "assistant", "tool"), `content` (a string, never a list of parts), and for tools `tool_calls` (each
   `{"id", "type": "function", "function": {"name", "arguments": a JSON string}}`) and `tool_call_id`. Further keys reach
   the template as they are.
-- `None` in `Sampling` means the model's own default; in `Ending.max_tokens` as many tokens as there is room for.
+- `None` in `Sampling` means the model's own default; in `Ending.max_tokens` as many tokens as fit.
 - `ChatPrompt` is in model/talk.py: tools, thinking, effort, a forced call.
-- The answer comes as the events of events.py, and the door's `AnswerWriter` turns them into its format.
-- New features add a field with a default that changes nothing, so that doors need not know it.
+- The answer arrives as the events of events.py, and the adapter's `AnswerWriter` turns them into its format.
+- New features add a field with a default that changes nothing, so that existing adapters need no change.
 """
 
 from dataclasses import dataclass
@@ -39,14 +39,14 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True)
 class TextPrompt:
-    """Text that is tokenised as it stands, with the model's first token before it."""
+    """Text that is tokenised as it is, after the model's first token."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class TokenPrompt:
-    """Token ids that are taken as they are."""
+    """Token ids that are used as they are."""
 
     ids: tuple[int, ...]
 
@@ -56,9 +56,9 @@ Prompt = ChatPrompt | TextPrompt | TokenPrompt
 
 @dataclass(frozen=True)
 class Sampling:
-    """How each token is chosen. `temperature` 0 takes the likeliest token; `seed` None draws another one each time.
+    """How each token is chosen. `temperature` 0 takes the most likely token; `seed` None uses a random seed.
 
-    The others are those of worker/sampling_options.py. `logprobs` is how many likeliest tokens are named with each
+    worker/sampling_options.py describes the others. `logprobs` is the number of most likely tokens to report with each
     token; None: no log probabilities.
     """
 
@@ -77,9 +77,9 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Ending:
-    """When the answer ends: after `max_tokens` (above the room: clamped), or at a `stop` string, which is left out.
+    """When the answer ends: after `max_tokens` (lowered to what fits), or at a `stop` string, which is left out.
 
-    It also ends at one of `stop_tokens`, and at the model's own end tokens unless `ignore_eos`; not before
+    It also ends at one of `stop_tokens`, and at the model's own end tokens unless `ignore_eos`, but not before
     `min_tokens`. A thought ends after `think_budget` tokens.
     """
 
@@ -91,13 +91,13 @@ class Ending:
     think_budget: int | None = None
 
 
-# The error code of a form, or of a tool's arguments, that cannot be done.
+# The error code of an unsupported answer format, or of unsupported arguments of a tool.
 UNSUPPORTED_GRAMMAR = "unsupported_grammar"
 
 
 @dataclass(frozen=True)
 class Form:
-    """What the text of the answer must be. `where` is the body's field, for messages.
+    """The required format of the answer's text. `where` is the body's field, for messages.
 
     `kind`: "json", and `value` is a JSON schema; "regex"; "choice", one of a list of strings; "grammar", in Lark or
     GBNF.
@@ -109,7 +109,7 @@ class Form:
 
 
 class Reasoning(Enum):
-    """What happens to thoughts in a chat's answer: given out apart, left in the text with their tags, or left out."""
+    """What happens to thoughts in a chat's answer: returned separately, kept in the text with tags, or dropped."""
 
     APART = "apart"
     INSIDE = "inside"
@@ -118,12 +118,12 @@ class Reasoning(Enum):
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """One request. Each prompt gives `n` choices, in the order of the prompts.
+    """One request. Each prompt gets `n` choices, in the order of the prompts.
 
-    `where` is the body's field that holds the prompt, for messages about it. `echo`: the prompt's text comes first.
-    `ignored`: names of unknown fields that were let through, for the header x-leviathan-ignored. Tool calls are looked
-    for where a `ChatPrompt` has tools; without `parallel_calls` the answer ends after the first one. `progress`: a
-    stream says how far the prompt is. `form` is that of the answer's text.
+    `where` is the body's field with the prompt, for messages. `echo`: the answer starts with the prompt's text.
+    `ignored`: names of unknown fields that were ignored, for the header x-leviathan-ignored. Tool calls are parsed if a
+    `ChatPrompt` has tools; without `parallel_calls` the answer ends after the first one. `progress`: a stream reports
+    the progress of the prompt. `form` is the required format of the answer's text.
     """
 
     prompts: tuple[Prompt, ...]

@@ -1,4 +1,4 @@
-"""From an internal request to its answer: ids, limits, the turn in the queue, tokens, text, stream or whole."""
+"""Answers an internal request: token ids, limits, the turn in the queue, tokens, text, streamed or whole."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -37,14 +37,14 @@ class Service:
 
 
 class Generation:
-    """One request on its way to its answer."""
+    """Answers one request."""
 
     def __init__(
         self, service: Service, request: GenerationRequest, client: str, record: Record, *, small: bool = False
     ) -> None:
-        """`client` is whose line in the queue it waits in; `record` is for the access log.
+        """`client` is the key of its line in the queue; `record` is for the access log.
 
-        A prompt out of a `small` body takes less time than the way to a thread, where its template is a known one.
+        The prompt of a `small` body is tokenised without a thread, which would take longer, if its template is known.
         """
         self._service, self._request, self._client = service, request, client
         self._timing = Timing(record, service.served.model.name)
@@ -54,13 +54,13 @@ class Generation:
         record.stream = request.stream
 
     async def run(self, reply: Reply) -> None:
-        """Answers. Errors: ApiError, before anything was sent.
+        """Answers the request. Errors: ApiError, before anything is sent.
 
-        An answer that waits longer than the engine's heartbeat begins while it waits: a proxy would take the silence
-        for the end. From then on an error is part of the answer.
+        If the request waits longer than the heartbeat, the answer begins while it waits, because a proxy may close a
+        silent connection. After that, errors are part of the answer.
         """
         service = self._service
-        service.queue.check(self._client)  # who is to be refused for it need not be tokenised first
+        service.queue.check(self._client)  # before tokenising, because a full queue refuses the request anyway
         planned = await service.tokenising.run(self._client, self._plan, brief=self._brief)
         planned = await self._with_grammars(planned)
         notes = {"x-leviathan-ignored": ignored(self._request, service.prompts, planned)}
@@ -82,11 +82,11 @@ class Generation:
             self._timing.end(service.metrics, self._finish)
 
     def _plan(self) -> list[Planned]:
-        """The choices and their jobs. Errors: ApiError 400."""
+        """Returns the choices and their jobs. Errors: ApiError 400."""
         return plan(self._request, self._service.prompts, self._service.served.model, self._scope)
 
     async def _with_grammars(self, planned: list[Planned]) -> list[Planned]:
-        """The choices with the grammars that their answers must follow. Errors: ApiError 4xx, 503."""
+        """Returns the choices with the grammars of their answers. Errors: ApiError 4xx, 503."""
         service, folder = self._service, Path(self._service.served.model.folder)
         return [
             one.following(await service.grammars.grammar(self._client, folder, one.demand)) if one.demand else one
@@ -94,7 +94,7 @@ class Generation:
         ]
 
     async def _events(self, planned: list[Planned]) -> AsyncGenerator[Event, None]:
-        """The answer's events, one choice after the other."""
+        """Yields the answer's events, one choice after the other."""
         for index, one in enumerate(planned):
             if echo := self._echo(one):
                 yield TextDelta(index, echo)
@@ -107,7 +107,7 @@ class Generation:
                 await choice.aclose()
 
     async def _choice(self, job: Job, text: AnswerText) -> AsyncGenerator[Event, None]:
-        """The events of one choice; the last is its `Finish`."""
+        """Yields the events of one choice; the last one is its `Finish`."""
         reason, read = "", False
         ticks = self._service.engine.generate(job)
         try:
@@ -175,7 +175,7 @@ class Generation:
 
 
 def logprob_of(prompts: Prompts, chosen: Chosen) -> TokenLogprob:
-    """A token's log probability, with the texts of the token and of the likeliest ones."""
+    """Returns a token's log probability, with the texts of the token and of the most likely ones."""
 
     def one(token: int, logprob: float, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
         return TokenLogprob(prompts.whole_text([token]), prompts.token_bytes(token), logprob, top)

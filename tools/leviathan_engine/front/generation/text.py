@@ -1,35 +1,35 @@
-"""Turns tokens into text as they come: whole characters only, and nothing from a stop string on."""
+"""Turns tokens into text as they arrive: only complete characters, and only up to a stop string."""
 
 from collections.abc import Callable, Sequence
 
-# A character of UTF-8 has at most 4 bytes, so no more tokens than that wait for its end; random bytes never end.
+# A UTF-8 character has at most 4 bytes, so it is complete after at most 4 tokens; random bytes may never be.
 HELD_TOKENS = 8
 BROKEN = "\ufffd"
 
 
 class TextStream:
-    """The text of one answer. `stopped` is true once a stop string, `stop`, has come."""
+    """The text of one answer. `stopped` is true after a stop string, `stop`."""
 
     def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str] = ()) -> None:
-        """`decode` gives the text of token ids; `stop` are strings that end the answer and are not part of it."""
+        """`decode` returns the text of token ids; `stop` are strings that end the answer, and are not part of it."""
         self._decode = decode
         self._stop = tuple(stop)
         self._ids: list[int] = []
-        # Ids from `_before` on are decoded together, as tokens may join differently; up to `_read` is given out.
+        # Ids from `_before` are decoded together, because tokens may join differently; text up to `_read` is returned.
         self._before = self._read = 0
         self._pending = ""
         self.stopped = False
         self.stop = ""
 
     def push(self, token: int) -> str:
-        """Takes a token; gives the text that is certain now."""
+        """Adds a token; returns the text that is certain now."""
         if self.stopped:
             return ""
         self._ids.append(token)
         return self._release(self._new(final=False), final=False)
 
     def finish(self) -> str:
-        """Gives what was held back."""
+        """Returns the text that was held back."""
         return "" if self.stopped else self._release(self._new(final=True), final=True)
 
     def _new(self, *, final: bool) -> str:
@@ -54,5 +54,5 @@ class TextStream:
 
 
 def overlap(text: str, stop: str) -> int:
-    """Characters at the end of `text` with which `stop` may have begun."""
+    """Returns the number of characters at the end of `text` that may be the beginning of `stop`."""
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)

@@ -1,13 +1,13 @@
-"""Finds DeepSeek's tool calls in an answer's text, while it comes.
+"""Parses DeepSeek's tool calls in an answer's text, while the text arrives.
 
 Two formats (the models' chat templates and the model card of V3.1):
 
 - V3, V3-0324, R1, R1-0528: `<｜tool▁calls▁begin｜>`, and for each call
   `<｜tool▁call▁begin｜>function<｜tool▁sep｜>NAME`, the arguments between a line "```json" and a line "```", and
-  `<｜tool▁call▁end｜>`; at last `<｜tool▁calls▁end｜>`.
+  `<｜tool▁call▁end｜>`; finally `<｜tool▁calls▁end｜>`.
 - V3.1: the same markers, and each call is `<｜tool▁call▁begin｜>NAME<｜tool▁sep｜>ARGUMENTS<｜tool▁call▁end｜>`.
 
-Each call says by its own form which one it is.
+The format is recognised separately for each call.
 """
 
 import re
@@ -24,7 +24,7 @@ FENCED = re.compile(r"\s*([^\n`]+?)[ \t]*\n\s*```(?:json)?[ \t]*\n")
 
 @dataclass(frozen=True)
 class CallBegin:
-    """A call begins: the name of the function."""
+    """The start of a call, with the name of the function."""
 
     name: str
 
@@ -38,7 +38,7 @@ class CallArguments:
 
 @dataclass(frozen=True)
 class Outside:
-    """Text that belongs to no call; never empty."""
+    """Text outside of calls; never empty."""
 
     text: str
 
@@ -51,10 +51,10 @@ class _State(Enum):
 
 
 class ToolCallSplitter:
-    """Takes text piece by piece, cut anywhere; the cuts change nothing in the whole."""
+    """Splits text that arrives in pieces. The result does not depend on how the text is cut into pieces."""
 
     def __init__(self, opened: str = "") -> None:
-        """`opened` is what the prompt already holds of the calls, where a call was demanded."""
+        """`opened` is the beginning of the calls that is already in the prompt, for a forced call."""
         self._state = _State.TEXT
         self._held = opened
         self._type = ""
@@ -63,11 +63,11 @@ class ToolCallSplitter:
         self.calls = 0
 
     def push(self, text: str) -> list[Found]:
-        """Takes more text; gives what is certain now."""
+        """Adds text; returns what is certain now."""
         return self._run(text, final=False)
 
     def finish(self) -> list[Found]:
-        """Gives what was held back; a call that has no end yet is given as far as it came."""
+        """Returns what was held back, including an incomplete call."""
         return self._run("", final=True)
 
     def _run(self, text: str, *, final: bool) -> list[Found]:
@@ -87,7 +87,7 @@ class ToolCallSplitter:
         return found
 
     def _text(self, final: bool) -> list[Found]:
-        """Outside of calls: everything up to a marker, less the blanks before it."""
+        """Outside of calls: returns the text up to a marker, without the white space before it."""
         places = [(at, marker) for marker in (CALLS_BEGIN, CALL_BEGIN) if (at := self._held.find(marker)) >= 0]
         if places:
             at, marker = min(places)
@@ -103,7 +103,7 @@ class ToolCallSplitter:
         return [Outside(out)] if out else []
 
     def _between(self, final: bool) -> list[Found]:
-        """Between calls: the next one, the end of all, or text that is neither."""
+        """Between calls: recognises the next call, the end of all calls, or other text."""
         text = self._held.lstrip()
         if text.startswith(CALL_BEGIN):
             self._held, self._state = text[len(CALL_BEGIN) :], _State.HEADER
@@ -114,7 +114,7 @@ class ToolCallSplitter:
         return []
 
     def _header(self, final: bool) -> list[Found]:
-        """The word before the separator. A call that ends without one is text."""
+        """Reads the word before the separator. A call without a separator is text."""
         ends = [(at, mark) for mark in (SEP, CALL_END) if (at := self._held.find(mark)) >= 0]
         if ends:
             at, mark = min(ends)
@@ -130,14 +130,14 @@ class ToolCallSplitter:
         return []
 
     def _name(self, final: bool) -> list[Found]:
-        """The function's name: the word before the separator, or in the older format the line after it."""
+        """Reads the function's name: the word before the separator, or in the older format the line after it."""
         if self._type != TYPE or self._held.lstrip().startswith("{"):
             return self._begin(self._type, fenced=False)
         if fence := FENCED.match(self._held):
             self._held = self._held[fence.end() :]
             return self._begin(fence[1].strip(), fenced=True)
         if final or CALL_END in self._held:
-            # The older format without its fence.
+            # The older format, without a fence.
             name, _, self._held = self._held.lstrip().partition("\n")
             if CALL_END in name:
                 name, self._held = name.split(CALL_END)[0], name[name.index(CALL_END) :] + "\n" + self._held
@@ -150,7 +150,7 @@ class ToolCallSplitter:
         return [CallBegin(name)]
 
     def _arguments(self, final: bool) -> list[Found]:
-        """The arguments up to the call's end, without the blanks and the fence around them; `{}` for none."""
+        """Reads the arguments up to the call's end, without white space and fence around them; `{}` for none."""
         if self._empty:
             self._held = self._held.lstrip()
         before, mark, after = self._held.partition(CALL_END)

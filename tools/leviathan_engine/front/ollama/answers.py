@@ -1,4 +1,4 @@
-"""Ollama's answers: a JSON object a line, the last one with the counts; and errors in its form."""
+"""Ollama's answers: one JSON object per line, the last one with the counts; and errors in Ollama's format."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,17 +20,17 @@ class OllamaWriter:
     media_type = "application/x-ndjson"
 
     def __init__(self, model: str, *, chat: bool) -> None:
-        """`model` is the name that the answer carries."""
+        """`model` is the name in the answer."""
         self._model, self._chat = model, chat
         self._reason = "stop"
         self._calls: list[ToolCall] = []
 
     def begin(self) -> str:
-        """Nothing."""
+        """Returns "": the first line has text."""
         return ""
 
     def write(self, event: Written) -> str:
-        """A line with text."""
+        """Returns a line with text."""
         if isinstance(event, Finish):
             self._reason = event.reason
             return "".join(self._line(self._called([call]) | {"done": False}) for call in self._calls)
@@ -43,7 +43,7 @@ class OllamaWriter:
         return self._line(self._said(content, thinking) | {"done": False})
 
     def _hear(self, event: ToolCallDelta) -> None:
-        """Ollama streams a call in one piece: it is kept until the end."""
+        """Collects a call, because Ollama streams a call in one piece."""
         if event.name:
             self._calls.append(ToolCall(event.id, event.name))
         self._calls[event.call].arguments += event.arguments
@@ -57,23 +57,23 @@ class OllamaWriter:
         return {"message": message} if self._chat else {"response": ""}
 
     def progress(self, event: PromptRead) -> str:
-        """Nothing: the API has no such event."""
+        """Returns "", because the API has no such event."""
         return ""
 
     def beat(self, what: str) -> str:
-        """A line without text: clients read every line as JSON, so there are no comments and no blank lines."""
+        """Returns a line without text. Clients parse every line as JSON, so comments are not possible."""
         return self._line(self._said("", "") | {"done": False})
 
     def end(self, usage: Usage) -> str:
-        """The line with the counts."""
+        """Returns the line with the counts."""
         return self._line(self._said("", "") | self._counts(usage, self._reason))
 
     def fail(self, err: ApiError) -> str:
-        """A line with the error."""
+        """Returns a line with the error."""
         return dumps({"error": err.message}) + "\n"
 
     def whole(self, choices: Sequence[Choice], usage: Usage) -> JsonObject:
-        """The answer in one object."""
+        """Returns the answer as one object."""
         choice = choices[0]
         said = self._said(choice.content, choice.reasoning)
         if choice.calls and self._chat:
@@ -108,10 +108,10 @@ class OllamaWriter:
 
 
 def error_response(err: ApiError) -> Response:
-    """The whole answer of an error: Ollama's text, with the field and the code that OpenAI's have."""
+    """Returns the response for an error in Ollama's format, with OpenAI's `param` and `code`."""
     return json_response({"error": err.message, "param": err.param, "code": err.code}, err.status, err.headers)
 
 
 def now() -> str:
-    """The time as Ollama writes it."""
+    """Returns the current time in Ollama's format."""
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")

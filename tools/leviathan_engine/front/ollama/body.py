@@ -1,6 +1,6 @@
-"""The bodies of /api/chat and /api/generate, and the bodies of OpenAI's API that say the same.
+"""The bodies of /api/chat and /api/generate, and their translation to bodies of OpenAI's API.
 
-Fields: https://github.com/ollama/ollama/blob/main/docs/api.md. `stream` is true where it is missing, unlike elsewhere.
+Fields: https://github.com/ollama/ollama/blob/main/docs/api.md. Unlike in other APIs, `stream` is true by default.
 """
 
 import json
@@ -21,7 +21,7 @@ RULES = FieldRules(
     frozenset({"keep_alive", "user"}),
     {"images": ([],), "context": ([],), "logprobs": (False,), "top_logprobs": (0,), "template": ("",), "suffix": ("",)},
 )
-# Settings of Ollama's own engine: memory, threads, the context's size. They are the server's business here.
+# Settings of Ollama's own engine: memory, threads, the context's size. Here the server decides them.
 ENGINE_OPTIONS = frozenset(
     (
         "num_ctx",
@@ -44,7 +44,7 @@ B = TypeVar("B", bound="CommonBody")
 
 
 class RunOptions(Body):
-    """`options`: those of OpenAI's body, with their types there, and those of ENGINE_OPTIONS. Others are refused."""
+    """`options`: those of OpenAI's body, with their types, and those of ENGINE_OPTIONS. Others are refused."""
 
     model_config = ConfigDict(
         json_schema_extra=lambda schema: schema.update(
@@ -92,7 +92,7 @@ class Message(Body):
 
 
 class CommonBody(Body):
-    """What both bodies share."""
+    """The fields of both bodies."""
 
     model: Text
     stream: bool | None = None
@@ -122,14 +122,14 @@ class GenerateBody(CommonBody):
 
 
 def read(kind: type[B], body: Mapping[str, Any], *, ignore_unknown: bool) -> B:
-    """The checked body. Errors: ApiError 400 that names the field."""
+    """Checks a body. Errors: ApiError 400 that names the field."""
     asked = validated(kind, body)
     RULES.judge(asked, ignore_unknown=ignore_unknown)
     return asked
 
 
 def as_chat(asked: ChatBody) -> JsonObject:
-    """The body of /v1/chat/completions that asks for the same as one of /api/chat."""
+    """Translates a body of /api/chat to one of /v1/chat/completions."""
     chat = _common(asked) | {"messages": _messages(asked.messages)}
     if asked.tools:
         chat["tools"] = [tool.model_dump(exclude_none=True) for tool in asked.tools]
@@ -137,14 +137,14 @@ def as_chat(asked: ChatBody) -> JsonObject:
 
 
 def as_generation(asked: GenerateBody) -> JsonObject:
-    """The body of /v1/chat/completions, or with `raw` of /v1/completions, that says the same as /api/generate's.
+    """Translates a body of /api/generate to one of /v1/chat/completions, or with `raw` to one of /v1/completions.
 
     Errors: ApiError 400.
     """
     if asked.raw and not asked.prompt:
-        raise bad("raw: true needs a prompt", "prompt", COMBINATION)
+        raise bad("prompt is missing: raw: true needs it", "prompt", COMBINATION)
     if asked.raw and asked.think:
-        raise bad("raw: true has no template that could ask for thoughts: leave think out", "think", COMBINATION)
+        raise bad("think has no effect with raw: true, which uses no chat template: leave it out", "think", COMBINATION)
     if asked.raw:
         return _common(asked.model_copy(update={"think": None})) | {"prompt": asked.prompt}
     system = [{"role": "system", "content": asked.system}] if asked.system else []
@@ -156,7 +156,7 @@ def _common(asked: CommonBody) -> JsonObject:
     options = asked.options.model_dump(exclude_unset=True) if asked.options else {}
     for name, value in options.items():
         if name in KEPT or name in RENAMED:
-            # -2 is "until the context is full", which -1 means here.
+            # Ollama's -2 means "until the context is full", which is -1 here.
             out[RENAMED.get(name, name)] = -1 if name == "num_predict" and value == -2 else value
         elif name not in ENGINE_OPTIONS and value is not None:
             raise bad(f"options.{name[:100]} is not supported by this server: leave it out", "options", UNSUPPORTED)
@@ -172,7 +172,7 @@ def _common(asked: CommonBody) -> JsonObject:
 
 
 def _messages(messages: list[Message]) -> list[JsonObject]:
-    """Ollama names no calls: ids are given in their order, and results take them in that order."""
+    """Translates messages. Ollama's calls have no ids, so calls are numbered, and results refer to them in order."""
     out: list[JsonObject] = []
     waiting: list[str] = []
     for place, message in enumerate(messages):

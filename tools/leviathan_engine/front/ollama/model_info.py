@@ -1,4 +1,4 @@
-"""What Ollama's clients ask of the model: /api/version, /api/tags, /api/ps and /api/show."""
+"""Ollama's information about the model: /api/version, /api/tags, /api/ps and /api/show."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,12 +13,12 @@ from ..requests.field_rules import FieldRules
 from ..requests.json_types import Body, Text
 from ..requests.validation import validated
 from ..served import Served
-from .doors import named
+from .adapters import named
 
-# The version of Ollama whose API this is; clients refuse servers that say they are older than what they need.
+# The version of Ollama whose API this is; clients refuse servers that are older than what they need.
 VERSION = "0.12.0"
 FAMILY = "deepseek2"
-# A verbose answer would have the tensors, too.
+# With `verbose`, Ollama also returns the tensors; this server does not.
 RULES = FieldRules(frozenset({"verbose"}), {"system": ("",), "template": ("",), "options": ({},)})
 
 
@@ -30,17 +30,17 @@ class ShowBody(Body):
 
 
 def version() -> JsonObject:
-    """The body of /api/version."""
+    """Returns the answer of /api/version."""
     return {"version": VERSION}
 
 
 def tags(served: Served | None, created: int) -> JsonObject:
-    """The body of /api/tags: the model under each of its names; none while it is not known."""
+    """Returns the answer of /api/tags: the model under each of its names; none until it is known."""
     return {"models": [_entry(served, name, created) for name in served.names]} if served else {"models": []}
 
 
 def running(served: Served | None, created: int) -> JsonObject:
-    """The body of /api/ps: the model stays loaded as long as the server runs."""
+    """Returns the answer of /api/ps: the model stays loaded as long as the server runs."""
     if served is None:
         return {"models": []}
     later = {"expires_at": "9999-12-31T00:00:00Z", "size_vram": 0, "context_length": served.model.cache_lens}
@@ -48,7 +48,7 @@ def running(served: Served | None, created: int) -> JsonObject:
 
 
 def show_model(body: Mapping[str, Any], service: Service) -> JsonObject:
-    """The body of /api/show. Errors: ApiError 404 for another model."""
+    """Returns the answer of /api/show. Errors: ApiError 404 for another model."""
     asked = validated(ShowBody, named(body, service.served))
     RULES.judge(asked, ignore_unknown=service.served.ignore_unknown)
     service.served.resolve(asked.model or asked.name)
@@ -56,7 +56,7 @@ def show_model(body: Mapping[str, Any], service: Service) -> JsonObject:
 
 
 def show(served: Served, prompts: Prompts) -> JsonObject:
-    """What is known of the model."""
+    """Returns the details of the model."""
     model = served.model
     return {
         "modelfile": "",
@@ -75,7 +75,7 @@ def show(served: Served, prompts: Prompts) -> JsonObject:
 
 
 def _capabilities(prompts: Prompts) -> list[str]:
-    """What Ollama's clients offer for this model."""
+    """Returns the capabilities that Ollama's clients may use with this model."""
     can = ["completion"]
     if prompts.tools is not None:
         can.append("tools")

@@ -1,4 +1,4 @@
-"""The fields that say what the answer's text must be: those of OpenAI, vLLM, SGLang and llama.cpp."""
+"""The fields for the format of the answer's text: those of OpenAI, vLLM, SGLang and llama.cpp."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def _schema_kind(value: Any) -> str | None:
     return "<text>" if isinstance(value, str) else "<schema>" if isinstance(value, dict) else None
 
 
-# vLLM and SGLang take a schema as a string, too.
+# vLLM and SGLang also accept a schema as a string.
 Schema = Annotated[
     Annotated[Text, Tag("<text>")] | Annotated[dict[str, Any], Tag("<schema>")],
     Discriminator(_schema_kind, custom_error_type="schema", custom_error_message="expected a JSON schema"),
@@ -30,7 +30,7 @@ Choices = Annotated[list[Text], Field(min_length=1, max_length=MOST_CHOICES)]
 
 
 class JsonSchema(Body):
-    """OpenAI's named schema. Whether `strict` or not, the answer follows it."""
+    """OpenAI's named schema. The answer follows it, whether `strict` is set or not."""
 
     name: Text | None = None
     description: Text | None = None
@@ -39,14 +39,14 @@ class JsonSchema(Body):
 
 
 class ResponseFormat(Body):
-    """OpenAI's field; `schema` next to `type` is llama.cpp's form."""
+    """OpenAI's field; llama.cpp has `schema` next to `type`."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
     schema_: dict[str, Any] | None = Field(None, alias="schema")
 
     def form(self) -> Form | None:
-        """What it asks for. Errors: ApiError 400 for a json_schema without one."""
+        """Returns the requested format. Errors: ApiError 400 for a json_schema without a schema."""
         where = "response_format"
         if self.type == "text":
             return None
@@ -71,7 +71,7 @@ class StructuredOutputs(Body):
     grammar: Text | None = None
 
     def forms(self) -> Iterator[Form]:
-        """What it asks for. Errors: ApiError 400 for what is not done."""
+        """Yields the requested formats. Errors: ApiError 400 for unsupported options."""
         name = "structured_outputs"
         for extra, value in (self.model_extra or {}).items():
             if not (value is None or value is False):
@@ -84,7 +84,7 @@ class StructuredOutputs(Body):
 
 
 class FormFields(Body):
-    """One of these at most says something."""
+    """The fields for the format; at most one may be set."""
 
     response_format: ResponseFormat | None = Field(None, description="json_object, or json_schema with a schema")
     structured_outputs: StructuredOutputs | None = None
@@ -98,10 +98,10 @@ class FormFields(Body):
     ebnf: Text | None = Field(None, description="SGLang's name; Lark, or GBNF")
 
     def form(self) -> Form | None:
-        """What the answer's text must be; None: any text. Errors: ApiError 400 for two wishes, and for none that is."""
+        """Returns the format of the answer's text, None: any text. Errors: ApiError 400 for two or invalid formats."""
         forms = list(self._forms())
         if len(forms) > 1:
-            raise bad(f"{forms[0].where} and {forms[1].where} exclude each other", forms[1].where, COMBINATION)
+            raise bad(f"expected {forms[0].where} or {forms[1].where}, got both", forms[1].where, COMBINATION)
         return forms[0] if forms else None
 
     def _forms(self) -> Iterator[Form]:
@@ -116,7 +116,7 @@ class FormFields(Body):
 
 
 def _given(where: str, kind: str, value: Any) -> Iterator[Form]:
-    """The form of a field that says something. Errors: ApiError 400 for a schema's text that is no JSON object."""
+    """Yields the format of a field that is set. Errors: ApiError 400 for a schema that is not a JSON object."""
     if value is None or value == "":
         return
     yield Form(kind, _parsed(where, value) if kind == "json" and isinstance(value, str) else value, where)
@@ -126,7 +126,9 @@ def _parsed(where: str, text: str) -> JsonObject:
     try:
         schema = json.loads(text)
     except (ValueError, RecursionError) as err:
-        raise bad(f"{where}: expected a JSON schema, got text that is not JSON", where, UNSUPPORTED_GRAMMAR) from err
+        raise bad(
+            f"{where}: expected a JSON schema, got a string that is not JSON", where, UNSUPPORTED_GRAMMAR
+        ) from err
     if not isinstance(schema, dict):
         raise bad(f"{where}: expected a JSON object, got {json_type(schema)}", where, UNSUPPORTED_GRAMMAR)
     return schema

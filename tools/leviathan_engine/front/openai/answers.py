@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 
 from ..api_error import ApiError
-from ..generation.door import SSE
+from ..generation.adapter import SSE
 from ..generation.events import (
     Choice,
     Finish,
@@ -30,7 +30,7 @@ class OpenAiWriter:
     media_type = SSE
 
     def __init__(self, model: str, *, chat: bool, include_usage: bool) -> None:
-        """`include_usage`: a stream ends with a chunk of usage, and its other chunks carry null."""
+        """`include_usage`: a stream ends with a usage chunk, and has usage null in other chunks."""
         self._model, self._chat, self._include_usage = model, chat, include_usage
         self._created = int(time.time())
         self.id = ("chatcmpl-" if chat else "cmpl-") + uuid.uuid4().hex
@@ -39,11 +39,11 @@ class OpenAiWriter:
         self._offsets: dict[int, int] = {}
 
     def begin(self) -> str:
-        """The first chunk of a chat, which names the role; a completion has none."""
+        """Returns the first chunk of a chat, with the role; "" for a completion."""
         return self._open(0) if self._chat else ""
 
     def write(self, event: Written) -> str:
-        """A chunk with text, or with the reason of the end."""
+        """Returns a chunk with text, or with the finish reason."""
         if isinstance(event, LogprobDelta):
             self._tokens.setdefault(event.index, []).append(event.token)
             return ""
@@ -55,28 +55,28 @@ class OpenAiWriter:
         return opening + self._chunk(event.index, self._said(event), None)
 
     def progress(self, event: PromptRead) -> str:
-        """llama.cpp's `prompt_progress`, in a chunk without text."""
+        """Returns a chunk with llama.cpp's `prompt_progress` and without text."""
         opening = self._open(event.index) if self._chat else ""
         said: JsonObject = {"delta": {}} if self._chat else {"text": ""}
         return opening + self._chunk(event.index, said, None, progress=event)
 
     def beat(self, what: str) -> str:
-        """A comment."""
+        """Returns a comment."""
         return f": {what}\n\n"
 
     def end(self, usage: Usage) -> str:
-        """The chunk of usage where it is asked for, and the end."""
+        """Returns the usage chunk, if requested, and [DONE]."""
         last = (
             self._head("chat.completion.chunk") | {"choices": [], "usage": usage_body(usage)} | _timings(usage.timings)
         )
         return (_event(last) if self._include_usage else "") + "data: [DONE]\n\n"
 
     def fail(self, err: ApiError) -> str:
-        """The error in place of [DONE]."""
+        """Returns the error, instead of [DONE]."""
         return _event(err.body())
 
     def whole(self, choices: Sequence[Choice], usage: Usage) -> JsonObject:
-        """The answer without streaming."""
+        """Returns the answer without streaming."""
         return self._head("chat.completion") | {
             "choices": [self._choice(choice) for choice in choices],
             "usage": usage_body(usage),
@@ -109,7 +109,7 @@ class OpenAiWriter:
         return {"index": choice.index, **said, "logprobs": logprobs, "finish_reason": choice.finish}
 
     def _logprobs(self, index: int, tokens: Sequence[TokenLogprob]) -> JsonObject | None:
-        """The tokens' log probabilities in the form of a chat or of a completion; None for no tokens."""
+        """Returns the tokens' log probabilities in the format of a chat or a completion; None for no tokens."""
         if not tokens:
             return None
         if self._chat:
@@ -119,7 +119,7 @@ class OpenAiWriter:
         return completion_logprobs(tokens, first)
 
     def _open(self, index: int) -> str:
-        """The chunk that names the role of a choice, once."""
+        """Returns the chunk with the role of a choice, once."""
         if index in self._opened:
             return ""
         self._opened.add(index)
@@ -155,7 +155,7 @@ class OpenAiWriter:
 
 
 def usage_body(usage: Usage) -> JsonObject:
-    """The `usage` object."""
+    """Returns the `usage` object."""
     return {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.generated,

@@ -25,14 +25,14 @@ REASONING_FORMATS = Literal["none", "auto", "deepseek", "deepseek-legacy"]
 
 
 class Thinking(Options):
-    """DeepSeek's own switch."""
+    """DeepSeek's switch for thinking."""
 
     type: Literal["enabled", "disabled", "auto", "adaptive"]
     budget_tokens: ThinkBudget | None = Field(None, description="as thinking_budget")
 
 
 class ReasoningOptions(Options):
-    """OpenRouter's form of the wishes about thoughts."""
+    """OpenRouter's options for thinking."""
 
     max_tokens: ThinkBudget | None = Field(None, description="as thinking_budget")
 
@@ -60,23 +60,23 @@ class ChatBody(CommonBody):
 
     messages: Messages
     logprobs: bool | None = Field(None, description="log probabilities of the answer's tokens")
-    top_logprobs: Logprobs | None = Field(None, description="with logprobs: how many likeliest tokens to name")
-    thinking_budget: ThinkBudget | None = Field(None, description="tokens of a thought at most; -1: any number")
+    top_logprobs: Logprobs | None = Field(None, description="with logprobs: number of most likely tokens to return")
+    thinking_budget: ThinkBudget | None = Field(None, description="maximum number of tokens of a thought; -1: no limit")
     thinking_budget_tokens: ThinkBudget | None = Field(None, description="as thinking_budget")
     tools: Tools | None = None
     tool_choice: ToolUse | None = None
     parallel_tool_calls: bool | None = Field(None, description="false: the answer ends after its first tool call")
     chat_template_kwargs: dict[str, Any] | None = Field(None, description="values for the model's chat template")
     documents: list[Any] | None = Field(None, description="for chat templates that read documents")
-    thinking: AnyThinking | None = Field(None, description="whether to think, where the template has such a switch")
+    thinking: AnyThinking | None = Field(None, description="whether to think, if the chat template has such a switch")
     enable_thinking: bool | None = Field(None, description="as thinking")
     reasoning_effort: EFFORTS | None = Field(
         None,
-        description="for templates that read it; else none and minimal switch thinking off where there is a switch",
+        description="for chat templates that read it; with others, none and minimal switch thinking off if they can",
     )
     reasoning: ReasoningOptions | None = None
     reasoning_format: REASONING_FORMATS | None = Field(
-        None, description="none: thoughts stay in the content; else they are reasoning_content"
+        None, description="none: thoughts stay in the content; otherwise they are reasoning_content"
     )
     separate_reasoning: bool | None = Field(None, description="false: thoughts stay in the content")
     include_reasoning: bool | None = Field(None, description="false: thoughts are left out of the answer")
@@ -84,13 +84,13 @@ class ChatBody(CommonBody):
     continue_final_message: bool | None = Field(None, description="the last message is the beginning of the answer")
 
     def named_logprobs(self) -> int | None:
-        """How many likeliest tokens are named with each token; None: no log probabilities."""
+        """Returns the number of most likely tokens to report with each token; None: no log probabilities."""
         if self.top_logprobs and not self.logprobs:
             raise bad("top_logprobs needs logprobs: true", "top_logprobs", COMBINATION)
         return (self.top_logprobs or 0) if self.logprobs else None
 
     def think_budget(self) -> int | None:
-        """Tokens of a thought at most; None: any number."""
+        """Returns the maximum number of tokens of a thought; None: no limit."""
         inner = self.thinking.budget_tokens if isinstance(self.thinking, Thinking) else None
         options = self.reasoning.max_tokens if self.reasoning else None
         budgets = (self.thinking_budget, self.thinking_budget_tokens, inner, options)
@@ -98,7 +98,7 @@ class ChatBody(CommonBody):
         return given[0] if given and given[0] >= 0 else None
 
     def wish_to_think(self) -> bool | None:
-        """Whether to think; None: as the template has it."""
+        """Returns whether to think; None: the template's default."""
         options = self.reasoning.enabled if self.reasoning else None
         switch = self.thinking
         if isinstance(switch, Thinking):
@@ -106,21 +106,21 @@ class ChatBody(CommonBody):
         return next((wish for wish in (switch, self.enable_thinking, options) if wish is not None), None)
 
     def where_thoughts_go(self) -> Reasoning:
-        """What happens to the thoughts of the answer."""
+        """Returns what happens to the thoughts of the answer."""
         if self.include_reasoning is False or (self.reasoning and self.reasoning.exclude):
             return Reasoning.HIDDEN
         inside = self.reasoning_format == "none" or self.separate_reasoning is False
         return Reasoning.INSIDE if inside else Reasoning.APART
 
     def talk(self) -> ChatPrompt:
-        """The chat as its template gets it. Errors: ApiError 400."""
+        """Returns the chat for the chat template. Errors: ApiError 400."""
         effort = self.reasoning_effort or (self.reasoning.effort if self.reasoning else None)
         values = dict(self.chat_template_kwargs or {})
         if self.documents:
             values["documents"] = self.documents
         if self.continue_final_message and self.add_generation_prompt:
             raise bad(
-                "continue_final_message and add_generation_prompt exclude each other",
+                "expected continue_final_message or add_generation_prompt, got both",
                 "continue_final_message",
                 COMBINATION,
             )
@@ -138,7 +138,7 @@ class ChatBody(CommonBody):
 
 
 def read_chat(body: Mapping[str, Any], served: Served) -> tuple[GenerationRequest, OpenAiWriter]:
-    """The request of a chat's body. Errors: ApiError 4xx."""
+    """Reads the request of a body of /v1/chat/completions. Errors: ApiError 4xx."""
     asked, ignored = checked(ChatBody, body, CHAT, served)
     request = GenerationRequest(
         prompts=(asked.talk(),),

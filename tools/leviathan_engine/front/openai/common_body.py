@@ -1,4 +1,4 @@
-"""The fields that /v1/chat/completions and /v1/completions share, and how they become the internal request's."""
+"""The common fields of /v1/chat/completions and /v1/completions, and their translation to the internal request."""
 
 from typing import Annotated, Any
 
@@ -25,7 +25,7 @@ def _token_ids(biases: dict[str, float]) -> dict[str, float]:
 
 Bias = Annotated[float, Field(ge=-100, le=100)]
 LogitBias = Annotated[dict[str, Bias], Field(max_length=MAX_BIASES), AfterValidator(_token_ids)]
-# A logit is divided by it: a number next to 0 would leave infinities, from which nothing can be drawn.
+# Logits are divided by it: a number close to 0 would give infinities, from which no token can be drawn.
 Repetition = Annotated[float, Field(ge=0.01, le=10)]
 Logprobs = Annotated[int, Field(ge=0, le=MAX_LOGPROBS), INTEGRAL]
 Stop = Annotated[Text, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
@@ -47,34 +47,38 @@ def _not_zero(value: int) -> int:
     return value
 
 
-# -1: as many as there is room for.
+# -1: as many as fit.
 MaxTokens = Annotated[int, Field(ge=-1, json_schema_extra={"not": {"const": 0}}), AfterValidator(_not_zero), INTEGRAL]
 
 
 class StreamOptions(Options):
-    """`stream_options`. Without `stream: true` they change nothing."""
+    """`stream_options`. Without `stream: true` they have no effect."""
 
     include_usage: bool | None = None
-    include_obfuscation: bool | None = Field(None, description="let through: no padding is ever added")
+    include_obfuscation: bool | None = Field(None, description="accepted, without effect: no padding is ever added")
 
 
 class CommonBody(FormFields):
-    """The shared fields. Every optional field takes null, which means the same as leaving it out."""
+    """The common fields. Every optional field accepts null, which means the same as leaving it out."""
 
     model: Text | None = Field(None, description="the served model or one of its aliases; missing: the served model")
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: MaxTokens | None = Field(
-        None, description="-1 and null: as many as there is room for. A number above the room is clamped to it."
+        None, description="-1 and null: as many as fit the KV cache. A larger number is lowered to that."
     )
-    max_completion_tokens: MaxTokens | None = Field(None, description="as max_tokens, and goes before it")
+    max_completion_tokens: MaxTokens | None = Field(None, description="as max_tokens, and overrides it")
     n_predict: MaxTokens | None = Field(None, description="llama.cpp's name of max_tokens")
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     seed: Annotated[int, Field(ge=-SEEDS, lt=SEEDS), INTEGRAL] | None = None
     stop: Stops | None = None
-    return_progress: bool | None = Field(None, description="a stream says in prompt_progress how far the prompt is")
-    n: Annotated[int, Field(ge=1, le=MAX_CHOICES), INTEGRAL] | None = Field(None, description="answers to each prompt")
+    return_progress: bool | None = Field(
+        None, description="a stream reports in prompt_progress how much of the prompt is read"
+    )
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES), INTEGRAL] | None = Field(
+        None, description="number of answers to each prompt"
+    )
     top_k: Annotated[int, Field(ge=-1), INTEGRAL] | None = Field(None, description="0 and -1: all tokens")
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     typical_p: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -82,15 +86,19 @@ class CommonBody(FormFields):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     repetition_penalty: Repetition | None = None
     repeat_penalty: Repetition | None = Field(None, description="as repetition_penalty")
-    logit_bias: LogitBias | None = Field(None, description="token id, as text, to what is added to its logit")
+    logit_bias: LogitBias | None = Field(
+        None, description="token id, as a string, to the number that is added to its logit"
+    )
     min_tokens: Annotated[int, Field(ge=0), INTEGRAL] | None = None
     stop_token_ids: Annotated[list[TokenId], Field(max_length=MAX_STOP_TOKENS)] | None = None
     ignore_eos: bool | None = None
-    user: Text | None = Field(None, description="whose line in the queue, together with the address and the API key")
+    user: Text | None = Field(
+        None, description="client, together with the address and the API key; clients take turns in the queue"
+    )
     safety_identifier: Text | None = Field(None, description="as user")
 
     def asked_tokens(self, default: int | None) -> int | None:
-        """Tokens of the answer at most; None: as many as there is room for. `default`: where the body says nothing."""
+        """Returns the maximum number of tokens of the answer, None: as many as fit; `default` if the body has none."""
         names = ("max_completion_tokens", "max_tokens", "n_predict")
         given = [name for name in names if name in self.model_fields_set]
         value = next((n for n in (getattr(self, name) for name in given) if n is not None), None)
@@ -99,7 +107,7 @@ class CommonBody(FormFields):
         return None if value == -1 else value
 
     def sampling(self) -> Sampling:
-        """How tokens are chosen."""
+        """Returns the sampling options."""
         repetition = next((p for p in (self.repetition_penalty, self.repeat_penalty) if p is not None), 1.0)
         return Sampling(
             temperature=self.temperature,
@@ -116,11 +124,11 @@ class CommonBody(FormFields):
         )
 
     def named_logprobs(self) -> int | None:
-        """How many likeliest tokens are named with each token; None: no log probabilities."""
+        """Returns the number of most likely tokens to report with each token; None: no log probabilities."""
         return None
 
     def ending(self, default_tokens: int | None) -> Ending:
-        """When the answer ends."""
+        """Returns when the answer ends."""
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return Ending(
             max_tokens=self.asked_tokens(default_tokens),
@@ -132,5 +140,5 @@ class CommonBody(FormFields):
 
     @property
     def include_usage(self) -> bool:
-        """Whether a stream ends with a chunk of usage."""
+        """Whether a stream ends with a usage chunk."""
         return bool(self.stream_options and self.stream_options.include_usage)

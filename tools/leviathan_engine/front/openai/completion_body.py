@@ -48,20 +48,24 @@ class CompletionBody(CommonBody):
     """Text or token ids to continue."""
 
     prompt: AnyPrompt
-    logprobs: Logprobs | None = Field(None, description="log probabilities and so many likeliest tokens; not with echo")
-    best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES), INTEGRAL] | None = Field(None, description="n, or nothing")
-    echo: bool | None = Field(None, description="the prompt's text comes before the answer")
+    logprobs: Logprobs | None = Field(
+        None, description="log probabilities, and this number of most likely tokens; not with echo"
+    )
+    best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES), INTEGRAL] | None = Field(
+        None, description="only the value of n"
+    )
+    echo: bool | None = Field(None, description="return the prompt's text before the answer")
 
     def named_logprobs(self) -> int | None:
-        """How many likeliest tokens are named with each token; None: no log probabilities."""
+        """Returns the number of most likely tokens to report with each token; None: no log probabilities."""
         if self.logprobs is not None and self.echo:
-            raise bad("logprobs with echo is not supported: they are those of the answer", "logprobs", COMBINATION)
+            raise bad("logprobs is not supported together with echo: leave one out", "logprobs", COMBINATION)
         if self.best_of is not None and self.best_of != (self.n or 1):
-            raise bad("best_of is not supported but for the value of n", "best_of", COMBINATION)
+            raise bad("best_of is only supported with the value of n: leave it out", "best_of", COMBINATION)
         return self.logprobs
 
     def prompts(self) -> tuple[Prompt, ...]:
-        """The prompt, or each of the list."""
+        """Returns the prompt, or all prompts of a list."""
         if isinstance(self.prompt, str):
             return (TextPrompt(self.prompt),)
         if isinstance(self.prompt[0], int):
@@ -74,7 +78,7 @@ class CompletionBody(CommonBody):
 
 
 def read_completion(body: Mapping[str, Any], served: Served) -> tuple[GenerationRequest, OpenAiWriter]:
-    """The request of a completion's body. Errors: ApiError 4xx."""
+    """Reads the request of a body of /v1/completions. Errors: ApiError 4xx."""
     asked, ignored = checked(CompletionBody, body, COMPLETION, served)
     request = GenerationRequest(
         prompts=asked.prompts(),

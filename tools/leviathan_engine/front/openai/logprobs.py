@@ -1,28 +1,28 @@
-"""Log probabilities in the two forms of OpenAI's API."""
+"""Log probabilities in the two formats of OpenAI's API."""
 
 from collections.abc import Sequence
 
 from ..generation.events import TokenLogprob
 from ..generation.request import JsonObject
 
-# JSON has no minus infinity; OpenAI writes this for a token that cannot come.
+# JSON has no minus infinity; OpenAI writes this for an impossible token.
 LEAST = -9999.0
 
 
 def chat_logprobs(tokens: Sequence[TokenLogprob]) -> JsonObject:
-    """The `logprobs` of a chat's choice."""
+    """Returns the `logprobs` of a chat's choice."""
     return {"content": [_entry(t) | {"top_logprobs": [_entry(o) for o in t.top]} for t in tokens], "refusal": None}
 
 
 def completion_logprobs(tokens: Sequence[TokenLogprob], first: int) -> JsonObject:
-    """The `logprobs` of a completion's choice; `first` is where the first token's text begins in the answer."""
+    """Returns the `logprobs` of a completion's choice; `first` is the offset of its first token's text."""
     offsets = [first]
     for token in tokens[:-1]:
         offsets.append(offsets[-1] + len(token.text))
     return {
         "tokens": [token.text for token in tokens],
         "token_logprobs": [max(LEAST, token.logprob) for token in tokens],
-        # Parts of a character share one text: the likeliest stands for it, and so comes last here.
+        # Parts of a character have the same text: the most likely one is last here, so it is kept.
         "top_logprobs": [{o.text: max(LEAST, o.logprob) for o in reversed(token.top)} for token in tokens],
         "text_offset": offsets,
     }

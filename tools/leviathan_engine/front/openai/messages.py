@@ -1,4 +1,4 @@
-"""The messages of a chat, and their form for the chat template."""
+"""The messages of a chat, and their conversion for the chat template."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,12 +9,12 @@ from ..requests.json_types import Body, Text
 
 MAX_MESSAGES = 4096
 ASSISTANT, OTHERS = "assistant", ("developer", "system", "tool", "user")
-# Keys of a message that OpenAI's clients send back with an earlier answer, and that no template reads.
+# Keys that OpenAI's clients send back with an earlier answer, and that no template reads.
 NOT_FOR_TEMPLATES = frozenset({"refusal", "annotations", "audio"})
 
 
 class TextPart(Body):
-    """A part of a message's content. The model reads text alone."""
+    """A part of a message's content. The model only reads text."""
 
     type: Literal["text"]
     text: Text
@@ -35,7 +35,7 @@ Content = Annotated[
 
 
 class CalledFunction(Body):
-    """The function of an earlier call; `arguments` is JSON as text, as the model wrote it."""
+    """The function of an earlier call; `arguments` is the JSON text that the model wrote."""
 
     name: Text
     arguments: Text = ""
@@ -50,19 +50,19 @@ class EarlierCall(Body):
 
 
 class Message(Body):
-    """What the roles share. Keys that are not declared reach the chat template as they are."""
+    """The common fields of all roles. Undeclared keys are passed to the chat template."""
 
     function_call: None = None
 
     def content_text(self) -> str:
-        """The content as one string."""
+        """Returns the content as one string."""
         content: str | list[TextPart] | None = getattr(self, "content", None)
         return "".join(part.text for part in content) if isinstance(content, list) else content or ""
 
     def for_template(self) -> JsonObject:
         """The dictionary that the template gets."""
         kept = {key: value for key, value in (self.model_extra or {}).items() if key not in NOT_FOR_TEMPLATES}
-        # "developer" is OpenAI's newer name for "system"; chat templates know the older one.
+        # "developer" is OpenAI's newer name for "system"; chat templates only know the older one.
         role = getattr(self, "role", "user")
         return {**kept, "role": "system" if role == "developer" else role, "content": self.content_text()}
 
@@ -88,7 +88,7 @@ class AssistantMessage(Message):
     tool_calls: list[EarlierCall] | None = None
 
     def for_template(self) -> JsonObject:
-        """The dictionary that the template gets; content None beside calls, as templates tell calls from text so."""
+        """Returns the dictionary for the template; content is None next to calls, as templates expect."""
         message = super().for_template()
         if not self.tool_calls:
             return message

@@ -1,6 +1,6 @@
-"""The bodies of /v1/models: the served model under its name and its aliases, with the size of its context.
+"""The answers of /v1/models: the served model under its name and its aliases, with the size of its context.
 
-OpenAI's and Anthropic's clients ask at the same path, so the fields of both are there; no name means two things.
+OpenAI's and Anthropic's clients use the same path, so the answers have the fields of both, which do not conflict.
 """
 
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from ..served import Served
 
 
 def model_list(served: Served | None, created: int) -> JsonObject:
-    """All names; none while the model loads."""
+    """Returns the list of all names; empty while the model loads."""
     names = served.names if served else ()
     entries = [model_entry(served, name, created) for name in names if served]
     ends = {"first_id": names[0] if names else None, "last_id": names[-1] if names else None, "has_more": False}
@@ -18,9 +18,10 @@ def model_list(served: Served | None, created: int) -> JsonObject:
 
 
 def model_entry(served: Served, name: str, created: int) -> JsonObject:
-    """One name. `max_model_len` is vLLM's field, `meta` llama.cpp's; lengths in tokens, size in bytes.
+    """Returns the entry of one name. Lengths are in tokens, the size in bytes.
 
-    `type`, `display_name`, `created_at` and the limits in tokens are Anthropic's.
+    `max_model_len` is vLLM's field, `meta` llama.cpp's; `type`, `display_name`, `created_at` and the limits in tokens
+    are Anthropic's.
     """
     model = served.model
     return {

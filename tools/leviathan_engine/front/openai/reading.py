@@ -1,4 +1,4 @@
-"""The first steps that every body of OpenAI's API takes: its types, its model, its fields."""
+"""Checks every body of OpenAI's API: its types, its model, its fields."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -13,12 +13,12 @@ B = TypeVar("B", bound=CommonBody)
 
 
 def checked(kind: type[B], body: Mapping[str, Any], rules: FieldRules, served: Served) -> tuple[B, tuple[str, ...]]:
-    """The body as a `kind`, and the names of the unknown fields that the site has this server ignore.
+    """Returns the body as a `kind`, and the names of unknown fields that this server is configured to ignore.
 
     Errors: ApiError 400 for a wrong or unknown field, 404 for another model.
     """
     if not isinstance(body, dict):
-        raise bad(f"the body: expected a JSON object, got {json_type(body)}")
+        raise bad(f"the request body: expected a JSON object, got {json_type(body)}")
     asked = validated(kind, body)
     served.resolve(asked.model)
     return asked, tuple(rules.judge(asked, ignore_unknown=served.ignore_unknown))

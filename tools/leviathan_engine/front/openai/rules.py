@@ -1,10 +1,10 @@
-"""Fields of OpenAI's, vLLM's, SGLang's, llama.cpp's and OpenRouter's requests that the models do not declare."""
+"""Rules for fields of OpenAI, vLLM, SGLang, llama.cpp and OpenRouter that the request models do not declare."""
 
 from typing import Any
 
 from ..requests.field_rules import FieldRules
 
-# They change where, when or how cheaply a request is served, or what is logged; never the answer.
+# These change where, when or how cheaply a request is served, or what is logged, but never the answer.
 LET_THROUGH = frozenset(
     {
         # OpenAI
@@ -15,11 +15,11 @@ LET_THROUGH = frozenset(
         *("mm_processor_kwargs", "data_parallel_rank"),
         # SGLang
         *("rid", "extra_key", "bootstrap_host", "bootstrap_port", "bootstrap_room", "max_dynamic_patch"),
-        # llama.cpp; tau, eta, exponent, threshold and dry_* say something only where their sampler is on
+        # llama.cpp; tau, eta, exponent, threshold and dry_* only have an effect if their sampler is on
         *("cache_prompt", "id_slot", "n_keep", "n_discard", "mirostat_tau", "mirostat_eta"),
         *("dynatemp_exponent", "xtc_threshold", "dry_base", "dry_allowed_length", "dry_penalty_last_n"),
         *("dry_sequence_breakers", "preserved_tokens", "speculative.n_max", "speculative.n_min", "speculative.p_min"),
-        # OpenRouter, Open WebUI: they choose among providers, and name the talk
+        # OpenRouter, Open WebUI: these choose a provider, and name the conversation
         *("provider", "models", "route", "transforms", "usage", "chat_id", "session_id", "trace"),
     }
 )

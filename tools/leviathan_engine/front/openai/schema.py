@@ -1,6 +1,6 @@
-"""JSON schemas of the request bodies: from the pydantic models and the rules for other fields, one source.
+"""Generates the JSON schemas of request bodies from the pydantic models and the rules for other fields.
 
-Bounds that only the loaded model knows (its name, its vocabulary, its context) are filled in once it is known.
+Limits that depend on the loaded model (its name, its vocabulary, its context) are filled in when it is known.
 """
 
 from typing import Any
@@ -16,15 +16,18 @@ REFERENCES = "#/components/schemas/"
 def body_schema(
     kind: type[Body], rules: FieldRules, served: Served | None, vocabulary: int | None, prefix: str = ""
 ) -> tuple[Schema, Schema]:
-    """The schema of a body, and the schemas that it refers to by name, each with `prefix`."""
+    """Returns the schema of a body, and the schemas that it refers to by name, each with `prefix`."""
     schema = kind.model_json_schema(ref_template=REFERENCES + prefix + "{model}")
     named: Schema = {prefix + name: part for name, part in schema.pop("$defs", {}).items()}
     own: Schema = schema["properties"]
     for name in sorted(rules.let_through - own.keys()):
-        own[name] = {"description": "let through: changes no answer"}
+        own[name] = {"description": "accepted, without effect on the answer"}
     for name, values in sorted(rules.neutral.items()):
         if name not in own and "." not in name:
-            own[name] = {"enum": [None, *values], "description": "not supported: only values that ask for nothing"}
+            own[name] = {
+                "enum": [None, *values],
+                "description": "not supported: only the values that have no effect are accepted",
+            }
     schema["additionalProperties"] = bool(served and served.ignore_unknown)
     if served and not served.any_model and "model" in own:
         free = "model" not in schema.get("required", ())
@@ -36,7 +39,7 @@ def body_schema(
 
 
 def _fill(part: Any, served: Served | None, vocabulary: int | None) -> None:
-    """Replaces the marks of json_types.py by numbers, or takes them out while the model is not known."""
+    """Replaces the placeholders of json_types.py by numbers, or removes them while the model is not known."""
     if isinstance(part, list):
         for item in part:
             _fill(item, served, vocabulary)

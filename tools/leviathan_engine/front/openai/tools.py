@@ -1,4 +1,4 @@
-"""Tools of a chat: their definitions, and which of them the model may or must call."""
+"""The tools of a chat: their definitions, and which of them the model may or must call."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from ..requests.json_types import Body, Text
 
 MAX_TOOLS = 512
 PATTERN = r"[A-Za-z0-9_.:/-]{1,128}"
-# A request whose fields are right one by one, but not together.
+# Error code of fields that are valid, but not in combination.
 COMBINATION = "invalid_combination"
 
 
@@ -40,7 +40,7 @@ class FunctionDefinition(Body):
 
 
 class ToolDefinition(Body):
-    """A tool; only functions are known."""
+    """A tool; only functions are supported."""
 
     type: Literal["function"]
     function: FunctionDefinition
@@ -70,7 +70,7 @@ def _kind(value: Any) -> str | None:
     return "<word>" if isinstance(value, str) else "<named>" if isinstance(value, dict | Body) else None
 
 
-# Which of the two a `tool_choice` is; the named function's form differs from API to API.
+# Distinguishes the two kinds of `tool_choice`; the format of a named function depends on the API.
 WORD_OR_NAMED = Discriminator(
     _kind, custom_error_type="tool_choice", custom_error_message="expected none, auto, required or a function"
 )
@@ -81,21 +81,21 @@ ToolUse = Annotated[ToolWord | Annotated[NamedTool, Tag("<named>")], WORD_OR_NAM
 def tool_use(
     tools: Sequence[ToolDefinition] | None, choice: Literal["none", "auto", "required"] | NamedTool | None
 ) -> tuple[tuple[JsonObject, ...], str | None]:
-    """The tools for the template, and the call that is forced: a name, "" for any, None for no force.
+    """Returns the tools for the template, and the forced call: a name, "" for any, None for none.
 
-    Errors: ApiError 400 for a choice that the tools do not allow, and for two tools of one name.
+    Errors: ApiError 400 for a choice that does not match the tools, and for two tools with the same name.
     """
     names = [tool.function.name for tool in tools or []]
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise bad(f"tools[{index}].function.name: {name!r} is the name of an earlier tool", "tools", COMBINATION)
+            raise bad(f"tools[{index}].function.name: expected a unique name, got {name!r} again", "tools", COMBINATION)
     if choice == "none":
         return (), None
     forced = "" if choice == "required" else choice.function.name if isinstance(choice, NamedTool) else None
     if forced is not None and not names:
-        raise bad("tool_choice asks for a call, but there are no tools", "tool_choice", COMBINATION)
+        raise bad("tool_choice requires a tool call, but tools is missing", "tool_choice", COMBINATION)
     if forced and forced not in names:
-        raise bad(f"tool_choice: {forced!r} is not one of the tools", "tool_choice", COMBINATION)
+        raise bad(f"tool_choice: expected the name of one of the tools, got {forced!r}", "tool_choice", COMBINATION)
     if forced == "" and len(names) == 1:
         forced = names[0]
     return tuple(tool.for_template() for tool in tools or []), forced

@@ -1,8 +1,8 @@
-"""The page at `/`: one HTML document with its style and scripts inside, and the policy that allows nothing else.
+"""The page at `/`: one HTML document with inline style and scripts, and a policy that allows only these.
 
-The files next to this one are put into `index.html` in place of its links. Their SHA-256 hashes make up the
-Content-Security-Policy, so the browser runs these scripts and no others, loads nothing from any other address, and
-(`require-trusted-types-for`) lets no script turn text into HTML.
+The files next to this one replace the links in `index.html`. The Content-Security-Policy has their SHA-256 hashes, so
+the browser only runs these scripts, loads nothing from other addresses, and (`require-trusted-types-for`) does not let
+scripts turn text into HTML.
 """
 
 import base64
@@ -18,20 +18,20 @@ STYLE = re.compile(r'<link rel="stylesheet" href="([a-z_]+\.css)">')
 
 @dataclass(frozen=True)
 class Page:
-    """The document and the headers it is answered with."""
+    """The document and its response headers."""
 
     body: bytes
     headers: dict[str, str]
 
 
 def assemble(folder: Path = FOLDER) -> Page:
-    """The page from the files of `folder`. Errors: OSError for a file that is missing."""
+    """Assembles the page from the files of `folder`. Errors: OSError for a missing file."""
     hashes: dict[str, list[str]] = {"script": [], "style": []}
 
     def inline(kind: str, match: re.Match[str]) -> str:
         text = (folder / match[1]).read_text(encoding="utf-8")
         if f"</{kind}" in text:
-            raise ValueError(f"{match[1]} has </{kind}, which would end its element")
+            raise ValueError(f"{match[1]} contains </{kind}, which would end the element")
         digest = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
         hashes[kind].append(f"'sha256-{digest}'")
         return f"<{kind}>{text}</{kind}>"

@@ -1,1 +1,1 @@
-"""What the request bodies of every API have in common: JSON types, error texts, the rule for fields."""
+"""The common parts of the request bodies of all APIs: JSON types, error messages, the rules for fields."""

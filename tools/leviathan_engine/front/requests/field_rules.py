@@ -1,13 +1,13 @@
-"""What happens to a field that a request model does not declare. Nothing is ignored silently.
+"""Decides what happens to a field that a request model does not declare. Nothing is ignored silently.
 
-1. A field that cannot change the answer is let through (`LET_THROUGH`).
-2. A field that asks for something this server does not do is refused by name, unless its value asks for nothing
-   (null, or one of the values in `NEUTRAL`).
-3. Any other field is unknown and refused by name. LEVIATHAN_UNKNOWN_FIELDS=ignore lets unknown fields through and
-   names them in the response header x-leviathan-ignored.
+1. A field that cannot change the answer is accepted (`let_through`).
+2. A field of an unsupported feature is refused, unless its value has no effect (null, or one of the values in
+   `neutral`).
+3. Any other field is unknown and refused. LEVIATHAN_UNKNOWN_FIELDS=ignore accepts unknown fields, and lists them in the
+   response header x-leviathan-ignored.
 
-The names are those of OpenAI, vLLM, SGLang, llama.cpp and OpenRouter. Keys of an object of options are judged as well,
-under names such as `stream_options.include_usage`.
+The names are those of OpenAI, vLLM, SGLang, llama.cpp and OpenRouter. Keys of option objects are checked too, under
+names such as `stream_options.include_usage`.
 """
 
 import difflib
@@ -23,13 +23,13 @@ UNSUPPORTED, UNKNOWN = "unsupported_parameter", "unknown_parameter"
 
 @dataclass(frozen=True)
 class FieldRules:
-    """The rules of one request model. `let_through`: names. `neutral`: name → values that ask for nothing."""
+    """The rules of one request model. `let_through`: accepted names. `neutral`: name → values without effect."""
 
     let_through: frozenset[str]
     neutral: Mapping[str, tuple[Any, ...]]
 
     def check(self, extra: Mapping[str, Any]) -> list[str]:
-        """Judges the fields that the model does not declare; returns the names of those that are unknown.
+        """Checks the fields that the model does not declare; returns the names of unknown ones.
 
         Errors: ApiError 400 for a field of rule 2.
         """
@@ -45,14 +45,14 @@ class FieldRules:
         return unknown
 
     def judge(self, asked: Body, *, ignore_unknown: bool) -> list[str]:
-        """Both checks of a body's fields; returns the unknown ones that the site ignores. Errors: ApiError 400."""
+        """Checks all fields of a body; returns unknown ones that are to be ignored. Errors: ApiError 400."""
         unknown = self.check(undeclared(asked))
         if not ignore_unknown:
             self.refuse_unknown(unknown, frozenset(type(asked).model_fields))
         return unknown
 
     def refuse_unknown(self, unknown: list[str], declared: frozenset[str]) -> None:
-        """Errors: ApiError 400 that names the first unknown field and the nearest known one."""
+        """Refuses unknown fields. Errors: ApiError 400 with the first unknown field and the most similar known one."""
         if not unknown:
             return
         name = unknown[0][:100]
@@ -62,7 +62,7 @@ class FieldRules:
 
 
 def undeclared(asked: Body) -> dict[str, Any]:
-    """The fields of a body, and of its objects of options, that its model does not declare."""
+    """Returns the fields of a body, and of its option objects, that its model does not declare."""
     out = dict(asked.model_extra or {})
     for name in type(asked).model_fields:
         inner = getattr(asked, name)
@@ -72,5 +72,5 @@ def undeclared(asked: Body) -> dict[str, Any]:
 
 
 def _same(value: Any, harmless: Any) -> bool:
-    """Equal, where 1 and 1.0 are the same and 1 and true are not."""
+    """Whether two values are equal; 1 equals 1.0, but not true."""
     return isinstance(value, bool) == isinstance(harmless, bool) and bool(value == harmless)

@@ -1,4 +1,4 @@
-"""Turns pydantic's findings into this server's error body: the first one, with the field's path as `param`."""
+"""Turns pydantic's errors into an ApiError: the first error, with the field's path as `param`."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 from ..api_error import ApiError, bad
 
 M = TypeVar("M", bound=BaseModel)
-# pydantic's types of errors about JSON types, and the type that is expected.
+# pydantic's error type → the expected JSON type.
 EXPECTED = {
     "string_type": "a string",
     "int_type": "an integer",
@@ -33,15 +33,15 @@ LENGTHS = {
     "string_too_long": ("at most", "max_length", "characters"),
     "string_too_short": ("at least", "min_length", "characters"),
 }
-# Findings of ours that are codes of their own.
+# Our own error types, which are also error codes.
 OWN_CODES = ("invalid_tool_name", "invalid_token_id")
 SHOWN = 60
 
 
 def validated(model: type[M], body: Mapping[str, Any]) -> M:
-    """`body` as a `model`. Errors: ApiError 400 that names the field, what is expected and what came."""
+    """Returns `body` as a `model`. Errors: ApiError 400 with the field, the expected and the actual value."""
     if not isinstance(body, dict):
-        raise bad(f"the body: expected a JSON object, got {json_type(body)}")
+        raise bad(f"the request body: expected a JSON object, got {json_type(body)}")
     try:
         return model.model_validate(body)
     except ValidationError as err:
@@ -49,7 +49,7 @@ def validated(model: type[M], body: Mapping[str, Any]) -> M:
 
 
 def path(loc: tuple[int | str, ...]) -> str:
-    """`messages[0].content` of a location. Names in <> tell the branches of a union apart and are left out."""
+    """Formats a location as `messages[0].content`. Leaves out names in <>, which are the branches of a union."""
     out = ""
     for step in loc:
         if isinstance(step, int):
@@ -60,7 +60,7 @@ def path(loc: tuple[int | str, ...]) -> str:
 
 
 def json_type(value: Any) -> str:
-    """The JSON type of a value, with its article."""
+    """Returns the JSON type of a value, with its article."""
     kinds = {
         bool: "a boolean",
         int: "an integer",
@@ -73,7 +73,7 @@ def json_type(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value for a message: short scalars as JSON writes them, others by their type."""
+    """Formats a value for a message: short scalars as JSON, others by their type."""
     if isinstance(value, str) and len(value) <= SHOWN:
         return ascii(value)
     return f"{value}" if type(value) in (int, float) and abs(value) < 1e20 else json_type(value)

@@ -5,8 +5,8 @@ import uuid
 from collections.abc import Sequence
 
 from ..api_error import ApiError
+from ..generation.adapter import SSE
 from ..generation.blocks import Block, Blocks, Closed, Kind, More, Opened, Step, blocks_of
-from ..generation.door import SSE
 from ..generation.events import Choice, PromptRead, Usage, Written
 from ..generation.request import JsonObject
 from ..json_response import dumps
@@ -21,7 +21,7 @@ class ResponseWriter:
     media_type = SSE
 
     def __init__(self, asked: ResponsesBody, model: str) -> None:
-        """`asked` is repeated in the response, as OpenAI does it; `model` is the name that it carries."""
+        """`asked` is repeated in the response, as OpenAI does; `model` is the name in the response."""
         self._id = f"resp_{uuid.uuid4().hex}"
         self._created = int(time.time())
         self._asked, self._model = asked, model
@@ -29,36 +29,36 @@ class ResponseWriter:
         self._number = -1
 
     def begin(self) -> str:
-        """response.created and response.in_progress."""
+        """Returns response.created and response.in_progress."""
         body = {"response": self._response("in_progress", [], None)}
         return self._event("response.created", body) + self._event("response.in_progress", body)
 
     def write(self, event: Written) -> str:
-        """The events of items and their parts."""
+        """Returns the events of items and their parts."""
         return "".join(self._step(step) for step in self._blocks.take(event))
 
     def progress(self, event: PromptRead) -> str:
-        """Nothing: the API has no such event."""
+        """Returns "", because the API has no such event."""
         return ""
 
     def beat(self, what: str) -> str:
-        """A comment."""
+        """Returns a comment."""
         return f": {what}\n\n"
 
     def end(self, usage: Usage) -> str:
-        """response.completed, or response.incomplete where the tokens have run out."""
+        """Returns response.completed, or response.incomplete if the token limit is reached."""
         closing = "".join(self._step(step) for step in self._blocks.close())
         response = self._finished(self._blocks.complete, self._blocks.finish.reason, usage)
         return closing + self._event(f"response.{response['status']}", {"response": response})
 
     def fail(self, err: ApiError) -> str:
-        """response.failed."""
+        """Returns response.failed."""
         failed = self._response("failed", [_item(self._id, block) for block in self._blocks.complete], None)
         failed["error"] = {"code": err.code or "server_error", "message": err.message}
         return self._event("response.failed", {"response": failed})
 
     def whole(self, choices: Sequence[Choice], usage: Usage) -> JsonObject:
-        """The response without streaming."""
+        """Returns the response without streaming."""
         return self._finished(blocks_of(choices[0]), choices[0].finish, usage)
 
     def _finished(self, blocks: Sequence[Block], reason: str, usage: Usage) -> JsonObject:

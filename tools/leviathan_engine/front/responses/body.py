@@ -1,7 +1,7 @@
-"""The body of /v1/responses, and the chat of /v1/chat/completions that says the same.
+"""The body of /v1/responses, and its translation to a chat of /v1/chat/completions.
 
-Fields: https://platform.openai.com/docs/api-reference/responses. Nothing is stored, so what refers to an earlier
-response is refused; clients send the earlier items instead, as `store: false` has them do.
+Fields: https://platform.openai.com/docs/api-reference/responses. Responses are not stored, so references to earlier
+responses are refused; clients send the earlier items instead, as with `store: false`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,11 +39,11 @@ RULES = FieldRules(
         "text.verbosity": ("medium",),
     },
 )
-STATE = "nothing is stored here: send the earlier items as input"
+STATE = "this server stores no responses: send the earlier items as input"
 
 
 class Part(Body):
-    """A part of a message: text that the model reads, or has written."""
+    """A part of a message: input or output text."""
 
     type: Literal["input_text", "output_text", "text", "refusal"]
     text: Text = ""
@@ -79,7 +79,7 @@ class CallItem(Body):
 
 
 class ResultItem(Body):
-    """What a function has answered."""
+    """The result of a function."""
 
     type: Literal["function_call_output"]
     call_id: Text
@@ -123,7 +123,7 @@ Input = Annotated[
 
 
 class Tool(Body):
-    """A function of the client's own; tools of OpenAI's servers are not there."""
+    """A function of the client; OpenAI's built-in tools are not supported."""
 
     type: Literal["function"]
     name: Name
@@ -133,7 +133,7 @@ class Tool(Body):
 
 
 class Format(Body):
-    """The form of the answer's text."""
+    """The format of the answer's text."""
 
     type: Literal["text", "json_object", "json_schema"]
     name: Text | None = None
@@ -148,7 +148,7 @@ class TextOptions(Options):
 
 
 class Reasoning(Options):
-    """`reasoning`. There are no summaries: thoughts are given as they are."""
+    """`reasoning`. There are no summaries: thoughts are returned as they are."""
 
     effort: EFFORTS | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
@@ -182,7 +182,7 @@ class ResponsesBody(Body):
 
 
 def read(body: Mapping[str, Any], *, ignore_unknown: bool) -> ResponsesBody:
-    """The checked body. Errors: ApiError 400 that names the field."""
+    """Checks a body. Errors: ApiError 400 that names the field."""
     asked = validated(ResponsesBody, body)
     for name in ("previous_response_id", "conversation"):
         if body.get(name) is not None:
@@ -192,10 +192,10 @@ def read(body: Mapping[str, Any], *, ignore_unknown: bool) -> ResponsesBody:
 
 
 def as_chat(asked: ResponsesBody) -> JsonObject:
-    """The body of /v1/chat/completions that asks for the same."""
+    """Translates a body to one of /v1/chat/completions."""
     messages = list(_messages(asked))
     if not messages:
-        raise bad("input has nothing that the model reads", "input", COMBINATION)
+        raise bad("input: expected at least one item with content", "input", COMBINATION)
     chat: JsonObject = {"model": asked.model, "messages": messages}
     plain = ("stream", "temperature", "top_p")
     chat |= {name: getattr(asked, name) for name in plain if getattr(asked, name) is not None}

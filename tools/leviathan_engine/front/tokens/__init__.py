@@ -1,1 +1,1 @@
-"""What a text is in tokens: /tokenize, /detokenize and /apply-template, as vLLM and llama.cpp have them."""
+"""The tokenizer's endpoints of vLLM and llama.cpp: /tokenize, /detokenize and /apply-template."""

@@ -1,6 +1,6 @@
-"""Tokens of text, text of tokens, and the prompt that the chat template makes of messages.
+"""Tokenises text, detokenises tokens, and renders messages with the chat template.
 
-vLLM's bodies (`prompt` or `messages`) and llama.cpp's (`content`) are both taken, and the answer has the names of both.
+Accepts vLLM's bodies (`prompt` or `messages`) and llama.cpp's (`content`); answers have the names of both.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ from ..requests.json_types import Body, Text, TokenId
 from ..requests.validation import validated
 from ..served import Served
 
-# They say how tokens are shown, and are no fields of a chat.
+# These fields control the output, and are not fields of a chat.
 SHOWN = frozenset({"return_token_strs", "with_pieces"})
-# Special tokens are always read as such, as llama.cpp's default has it.
+# Special tokens are always parsed as such, as is llama.cpp's default.
 RULES = FieldRules(frozenset(), {"parse_special": (True,)})
 
 
 class TokenizeBody(Body):
-    """A text to cut into tokens: vLLM's `prompt`, with the model's first token, or llama.cpp's `content`, without."""
+    """A text to tokenise: vLLM's `prompt`, with the model's first token, or llama.cpp's `content`, without it."""
 
     model: Text | None = None
     prompt: Text | None = None
@@ -35,14 +35,14 @@ class TokenizeBody(Body):
 
 
 class DetokenizeBody(Body):
-    """Tokens to join."""
+    """Tokens to turn into text."""
 
     model: Text | None = None
     tokens: list[TokenId]
 
 
 def tokenize(body: Mapping[str, Any], service: Service) -> JsonObject:
-    """`tokens`, `count` and `max_model_len`, and the tokens' texts where they are asked for. Errors: ApiError 4xx."""
+    """Returns `tokens`, `count` and `max_model_len`, and the tokens' texts if requested. Errors: ApiError 4xx."""
     if body.get("messages") is not None:
         ids, _ = prepare(service.prompts, chat_of(body, service.served).prompts[0], most(service))
         strings, pieces = body.get("return_token_strs") is True, body.get("with_pieces") is True
@@ -60,7 +60,7 @@ def tokenize(body: Mapping[str, Any], service: Service) -> JsonObject:
 
 
 def detokenize(body: Mapping[str, Any], service: Service) -> JsonObject:
-    """The text, as vLLM's `prompt` and llama.cpp's `content`. Errors: ApiError 4xx."""
+    """Returns the text, as vLLM's `prompt` and llama.cpp's `content`. Errors: ApiError 4xx."""
     asked = validated(DetokenizeBody, body)
     RULES.judge(asked, ignore_unknown=service.served.ignore_unknown)
     service.served.resolve(asked.model)
@@ -69,19 +69,19 @@ def detokenize(body: Mapping[str, Any], service: Service) -> JsonObject:
 
 
 def apply_template(body: Mapping[str, Any], service: Service) -> JsonObject:
-    """The prompt of a chat as text. Errors: ApiError 4xx."""
+    """Returns the prompt of a chat as text. Errors: ApiError 4xx."""
     prompt = chat_of(body, service.served).prompts[0]
     assert isinstance(prompt, ChatPrompt)
     return {"prompt": service.prompts.rendered(prompt).text}
 
 
 def chat_of(body: Mapping[str, Any], served: Served) -> GenerationRequest:
-    """The request of a body of chats, without what only tokenizers' endpoints have."""
+    """Returns the request of a chat body, without the fields that only the tokenizer's endpoints have."""
     return read_chat({name: value for name, value in body.items() if name not in SHOWN}, served)[0]
 
 
 def most(service: Service) -> int:
-    """Tokens that are counted at most: what the model's context holds."""
+    """Returns the maximum number of tokens: the size of the model's context."""
     return service.served.model.cache_lens
 
 

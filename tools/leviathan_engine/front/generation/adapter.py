@@ -1,6 +1,6 @@
-"""What an API adds to the generation: how its bodies are read, and how answers are written in its format.
+"""The adapter of an API: reads its request bodies, and writes answers in its format.
 
-A door is a value of `Door`; app.py gives it a path: `Route("/v1/messages", GenerationRoute(self, MESSAGES))`.
+app.py gives an adapter its path: `Route("/v1/messages", GenerationRoute(self, MESSAGES))`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ SSE = "text/event-stream; charset=utf-8"
 class AnswerWriter(Protocol):
     """Writes one answer. A stream is `begin`, `write` for each event, and `end` or `fail`.
 
-    Each gives text for the wire. The text is ASCII and whole: "" sends nothing, and a server-sent event ends with its
+    Each method returns the text to send, in ASCII, "" for nothing. Server-sent events must be complete, with their
     blank line.
     """
 
@@ -28,35 +28,35 @@ class AnswerWriter(Protocol):
     """Of the stream: SSE, or `application/x-ndjson`."""
 
     def begin(self) -> str:
-        """The first text of a stream."""
+        """Returns the first text of a stream."""
 
     def write(self, event: Written) -> str:
-        """The text of an event."""
+        """Returns the text of an event."""
 
     def progress(self, event: PromptRead) -> str:
-        """How far the prompt is, where the request asks for `progress`; "" where the API has nothing for it."""
+        """Returns the progress of the prompt, if the request asks for it; "" if the API has no such event."""
 
     def beat(self, what: str) -> str:
-        """A comment or a ping that keeps the connection open; `what`: "waiting" (also before `begin`) or "working"."""
+        """Returns a comment or ping that keeps the connection open; `what` is "waiting" (for a turn) or "working"."""
 
     def end(self, usage: Usage) -> str:
-        """The last text of a complete stream."""
+        """Returns the last text of a complete stream."""
 
     def fail(self, err: ApiError) -> str:
-        """The last text of a stream that breaks off."""
+        """Returns the last text of a stream that ends with an error."""
 
     def whole(self, choices: Sequence[Choice], usage: Usage) -> JsonObject:
-        """The body of an answer that is not streamed."""
+        """Returns the body of an answer that is not streamed."""
 
 
 Read = Callable[[Mapping[str, Any], Served], tuple[GenerationRequest, AnswerWriter]]
 
 
 @dataclass(frozen=True)
-class Door:
-    """One API's way in and out. `read` takes the parsed body. Errors of `read`: ApiError 4xx.
+class Adapter:
+    """The adapter of one API. `read` gets the parsed body. Errors of `read`: ApiError 4xx.
 
-    `error` writes an error that comes before the answer begins.
+    `error` writes an error that occurs before the answer begins.
     """
 
     read: Read

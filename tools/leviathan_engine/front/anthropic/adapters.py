@@ -1,9 +1,9 @@
-"""The doors of Anthropic's Messages API: a message to answer, and its tokens to count."""
+"""Adapters of Anthropic's Messages API: messages and count_tokens."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from ..generation.door import AnswerWriter, Door
+from ..generation.adapter import Adapter, AnswerWriter
 from ..generation.planned import prepare
 from ..generation.request import GenerationRequest, JsonObject
 from ..generation.run import Service
@@ -14,18 +14,18 @@ from .body import CountBody, MessagesBody, as_chat, read
 
 
 def read_messages(body: Mapping[str, Any], served: Served) -> tuple[GenerationRequest, AnswerWriter]:
-    """The request of a body of /v1/messages. Errors: ApiError 4xx."""
+    """Reads the request of a body of /v1/messages. Errors: ApiError 4xx."""
     asked = read(MessagesBody, body, ignore_unknown=served.ignore_unknown)
     request, _ = read_chat(as_chat(asked), served)
     return request, MessageWriter(served.resolve(asked.model))
 
 
 def count_tokens(body: Mapping[str, Any], service: Service) -> JsonObject:
-    """How many tokens the prompt of a body of /v1/messages has. Errors: ApiError 4xx."""
+    """Counts the tokens of the prompt of a body of /v1/messages. Errors: ApiError 4xx."""
     asked = read(CountBody, body, ignore_unknown=service.served.ignore_unknown)
     request, _ = read_chat(as_chat(asked), service.served)
     most = service.served.model.cache_lens
     return {"input_tokens": len(prepare(service.prompts, request.prompts[0], most)[0])}
 
 
-MESSAGES = Door(read_messages, error_response)
+MESSAGES = Adapter(read_messages, error_response)

@@ -1,10 +1,10 @@
-"""The doors of Ollama's API that generate."""
+"""Adapters of Ollama's /api/chat and /api/generate."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..generation.door import AnswerWriter, Door
+from ..generation.adapter import Adapter, AnswerWriter
 from ..generation.request import GenerationRequest
 from ..openai.chat_body import read_chat
 from ..openai.completion_body import read_completion
@@ -14,7 +14,7 @@ from .body import LATEST, ChatBody, GenerateBody, as_chat, as_generation, read
 
 
 def named(body: Mapping[str, Any], served: Served) -> Mapping[str, Any]:
-    """The body without the tag that Ollama's clients put behind a model's name."""
+    """Returns the body without the tag that Ollama's clients append to a model's name."""
     name = body.get("model") if isinstance(body, dict) else None
     if isinstance(name, str) and name.endswith(LATEST) and name not in served.names:
         return {**body, "model": name.removesuffix(LATEST)}
@@ -22,22 +22,22 @@ def named(body: Mapping[str, Any], served: Served) -> Mapping[str, Any]:
 
 
 def read_ollama_chat(body: Mapping[str, Any], served: Served) -> tuple[GenerationRequest, AnswerWriter]:
-    """The request of a body of /api/chat. Errors: ApiError 4xx."""
+    """Reads the request of a body of /api/chat. Errors: ApiError 4xx."""
     asked = read(ChatBody, named(body, served), ignore_unknown=served.ignore_unknown)
     request, _ = read_chat(as_chat(asked), served)
     return request, OllamaWriter(served.resolve(asked.model), chat=True)
 
 
 def read_generate(body: Mapping[str, Any], served: Served) -> tuple[GenerationRequest, AnswerWriter]:
-    """The request of a body of /api/generate. Errors: ApiError 4xx."""
+    """Reads the request of a body of /api/generate. Errors: ApiError 4xx."""
     asked = read(GenerateBody, named(body, served), ignore_unknown=served.ignore_unknown)
     said = as_generation(asked)
     if asked.raw:
-        request, _ = read_completion({"max_tokens": None} | said, served)  # Ollama has no limit of its own
+        request, _ = read_completion({"max_tokens": None} | said, served)  # Ollama has no default limit
     else:
         request, _ = read_chat(said, served)
     return replace(request, where="prompt"), OllamaWriter(served.resolve(asked.model), chat=False)
 
 
-CHAT = Door(read_ollama_chat, error_response)
-GENERATE = Door(read_generate, error_response)
+CHAT = Adapter(read_ollama_chat, error_response)
+GENERATE = Adapter(read_generate, error_response)

@@ -1,4 +1,4 @@
-"""TLS in front of a connection: its handshake counts as a connection, and has the time of a request's head."""
+"""TLS for a connection: its handshake counts as a connection, and has the time limit of a request's head."""
 
 import asyncio
 import ssl
@@ -8,7 +8,7 @@ from .connections import Connections, address_group
 
 
 class _Early(asyncio.Protocol):
-    """Keeps what comes right behind the handshake, before the connection inside has heard that it is made."""
+    """Buffers data that arrives right after the handshake, before the inner protocol is connected."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -21,11 +21,11 @@ class _Early(asyncio.Protocol):
         self.lost = True
 
 
-class TlsDoor(asyncio.Protocol):
-    """Lets a client in to `inside` once its handshake is done; until then the registry may close it for others."""
+class TlsHandshake(asyncio.Protocol):
+    """Connects a client to `inside` after its handshake; until then the registry may close it for other clients."""
 
     def __init__(self, inside: asyncio.Protocol, context: ssl.SSLContext, registry: Connections) -> None:
-        """`inside` is the connection's protocol, `context` the server's."""
+        """`inside` is the protocol of the connection, `context` the server's TLS context."""
         self.address = ""
         self._inside = inside
         self._context = context
@@ -35,7 +35,7 @@ class TlsDoor(asyncio.Protocol):
         self._shaking: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A new connection: the handshake begins."""
+        """Starts the handshake of a new connection."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.pause_reading()
@@ -49,7 +49,7 @@ class TlsDoor(asyncio.Protocol):
         return now >= self._deadline
 
     def abort(self) -> None:
-        """Closes it at once."""
+        """Closes the connection immediately."""
         if self._transport is not None:
             self._transport.abort()
         if self._shaking is not None:
@@ -62,7 +62,7 @@ class TlsDoor(asyncio.Protocol):
             inner = await asyncio.get_running_loop().start_tls(
                 transport, early, self._context, server_side=True, ssl_handshake_timeout=seconds
             )
-        except OSError:  # what is no TLS, or is cut off, is only closed
+        except OSError:  # not TLS, or cut off: only closed
             inner = None
             transport.abort()
         finally:
@@ -79,10 +79,10 @@ class TlsDoor(asyncio.Protocol):
 
 def behind_tls(
     inside: Callable[..., asyncio.Protocol], context: ssl.SSLContext, registry: Connections
-) -> Callable[..., TlsDoor]:
-    """What makes the connections of a listener that speaks TLS; `inside` makes those behind it."""
+) -> Callable[..., TlsHandshake]:
+    """Returns a factory of TLS connections; `inside` is the factory of the protocols inside them."""
 
-    def make(*arguments: object, **named: object) -> TlsDoor:
-        return TlsDoor(inside(*arguments, **named), context, registry)
+    def make(*arguments: object, **named: object) -> TlsHandshake:
+        return TlsHandshake(inside(*arguments, **named), context, registry)
 
     return make

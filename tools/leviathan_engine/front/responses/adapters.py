@@ -1,9 +1,9 @@
-"""The door of OpenAI's Responses API."""
+"""The adapter of OpenAI's Responses API."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from ..generation.door import AnswerWriter, Door
+from ..generation.adapter import Adapter, AnswerWriter
 from ..generation.request import GenerationRequest
 from ..openai.chat_body import read_chat
 from ..served import Served
@@ -12,10 +12,10 @@ from .body import as_chat, read
 
 
 def read_responses(body: Mapping[str, Any], served: Served) -> tuple[GenerationRequest, AnswerWriter]:
-    """The request of a body of /v1/responses. Errors: ApiError 4xx."""
+    """Reads the request of a body of /v1/responses. Errors: ApiError 4xx."""
     asked = read(body, ignore_unknown=served.ignore_unknown)
     request, _ = read_chat(as_chat(asked), served)
     return request, ResponseWriter(asked, served.resolve(asked.model))
 
 
-RESPONSES = Door(read_responses)
+RESPONSES = Adapter(read_responses)
