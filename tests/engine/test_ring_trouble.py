@@ -78,4 +78,4 @@ def test_a_file_that_cannot_be_read_names_the_next_step() -> None:
     ring = object.__new__(Ring)
     trouble = b"the model's file cannot be read: Input/output error"
     ring.__dict__.update(_ring=1, _library=SimpleNamespace(leviathan_ring_error=lambda _ring: trouble))
-    assert str(ring.failure()) == f"experts to the GPU: {trouble.decode()}: look at the disk with dmesg"
+    assert str(ring.failure()) == f"experts to the GPU: {trouble.decode()}; check the disk with dmesg on the node"

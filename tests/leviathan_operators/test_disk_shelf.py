@@ -50,11 +50,11 @@ def test_another_models_pages_are_not_seen_and_not_removed(tmp_path: Path) -> No
     ("damage", "words"),
     [
         (lambda b: b[: HEADER.size // 2], "cut off"),
-        (lambda b: b[:-1], "cut off: 399 of 400 bytes"),
+        (lambda b: b[:-1], "cut off (399 of 400 bytes)"),
         (lambda b: b[:-1] + b"X", "its digest does not match"),
         (lambda b: b"Z" + b[1:], "not a page"),
-        (lambda b: b[:8] + OTHER + b[28:], "of another model or conversation"),
-        (lambda b: b[:28] + b"j" * 20 + b[48:], "of another model or conversation"),
+        (lambda b: b[:8] + OTHER + b[28:], "from another model or conversation"),
+        (lambda b: b[:28] + b"j" * 20 + b[48:], "from another model or conversation"),
         (lambda b: b"", "cut off"),
     ],
 )
@@ -94,7 +94,7 @@ def test_a_full_disk_ends_the_keeping_with_one_line(tmp_path: Path, monkeypatch:
     for number in range(3):
         one.put(bytes([number]) * 20, PAGE)
     assert len(said) == 1
-    assert "No space left on device: conversations are no longer kept on this disk" in said[0]
+    assert "No space left on device; conversations are no longer kept on this disk" in said[0]
     assert one.get(bytes([0]) * 20) is None
 
 
@@ -107,7 +107,7 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> N
 
 
 def test_conversations_go_to_disk_and_come_back(tmp_path: Path) -> None:
-    """Through main memory, and through nothing but the disk after a restart."""
+    """Through main memory, and after a restart only through the disk."""
     first, second = ([number * 1000 + n for n in range(256)] for number in range(2))
     for restart in range(2):
         store = FakeStore(4)

@@ -67,12 +67,12 @@ def test_counts_are_kept_over_restarts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "cannot be read"),
-        ("[]", "not the counts of this model's layers"),
-        (json.dumps({"version": 1, "uses": {"3": [1, 2, 3, 4]}}), "not the counts of this model's layers"),
-        (json.dumps({"version": 1, "uses": {"3": [1, 2, 3, 4], "4": [1]}}), "expected 4 counts a layer"),
-        (json.dumps({"version": 1, "uses": {"3": [1, 2, 3, -4], "4": [1, 1, 1, 1]}}), "expected 4 counts a layer"),
-        (json.dumps({"version": 1, "uses": {"3": [1, 2, 3, True], "4": [1, 1, 1, 1]}}), "expected 4 counts a layer"),
+        ("{", "cannot read "),
+        ("[]", "expected counts for this model's layers"),
+        (json.dumps({"version": 1, "uses": {"3": [1, 2, 3, 4]}}), "expected counts for this model's layers"),
+        (json.dumps({"version": 1, "uses": {"3": [1, 2, 3, 4], "4": [1]}}), "expected 4 counts per layer"),
+        (json.dumps({"version": 1, "uses": {"3": [1, 2, 3, -4], "4": [1, 1, 1, 1]}}), "expected 4 counts per layer"),
+        (json.dumps({"version": 1, "uses": {"3": [1, 2, 3, True], "4": [1, 1, 1, 1]}}), "expected 4 counts per layer"),
     ],
 )
 def test_another_models_counts_are_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -89,7 +89,7 @@ def test_a_folder_that_takes_no_file_is_said(tmp_path: Path) -> None:
     now[0] += SAVE_SECONDS
     uses.keep(lambda: {3: [1]})
     assert len(said) == 1
-    assert "not kept" in said[0]
+    assert "cannot save" in said[0]
 
 
 def test_added_takes_what_is_new() -> None:
@@ -133,14 +133,14 @@ def test_counts_of_another_machine(tmp_path: Path) -> None:
     uses = Uses(file(tmp_path), said.append)
     uses.take(other.path)
     assert uses.before == {3: [1, 2, 3, 4], 4: [5, 0, 0, 0]}
-    assert "15 choices" in said[-1]
+    assert "15 expert uses" in said[-1]
     assert uses.write({3: [1, 0, 0, 0], 4: [0, 0, 0, 0]})[3] == [2, 2, 3, 4]
     again = Uses(file(tmp_path), said.append)
     again.take(other.path)
     assert again.before[3] == [2, 2, 3, 4]
-    assert "counts of its own" in said[-1]
+    assert "its own counts" in said[-1]
     Uses(UseFile(tmp_path / "third.json", [3], 2), said.append).take(other.path)
-    assert "not the counts of this model" in said[-1]
+    assert "expected counts for this model" in said[-1]
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def test_a_page_cannot_be_given_back_twice() -> None:
     cache = PrefixCache(4, FakeStore(4))
     pages = cache.take(2)
     cache.pool.give(pages)
-    with pytest.raises(ValueError, match="given back twice"):
+    with pytest.raises(ValueError, match="freed twice"):
         cache.pool.give(pages[:1])
     with pytest.raises(ValueError, match="do not fit"):
         cache.commit(cache.open([1, 2, 3]), [1])

@@ -1,6 +1,6 @@
-"""Gives a loaded model what its experts have on each GPU: counters, a ring for streaming, and a measured threshold.
+"""Installs the GPU part of a loaded model's experts: counters, a ring for streaming, and a measured threshold.
 
-Whatever cannot be had is left out with a line that says why: then the CPU computes, as it does without this.
+If a part is not possible, a log line says why, and the CPU computes these experts.
 """
 
 import os
@@ -25,13 +25,13 @@ from .experts.ring import Ring
 from .experts.streamed import StreamedExperts, StreamedLayer
 from .kernels.library import KernelError, Library
 
-# Experts in a ring: what the readers fill while the GPU computes. DeepSeek-V3's take 25 to 29 MB each.
+# Experts in a ring, which the readers fill while the GPU computes. DeepSeek-V3's have 25 to 29 MB each.
 RING_SLOTS = 16
 MOST_READERS = 24
 
 
 def install(model: Any, options: Options, say: Say) -> Installed:
-    """Prepares every layer of experts of `model`, KTransformers', loaded."""
+    """Prepares every layer of experts of `model`, a loaded model of KTransformers."""
     moe = _classes()
     for module in model.modules():
         if type(module) is moe.upstream:
@@ -47,7 +47,7 @@ def install(model: Any, options: Options, say: Say) -> Installed:
         try:
             library = Library()
         except OSError as err:
-            say(f"experts: all on the CPU: the library of the GPU's operators cannot be loaded: {err}")
+            say(f"experts: all on the CPU, because the library of GPU operators cannot be loaded: {err}")
             return Installed(layers, rings, devices, uses, options, say)
         if options.state is not None:
             every = [placed for there in layers.values() for placed in there]
@@ -95,7 +95,7 @@ def _placed(model: Any, ours: Any) -> list[Placed]:
 def _on_device(
     library: Library, layers: Sequence[Placed], options: Options, counts: Counts, say: Say
 ) -> tuple[Ring | None, OnDevice | None]:
-    """Counters for every layer and, if they can be had, the ring of a device and the experts that stay on it."""
+    """Adds counters to every layer of a device and, if possible, its ring and its resident experts."""
     device = layers[0].device
     choices = layers[0].module.config.num_experts_per_tok
     with torch.cuda.device(device):
@@ -104,7 +104,7 @@ def _on_device(
             placed.module.device_layer = DeviceLayer(library, placed.files, choices, device, row)
         reason = next((text for placed in layers if (text := placed.files.unfit())), "")
         if reason:
-            say(f"experts on {device}: all on the CPU: {reason}")
+            say(f"experts on {device}: all on the CPU, because {reason}")
             return None, None
         files = [placed.files for placed in layers]
         try:
@@ -116,7 +116,7 @@ def _on_device(
         held = _resident(ring, layers, products, options, counts, say)
         here = OnDevice(uses, files, ring, held)
         if options.threshold == 0:
-            say(f"experts on {device}: prompts are read by the CPU's: switched off")
+            say(f"experts on {device}: the CPU reads all prompts, because streaming is switched off")
             return ring, here
         _streaming(library, ring, layers, products, held, options, say)
         return ring, here
@@ -127,7 +127,7 @@ def _readers(options: Options) -> int:
 
 
 def _chosen(candidates: Sequence[Candidate], room: int, options: Options, counts: Counts) -> dict[int, tuple[int, ...]]:
-    """The experts that stay: the last start's where it is frozen and they fit, else by counts."""
+    """Returns the resident experts: those of the last start if frozen and if they fit, otherwise by counts."""
     if options.frozen and options.state is not None:
         last = PlacementFile(options.state / PLACEMENT).read({c.layer: c.experts for c in candidates})
         if last is not None and sum(c.slot_bytes * len(last[c.layer]) for c in candidates) <= room:
@@ -138,7 +138,7 @@ def _chosen(candidates: Sequence[Candidate], room: int, options: Options, counts
 def _resident(
     ring: Ring, layers: Sequence[Placed], products: Products, options: Options, counts: Counts, say: Say
 ) -> dict[int, Held]:
-    """Loads what stays on the device; nothing when it does not fit after all."""
+    """Loads the resident experts to the device; none if they do not fit."""
     candidates = [Candidate(placed.number, placed.files.experts, placed.files.slot_bytes) for placed in layers]
     chosen = _chosen(candidates, options.resident.get(str(ring.device), 0), options, counts)
     if not any(chosen.values()):
@@ -149,7 +149,7 @@ def _resident(
         torch.cuda.synchronize(ring.device)
     except torch.OutOfMemoryError as err:
         torch.cuda.empty_cache()
-        say(f"experts on {ring.device}: none stay there: {str(err).splitlines()[0]}")
+        say(f"experts on {ring.device}: none are resident: {str(err).splitlines()[0]}")
         return {}
     for placed in layers:
         if placed.number in held:
@@ -157,10 +157,10 @@ def _resident(
     number = sum(len(experts) for experts in chosen.values())
     size = sum(c.slot_bytes * len(chosen[c.layer]) for c in candidates)
     rate = hit_rate(chosen, {n: counts[n] for n in chosen if n in counts})
-    how = "evenly over the layers" if rate is None else f"which took {rate:.0%} of the choices counted so far"
+    how = "spread evenly over the layers" if rate is None else f"which serve {rate:.0%} of the expert uses so far"
     say(
-        f"experts on {ring.device}: {number} of {sum(c.experts for c in candidates)} stay there, {size / 1e9:.1f} GB,"
-        f" {how}"
+        f"experts on {ring.device}: {number} of {sum(c.experts for c in candidates)} are resident,"
+        f" {size / 1e9:.1f} GB, {how}"
     )
     return held
 
@@ -177,22 +177,22 @@ def _streaming(
     device, files = ring.device, [placed.files for placed in layers]
     parts = [StreamedLayer(f, held[f.layer].addresses if f.layer in held else {}) for f in files]
     streamed = StreamedExperts(library, ring, parts, products)
-    threshold, how = options.threshold, "as given"
+    threshold, how = options.threshold, "as configured"
     if threshold is None:
         rates = _measure(ring, layers)
         threshold = rates.threshold
         gb = sum(w.bytes for w in (files[0].gate, files[0].up, files[0].down)) * files[0].experts / 1e9
         how = (
-            f"measured: a layer of {gb:.2f} GB is streamed in {rates.streamed * 1e3:.0f} ms ({gb / rates.streamed:.1f}"
+            f"measured: a layer of {gb:.2f} GB streams in {rates.streamed * 1e3:.0f} ms ({gb / rates.streamed:.1f}"
             f" GB/s, {ring.threads} readers), the CPU reads {rates.tokens} tokens in {rates.cpu * 1e3:.0f} ms"
         )
     for position, placed in enumerate(layers):
         placed.module.device_layer.stream(streamed, position, threshold)
-    say(f"experts on {device}: chunks of {threshold} tokens and more are read by the GPU ({how})")
+    say(f"experts on {device}: the GPU reads chunks of {threshold} tokens or more ({how})")
 
 
 def _measure(ring: Ring, layers: Sequence[Placed]) -> calibrate.Rates:
-    """One layer from the middle: streamed without computing, and on the CPU."""
+    """Measures one layer from the middle: streaming without computing, and computing on the CPU."""
     middle = layers[len(layers) // 2]
     queue = torch.cuda.current_stream(middle.device).cuda_stream
     random = torch.Generator().manual_seed(0)

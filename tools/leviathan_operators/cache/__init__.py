@@ -1,6 +1,6 @@
 """The bookkeeping of the KV cache in plain Python: pages, the radix tree over token ids, sequences, parked pages.
 
-Nothing here imports torch. What moves bytes is handed in as a `PageStore`.
+Nothing here imports torch. A `PageStore` moves the bytes.
 """
 
 from .pages import PAGE_TOKENS, CacheFull, PagePool

@@ -1,8 +1,8 @@
-"""Parked pages in a folder: one file a page, named by the page's key, versioned and verified.
+"""Keeps pages of the KV cache in a folder: one file per page, named by the page's key, versioned and verified.
 
-DIR/VERSION/KEY.page is a header of HEADER bytes, then the page. The version stands for the model's files and the layout
-of a page; folders of other versions are left alone. A file that is cut, damaged or another model's is removed and
-counts as absent: its tokens are read again. Writing a page takes less time than reading its tokens would.
+DIR/VERSION/KEY.page has a header of HEADER bytes, then the page. The version identifies the model's files and the
+layout of a page; folders of other versions are not touched. A file that is cut off, damaged or from another model is
+removed, and its tokens are computed again. Writing a page takes less time than computing its tokens.
 """
 
 import contextlib
@@ -27,32 +27,32 @@ class DiskShelf:
     """Implements `parked.Shelf` over a folder."""
 
     def __init__(self, folder: Path, version: bytes, most: int, say: Say) -> None:
-        """Holds up to `most` bytes of pages of this `version`, 20 bytes; `say` hears what goes wrong, once a cause.
+        """Holds up to `most` bytes of pages of this `version` (20 bytes); `say` is called once for each kind of error.
 
-        Pages of an earlier process are there again. Errors: OSError when the folder cannot be made or read.
+        Pages of an earlier process are available. Errors: OSError if the folder cannot be created or read.
         """
         self._folder = folder / version.hex()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._version, self._most, self._say = version, most, say
         self._sizes: OrderedDict[bytes, int] = OrderedDict()
-        self._lock = threading.RLock()  # over the index alone: neither waits for the other's disk
+        self._lock = threading.RLock()  # protects only the index, so threads do not wait for each other's disk access
         self._failed = False
         self._said: set[str] = set()
         self._find()
 
     @property
     def used(self) -> int:
-        """Bytes of the files."""
+        """Bytes of all files."""
         with self._lock:
             return sum(self._sizes.values())
 
     def holds(self, key: bytes) -> bool:
-        """Whether there is a file of the page."""
+        """Whether there is a file for the page."""
         with self._lock:
             return key in self._sizes
 
     def put(self, key: bytes, blob: Blob) -> None:
-        """Writes the page, unless it is there already or the disk has failed."""
+        """Writes the page, unless it exists already or the disk has failed."""
         if self._failed or self.holds(key):
             return
         path = self._path(key)
@@ -64,14 +64,17 @@ class DiskShelf:
             part.replace(path)
         except OSError as err:
             self._failed = True
-            self._tell("write", f"{self._folder}: {err.strerror}: conversations are no longer kept on this disk")
+            self._tell(
+                "write",
+                f"cannot write to {self._folder}: {err.strerror}; conversations are no longer kept on this disk",
+            )
             return
         with self._lock:
             self._sizes[key] = HEADER.size + len(blob)
             self._shrink()
 
     def get(self, key: bytes) -> Blob | None:
-        """The page's bytes, or None when it is not there or not as it was written."""
+        """Returns the page's bytes, None if it is missing or damaged."""
         with self._lock:
             if key not in self._sizes:
                 return None
@@ -82,17 +85,17 @@ class DiskShelf:
             os.utime(path)
         except OSError as err:
             self._forget(key)
-            self._tell("read", f"{path}: {err.strerror}: its tokens are read again")
+            self._tell("read", f"cannot read {path}: {err.strerror}; its tokens are computed again")
             return None
         why = wrong(content, self._version, key)
         if why:
             self._forget(key)
-            self._tell("wrong", f"{path}: {why}: removed, its tokens are read again")
+            self._tell("wrong", f"{path} is {why}; the file is removed, and its tokens are computed again")
             return None
         return memoryview(content)[HEADER.size :]
 
     def _find(self) -> None:
-        """Takes over the files of an earlier process, the oldest first; drops what was never finished."""
+        """Finds the files of an earlier process, oldest first; removes unfinished ones."""
         found = []
         for path in self._folder.iterdir():
             if path.suffix == ".page" and len(path.stem) == 40:
@@ -124,20 +127,20 @@ class DiskShelf:
 
 
 def header(version: bytes, key: bytes, blob: Blob) -> bytes:
-    """What stands before a page in its file."""
+    """Returns the header of a page's file."""
     return HEADER.pack(MAGIC, version, key, len(blob), blake2b(blob, digest_size=16).digest())
 
 
 def wrong(content: bytes, version: bytes, key: bytes) -> str:
-    """Why a file is not the page that its name says; "" when it is."""
+    """Says why a file is not the page of its name, "" if it is."""
     if len(content) < HEADER.size:
         return "cut off"
     magic, its_version, its_key, length, digest = HEADER.unpack_from(content)
     if magic != MAGIC:
         return "not a page"
     if its_version != version or its_key != key:
-        return "of another model or conversation"
+        return "from another model or conversation"
     page = memoryview(content)[HEADER.size :]
     if len(page) != length:
-        return f"cut off: {len(page)} of {length} bytes"
-    return "" if blake2b(page, digest_size=16).digest() == digest else "damaged: its digest does not match"
+        return f"cut off ({len(page)} of {length} bytes)"
+    return "" if blake2b(page, digest_size=16).digest() == digest else "damaged (its digest does not match)"

@@ -1,4 +1,4 @@
-"""The pool of pages: which of the KV cache's pages are free."""
+"""The pool of the KV cache's free pages."""
 
 from collections.abc import Iterable
 
@@ -7,41 +7,41 @@ PAGE_TOKENS = 64
 
 
 class CacheFull(Exception):
-    """More pages are needed than are free or can be evicted: open sequences hold the rest."""
+    """More pages are needed than are free or can be evicted, because open sequences hold the others."""
 
 
 class PagePool:
     """Pages by number, 0 to `count` - 1. A page is free or belongs to one owner: a sequence or a tree node."""
 
     def __init__(self, count: int) -> None:
-        """All `count` pages are free."""
+        """Starts with `count` free pages."""
         self.count = count
         self._free = list(range(count - 1, -1, -1))
         self._taken = [False] * count
 
     @property
     def free(self) -> int:
-        """How many pages are free."""
+        """Number of free pages."""
         return len(self._free)
 
     def take(self, wanted: int) -> list[int]:
-        """Takes `wanted` free pages. Errors: CacheFull, and nothing is taken, when fewer are free."""
+        """Takes `wanted` free pages. Errors: CacheFull if fewer are free; then none is taken."""
         if wanted > len(self._free):
-            raise CacheFull(f"{wanted} pages of the KV cache are needed and {len(self._free)} are free")
+            raise CacheFull(f"{wanted} pages of the KV cache are needed, but {len(self._free)} are free")
         pages = [self._free.pop() for _ in range(wanted)]
         for page in pages:
             self._taken[page] = True
         return pages
 
     def give(self, pages: Iterable[int]) -> None:
-        """Gives pages back. Errors: ValueError for a page that is free already."""
+        """Frees pages. Errors: ValueError for a page that is free already."""
         for page in pages:
             if not self._taken[page]:
-                raise ValueError(f"page {page} is given back twice")
+                raise ValueError(f"page {page} is freed twice")
             self._taken[page] = False
             self._free.append(page)
 
 
 def pages_for(tokens: int) -> int:
-    """Pages that hold so many tokens."""
+    """Returns the number of pages that hold `tokens` tokens."""
     return -(-tokens // PAGE_TOKENS)

@@ -1,7 +1,7 @@
-"""Pages that had to leave the GPU: kept in main memory up to a bound, and on disk where a folder is given.
+"""Keeps pages that were evicted from the GPU: in main memory up to a limit, and on disk if a folder is given.
 
-A page is found by its key, a digest over its scope, its own tokens and all tokens before it, so no index has to be kept
-and pages on disk survive the process.
+The key of a page is a digest over its scope, its tokens and all tokens before it. So there is no index to store, and
+pages on disk survive the process.
 """
 
 import threading
@@ -12,52 +12,51 @@ from hashlib import blake2b
 from typing import Protocol
 
 Blob = bytes | bytearray | memoryview
-#: Pages of main memory that a shelf has at least, for what it has not written yet: 144 MB of DeepSeek-V3.
+#: Minimum pages in main memory with a shelf, for pages that are not written yet: 144 MB of DeepSeek-V3.
 WAITING = 32
 
 
 class Shelf(Protocol):
-    """Where pages are kept for longer. It may lose a page, and never returns a wrong one; `put` has its own thread."""
+    """Long-term storage of pages. It may lose a page, but never returns a wrong one; a separate thread calls `put`."""
 
     def holds(self, key: bytes) -> bool:
         """Whether it has the page."""
 
     def put(self, key: bytes, blob: Blob) -> None:
-        """Keeps the page if it can."""
+        """Stores the page if possible."""
 
     def get(self, key: bytes) -> Blob | None:
-        """The page's bytes, or None when it is not there or cannot be trusted."""
+        """Returns the page's bytes, None if it is missing or damaged."""
 
 
 def page_key(before: bytes, tokens: Sequence[int]) -> bytes:
-    """The key of a page with `tokens` that follows the page with the key `before`."""
+    """Returns the key of a page with `tokens` after the page with the key `before`."""
     return blake2b(before + array("I", tokens).tobytes(), digest_size=20).digest()
 
 
 def scope_key(scope: str) -> bytes:
-    """The key that stands before the first page of a scope."""
+    """Returns the key before the first page of a scope."""
     return blake2b(scope.encode(), digest_size=20).digest()
 
 
 class ParkedPages:
-    """Pages in main memory by key, the least recently used ones leave first; a thread takes them on to a shelf.
+    """An LRU cache of pages in main memory, by key; a thread copies them to a shelf.
 
-    Whoever parks a page waits for neither the thread nor the shelf: a page that has to leave main memory before the
-    shelf has it is dropped, so what waits is never more than `room`.
+    `park` does not wait for the thread or the shelf: a page that is evicted before the shelf has it is dropped.
     """
 
     def __init__(self, pages: int, shelf: Shelf | None = None) -> None:
-        """Holds up to `pages` pages, with a `shelf` at least WAITING: every page goes there, too."""
+        """Holds up to `pages` pages, at least WAITING with a `shelf`, which gets a copy of every page."""
         self.room = pages if shelf is None else max(pages, WAITING)
         self.dropped = 0
         self._shelf = shelf
         self._blobs: OrderedDict[bytes, Blob] = OrderedDict()
-        self._waiting: dict[bytes, None] = {}  # of the blobs, what the shelf does not have yet
+        self._waiting: dict[bytes, None] = {}  # blobs that the shelf does not have yet
         self._changed = threading.Condition()
         self._writer: threading.Thread | None = None
 
     def __len__(self) -> int:
-        """How many pages are in main memory."""
+        """Returns the number of pages in main memory."""
         return len(self._blobs)
 
     @property
@@ -73,7 +72,7 @@ class ParkedPages:
         return self._shelf is not None and self._shelf.holds(key)
 
     def park(self, key: bytes, blob: Blob) -> None:
-        """Keeps a page, and returns at once."""
+        """Stores a page, and returns immediately."""
         with self._changed:
             self._blobs[key] = blob
             self._blobs.move_to_end(key)
@@ -92,7 +91,7 @@ class ParkedPages:
             self._changed.notify_all()
 
     def fetch(self, key: bytes) -> Blob | None:
-        """The page's bytes, or None. It stays parked, as the most recently used one."""
+        """Returns the page's bytes, or None. The page stays parked, as the most recently used one."""
         with self._changed:
             blob = self._blobs.get(key)
             if blob is not None:
@@ -101,7 +100,7 @@ class ParkedPages:
         return self._shelf.get(key) if self._shelf is not None else None
 
     def settle(self, seconds: float) -> bool:
-        """Waits until the shelf has everything, so many seconds at most; whether it has."""
+        """Waits at most `seconds` until the shelf has all pages; returns whether it has."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting, seconds)
 

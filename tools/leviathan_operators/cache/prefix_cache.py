@@ -1,6 +1,7 @@
-"""Sequences over the paged cache: each opens with its longest known prefix, grows page by page, and leaves its pages.
+"""The prefix cache over the paged KV cache: a sequence opens with its longest cached prefix, and grows page by page.
 
-Any number of sequences may be open at once; they share the pages of common prefixes and hold their own behind them.
+Any number of sequences may be open at once; they share the pages of common prefixes. A closed sequence leaves its pages
+in the cache.
 """
 
 from collections.abc import Sequence as Items
@@ -12,7 +13,7 @@ from .pages import PAGE_TOKENS, CacheFull, PagePool, pages_for
 from .parked import Blob, ParkedPages, page_key, scope_key
 from .radix_tree import Node, RadixTree
 
-#: Pages that are to be parked before they have to leave, at most: 16,384 tokens. And how many at a time.
+#: Maximum number of pages to park before they are evicted: 16,384 tokens. And the number of pages at a time.
 AHEAD, BATCH = 256, 16
 
 
@@ -23,18 +24,18 @@ class PageStore(Protocol):
         """Copies a page."""
 
     def read(self, pages: Items[int]) -> list[Blob]:
-        """The bytes of pages."""
+        """Returns the bytes of pages."""
 
     def write(self, pages: Items[int], blobs: Items[Blob]) -> None:
-        """Puts bytes into pages. Errors: ValueError for bytes of another length than a page's."""
+        """Writes bytes to pages. Errors: ValueError for bytes that do not have the length of a page."""
 
 
 @dataclass(eq=False)
 class Sequence:
-    """One conversation while it is being read and answered.
+    """One conversation while it is read and answered.
 
-    `ids` are the tokens whose keys and values are in the cache, `pages` hold them in order and may have room for more.
-    `reused` of the tokens were there when it was opened.
+    `ids` are the tokens whose keys and values are in the cache; `pages` hold them in order, and may have room for more.
+    `reused` of the tokens were in the cache when it was opened.
     """
 
     scope: str
@@ -45,7 +46,7 @@ class Sequence:
 
     @property
     def length(self) -> int:
-        """Tokens in the cache."""
+        """Number of tokens in the cache."""
         return len(self.ids)
 
 
@@ -53,7 +54,7 @@ class PrefixCache:
     """The pool, the tree and the parked pages together."""
 
     def __init__(self, pages: int, store: PageStore, parked: ParkedPages | None = None) -> None:
-        """`pages` pages in `store`; `parked` keeps what is evicted."""
+        """`store` has `pages` pages; `parked` keeps evicted ones."""
         self.pool = PagePool(pages)
         self.tree = RadixTree()
         self._store = store
@@ -62,10 +63,10 @@ class PrefixCache:
         self.evicted = 0
 
     def open(self, ids: Items[int], scope: str = "", *, whole: bool = False) -> Sequence:
-        """A sequence for the prompt `ids`, with the longest prefix that is known.
+        """Opens a sequence for the prompt `ids`, with the longest cached prefix.
 
-        That is at most all but the last token, which must be read for its logits; with `whole` it may be everything.
-        Errors: CacheFull.
+        The prefix never has the last token, which must be read for its logits, unless `whole` is true. Errors:
+        CacheFull.
         """
         known = ids if whole else ids[:-1]
         match = self.tree.match(known, scope)
@@ -90,48 +91,50 @@ class PrefixCache:
         return sequence
 
     def reserve(self, sequence: Sequence, tokens: int) -> list[int]:
-        """Makes room for `tokens` tokens in all; returns the pages that were added. Errors: CacheFull."""
+        """Makes room for `tokens` tokens in total; returns the pages that were added. Errors: CacheFull."""
         pages = self.take(max(0, pages_for(tokens) - len(sequence.pages)))
         sequence.pages += pages
         return pages
 
     def commit(self, sequence: Sequence, ids: Items[int]) -> None:
-        """Tokens that have been read into reserved room. Errors: ValueError without the room."""
+        """Adds tokens that were read into reserved room. Errors: ValueError without the room."""
         if len(sequence.pages) * PAGE_TOKENS < len(sequence.ids) + len(ids):
             raise ValueError(f"{len(sequence.ids) + len(ids)} tokens do not fit {len(sequence.pages)} pages")
         sequence.ids += ids
 
     def close(self, sequence: Sequence) -> None:
-        """Leaves what was read for later sequences."""
+        """Closes a sequence; its pages stay in the cache for later sequences."""
         used = pages_for(len(sequence.ids))
         spare = sequence.pages[used:]
         self._release(sequence, spare + self.tree.insert(sequence.ids, sequence.pages[:used], sequence.scope))
 
     @property
     def used(self) -> int:
-        """Pages that hold tokens, those of earlier sequences included."""
+        """Number of pages that hold tokens, including those of earlier sequences."""
         return self.pool.count - self.pool.free
 
     @property
     def dropped(self) -> int:
-        """Pages that the disk was too slow for."""
+        """Number of pages that were dropped because the disk was too slow."""
         return self._parked.dropped
 
     @property
     def parked(self) -> int:
-        """Pages that are in main memory."""
+        """Number of pages in main memory."""
         return len(self._parked)
 
     def take(self, wanted: int) -> list[int]:
-        """Free pages; evicts what was not used for longest. Errors: CacheFull when open sequences hold too many."""
+        """Returns free pages; evicts the least recently used ones if needed. Errors: CacheFull."""
         missing = wanted - self.pool.free
         if missing > 0:
             self._evict(missing)
         return self.pool.take(wanted)
 
     def park_ahead(self) -> bool:
-        """Parks some of the pages that would leave next, so that room for a prompt costs no copy; for moments without
-        a job. Whether there may be more to do."""
+        """Parks some of the pages that would be evicted next, so that a later prompt need not wait for the copies.
+
+        Call it while there is no job. Returns whether there may be more to do.
+        """
         if not self._parked.keeps:
             return False
         next_ones = islice(self.tree.leaving(), max(0, self._ahead - self.pool.free))
@@ -140,7 +143,7 @@ class PrefixCache:
         return len(batch) == BATCH
 
     def settle(self, seconds: float) -> bool:
-        """Waits until what is parked is on disk, where it goes there; whether it is within so many seconds."""
+        """Waits at most `seconds` until parked pages are on disk, if they go there; returns whether they are."""
         return self._parked.settle(seconds)
 
     def _evict(self, missing: int) -> None:
@@ -151,8 +154,8 @@ class PrefixCache:
         self.pool.give([node.page for node, _ in evicted])
 
     def _unparked(self, node: Node, scope: str) -> bytes:
-        """The key of a page that is to be parked; none for one that is, and for one with fewer tokens: a key is over
-        whole pages, so it would not be found again."""
+        """Returns the key of a page to park; empty for a parked page, and for one that is not full, because keys are
+        for full pages."""
         if len(node.tokens) < PAGE_TOKENS:
             return b""
         key = _key(node, scope)
@@ -165,7 +168,7 @@ class PrefixCache:
                 self._parked.park(key, blob)
 
     def _unpark(self, sequence: Sequence, ids: Items[int]) -> None:
-        """Adds pages of the sequence's own with what is parked of `ids` behind its pages, as far as there is room."""
+        """Restores parked pages of `ids` after the sequence's pages, into new pages, as far as there is room."""
         if not self._parked.keeps:
             return
         have = len(sequence.pages)
@@ -183,7 +186,7 @@ class PrefixCache:
             self._store.write(sequence.pages[have:], blobs)
 
     def _grow(self, sequence: Sequence, wanted: int) -> bool:
-        """Adds pages to save reading; without room for them the sequence reads the tokens instead."""
+        """Adds pages for restored tokens; without room, returns False, and the sequence reads the tokens again."""
         try:
             sequence.pages += self.take(wanted)
         except CacheFull:

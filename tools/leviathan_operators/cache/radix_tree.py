@@ -1,7 +1,7 @@
-"""A radix tree over token ids with one page a node: which prefixes are in the cache, and who may be evicted first.
+"""A radix tree over token ids with one page per node: finds cached prefixes, and the pages to evict first.
 
-A node stands for the tokens of one page. A full page has 64 tokens and may have children; a page with fewer tokens is a
-leaf. Pages in the tree never change: a sequence that goes on from a part of a page works on a copy.
+A node has the tokens of one page. A full page has 64 tokens and may have children; a page with fewer tokens is a leaf.
+Pages in the tree never change: a sequence that continues from a part of a page uses a copy.
 """
 
 import heapq
@@ -18,7 +18,7 @@ Tokens = tuple[int, ...]
 class Node:
     """One page in the tree. `users` counts open sequences that read the page; `used` is the time of the last use.
 
-    `key` is that of the parked page once somebody has asked for it.
+    `key` is the key of the parked page, computed on first use.
     """
 
     tokens: Tokens
@@ -30,11 +30,11 @@ class Node:
     key: bytes = b""
 
     def child(self, tokens: Tokens) -> "Node | None":
-        """The child with exactly these tokens."""
+        """Returns the child with exactly these tokens, or None."""
         return next((node for node in self.children.get(tokens[0], ()) if node.tokens == tokens), None)
 
     def path(self) -> list["Node"]:
-        """The nodes from below the root to this one."""
+        """Returns the nodes from below the root to this one."""
         nodes: list[Node] = []
         node: Node | None = self
         while node is not None and node.parent is not None:
@@ -45,7 +45,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Match:
-    """The longest prefix in the tree: whole pages, and `part` with how many of its first tokens agree."""
+    """The longest prefix in the tree: full pages, and `part` with the number of its first tokens that match."""
 
     pages: tuple[Node, ...]
     part: Node | None = None
@@ -53,20 +53,20 @@ class Match:
 
     @property
     def tokens(self) -> int:
-        """Tokens of the prefix."""
+        """Number of tokens of the prefix."""
         return len(self.pages) * PAGE_TOKENS + self.part_tokens
 
 
 class RadixTree:
-    """One tree for each scope; scopes share pages of the pool and nothing else."""
+    """One tree for each scope; scopes only share the pool of pages."""
 
     def __init__(self) -> None:
-        """Empty."""
+        """Starts empty."""
         self._roots: dict[str, Node] = {}
         self._clock = 0
 
     def match(self, ids: Sequence[int], scope: str = "") -> Match:
-        """The longest prefix of `ids` in the tree of `scope`; its nodes count as used now."""
+        """Finds the longest prefix of `ids` in the tree of `scope`, and marks its nodes as used."""
         node = self._roots.get(scope)
         pages: list[Node] = []
         part, length = None, 0
@@ -83,10 +83,10 @@ class RadixTree:
         return match
 
     def insert(self, ids: Sequence[int], pages: Sequence[int], scope: str = "") -> list[int]:
-        """Adds the pages of `ids`; `pages[i]` holds ids[64 * i : 64 * i + 64], the last one what is left.
+        """Adds the pages of `ids`; `pages[i]` holds ids[64 * i : 64 * i + 64], the last one the rest.
 
-        Returns pages that the tree does not need: those whose tokens it had already in another page, and pages of
-        leaves that a longer one replaces. A page that is in the tree already may be named again.
+        Returns pages that the tree does not need: those whose tokens are already in another page, and pages of leaves
+        that a longer one replaces. `pages` may have pages that are in the tree already.
         """
         node = self._roots.setdefault(scope, Node((), -1, None))
         unneeded: list[int] = []
@@ -108,7 +108,7 @@ class RadixTree:
         return unneeded
 
     def evict(self, wanted: int) -> list[tuple[Node, str]]:
-        """Removes up to `wanted` pages as `leaving` has them; returns their nodes and scopes.
+        """Removes up to `wanted` pages in the order of `leaving`; returns their nodes and scopes.
 
         A removed node keeps its `parent`.
         """
@@ -118,8 +118,8 @@ class RadixTree:
         return evicted
 
     def leaving(self) -> Iterator[tuple[Node, str]]:
-        """The nodes in the order in which they would be evicted, with their scopes: the least recently used leaves
-        first. A page that an open sequence reads is not among them, nor is one before it."""
+        """Yields the nodes in the order of eviction, with their scopes: the least recently used leaves first. Leaves
+        out pages that an open sequence uses, and those before them."""
         left = {id(node): sum(map(len, node.children.values())) for _scope, node in self.nodes() if node.children}
         heap = [(node.used, id(node), node, scope) for scope, node in self.nodes() if not node.children]
         heapq.heapify(heap)
@@ -136,7 +136,7 @@ class RadixTree:
                     heapq.heappush(heap, (parent.used, id(parent), parent, scope))
 
     def nodes(self) -> Iterator[tuple[str, Node]]:
-        """Every node with its scope; parents come before their children."""
+        """Yields every node with its scope; parents come before their children."""
         for scope, root in self._roots.items():
             stack = [root]
             while stack:
@@ -151,7 +151,7 @@ class RadixTree:
             node.used = self._clock
 
     def _drop_shorter(self, parent: Node, tokens: Tokens) -> list[int]:
-        """Removes leaves whose tokens `tokens` begins with; returns their pages."""
+        """Removes leaves whose tokens are a prefix of `tokens`; returns their pages."""
         covered = [
             node
             for node in parent.children.get(tokens[0], ())
@@ -171,7 +171,7 @@ class RadixTree:
 
 
 def _closest(node: Node, tokens: Tokens) -> tuple[Node | None, int]:
-    """The child that shares the most first tokens, and how many."""
+    """Returns the child with the longest common prefix, and the length of the prefix."""
     best, length = None, 0
     for child in node.children.get(tokens[0], ()) if tokens else ():
         common = _common(child.tokens, tokens)
@@ -181,7 +181,7 @@ def _closest(node: Node, tokens: Tokens) -> tuple[Node | None, int]:
 
 
 def _common(a: Tokens, b: Tokens) -> int:
-    """How many first tokens are the same."""
+    """Returns the length of the common prefix."""
     for index, (left, right) in enumerate(zip(a, b, strict=False)):
         if left != right:
             return index

@@ -1,1 +1,1 @@
-"""Experts on GPUs: where their weights lie, how they stream there, which of them stay."""
+"""Experts on GPUs: where their weights are, how they are streamed, which of them are resident."""

@@ -1,18 +1,18 @@
-"""From how many tokens on a chunk is read sooner by the GPU, with experts streamed to it, than by the CPU: measured."""
+"""Measures from which number of tokens the GPU, with streamed experts, reads a chunk faster than the CPU."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# Tokens of the CPU's trial: enough for most experts of a layer to have several.
+# Tokens of the CPU's measurement: enough that most experts of a layer get several.
 TRIAL_TOKENS = 256
-# Fewer than this leave most experts without a token: the CPU reads those it needs alone.
+# With fewer tokens than this, most experts get none, and the CPU only reads the experts that it needs.
 LEAST = 32
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds a layer takes: streamed to the GPU, whatever the number of tokens; and on the CPU for `tokens`."""
+    """Seconds of a layer: `streamed` to the GPU, for any number of tokens, and on the `cpu` for `tokens` tokens."""
 
     streamed: float
     cpu: float
@@ -20,9 +20,9 @@ class Rates:
 
     @property
     def threshold(self) -> int:
-        """The least number of tokens for which streaming is not slower.
+        """The smallest number of tokens for which streaming is not slower.
 
-        The CPU's time is taken to grow with the tokens; it does at TRIAL_TOKENS and above.
+        Assumes that the CPU's time is proportional to the tokens, which is true from TRIAL_TOKENS.
         """
         if self.cpu <= 0:
             return LEAST
@@ -30,7 +30,7 @@ class Rates:
 
 
 def measured(streamed: Callable[[], None], cpu: Callable[[], None], clock: Callable[[], float]) -> Rates:
-    """Each once to warm up, then timed."""
+    """Runs each function once to warm up, then measures it."""
 
     def seconds(work: Callable[[], None]) -> float:
         work()
@@ -42,5 +42,5 @@ def measured(streamed: Callable[[], None], cpu: Callable[[], None], clock: Calla
 
 
 def now() -> float:
-    """Seconds of the clock that calibration uses."""
+    """Returns the seconds of the clock for the calibration."""
     return time.perf_counter()

@@ -1,4 +1,4 @@
-"""The file in the state folder that keeps how often each expert was chosen, over restarts and for other machines."""
+"""Stores how often each expert was chosen, in a file of the state folder, over restarts and for other machines."""
 
 import json
 import time
@@ -14,25 +14,25 @@ SAVE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class UseFile:
-    """Counts by layer for a model with so many experts in each of these layers."""
+    """The file with the counts of a model with `experts` experts in each of `layers`."""
 
     path: Path
     layers: Sequence[int]
     experts: int
 
     def read(self) -> tuple[dict[int, list[int]], str]:
-        """The counts, and why there are none: "" also for a file that is not there yet."""
+        """Returns the counts, and why they could not be read; "" if they were, or if there is no file yet."""
         try:
             document = json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}, ""
         except (OSError, ValueError) as err:
-            return {}, f"{self.path}: cannot be read, so no expert counts as used: {err}"
+            return {}, f"cannot read {self.path}, so all experts count as unused: {err}"
         uses = document.get("uses") if isinstance(document, dict) and document.get("version") == VERSION else None
         if not isinstance(uses, dict) or set(uses) != {str(layer) for layer in self.layers}:
-            return {}, f"{self.path}: not the counts of this model's layers: it is written again"
+            return {}, f"{self.path}: expected counts for this model's layers, got others; the file is written again"
         if not all(self._row(row) for row in uses.values()):
-            return {}, f"{self.path}: expected {self.experts} counts a layer: it is written again"
+            return {}, f"{self.path}: expected {self.experts} counts per layer, got others; the file is written again"
         return {int(layer): row for layer, row in uses.items()}, ""
 
     def _row(self, row: object) -> bool:
@@ -43,12 +43,12 @@ class UseFile:
         )
 
     def write(self, uses: Mapping[int, Sequence[int]]) -> None:
-        """Replaces the file in one step. Errors: OSError."""
+        """Replaces the file atomically. Errors: OSError."""
         _replace(self.path, {"version": VERSION, "uses": {str(layer): list(row) for layer, row in uses.items()}})
 
 
 def added(first: Mapping[int, Sequence[int]], second: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
-    """Both together."""
+    """Returns the sum of two counts."""
     return {
         layer: [a + b for a, b in zip(first.get(layer, [0] * len(row)), row, strict=True)]
         for layer, row in second.items()
@@ -56,7 +56,7 @@ def added(first: Mapping[int, Sequence[int]], second: Mapping[int, Sequence[int]
 
 
 class Uses:
-    """What the file had at the start, and the file again with what was counted since."""
+    """The counts of the file at the start, and writes the file with the counts since then."""
 
     def __init__(self, file: UseFile, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._file, self._say, self._clock, self._saved = file, say, clock, clock()
@@ -65,40 +65,40 @@ class Uses:
             say(f"experts: {trouble}")
 
     def take(self, other: Path) -> None:
-        """Begins with the counts of another machine's file where there are none of this one's. Says what it took."""
+        """Starts with the counts of another machine's file, if this machine has none; logs what it did."""
         if self.before:
-            self._say(f"experts: {other}: not read: this machine has counts of its own in {self._file.path}")
+            self._say(f"experts: {other} is not used, because this machine has its own counts in {self._file.path}")
             return
         self.before, trouble = UseFile(other, self._file.layers, self._file.experts).read()
         number = sum(map(sum, self.before.values()))
-        self._say(f"experts: {trouble or f'{other}: {number} choices of experts counted elsewhere'}")
+        self._say(f"experts: {trouble or f'starting with {number} expert uses from {other}'}")
 
     def keep(self, counted: Callable[[], Mapping[int, Sequence[int]]]) -> dict[int, list[int]] | None:
-        """Writes the file unless it was written within SAVE_SECONDS; `counted` gives the counts since the start.
+        """Writes the file unless it was written within SAVE_SECONDS; `counted` returns the counts since the start.
 
-        Returns what was counted in all, None where it was too early.
+        Returns the total counts, None if the file was not written.
         """
         return self.write(counted()) if self._clock() - self._saved >= SAVE_SECONDS else None
 
     def write(self, counted: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
-        """Writes the file; returns what was counted in all."""
+        """Writes the file; returns the total counts."""
         self._saved = self._clock()
         total = added(self.before, counted)
         try:
             self._file.write(total)
         except OSError as err:
-            self._say(f"experts: the counts of use are not kept: {err}")
+            self._say(f"experts: cannot save the counts of expert uses: {err}")
         return total
 
 
 @dataclass(frozen=True)
 class PlacementFile:
-    """Keeps which experts stay on a GPU, so that a start with the placement frozen repeats the last one."""
+    """Stores which experts are resident on GPUs, so that a start with a frozen placement repeats the last one."""
 
     path: Path
 
     def read(self, experts: Mapping[int, int]) -> dict[int, tuple[int, ...]] | None:
-        """The experts of these layers, which have so many each; None where the file has not all of them."""
+        """Returns the experts by layer; None if the file does not have all layers of `experts` (layer → count)."""
         try:
             document = json.loads(self.path.read_text(encoding="utf-8"))
             rows = document["placement"] if document["version"] == VERSION else {}
@@ -110,7 +110,7 @@ class PlacementFile:
         return out if fit and all(sorted(set(row)) == list(row) for row in out.values()) else None
 
     def write(self, placement: Mapping[int, Sequence[int]]) -> None:
-        """Replaces the file in one step. Errors: OSError."""
+        """Replaces the file atomically. Errors: OSError."""
         rows = {str(layer): list(row) for layer, row in placement.items()}
         _replace(self.path, {"version": VERSION, "placement": rows})
 

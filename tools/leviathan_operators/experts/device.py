@@ -1,4 +1,4 @@
-"""What one layer has on its GPU: a table of the experts there, counters of use, and the way to stream the rest."""
+"""A layer's experts on its GPU: a table of the resident ones, counters of use, and streaming for the others."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,16 +11,17 @@ from .files import LayerFiles
 from .products import Products, by_expert
 from .streamed import StreamedExperts
 
-# Up to so many tokens the kernels multiply blocks by vectors; more share an expert often enough for matrix products.
+# Up to this many tokens, the kernels multiply blocks by vectors; with more, an expert has enough tokens for matrix
+# products.
 VECTOR_TOKENS = 8
 
 
 @dataclass(frozen=True)
 class Resident:
-    """Experts that stay on the device: where they lie, in so many slots that layers of equal types share, and `table`,
-    int32, the slot of each of the layer's experts or -1. `complete`: all of the layer's are there.
+    """The resident experts of a layer: the slots, which layers of equal types share, and `table`, int32, with the slot
+    of each of the layer's experts or -1. `complete`: all experts of the layer are resident.
 
-    The table and the slots' bytes are changed in place, so a captured CUDA graph sees the change.
+    The table and the slots' bytes are changed in place, so a captured CUDA graph uses the new ones.
     """
 
     slots: Slots
@@ -35,7 +36,7 @@ class DeviceLayer:
     def __init__(
         self, operators: Any, files: LayerFiles, choices: int, device: torch.device, uses: Tensor | None = None
     ) -> None:
-        """`uses`: int64 (experts), zeros, to count in."""
+        """`uses`: int64 (experts), zeros, the counters."""
         self.files = files
         self.uses = torch.zeros(files.experts, dtype=torch.int64, device=device) if uses is None else uses
         self._operators, self._choices, self._device = operators, choices, device
@@ -47,47 +48,47 @@ class DeviceLayer:
         self._position, self._threshold = 0, 0
 
     def keep(self, resident: Resident, products: Products) -> None:
-        """These experts are on the device from now on; before any CUDA graph is captured."""
+        """Sets the resident experts; call it before any CUDA graph is captured."""
         self._resident, self._products = resident, products
 
     def stream(self, streamed: StreamedExperts, position: int, threshold: int) -> None:
-        """Chunks of at least `threshold` tokens go through `streamed`, whose layer `position` this is."""
+        """Makes chunks of at least `threshold` tokens use `streamed`, in which this is the layer `position`."""
         self._streamed, self._position, self._threshold = streamed, position, threshold
 
     def streams(self, tokens: int) -> bool:
-        """Whether a chunk of so many tokens is streamed."""
+        """Whether a chunk of `tokens` tokens is streamed."""
         return self._streamed is not None and tokens >= self._threshold
 
     def streamed(self, x: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
-        """All experts of a chunk, float32 (tokens, hidden). Errors: KernelError."""
+        """Computes all experts of a chunk, float32 (tokens, hidden). Errors: KernelError."""
         assert self._streamed is not None
         self.uses += torch.bincount(ids.flatten(), minlength=self.files.experts)
         return self._streamed.layer(self._position, x, ids, weights)
 
     @property
     def table(self) -> Tensor:
-        """The slot of each expert here, int32, -1 for one that is not; it changes in place."""
+        """The slot of each expert, int32, -1 for one that is not resident; changes in place."""
         return self._nowhere if self._resident is None else self._resident.table
 
     @property
     def resident_slots(self) -> Slots | None:
-        """Where the experts that are here lie."""
+        """The slots of the resident experts."""
         return None if self._resident is None else self._resident.slots
 
     @property
     def complete(self) -> bool:
-        """Whether every expert of the layer is here, for good."""
+        """Whether every expert of the layer is resident."""
         return self._resident is not None and self._resident.complete
 
     def route(self, ids: Tensor) -> Tensor:
-        """Counts the choices, remembers which of them are here, and gives the CPU's: int64, -1 for one that is here."""
+        """Counts the choices, remembers the resident ones, and returns the CPU's: int64, -1 for resident ones."""
         self._slots = torch.empty(ids.shape, dtype=torch.int32, device=self._device)
         cpu_ids = torch.empty_like(ids)
         self._operators.route(ids.contiguous(), self.table, self._slots, cpu_ids, self.uses)
         return cpu_ids
 
     def resident(self, x: Tensor, weights: Tensor) -> Tensor | None:
-        """The share of the experts that are here, as `route` found them: float32 (tokens, hidden), None for none."""
+        """Computes the resident experts that `route` found: float32 (tokens, hidden), None for none."""
         if self._resident is None or self._products is None:
             return None
         if len(x) > VECTOR_TOKENS:

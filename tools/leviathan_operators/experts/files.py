@@ -1,4 +1,4 @@
-"""Where a layer's expert weights lie: which bytes of which files, and of which types."""
+"""Where a layer's expert weights are: the files, offsets and types."""
 
 import os
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ ALIGNMENT = 256
 
 @dataclass(frozen=True)
 class Weight:
-    """One weight of all experts of a layer: `bytes` an expert from `offset` on in the open file `file`."""
+    """One weight of all experts of a layer: `bytes` per expert, from `offset` in the open file `file`."""
 
     file: int
     offset: int
@@ -37,7 +37,7 @@ class LayerFiles:
 
     @property
     def places(self) -> tuple[int, int, int]:
-        """Where gate, up and down of an expert start in its slot, in bytes."""
+        """The offsets of an expert's gate, up and down in its slot, in bytes."""
         up = _aligned(self.gate.bytes)
         return 0, up, up + _aligned(self.up.bytes)
 
@@ -47,19 +47,22 @@ class LayerFiles:
         return self.places[2] + _aligned(self.down.bytes)
 
     def runs(self, expert: int) -> list[tuple[int, int, int, int]]:
-        """(file, offset, bytes, place in the slot) of one expert's weights."""
+        """Returns (file, offset, bytes, offset in the slot) of one expert's weights."""
         weights = zip((self.gate, self.up, self.down), self.places, strict=True)
         return [(w.file, w.offset + expert * w.bytes, w.bytes, place) for w, place in weights]
 
     def unfit(self) -> str:
-        """Why the GPU's kernels cannot read these experts; empty when they can."""
+        """Says why the GPU's kernels cannot read these experts, "" if they can."""
         for name, weight in (("gate", self.gate), ("up", self.up), ("down", self.down)):
             if weight.kind not in KINDS:
-                return f"layer {self.layer}: the experts' {name} is {weight.kind.name}, the GPU reads " + ", ".join(
+                return f"layer {self.layer}: the experts' {name} is {weight.kind.name}, but the GPU reads " + ", ".join(
                     kind.name for kind in KINDS
                 )
         if self.gate.kind != self.up.kind:
-            return f"layer {self.layer}: the experts' gate is {self.gate.kind.name} and up is {self.up.kind.name}"
+            return (
+                f"layer {self.layer}: expected one type for the experts' gate and up, got {self.gate.kind.name} and"
+                f" {self.up.kind.name}"
+            )
         return ""
 
 
@@ -70,7 +73,7 @@ class OpenFiles:
         self._open: dict[str, int] = {}
 
     def __getitem__(self, path: Path | str) -> int:
-        """The descriptor of the file at `path`. Errors: OSError."""
+        """Returns the descriptor of the file at `path`. Errors: OSError."""
         name = os.fspath(path)
         if name not in self._open:
             self._open[name] = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
@@ -78,7 +81,7 @@ class OpenFiles:
 
 
 def layer_files(tensors: Mapping[str, tuple[int, int, GgmlType, tuple[int, ...]]], layer: int) -> LayerFiles:
-    """The experts of `layer` from (file, offset, type, shape in ggml's order) of the model's tensors by name.
+    """Returns the experts of `layer` from (file, offset, type, shape in ggml's order) of the model's tensors by name.
 
     Errors: KeyError for a layer without experts.
     """

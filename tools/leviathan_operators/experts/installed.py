@@ -1,4 +1,4 @@
-"""What `install` gave a model's experts on each GPU, and what is done with it while the engine runs."""
+"""What `install` added to a model's experts on each GPU, and how it is used while the engine runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from .placement import Counts
 from .replacing import OnDevice
 from .ring import Figures, Ring
 
-# More of a chunk's bytes than this from the disk, and the disk is what it waits for.
+# If a larger share of a chunk's bytes comes from the disk, the disk is the bottleneck.
 DISK_BOUND = 0.05
 
 Say = Callable[[str], None]
@@ -21,10 +21,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Options:
-    """`threshold`: tokens of a chunk from which on experts are streamed; None: measured, 0: never. `resident`: bytes of
-    experts that stay on each device, by its name. `state`: the folder that keeps the counts of use, None: nowhere.
-    `readers`: threads that read files; None: by the CPUs there are. `frozen`: experts stay where the last start had
-    them, and while the engine runs. `counts`: another machine's counts of use, for a start without any."""
+    """`threshold`: chunks of at least this many tokens are streamed; None: measured, 0: never. `resident`: bytes of
+    resident experts on each device, by its name. `state`: the folder for the counts of uses, None: not stored.
+    `readers`: threads that read files; None: depends on the CPUs. `frozen`: experts stay where the last start had them.
+    `counts`: another machine's counts of uses, for a start without any."""
 
     threshold: int | None = None
     resident: Mapping[str, int] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Placed:
-    """One layer of the model: its module, its number, the device that it is on, where its weights lie."""
+    """One layer of the model: its module, its number, its device, the files of its weights."""
 
     module: Any
     number: int
@@ -62,7 +62,7 @@ class Installed:
         self._before = {name: ring.figures() for name, ring in rings.items()}
 
     def after_prompt(self) -> Figures | None:
-        """Totals of what was streamed since the last call, None for nothing; says when the disk was waited for."""
+        """Returns the totals streamed since the last call, None for none; logs if the disk was the bottleneck."""
         new = {name: ring.figures().since(self._before[name]) for name, ring in self._rings.items()}
         self._before = {name: ring.figures() for name, ring in self._rings.items()}
         total = sum((f.bytes for f in new.values()), 0.0)
@@ -71,20 +71,20 @@ class Installed:
         disk = sum(f.from_disk for f in new.values())
         if disk > DISK_BOUND * total:
             self._say(
-                f"experts: disk-bound: {disk / 1e9:.1f} of {total / 1e9:.1f} GB that were streamed came from the disk:"
-                f" main memory does not hold all experts (raise the memory limit, or give the GPUs more of them)"
+                f"experts: disk-bound: {disk / 1e9:.1f} of {total / 1e9:.1f} GB that were streamed came from the disk,"
+                f" because main memory does not hold all experts; raise the memory limit, or give the GPUs more experts"
             )
         return Figures(*(sum(getattr(f, name) for f in new.values()) for name in Figures.__dataclass_fields__))
 
     def hit_ratio(self) -> float | None:
-        """The share of the choices since the start that found their expert on a GPU, as of the last `rest`."""
+        """Returns the share of the choices since the start whose expert was on a GPU, as of the last `rest`."""
         chosen = sum(device.chosen for device in self._devices)
         return sum(device.found for device in self._devices) / chosen if chosen else None
 
     def rest(self) -> bool:
-        """Once a minute keeps the counts; then, unless frozen, experts wanted more take a few slots.
+        """Saves the counts once a minute; then, unless frozen, moves a few experts that are used more to the GPU.
 
-        Only between answers. Returns whether more are to move: it may be called again, or never.
+        Call it only between answers. Returns whether there are more to move.
         """
         counted = {layer: row for device in self._devices for layer, row in device.counted().items()}
         total = self._uses.keep(lambda: counted) if self._uses is not None else None
@@ -94,15 +94,15 @@ class Installed:
         if not moved:
             self._wanted = {}
             return False
-        self._say(f"experts: {moved} changed places, as the counts of use say")
+        self._say(f"experts: {moved} changed places according to the counts of expert uses")
         self.keep_placement()
         return True
 
     def keep_placement(self) -> None:
-        """Writes which experts are where, for a start with the placement frozen."""
+        """Saves the placement, for a start with a frozen placement."""
         placement = {layer: row for device in self._devices for layer, row in device.placement.items()}
         try:
             if self._options.state is not None:
                 PlacementFile(self._options.state / PLACEMENT).write(placement)
         except OSError as err:
-            self._say(f"experts: the placement is not kept: {err}")
+            self._say(f"experts: cannot save the placement: {err}")

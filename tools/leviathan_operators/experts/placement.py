@@ -1,6 +1,6 @@
-"""Which experts stay on a GPU: those chosen most often for their bytes, or, without counts, as many of each layer.
+"""Chooses the resident experts of a GPU: those chosen most often per byte, or without counts the same number per layer.
 
-Counts change while the engine runs: `swaps` says which experts should change places then.
+Counts change while the engine runs: `swaps` returns the experts that should change places.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 Counts = Mapping[int, Sequence[int]]
-# An expert takes another's place when it was chosen so much more often: counts of a short talk move nothing.
+# An expert replaces another one if it was chosen this much more often, so a short conversation moves nothing.
 MORE, AT_LEAST = 1.25, 64
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One layer on the GPU in question: its number in the model, its experts, and the bytes of a slot for one."""
+    """One layer on the GPU: its number in the model, its experts, and the bytes of an expert's slot."""
 
     layer: int
     experts: int
@@ -22,10 +22,10 @@ class Candidate:
 
 
 def choose(candidates: Sequence[Candidate], room: int, counts: Counts | None) -> dict[int, tuple[int, ...]]:
-    """The experts of each layer that stay, in ascending order, within `room` bytes.
+    """Returns the resident experts of each layer, in ascending order, within `room` bytes.
 
-    `counts` holds how often each expert of a layer was chosen; a layer that is missing there counts as never chosen.
-    Equal counts are taken evenly: the experts 0 of all layers, then the experts 1.
+    `counts` has the uses of each expert by layer; a missing layer counts as never used. Among equal counts, takes
+    expert 0 of all layers first, then expert 1, and so on.
     """
 
     def rank(pair: tuple[Candidate, int]) -> tuple[float, int, int]:
@@ -42,7 +42,7 @@ def choose(candidates: Sequence[Candidate], room: int, counts: Counts | None) ->
 
 
 def hit_rate(chosen: Mapping[int, Sequence[int]], counts: Counts) -> float | None:
-    """The share of the counted choices that fell on chosen experts; None without any count."""
+    """Returns the share of the counted uses that the chosen experts serve; None without counts."""
     total = sum(sum(uses) for uses in counts.values())
     if not total:
         return None
@@ -52,7 +52,7 @@ def hit_rate(chosen: Mapping[int, Sequence[int]], counts: Counts) -> float | Non
 
 
 class Swap(NamedTuple):
-    """`expert` of `layer` comes into the slot of `leaving` of `from_layer`."""
+    """`expert` of `layer` replaces `leaving` of `from_layer` in its slot."""
 
     from_layer: int
     leaving: int
@@ -61,13 +61,13 @@ class Swap(NamedTuple):
 
 
 def swaps(resident: Mapping[int, Collection[int]], experts: int, counts: Counts, most: int) -> list[Swap]:
-    """Up to `most` swaps among layers that share slots, those that gain most first.
+    """Returns up to `most` swaps among layers that share slots, those with the largest gain first.
 
     Args:
-        resident: the experts that are there, by layer. A layer that is there as a whole keeps all of them.
-        experts: how many a layer has.
-        counts: how often each was chosen.
-        most: swaps, at most.
+        resident: the resident experts by layer. A layer with all of its experts keeps them.
+        experts: number of experts of a layer.
+        counts: number of uses of each expert.
+        most: maximum number of swaps.
     """
     layers = [layer for layer, there in resident.items() if len(there) < experts and layer in counts]
     there = [(counts[layer][e], layer, e) for layer in layers for e in resident[layer]]

@@ -1,4 +1,4 @@
-"""One expert for many tokens: its blocks become bfloat16, and three matrix products take all of its tokens at once."""
+"""Computes one expert for many tokens: converts its blocks to bfloat16, then uses three matrix products."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ Addresses = tuple[int, int, int]
 
 
 class Products:
-    """Room for the largest expert in bfloat16, and the computation. One at a time on a device: the room is shared."""
+    """The computation, and its buffer for the largest expert in bfloat16. Use it for one expert at a time."""
 
     def __init__(self, operators: Any, layers: Sequence[LayerFiles], device: torch.device) -> None:
         self._operators = operators
@@ -21,13 +21,13 @@ class Products:
         self._narrow = torch.empty(hidden * width, dtype=torch.bfloat16, device=device)
 
     def add(self, files: LayerFiles, at: Addresses, x: Tensor, tokens: Tensor, scales: Tensor, out: Tensor) -> None:
-        """Adds one expert's share of its tokens to `out`.
+        """Adds one expert's result for its tokens to `out`.
 
         Args:
             files: the layer.
             at: device addresses of the expert's gate, up and down.
             x: bfloat16 (all tokens, hidden).
-            tokens: int64, which of them are this expert's, all different.
+            tokens: int64, the indices of this expert's tokens, without duplicates.
             scales: float32, their weights.
             out: float32 (all tokens, hidden).
         """
@@ -43,9 +43,9 @@ class Products:
 
 
 def by_expert(ids: Tensor, weights: Tensor, experts: int) -> tuple[Tensor, Tensor, list[int]]:
-    """The pairs (token, choice) in the order of experts, then tokens: token, weight, and how many each expert has.
+    """Sorts the pairs (token, choice) by expert, then token: returns tokens, weights, and the number for each expert.
 
-    A pair whose id is -1 is left out. Waits for the device once.
+    Leaves out pairs with the id -1. Waits for the device once.
     """
     flat = ids.flatten()
     order = flat.argsort(stable=True)

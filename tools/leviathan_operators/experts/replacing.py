@@ -1,4 +1,4 @@
-"""The experts of one GPU while the engine runs: how often each was chosen and found, and swaps between answers."""
+"""The experts of one GPU while the engine runs: counts uses and hits, and swaps experts between answers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,12 +9,12 @@ from .files import LayerFiles
 from .placement import Counts, Swap, swaps
 from .resident import Held, Loader, slot_class, swap
 
-# Swaps before somebody who waits is looked for: of DeepSeek-V3's experts, 0.2 s from the page cache.
+# Swaps before the worker checks for a new job: 0.2 s for DeepSeek-V3's experts in the page cache.
 AT_ONCE = 16
 
 
 class OnDevice:
-    """One device's layers: their counters, rows of one tensor, and what stays there by layer number."""
+    """One device's layers: their counters, which are rows of one tensor, and their resident experts by layer number."""
 
     def __init__(self, uses: Tensor, files: Sequence[LayerFiles], source: Loader, held: Mapping[int, Held]) -> None:
         """`uses` is int64 (layers, experts), in the order of `files`."""
@@ -24,13 +24,13 @@ class OnDevice:
 
     @property
     def placement(self) -> dict[int, tuple[int, ...]]:
-        """The experts that are there now, by layer."""
+        """Returns the resident experts, by layer."""
         return {n: tuple(sorted(self._held[n].addresses)) if n in self._held else () for n in self._files}
 
     def counted(self) -> dict[int, list[int]]:
-        """How often each expert was chosen since the start, by layer; waits for the device.
+        """Returns the uses of each expert since the start, by layer; waits for the device.
 
-        What is new since the last call counts as found where the expert is there.
+        Uses since the last call count as hits if the expert is resident.
         """
         rows = self._uses.tolist()
         for layer, new, old in zip(self._files, rows, self._seen, strict=True):
@@ -41,7 +41,7 @@ class OnDevice:
         return dict(zip(self._files, rows, strict=True))
 
     def follow(self, counts: Counts, most: int = AT_ONCE) -> list[Swap]:
-        """Gives up to `most` slots to experts that are wanted more; returns what changed. Errors: KernelError."""
+        """Gives up to `most` slots to experts that are used more; returns the swaps. Errors: KernelError."""
         classes: dict[tuple[int, ...], dict[int, tuple[int, ...]]] = {}
         for layer, there in self.placement.items():
             if there:
@@ -51,7 +51,7 @@ class OnDevice:
             experts = self._files[next(iter(resident))].experts
             moves += swaps(resident, experts, counts, most - len(moves))
         if moves:
-            self.counted()  # by where they were
+            self.counted()  # counts hits with the placement before the swaps
             device = self._uses.device
             queue = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
             swap(self._source, self._files, self._held, moves, queue)

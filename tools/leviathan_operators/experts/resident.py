@@ -1,4 +1,4 @@
-"""Brings experts to a GPU for good: into slots that layers of equal types and sizes share, by the way of the ring."""
+"""Loads resident experts to a GPU, through the ring, into slots that layers of equal types and sizes share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ class Loader(Source, Protocol):
     """A source whose slots can be copied from."""
 
     def view(self, address: int, size: int) -> Tensor:
-        """The `size` bytes of a slot at `address`, uint8."""
+        """Returns the `size` bytes of a slot at `address`, uint8."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """One layer's part: what its decode step reads, and each expert's addresses for the products of a prompt."""
+    """One layer's resident experts: for its decode step, and each expert's addresses for the products of a prompt."""
 
     resident: Resident
     addresses: dict[int, Addresses]
@@ -33,9 +33,9 @@ class Held:
 def load(
     source: Loader, layers: Sequence[LayerFiles], chosen: Mapping[int, Sequence[int]], queue: int
 ) -> dict[int, Held]:
-    """Reads the chosen experts (by the layer's number) to the source's device; layers without any are left out.
+    """Loads the chosen experts (by the layer's number) to the source's device; leaves out layers without any.
 
-    The pools live as long as what is returned: each Resident holds its table, and `Held` its pool's memory.
+    The result keeps the memory alive: each Resident holds its table, and `Held` its pool.
 
     Errors: torch.OutOfMemoryError, KernelError.
     """
@@ -69,9 +69,9 @@ def load(
 def swap(
     source: Loader, layers: Mapping[int, LayerFiles], held: Mapping[int, Held], moves: Sequence[Swap], queue: int
 ) -> None:
-    """Brings experts into others' slots, in place, so that captured CUDA graphs see it; between answers only.
+    """Loads experts into the slots of others, in place, so that captured CUDA graphs use them; only between answers.
 
-    Errors: KernelError, after which the experts whose slots were to be filled are nowhere but in their files.
+    Errors: KernelError; then neither the old nor the new experts of these slots are resident.
     """
     places = {}
     for move in moves:
@@ -91,7 +91,7 @@ def swap(
 
 
 def slot_class(files: LayerFiles) -> tuple[int, ...]:
-    """What layers have in common that share slots."""
+    """Returns what must be equal for layers to share slots."""
     return files.slot_bytes, *files.places, files.gate.kind, files.down.kind
 
 

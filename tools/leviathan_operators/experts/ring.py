@@ -1,4 +1,4 @@
-"""The ring through which expert weights stream to a GPU: kernels/staging.cpp, with what it does said in figures."""
+"""The ring buffer that streams expert weights to a GPU (kernels/staging.cpp), and its figures."""
 
 import ctypes
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from .files import LayerFiles
 
 @dataclass(frozen=True)
 class Figures:
-    """Totals of a ring. Seconds of `reading`, of waiting for the `link` and for the GPU's `computing` are summed over
-    the reading threads, `waited` is the caller's; `bytes` were read, `from_disk` of them were not in the page cache."""
+    """Totals of a ring. Seconds of `reading`, and of waiting for the `link` and for the GPU's `computing`, are summed
+    over the reader threads; `waited` is the caller's. `bytes` were read, `from_disk` of them from the disk."""
 
     reading: float
     link: float
@@ -24,21 +24,21 @@ class Figures:
     from_disk: float
 
     def since(self, earlier: "Figures") -> "Figures":
-        """What came after `earlier`."""
+        """Returns the difference to `earlier`."""
         return Figures(*(getattr(self, name) - getattr(earlier, name) for name in self.__dataclass_fields__))
 
 
-# A reader's two buffers of this size stay in the CPU's cache. On an H200 14 readers give 52 GB/s of the link's 55; with
-# 1 MiB 44, since every copy waits for all others' before it, and 16 MiB, which leave the cache, 43.
+# A reader's two buffers of this size stay in the CPU's cache. On an H200, 14 readers give 52 GB/s of the link's 55;
+# with 1 MiB 44, because every copy waits for all earlier ones, and with 16 MiB, which exceed the cache, 43.
 PIECE = 4 << 20
 
 
 class Ring:
-    """`slots` experts of at most `slot_bytes` on `device`, filled by `threads` readers.
+    """A ring of `slots` experts of at most `slot_bytes` bytes on `device`, filled by `threads` readers.
 
     Each reader has two page-locked buffers of `piece` bytes.
 
-    Errors: torch.OutOfMemoryError when the device has no room, KernelError when page-locked memory cannot be had.
+    Errors: torch.OutOfMemoryError without room on the device, KernelError without page-locked memory.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Ring:
             raise KernelError(f"ring of {slots} x {slot_bytes} bytes: {_text(library.leviathan_ring_error(None))}")
 
     def begin(self, layers: Sequence[LayerFiles], experts: Sequence[Sequence[int]]) -> None:
-        """Starts to read the named experts of each layer, in this order; whatever was begun before is dropped."""
+        """Starts to read the given experts of each layer, in this order; cancels what was started before."""
         runs = [
             run
             for layer, chosen in zip(layers, experts, strict=True)
@@ -68,40 +68,40 @@ class Ring:
             raise self.failure()
 
     def wait(self, item: int, stream: int) -> int:
-        """The device address of item `item`; work queued on `stream` from here on sees its bytes."""
+        """Returns the device address of item `item`; work that is queued on `stream` from now on sees its bytes."""
         address = self._library.leviathan_ring_wait(self._ring, item, stream)
         if not address:
             raise self.failure()
         return int(address)
 
     def release(self, item: int, stream: int) -> None:
-        """What is queued on `stream` by now is the last that reads item `item`."""
+        """Releases item `item` after the work that is queued on `stream` so far."""
         if self._library.leviathan_ring_release(self._ring, item, stream):
             raise self.failure()
 
     def view(self, address: int, size: int) -> torch.Tensor:
-        """The `size` bytes at `address`, which `wait` gave, uint8."""
+        """Returns the `size` bytes at `address` from `wait`, uint8."""
         begin = address - self._memory.data_ptr()
         return self._memory[begin : begin + size]
 
     def stop(self) -> None:
-        """Stops reading; the next `begin` starts afresh."""
+        """Stops reading; `begin` starts again."""
         self._library.leviathan_ring_stop(self._ring)
 
     def figures(self) -> Figures:
-        """Totals so far."""
+        """Returns the totals so far."""
         out = (ctypes.c_double * 6)()
         self._library.leviathan_ring_figures(self._ring, out)
         return Figures(*out)
 
     def failure(self) -> KernelError:
-        """What went wrong, as an error to raise."""
+        """Returns the error to raise for what went wrong."""
         text = _text(self._library.leviathan_ring_error(self._ring))
-        remedy = ": look at the disk with dmesg" if "cannot be read" in text else ""
+        remedy = "; check the disk with dmesg on the node" if "cannot be read" in text else ""
         return KernelError(f"experts to the GPU: {text}{remedy}")
 
     def close(self) -> None:
-        """Ends the threads and gives the memory back."""
+        """Ends the threads and frees the memory."""
         if self._ring:
             self._library.leviathan_ring_destroy(self._ring)
             self._ring = None

@@ -1,8 +1,8 @@
-"""A layer of experts for a long prompt, computed on the GPU while the next experts' weights are on their way.
+"""Computes a layer of experts for a long prompt on the GPU, while the next experts' weights are being copied.
 
-Tokens are sorted by expert, and one expert after the other takes all of its tokens (products.py); the weighted sum is
-kept in float32, in the order of the experts' numbers. The GPU waits for the copies, never the CPU for the GPU, but once
-a layer for the counts of tokens.
+Tokens are sorted by expert, and each expert computes all of its tokens at once (products.py). The weighted sum is in
+float32, in the order of the experts' numbers. The GPU waits for the copies; the CPU only waits for the GPU once per
+layer, for the counts of tokens.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,38 +16,38 @@ from .products import Addresses, Products, by_expert
 
 
 class Source(Protocol):
-    """Where experts' weights come from: `ring.Ring`, or `reference.operators.PlainRing`."""
+    """A source of experts' weights: `ring.Ring`, or `reference.operators.PlainRing`."""
 
     device: torch.device
 
     def begin(self, layers: Sequence[LayerFiles], experts: Sequence[Sequence[int]]) -> None:
-        """Starts to fetch the named experts of each layer, in this order."""
+        """Starts to fetch the given experts of each layer, in this order."""
 
     def wait(self, item: int, queue: int) -> int:
-        """The address of the expert's slot, for work on the stream `queue`."""
+        """Waits for an expert; returns the address of its slot, for work on the stream `queue`."""
 
     def release(self, item: int, queue: int) -> None:
-        """No more work than is queued reads that slot."""
+        """Releases the slot after the work that is queued so far."""
 
 
 @dataclass(frozen=True)
 class StreamedLayer:
-    """One layer: its files, and the addresses of gate, up and down of the experts that are on the GPU for good."""
+    """One layer: its files, and the addresses of gate, up and down of its resident experts."""
 
     files: LayerFiles
     resident: Mapping[int, Addresses] = field(default_factory=dict)
 
     @property
     def absent(self) -> list[int]:
-        """The experts that must be fetched."""
+        """The experts that are not resident, and must be fetched."""
         return [number for number in range(self.files.experts) if number not in self.resident]
 
 
 class StreamedExperts:
-    """The layers of one GPU whose experts come through one source.
+    """The layers of one GPU whose experts are streamed from one source.
 
-    `layers` are in the order of the model; a chunk runs `layer` on each of them in turn, and the source reads ahead
-    into the following layers while attention has the GPU.
+    `layers` are in the order of the model. A chunk calls `layer` for each of them in turn, and the source reads the
+    experts of the next layers ahead while the GPU computes attention.
     """
 
     def __init__(self, operators: Any, source: Source, layers: Sequence[StreamedLayer], products: Products) -> None:
@@ -56,25 +56,25 @@ class StreamedExperts:
         self._item = 0
 
     def start(self, position: int = 0) -> None:
-        """Begins to read the experts of layer `position` (an index into `layers`) and of all that follow."""
+        """Starts to read the experts of layer `position` (an index of `layers`) and of all later layers."""
         layers = self._layers[position:]
         self._source.begin([layer.files for layer in layers], [layer.absent for layer in layers])
         self._next, self._item = position, 0
 
     def layer(self, position: int, x: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """The weighted sum of the chosen experts, float32 (tokens, hidden).
+        """Computes the weighted sum of the chosen experts, float32 (tokens, hidden).
 
         Args:
-            position: index into `layers`.
+            position: index of `layers`.
             x: bfloat16 (tokens, hidden).
-            ids: int64 (tokens, choices), all different in a row.
+            ids: int64 (tokens, choices), without duplicates in a row.
             weights: (tokens, choices).
 
-        Errors: KernelError when weights cannot be read or copied.
+        Errors: KernelError if weights cannot be read or copied.
         """
         if position != self._next:
             self.start(position)
-        # An error leaves the order broken: the next call starts again.
+        # After an error, the next call starts again.
         self._next = len(self._layers)
         layer, item, queue = self._layers[position], self._item, self._operators.stream(x)
         out = torch.zeros(x.shape, dtype=torch.float32, device=x.device)

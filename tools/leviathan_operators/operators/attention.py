@@ -1,7 +1,7 @@
-"""Attention of DeepSeek-V3 for the rule file: prompts in chunks over the paged cache, decode as upstream has it.
+"""Attention of DeepSeek-V3 for the rule file: prompts in chunks over the paged cache, decoding as in upstream.
 
-Upstream's own prefill reads keys and values of the chunk alone (0.2.1.post1, operators/attention.py, line 300). That is
-right for a prompt in one piece, and noise for every later chunk.
+Upstream's prefill only reads keys and values of the chunk (0.2.1.post1, operators/attention.py, line 300). That is
+correct for a prompt in one piece, but gives noise for every later chunk.
 """
 
 from typing import Any
@@ -19,9 +19,9 @@ class ChunkedLatentAttention(KDeepseekV2Attention):
     """Multi-head latent attention; `past_key_value` is a `LatentCache`."""
 
     def get_absorbed(self) -> tuple[Tensor, Tensor]:
-        """The halves of kv_b that decode multiplies with: (heads, nope, rank) and (heads, v, rank), views of it.
+        """Returns the two parts of kv_b for decoding as views: (heads, nope, rank) and (heads, v, rank).
 
-        Upstream copies them, 67 MB a layer.
+        Upstream copies them, 67 MB per layer.
         """
         both = self.kv_b_proj.weight.view(self.num_heads, -1, self.kv_lora_rank)
         return both[:, : self.qk_nope_head_dim], both[:, self.qk_nope_head_dim :]
@@ -37,9 +37,9 @@ class ChunkedLatentAttention(KDeepseekV2Attention):
         cache_position: Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, None, Any]:
-        """One layer's attention of (1, n, hidden): a chunk for n > 1, a decode step for n = 1. No mask is read.
+        """Computes one layer's attention of (1, n, hidden): a chunk for n > 1, a decode step for n = 1. Reads no mask.
 
-        Over a cache of upstream's, as its own server has it, upstream's code runs.
+        With upstream's cache, as in upstream's server, upstream's code runs.
         """
         if hidden_states.shape[1] == 1 or not isinstance(past_key_value, LatentCache):
             return self.forward_linux_triton(  # type: ignore[no-any-return]
@@ -78,9 +78,9 @@ class ChunkedLatentAttention(KDeepseekV2Attention):
         return self.q_b_proj(self.q_a_layernorm(self.q_a_proj(hidden)))
 
     def _keys_and_values(self, entries: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys (heads, m, nope + rope) and values (heads, m, v) of cache entries (m, rank + rope)."""
+        """Returns keys (heads, m, nope + rope) and values (heads, m, v) of cache entries (m, rank + rope)."""
         m, nope = entries.shape[0], self.qk_nope_head_dim
-        # kv_b on a strided view would run a slower product on the CPU.
+        # On a strided view, the product with kv_b would be slower on the CPU.
         both = self.kv_b_proj(entries[:, : self.kv_lora_rank].contiguous()).view(m, self.num_heads, -1)
         key = both.new_empty(m, self.num_heads, self.q_head_dim)
         key[..., :nope] = both[..., :nope]

@@ -1,6 +1,6 @@
-"""A decode step of DeepSeek-V3 in 20 to 25 kernels a layer instead of 115: the `forward` of layers for one token.
+"""A decode step of DeepSeek-V3 in 20 to 25 kernels per layer instead of 115: the `forward` of layers for one token.
 
-Chunks of a prompt take upstream's forward of the layer, as does everything over a cache of upstream's.
+Chunks of a prompt use upstream's forward of the layer, and so does everything with upstream's cache.
 """
 
 from collections.abc import Callable
@@ -19,27 +19,27 @@ from .linear import BlockLinear
 
 
 class Unfit(Exception):
-    """A layer that has not what the kernels need; the text says what."""
+    """A layer that the kernels do not support; the text says why."""
 
 
 def matrix(module: Any, name: str) -> Matrix:
-    """The blocks of a linear layer. Errors: Unfit where it has none."""
+    """Returns the GGUF blocks of a linear layer. Errors: Unfit if it has none."""
     linear = getattr(module, "generate_linear", None)
     if not isinstance(linear, BlockLinear) or linear.matrix is None:
-        raise Unfit(f"{name} is not loaded as GGUF's blocks")
+        raise Unfit(f"{name} is not loaded as GGUF blocks")
     return linear.matrix
 
 
 def gate_and_up(mlp: Any, name: str) -> tuple[Matrix, Matrix, Matrix]:
-    """gate, up and down of a dense or shared expert. Errors: Unfit."""
+    """Returns gate, up and down of a dense layer or a shared expert. Errors: Unfit."""
     gate, up, down = (matrix(getattr(mlp, f"{part}_proj"), f"{name}.{part}_proj") for part in ("gate", "up", "down"))
     if gate.kind != up.kind:
-        raise Unfit(f"{name}: gate and up are of two types")
+        raise Unfit(f"{name}: gate and up have different types")
     return gate, up, down
 
 
 class Workspace:
-    """The memory of a step on one device, for all its layers, and what a step computes once."""
+    """The buffers of a step on one device, for all its layers, and values that a step computes once."""
 
     def __init__(self, kernels: Any, device: torch.device, heads: Heads, query: int, hidden: int, widest: int) -> None:
         def floats(count: int) -> Tensor:
@@ -54,7 +54,7 @@ class Workspace:
         self.low_rank, self.latent = floats(query + heads.rank + heads.rope), kernels.vector(query, device)
         self.query = floats(heads.number * (heads.nope + heads.rope))
         self.absorbed = halves(1, heads.number, heads.rank + heads.rope)
-        # (1, 1, heads, rank) with upstream's strides: its kernel takes the second one for a head's.
+        # (1, 1, heads, rank) with upstream's strides, because its kernel uses the second one as the stride of a head.
         self.attended = halves(1, heads.number, 1, heads.rank).transpose(1, 2)
         self.values = kernels.vector(heads.number * heads.value, device)
         splits = _attention().NUM_KV_SPLITS
@@ -65,7 +65,7 @@ class Workspace:
         self.position = self.length = torch.zeros(1, dtype=torch.int64, device=device)
 
     def begin(self, rotary: Callable[..., Any], position_ids: Tensor) -> None:
-        """What all layers of the device share: the token's angles and how many tokens it attends to."""
+        """Computes what all layers of the device share: the token's rotary angles and its number of keys."""
         self.position = position_ids.view(-1)
         self.angles = tuple(part.reshape(-1) for part in rotary(self.normed, position_ids))
         self.length = (self.position + 1).to(torch.int32)
@@ -89,7 +89,7 @@ class Attention:
     kv_b: Tensor
 
     def __call__(self, base: Tensor, cache: LatentCache) -> None:
-        """From the normed input to base + attention in `room.middle`."""
+        """Computes base + attention in `room.middle` from the normed input."""
         do, room, module = self.kernels, self.room, self.module
         down, latent = self.first
         together = down.kind == latent.kind and down.cols == latent.cols
@@ -120,7 +120,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class Dense:
-    """A dense layer's feed-forward for one token."""
+    """A dense layer's feed-forward network for one token."""
 
     kernels: Any
     room: Workspace
@@ -137,7 +137,7 @@ class Dense:
 
 
 class Experts:
-    """A layer of experts for one token: the CPU's work while the GPU does its own and the shared ones."""
+    """A layer of experts for one token: the CPU computes its experts while the GPU computes its own and shared ones."""
 
     def __init__(
         self, kernels: Any, room: Workspace, module: Any, shared: tuple[Matrix, Matrix, Matrix], norm: Any
@@ -147,7 +147,7 @@ class Experts:
         if here is None:
             raise Unfit("the experts have no device layer")
         if gate.weight.dtype != torch.float32 or gate.topk_method != "noaux_tc" or gate.scoring_func != "sigmoid":
-            raise Unfit("the router is not DeepSeek-V3's in 32 bits")
+            raise Unfit("the router is not DeepSeek-V3's in float32")
         self._do, self._room, self._shared, self._norm = kernels, room, shared, norm
         self._gate, self._here, self._cpu = gate, here, cpu
         c = gate.config
@@ -191,7 +191,7 @@ class Experts:
 
 
 def _submit(cpu: Any, used: int, on: Tensor) -> None:
-    """Has the CPU's experts begin once the stream has come here: what they read is in page-locked memory by then."""
+    """Makes the CPU's experts start when the stream gets here; by then their input is in page-locked memory."""
     addresses = (cpu.expert_ids_cpu, cpu.weights_cpu, cpu.input_tensor_cpu, cpu.output_cpu)
     work = cpu.moe.forward(1, used, *(tensor.data_ptr() for tensor in addresses))
     if on.is_cuda:
@@ -208,7 +208,7 @@ def _wait(cpu: Any, on: Tensor) -> None:
 
 
 class OneToken:
-    """A layer's forward: one token over our cache by the kernels, everything else by `otherwise`."""
+    """A layer's forward: uses the kernels for one token with our cache, `otherwise` for everything else."""
 
     def __init__(
         self, layer: Any, attention: Attention, body: Callable[[Tensor], None], out: Tensor, *, first: bool
@@ -217,7 +217,7 @@ class OneToken:
         self._attention, self._body, self._out, self._first = attention, body, out, first
 
     def __call__(self, hidden_states: Tensor, *arguments: Any, **named: Any) -> tuple[Any, ...]:
-        """As the decoder layer's of upstream, which gives its cache back."""
+        """Has the arguments and the result of upstream's decoder layer, which returns its cache."""
         cache, positions = named.get("past_key_value"), named.get("position_ids")
         if hidden_states.shape[1] != 1 or not isinstance(cache, LatentCache) or positions is None:
             return self._otherwise(hidden_states, *arguments, **named)  # type: ignore[no-any-return]
@@ -233,12 +233,12 @@ class OneToken:
 
 
 def install(model: Any, kernels: Any, say: Callable[[str], None]) -> int:
-    """Gives the layers of a loaded model their decode step; returns how many, 0 with a line that says why."""
+    """Installs the decode step in the layers of a loaded model; returns their number, or 0 and logs why."""
     rooms: dict[torch.device, Workspace] = {}
     try:
         made = [_layer(layer, number, kernels, rooms) for number, layer in enumerate(model.model.layers)]
     except Unfit as err:
-        say(f"decode: upstream's steps, more kernels each: {err}")
+        say(f"decode: upstream's steps are used, which are slower: {err}")
         return 0
     for layer, forward in zip(model.model.layers, made, strict=True):
         layer.forward = forward
@@ -248,7 +248,7 @@ def install(model: Any, kernels: Any, say: Callable[[str], None]) -> int:
 def _layer(layer: Any, number: int, kernels: Any, rooms: dict[torch.device, Workspace]) -> OneToken:
     module, name = layer.self_attn, f"layer {number}"
     if module.q_lora_rank is None:
-        raise Unfit("the query has no low rank")
+        raise Unfit("the query has no low-rank projection")
     parts = ("q_a_proj", "kv_a_proj_with_mqa", "q_b_proj", "o_proj")
     first, latent, query, out = (matrix(getattr(module, part), f"{name}: {part}") for part in parts)
     widths = (module.qk_nope_head_dim, module.qk_rope_head_dim, module.v_head_dim, module.kv_lora_rank)
@@ -256,11 +256,11 @@ def _layer(layer: Any, number: int, kernels: Any, rooms: dict[torch.device, Work
     if kv_b.dtype != torch.bfloat16 or not kv_b.is_contiguous():
         raise Unfit(f"{name}: kv_b is not in bfloat16")
     if heads.value % 32 or heads.value > 256 or heads.rank % 8:
-        raise Unfit(f"{name}: heads of unusual widths")
+        raise Unfit(f"{name}: the heads have unsupported widths")
     mlp, device = layer.mlp, first.data.device
     dense = not isinstance(mlp, HybridMoE)
     if not dense and (mlp.config.n_shared_experts is None or mlp.config.moe_intermediate_size % 256):
-        raise Unfit(f"{name}: no shared experts, or experts of an unusual width")
+        raise Unfit(f"{name}: no shared experts, or experts of an unsupported width")
     weights = gate_and_up(mlp if dense else mlp.shared_experts, name)
     begins = device not in rooms
     if begins:

@@ -1,7 +1,7 @@
-"""DeepSeek-V3's mixture of experts for the rule file: on the CPU, on the GPU that has some of them, or streamed to it.
+"""DeepSeek-V3's mixture of experts for the rule file: experts on the CPU, resident on the GPU, or streamed to it.
 
-Which of these a token takes is decided by `experts.device.DeviceLayer`, which `install_experts` gives to each layer
-after loading; without one, all experts are the CPU's, as in upstream's KDeepseekV3MoE.
+`experts.device.DeviceLayer`, which `install_experts` adds to each layer after loading, decides where a token's experts
+run. Without it, the CPU computes all experts, as in upstream's KDeepseekV3MoE.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ class HybridMoE(BaseInjectedModule, DeepseekV3MoE):
     device_layer: DeviceLayer | None = None
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """The layer's answer, bfloat16."""
+        """Returns the layer's output, bfloat16."""
         ids, weights = self.gate(hidden_states)
         x = hidden_states.view(-1, hidden_states.shape[-1])
         if len(x) == 1 and x.is_cuda:
@@ -31,7 +31,7 @@ class HybridMoE(BaseInjectedModule, DeepseekV3MoE):
         return out.to(x.dtype).view_as(hidden_states)
 
     def _one(self, hidden_states: Tensor, x: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
-        """One token: the CPU's experts work while the GPU does its own and the shared ones; may be captured."""
+        """Computes one token: the CPU's experts, meanwhile the GPU's own and shared ones. May be captured."""
         here = self.device_layer
         weights = weights.float()
         cpu_ids = here.route(ids) if here else ids
@@ -47,13 +47,13 @@ class HybridMoE(BaseInjectedModule, DeepseekV3MoE):
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _routed(self, x: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
-        """A chunk's routed experts."""
+        """Computes a chunk's routed experts."""
         here = self.device_layer
         if here is None:
             return self.experts(x, ids, weights)
         if here.streams(len(x)):
             return here.streamed(x, ids, weights)
         cpu_ids = here.route(ids)
-        on_device = here.resident(x, weights.float())  # queued before the CPU begins
+        on_device = here.resident(x, weights.float())  # queued before the CPU starts
         on_cpu = self.experts(x, cpu_ids, weights).to(x.device)
         return on_cpu if on_device is None else on_device + on_cpu

@@ -43,14 +43,14 @@ class SharedAngles:
         return self._last
 
     def again(self, _x: Tensor, position_ids: Tensor) -> Angles:
-        """The same once more. Errors: RuntimeError where no first layer was asked for as many positions."""
+        """Returns the same angles. Errors: RuntimeError if no first layer computed them for these positions."""
         if self._last is None or self._last[0].shape[-2] != position_ids.shape[-1]:
-            raise RuntimeError("a layer asks for rotary angles before the first layer on its device")
+            raise RuntimeError("a layer requests rotary angles before the first layer on its device computed them")
         return self._last
 
 
 def angles_once(model: Any) -> int:
-    """Lets the layers of a device share the angles; returns how many layers compute none any more."""
+    """Makes the layers of a device share the angles; returns the number of layers that no longer compute them."""
     shared: dict[Any, SharedAngles] = {}
     spared = 0
     for layer in model.model.layers:

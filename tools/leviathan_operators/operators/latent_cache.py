@@ -1,6 +1,7 @@
-"""The KV cache of DeepSeek-V3 in pages: upstream's tensors, addressed through a page table that is honoured.
+"""The paged KV cache of DeepSeek-V3: upstream's tensors, addressed through a page table.
 
-Upstream has a page table for its decode kernel and writes by identity (0.2.1.post1, models/custom_cache.py, line 138).
+Upstream only uses its page table in the decode kernel, and writes to page i for position i * 64 (0.2.1.post1,
+models/custom_cache.py, line 138).
 """
 
 from collections.abc import Sequence
@@ -21,17 +22,17 @@ class LatentCache(StaticCache):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """As upstream's; then no sequence is selected: positions are page numbers by identity."""
+        """Has upstream's arguments. No sequence is selected: the page table is the identity."""
         super().__init__(*args, **kwargs)
         self.past_tokens: list[int]
         self.start = 0
         self._selected: tuple[int, ...] = ()
-        # Where a step's tokens go is the same in every layer: computed once a step and device.
+        # The places of a step's tokens are the same in every layer, so they are computed once per step and device.
         self._slots: dict[torch.device, Tensor] = {}
         self._staging: list[tuple[range, Tensor]] = []
 
     def select(self, pages: Sequence[int], start: int) -> None:
-        """The next step's tokens, from position `start` on, belong to the sequence with these pages."""
+        """Selects the sequence with these pages for the next step, whose tokens start at position `start`."""
         self.start = start
         self._slots = {}
         if self._selected != tuple(pages):
@@ -80,7 +81,7 @@ class LatentCache(StaticCache):
         return sum(pages[0].nbytes for pages in self.key_cache)
 
     def read(self, pages: Sequence[int]) -> list[bytes]:
-        """The bytes of pages, the first layer's first."""
+        """Returns the bytes of pages, the first layer's first."""
         blobs: list[bytes] = []
         for batch in _batches(pages):
             for layers, staging in self._stagings():
@@ -91,10 +92,10 @@ class LatentCache(StaticCache):
         return blobs
 
     def write(self, pages: Sequence[int], blobs: Sequence[bytes | bytearray | memoryview]) -> None:
-        """Puts bytes, as `read` gives them, into pages. Errors: ValueError for another length."""
+        """Writes bytes from `read` to pages. Errors: ValueError for another length."""
         wrong = next((len(blob) for blob in blobs if len(blob) != self.page_bytes), None)
         if wrong is not None:
-            raise ValueError(f"a page of this model has {self.page_bytes} bytes, not {wrong}")
+            raise ValueError(f"expected pages of {self.page_bytes} bytes, got {wrong}")
         left = list(blobs)
         for batch in _batches(pages):
             views = [memoryview(blob) for blob in left[: len(batch)]]

@@ -1,7 +1,7 @@
-"""Linear layers from GGUF's own blocks: the weights are the file's, to the bit, and nothing is packed at the start.
+"""Linear layers that read GGUF blocks: the weights are exactly those of the file, and the start packs nothing.
 
-One token is multiplied in integers (`kernels/gguf_decode.cu`). More tokens share one product in bfloat16: then the
-weight is dequantised first, into memory that all layers of a device share.
+One token is multiplied in integers (`kernels/gguf_decode.cu`). For more tokens, the weight is first dequantised to
+bfloat16, into a buffer that all layers of a device share.
 """
 
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ from ..reference.gguf_blocks import KINDS
 
 
 class _Shared:
-    """What all layers of this process use: the kernels, and each device's memory for one weight in bfloat16."""
+    """Shared by all layers of this process: the kernels, and each device's buffer for one weight in bfloat16."""
 
     kernels: Any = None
     room: dict[torch.device, Tensor] = {}  # noqa: RUF012  (one for all)
 
     @classmethod
     def wide(cls, rows: int, cols: int, device: torch.device) -> Tensor:
-        """Memory for a weight; it grows, and the next call writes over it."""
+        """Returns the buffer for a weight; it grows as needed, and the next call overwrites it."""
         there = cls.room.get(device)
         if there is None or there.numel() < rows * cols:
             there = cls.room[device] = torch.empty(rows * cols, dtype=torch.bfloat16, device=device)
@@ -32,12 +32,12 @@ class _Shared:
 
 
 def fits(info: Mapping[str, Any]) -> bool:
-    """Whether the kernels read a weight, by the loader's `tensor_info` of it: its type, and its number of inputs."""
+    """Whether the kernels can read a weight, from its type and number of inputs in the loader's `tensor_info`."""
     return int(info["ggml_type"]) in KINDS and int(info["shape"][0]) % 256 == 0
 
 
 def blocks(loader: Any, name: str, rows: int, cols: int, device: torch.device) -> Matrix:
-    """A weight of the file as it is there, brought to a device."""
+    """Copies a weight's blocks from the file to a device."""
     raw = np.array(loader.get_mmap_tensor(name)).reshape(-1).view(np.uint8)
     return Matrix(torch.from_numpy(raw).to(device), int(loader.tensor_info[name]["ggml_type"]), rows, cols)
 
@@ -49,23 +49,23 @@ class BlockLinear(KLinearBase):
     weight: Tensor | None = None
 
     def load(self, w: Any = None, device: str | None = None) -> None:
-        """Takes the blocks from the file; `w`, which upstream's loader never gives, is not read."""
+        """Loads the blocks from the file; ignores `w`, which upstream's loader never passes."""
         name, on = self.key + ".weight", torch.device(device or self.device)
         self.matrix = blocks(self.gguf_loader, name, self.out_features, self.in_features, on)
         self.weight = self.matrix.data
 
     def unload(self) -> None:
-        """Gives the memory back."""
+        """Frees the memory."""
         self.weight = self.matrix = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, inputs) to (…, outputs), bfloat16."""
+        """Maps (…, inputs) to (…, outputs), bfloat16."""
         assert self.matrix is not None
         return multiply(self.matrix, x)
 
 
 def multiply(matrix: Matrix, x: Tensor) -> Tensor:
-    """x (…, inputs) times the weight: (…, outputs) of x's dtype."""
+    """Multiplies x (…, inputs) by the weight: (…, outputs) of x's dtype."""
     kernels, rows = _Shared.kernels, x.reshape(-1, matrix.cols)
     if len(rows) == 1:
         vector = kernels.vector(matrix.cols, x.device)
@@ -80,7 +80,7 @@ def multiply(matrix: Matrix, x: Tensor) -> Tensor:
 
 
 def install(kernels: Any) -> None:
-    """Lets rule files' `KLinearMarlin` be `BlockLinear` where the kernels read the weight; before a model is loaded."""
+    """Replaces `KLinearMarlin` of rule files by `BlockLinear` if the kernels can read the weight; before the load."""
     _Shared.kernels = kernels
 
     def either(key: str, gguf_loader: Any, *arguments: Any, **named: Any) -> Any:
@@ -92,7 +92,7 @@ def install(kernels: Any) -> None:
 
 
 def head_from_blocks(model: Any) -> bool:
-    """Gives lm_head, which upstream loads in bfloat16, the file's blocks; False where the kernels do not read them."""
+    """Gives lm_head, which upstream loads in bfloat16, the file's blocks; False if the kernels cannot read them."""
     loader, head = model.gguf_loader, model.lm_head
     info = loader.tensor_info.get("output.weight")
     weight = getattr(head, "weight", None)

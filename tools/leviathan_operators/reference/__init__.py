@@ -1,1 +1,1 @@
-"""Plain torch implementations that run on the CPU: what every operator and kernel is held against."""
+"""Plain torch implementations that run on the CPU; the tests compare every operator and kernel with them."""
