@@ -57,20 +57,16 @@ EXCLUDED = (
     "tests/gpu/",
     "tests/host/",
     "tests/leviathan/",
-    "tests/leviathan_engine/",
     "tests/leviathan_fetch/",
     "tests/leviathan_image/",
     "tests/leviathan_nvcc/",
-    "tests/leviathan_operators/",
     "tests/soak/",
     "tests/throttled_disk.py",
     "tests/toolkit/",
     "tools/leviathan/",
-    "tools/leviathan_engine/",
     "tools/leviathan_fetch/",
     "tools/leviathan_image/",
     "tools/leviathan_nvcc/",
-    "tools/leviathan_operators/",
 )
 #: The table of idioms in the style guide, this file and its test; recorded answers and reports.
 EXEMPT = ("docs/style.md", "scripts/banned_words.py", "tests/test_banned_words.py", "docs/evidence/e2e", "nix/locks")

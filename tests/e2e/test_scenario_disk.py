@@ -62,10 +62,10 @@ def test_the_engine_finds_the_partition_and_refuses_the_disk(tmp_path: Path) -> 
         assert chosen == disk.configured(loop.partition, found)
         assert chosen.content.kind == "xfs"
         assert TERABYTE < chosen.size < 2 * TERABYTE
-        with pytest.raises(DiskError, match=f"is a whole disk .*{loop.partition.name}"):
+        with pytest.raises(DiskError, match=f"got the whole disk .*{loop.partition.name}"):
             disk.configured(loop.disk, found)
         loop.point_alias(loop.disk)
-        with pytest.raises(DiskError, match=f"^{loop.alias} is a whole disk .*{loop.partition.name}"):
+        with pytest.raises(DiskError, match=f"got the whole disk {loop.alias} .*{loop.partition.name}"):
             disk.configured(loop.alias, found)
         loop.point_alias(loop.partition)
         assert disk.configured(loop.alias, found) == chosen

@@ -1,4 +1,4 @@
-"""A launcher with front and engine, on the CPU: from a GGUF file alone, where nothing but its folder can be written to.
+"""A launcher with front and engine, on the CPU: from a GGUF file alone, where only its folder is writable.
 
 The engine's process gets the shims of cpu_shims.py through a `sitecustomize` on its path: there is no GPU here.
 """

@@ -82,4 +82,4 @@ if __name__ == "__main__":
     result = see(Path(sys.argv[1]), Path(sys.argv[2]))
     sys.stdout.write(f"\n{json.dumps(result)}\n")
     sys.stdout.flush()
-    os._exit(0)  # the engine's spinning threads do not end by themselves
+    os._exit(0)  # a normal exit would wait for KTransformers' threads, which never end

@@ -66,7 +66,7 @@ class Answer:
 
 
 class Talk:
-    """Conversations over a cache of so many pages, read in chunks of so many tokens."""
+    """Conversations over a cache of `pages` pages, read in chunks of `chunk` tokens."""
 
     def __init__(self, engine: Any, pages: int, chunk: int, parked: int = 0, folder: Path | None = None) -> None:
         kept = import_module("leviathan_engine.worker.kept").Kept
@@ -82,7 +82,7 @@ class Talk:
         return generation(self.engine, self.prefixes, job, self.chunk)
 
     def answer(self, ids: Sequence[int], tokens: Sequence[int] | None = None) -> Answer:
-        """The whole answer; with `tokens` these are what it goes on from."""
+        """The whole answer; with `tokens` it continues from these."""
         generation = self.start(ids)
         while generation.read():
             pass
@@ -106,7 +106,7 @@ def ids(seed: int, count: int) -> list[int]:
 
 
 def see(engine: Any, folder: Path) -> dict[str, Any]:
-    """Every way to the same answers, each held against reading the prompt in one piece with nothing reused."""
+    """Every way to the same answers, compared with reading the prompt in one piece without the prefix cache."""
     prompts: list[list[int]] = [ids(1, 100)]
     right = [Talk(engine, PLENTY, 4096).answer(prompts[0])]
     for turn in (2, 3):
@@ -260,4 +260,4 @@ if __name__ == "__main__":
     result = see(load(Path(sys.argv[1]), Path(sys.argv[2])), Path(sys.argv[2]) / "kept")
     sys.stdout.write(f"\n{json.dumps(result)}\n")
     sys.stdout.flush()
-    os._exit(0)  # the engine's spinning threads do not end by themselves
+    os._exit(0)  # a normal exit would wait for KTransformers' threads, which never end

@@ -1,6 +1,7 @@
 """Decode attention with splits by length, in Triton's interpreter, against plain torch in float64.
 
-The interpreter runs the kernels' own code on the CPU. It must be on before they are imported: hence the process.
+The interpreter runs the kernels' own code on the CPU. It must be on before they are imported, so they run in a
+separate process.
 """
 
 import json

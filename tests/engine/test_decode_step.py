@@ -117,4 +117,4 @@ def test_a_model_that_is_not_loaded_as_blocks_keeps_upstreams_steps(seen: dict[s
 if __name__ == "__main__":
     sys.stdout.write("\n" + json.dumps(main(Path(sys.argv[1]))) + "\n")
     sys.stdout.flush()
-    os._exit(0)  # the engine's spinning threads do not end by themselves
+    os._exit(0)  # a normal exit would wait for KTransformers' threads, which never end

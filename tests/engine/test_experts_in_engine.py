@@ -138,4 +138,4 @@ def test_every_choice_is_counted(seen: dict[str, Any]) -> None:
 if __name__ == "__main__":
     sys.stdout.write("\n" + json.dumps(main(Path(sys.argv[1]))) + "\n")
     sys.stdout.flush()
-    os._exit(0)  # the engine's spinning threads do not end by themselves
+    os._exit(0)  # a normal exit would wait for KTransformers' threads, which never end

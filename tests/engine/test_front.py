@@ -1,6 +1,6 @@
 """The launcher, the front and KTransformers itself: from a GGUF file alone to the `openai` package, on the CPU.
 
-They run where nothing but the state folder can be written to (launcher_process.py).
+They run where only the state folder is writable (launcher_process.py).
 """
 
 import json
@@ -129,7 +129,7 @@ def test_limits(client: openai.OpenAI) -> None:
 
 
 def test_health_answers_during_a_generation(running: Running, client: openai.OpenAI) -> None:
-    """The engine's process is held, so the generation cannot end: if /health had to wait for it, it would for ever."""
+    """The worker is stopped, so the generation cannot end: if /health had to wait for it, it would wait forever."""
 
     def metrics() -> list[str]:
         return httpx.get(running.url + "/metrics", timeout=30).text.splitlines()
@@ -161,7 +161,7 @@ def test_the_engine_has_the_flags_threads_and_the_memory_policy(running: Running
         assert " interleave:" in policies.read_text()
         assert " interleave:" not in Path("/proc/self/numa_maps").read_text()
     elif cpu.numa_nodes():
-        assert "no right to set a NUMA policy" in running.log.read_text(errors="replace")
+        assert "this container may not set a NUMA policy" in running.log.read_text(errors="replace")
 
 
 def test_the_cache_is_used_to_its_last_token(client: openai.OpenAI) -> None:

@@ -100,4 +100,4 @@ if __name__ == "__main__":
     result = serve(Path(sys.argv[1]), Path(sys.argv[2]))
     sys.stdout.write("\n" + json.dumps(result) + "\n")
     sys.stdout.flush()
-    os._exit(0)  # the engine's spinning threads do not end by themselves
+    os._exit(0)  # a normal exit would wait for KTransformers' threads, which never end

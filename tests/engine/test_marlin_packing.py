@@ -9,8 +9,8 @@ from leviathan_engine.worker import marlin_packing
 
 UPSTREAM = marlin_utils.marlin_weights
 
-# (inputs, outputs): the least that Marlin takes, DeepSeek-V3's kv_a (576 outputs), and shapes whose sides are no powers
-# of two. Larger shapes repeat the same tiles.
+# (inputs, outputs): the least that Marlin takes, DeepSeek-V3's kv_a (576 outputs), and shapes with sides that are not
+# powers of two. Larger shapes repeat the same tiles.
 SHAPES = [(64, 128), (128, 64), (576, 512), (1536, 192), (512, 576), (7168, 576)]
 
 

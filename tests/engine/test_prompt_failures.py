@@ -20,7 +20,7 @@ if __name__ != "__main__" and os.environ.get("LEVIATHAN_ENGINE") != "required":
 HERE = Path(__file__).resolve().parent
 PROMPT, TOKENS = 90, 3
 FULL = "CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity of 31 GiB"
-GONE = "experts to the GPU: the model's file cannot be read: Input/output error: look at the disk with dmesg"
+GONE = "experts to the GPU: the model's file cannot be read: Input/output error; check the disk with dmesg on the node"
 
 
 def ids(seed: int) -> tuple[int, ...]:
@@ -172,4 +172,4 @@ if __name__ == "__main__":
     result = see(Path(sys.argv[1]))
     sys.stdout.write(f"\n{json.dumps(result)}\n")
     sys.stdout.flush()
-    os._exit(0)  # the engine's spinning threads do not end by themselves
+    os._exit(0)  # a normal exit would wait for KTransformers' threads, which never end

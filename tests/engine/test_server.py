@@ -61,7 +61,7 @@ def server(home: Path, model: Path, installed: set[Path]) -> Iterator[str]:
     log = home / "server.log"
     url = f"http://127.0.0.1:{port}"
     with log.open("wb") as sink:
-        # One thread of torch's beside the engine's spinning ones: a machine may have two cores.
+        # One torch thread next to the engine's busy ones: a machine may have two cores.
         env = engine_process.environment(home) | {"OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(argv, env=env, cwd=home, stdout=sink, stderr=subprocess.STDOUT)
         try:

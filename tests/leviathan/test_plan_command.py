@@ -58,7 +58,7 @@ def test_it_is_the_engines_plan() -> None:
     assert made.plan == make_plan(q4_k_m(), machine, Request(split=(90000 * MB, 30000 * MB)))
     assert made.assumed
     assert made.threads.count == 87
-    assert "87 threads do the work as fast as 96" in made.text()
+    assert "the CPU experts use 87 threads instead of 96" in made.text()
 
 
 def test_the_sites_cache_is_planned_and_the_flag_goes_before_it() -> None:
@@ -108,11 +108,16 @@ def test_words_of_the_engine_have_ours() -> None:
 @pytest.mark.parametrize(
     ("change", "wishes", "words", "remedy"),
     [
-        ({"engine__gpu_split": "9000,3000"}, Wishes(), "the GPUs' 12.0 GB are 7.43 GB too small", "engine.gpu_split"),
-        ({}, Wishes(gpu_memory="20000,10000"), "engine.gpu_split asks for 90000 MB", "lower that number"),
-        ({}, Wishes(gpu_memory="102642"), "names 2 GPUs and 1 are there", "one number for each GPU"),
-        ({}, Wishes(gpu_memory="many"), "--gpu-memory 'many': 'many' is no whole number", "give MB for each GPU"),
-        ({}, Wishes(cache_tokens=1 << 20), "--cache-lens 1048576", "at most 163840"),
+        ({"engine__gpu_split": "9000,3000"}, Wishes(), "12.0 GB of GPU memory are 7.43 GB too few", "engine.gpu_split"),
+        ({}, Wishes(gpu_memory="20000,10000"), "engine.gpu_split: 90000 MB are ", "lower that number"),
+        ({}, Wishes(gpu_memory="102642"), "has 2 numbers, but there are 1 GPUs", "one number for each GPU"),
+        (
+            {},
+            Wishes(gpu_memory="many"),
+            "--gpu-memory 'many': expected integers of 0 or more, got 'many'",
+            "give the MB of each GPU",
+        ),
+        ({}, Wishes(cache_tokens=1 << 20), "--cache-lens: expected 1 to 163840 tokens", "at most 163840"),
         (
             {"resources__memory_limit": "100Gi", "resources__memory_request": "90Gi"},
             Wishes(),
@@ -145,9 +150,9 @@ def test_a_folder_a_dump_and_a_manifest_are_the_same_model(tiny: Path, tmp_path:
     [
         ("none", None, "no such file or folder"),
         ("none.json", None, "cannot read the model"),
-        ("empty.json", "", "no header dump"),
-        ("wrong.json", '{"format": "other"}', "format 'other'"),
-        ("bad.gguf", "GGUF", "too few for a GGUF file"),
+        ("empty.json", "", "expected a dump of a GGUF header"),
+        ("wrong.json", '{"format": "other"}', "got 'other'"),
+        ("bad.gguf", "GGUF", "not a GGUF file: it has only 4 bytes"),
     ],
 )
 def test_what_is_no_model(name: str, content: str | None, words: str, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_front_whose_engine_has_gone(front: FrontProcess) -> None:
     front.letters.error = RuntimeError("CUDA error")
     error = failure(front)
     assert bad(error) == ["completion", "stream"]
-    assert "the engine could not answer: RuntimeError: CUDA error" in error.line()
+    assert "the engine failed to answer: RuntimeError: CUDA error" in error.line()
     front.link._socket.shutdown(2)
     front.wait(lambda: httpx.get(f"{front.url}/health").status_code == 503)
     error = failure(front)

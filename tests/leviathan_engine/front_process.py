@@ -171,7 +171,7 @@ class FrontProcess:
         """Waits until `condition()` holds."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
-            assert time.monotonic() < deadline, "waited in vain"
+            assert time.monotonic() < deadline, "timed out while waiting"
             time.sleep(0.02)
 
     def post(self, path: str, body: Any, address: str = "127.0.0.1", **kwargs: Any) -> httpx.Response:

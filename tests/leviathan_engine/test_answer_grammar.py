@@ -130,7 +130,7 @@ def test_other_kinds(babbler: Babbler, kind: str, value: Any, wanted: str, tempe
         ("regex", "(?<!a)b", "look-around"),
         ("grammar", "root ::= missing", "'missing' not found"),
         ("grammar", "start: missing", "missing"),
-        ("grammar", "hello", "neither Lark nor GBNF"),
+        ("grammar", "hello", "expected a grammar in Lark, or in GBNF"),
         ("grammar", 'start: "a" <nonsense>', "unknown special token"),
     ],
 )
@@ -204,7 +204,7 @@ def test_the_end_may_come_when_the_grammar_is_complete(model: tuple[Prompts, Bab
 
 def test_a_token_that_the_grammar_does_not_allow_is_an_error(babbler: Babbler) -> None:
     following = follow(babbler, babbler.composer.compose(form("choice", ["x"])))
-    with pytest.raises(Unanswerable, match="cannot be kept to its grammar"):
+    with pytest.raises(Unanswerable, match="cannot apply the grammar"):
         following.take(100)
 
 

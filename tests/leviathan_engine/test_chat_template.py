@@ -69,7 +69,7 @@ def test_what_is_stopped_is_an_error_of_the_request(source: str, apart: list[Apa
     """The process is still there, and renders the next one as if nothing had been."""
     template = opened(source, apart, 20 * SECONDS)
     template.open()
-    with pytest.raises((TemplateError, TypeError), match=r"^(?!it does not end|its process)"):
+    with pytest.raises((TemplateError, TypeError), match=r"^(?!it timed out|the process)"):
         template.render({"messages": MESSAGES})
     assert template._process is not None
     assert template._process.poll() is None
@@ -81,7 +81,7 @@ def test_what_does_not_end_is_ended(source: str, apart: list[Apart]) -> None:
     template = opened(source, apart)
     begin = time.monotonic()
     for _ in range(PATIENCE):
-        with pytest.raises(TemplateError, match="does not end"):
+        with pytest.raises(TemplateError, match="timed out"):
             template.render({"messages": MESSAGES})
     assert PATIENCE * SECONDS <= time.monotonic() - begin < PATIENCE * (SECONDS + 5)
     begin = time.monotonic()
@@ -106,7 +106,7 @@ def test_a_slow_start_is_not_the_templates_fault(
 
 def test_constants_are_folded_apart_too(apart: list[Apart]) -> None:
     """Jinja does arithmetic on constants when it reads a template."""
-    with pytest.raises(TemplateError, match=r"does not end|memory"):
+    with pytest.raises(TemplateError, match=r"timed out|memory"):
         opened("{{ 9 ** 999999999 }}", apart).open()
 
 
@@ -142,7 +142,7 @@ def test_a_process_that_is_gone_is_started_again(apart: list[Apart]) -> None:
 
 def test_which_template_it_is_is_said(apart: list[Apart]) -> None:
     source = "{{ messages }}"
-    assert describe_template(source).endswith("not a known one, and so rendered apart")
+    assert describe_template(source).endswith("unknown, and therefore rendered in a process of its own")
     assert digest(source) in describe_template(source)
     assert all(len(known) == 64 and int(known, 16) for known in KNOWN)
     with pytest.raises(TemplateError, match="at most"):
@@ -154,7 +154,7 @@ def test_a_known_template_is_rendered_here(monkeypatch: pytest.MonkeyPatch, tmp_
     prompts = chat_prompt.load(write_folder(tmp_path))
     assert prompts.template is not None
     assert not isinstance(prompts.template.template, Apart)
-    assert describe_template(TEMPLATE).endswith("that of Letters")
+    assert describe_template(TEMPLATE).endswith("the one of Letters")
     monkeypatch.delitem(KNOWN, digest(TEMPLATE))
     other = chat_prompt.load(write_folder(tmp_path))
     assert other.template is not None
@@ -169,7 +169,7 @@ def test_a_file_in_the_folder_goes_first(tmp_path: Path) -> None:
     prompts = chat_prompt.load(folder)
     assert text_of(prompts) == "mine 1"
     (folder / "chat_template.jinja").write_text("{% if %}")
-    with pytest.raises(EngineError, match="give another one as --chat_template"):
+    with pytest.raises(EngineError, match="use another one with --chat_template"):
         chat_prompt.load(folder)
 
 
@@ -181,7 +181,7 @@ def test_the_flag_takes_a_file(tmp_path: Path) -> None:
     assert parse(flags[:2]).chat_template is None
     (tmp_path / "bad").write_bytes(b"\xff")
     (tmp_path / "empty").write_text(" \n")
-    for name, says in (("absent", "No such file"), ("bad", "not UTF-8"), ("empty", "1 byte to 1 MiB")):
+    for name, says in (("absent", "No such file"), ("bad", "not UTF-8"), ("empty", "got only white space")):
         with pytest.raises(UsageError, match=says):
             parse([*flags, str(tmp_path / name)])
     with pytest.raises(UsageError, match=r"chat_template\.jinja"):

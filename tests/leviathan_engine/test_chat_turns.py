@@ -32,12 +32,12 @@ def test_nothing_is_said_of_templates_that_change_nothing(tmp_path: Path, templa
 
 def test_reasoning_that_is_dropped_is_named(tmp_path: Path) -> None:
     [text] = notes(prompts(tmp_path, DROPS))
-    assert "writes an answer with reasoning differently once another turn follows" in text
+    assert "renders an answer with reasoning differently when another turn follows" in text
 
 
 def test_every_answer_that_is_changed_is_named(tmp_path: Path) -> None:
     [text] = notes(prompts(tmp_path, STRIPS))
-    assert "writes an answer and an answer with reasoning differently" in text
+    assert "renders an answer and an answer with reasoning differently" in text
 
 
 def test_the_tests_own_template_keeps_its_turns(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_cpu_that_can_run_none_is_one_line(site: Path, tmp_path: Path) -> None
     with pytest.raises(CpuError, match="LEVIATHAN_MARCH=native"):
         march("native", site, cpuinfo(tmp_path, "avx2 fma"))
     (site.parent / "ktransformers_ext/cpu/march.json").unlink()
-    with pytest.raises(CpuError, match=r"march\.json: cannot be read"):
+    with pytest.raises(CpuError, match=r"cannot read .*march\.json"):
         march(module=site, cpuinfo=cpuinfo(tmp_path, "avx2 fma"))
 
 
@@ -85,11 +85,13 @@ def test_the_cost_of_a_round() -> None:
 def test_the_flag_is_held_to_what_the_container_may_use() -> None:
     held = threads(DEEPSEEK_V3, 96, cpus=64, cores=32)
     assert held.count == 57
-    assert held.note == "96 threads are asked for, this container may use 64 CPUs: 57 are used"
+    assert held.note == "the CPU experts use 57 threads instead of 96: this container may use 64 CPUs"
     assert threads(DEEPSEEK_V3, 16, cpus=16, cores=16).note == (
-        "15 threads instead of 16: one CPU is left for the engine's others"
+        "the CPU experts use 15 threads instead of 16: one CPU is left for the engine's other threads"
     )
-    assert threads(DEEPSEEK_V3, 96, cpus=96, cores=48).note.startswith("87 threads do the work as fast as 96")
+    assert threads(DEEPSEEK_V3, 96, cpus=96, cores=48).note.startswith(
+        "the CPU experts use 87 threads instead of 96: they are as fast"
+    )
     assert threads(DEEPSEEK_V3, 87, cpus=96, cores=48).note == ""
     assert threads(DEEPSEEK_V3, None, cpus=96, cores=64).count == 65
     assert threads(TINY, 2, cpus=1, cores=1).count == 2  # one worker is the least that the engine runs with
@@ -206,11 +208,11 @@ def test_interleaving_and_why_not() -> None:
     assert refused.prefix == ()
     assert "(EPERM)" in refused.warning
     assert "CAP_SYS_NICE" in refused.warning
-    assert "with 2 nodes decoding may be slower" in refused.warning
+    assert "decoding may be slower on 2 NUMA nodes" in refused.warning
     missing = interleave(1, lambda _name: None, lambda: 0)
     assert (missing.prefix, missing.warning) == (
         (),
-        "numactl is not installed, memory is not interleaved: with one node nothing is lost",
+        "memory is not interleaved, because numactl is not installed: on one NUMA node this costs nothing",
     )
 
 
@@ -239,6 +241,6 @@ def test_a_real_seccomp_filter_is_seen() -> None:
     done = subprocess.run(argv, env={"PYTHONPATH": str(TOOLS)}, capture_output=True, text=True, timeout=60, check=True)
     before, after = map(int, done.stdout.split()[:2])
     assert after == errno.EPERM
-    assert "no right to set a NUMA policy (EPERM), memory is not interleaved" in done.stdout
+    assert "memory is not interleaved, because this container may not set a NUMA policy (EPERM)" in done.stdout
     assert before in (0, errno.ENOSYS, errno.EPERM)
     assert before == policy_error()

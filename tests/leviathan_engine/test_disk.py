@@ -126,7 +126,7 @@ def test_what_is_mounted_already_is_taken(machine: Machine, tmp_path: Path) -> N
 def test_what_is_mounted_elsewhere_here_is_bound(machine: Machine, tmp_path: Path) -> None:
     machine.mounted("259:4", Path("/var/part"), root="/sub")
     machine.mounted("259:4", Path("/var/nvme"))
-    assert provide(tmp_path / "models", system=machine.system).how.startswith("bound from /var/nvme")
+    assert provide(tmp_path / "models", system=machine.system).how.startswith("bind-mounted from /var/nvme")
     (steps,) = machine.steps
     assert [s.flags & (mount.MS_BIND | mount.MS_RDONLY) for s in steps] == [
         mount.MS_BIND,
@@ -137,7 +137,7 @@ def test_what_is_mounted_elsewhere_here_is_bound(machine: Machine, tmp_path: Pat
 
 def test_a_writer_elsewhere_on_the_node_is_joined_read_only(machine: Machine, tmp_path: Path) -> None:
     machine.errors = [errno.EBUSY]
-    assert "beside a writer" in provide(tmp_path / "models", system=machine.system).how
+    assert "also mounted for writing" in provide(tmp_path / "models", system=machine.system).how
     first, second = machine.steps
     assert first[0].flags & mount.MS_RDONLY
     assert not second[0].flags & mount.MS_RDONLY
@@ -155,11 +155,23 @@ def unknown(machine: Machine) -> Path:
 
 
 REFUSED: list[tuple[Callable[[Machine], Path | None], str, str]] = [
-    (whole_disk, r"nvme0n1 is a whole disk \(nvme0n1 4\.0 TB whole disk with a GPT", "configure .*/nvme0n1p1"),
-    (lambda m: m.dev / "sda1", r"sda1 has ext4, not XFS; found: nvme0n1 4\.0 TB", "configure the XFS partition"),
-    (unknown, r"nvme0n1p1 has an unknown file system, not XFS; found: nvme0n1 4\.0 TB", "configure the XFS partition"),
-    (lambda m: m.dev / "nvme9n1p1", r"nvme9n1p1 is no block device of this node; found: nvme0n1", "look into"),
-    (lambda m: m.dev / "sda", r"sda is a whole disk .* with partitions: sda1 499 GB ext4", "is not empty"),
+    (
+        whole_disk,
+        r"got the whole disk .*nvme0n1 \(nvme0n1 4\.0 TB whole disk with a GPT",
+        "set storage.partition to .*/nvme0n1p1",
+    ),
+    (
+        lambda m: m.dev / "sda1",
+        r"sda1: expected XFS on it, got ext4; found: nvme0n1 4\.0 TB",
+        'storage.filesystem = "ext4"',
+    ),
+    (
+        unknown,
+        r"nvme0n1p1: expected XFS on it, got an unknown file system; found: nvme0n1 4\.0 TB",
+        "the partition with the",
+    ),
+    (lambda m: m.dev / "nvme9n1p1", r"nvme9n1p1 is not a block device of this node; found: nvme0n1", "lsblk"),
+    (lambda m: m.dev / "sda", r"got the whole disk .*sda .* its partitions: sda1 499 GB ext4", "is not empty"),
 ]
 
 
@@ -214,8 +226,8 @@ def test_a_container_is_never_formatted_or_mounted(machine: Machine, tmp_path: P
         with pytest.raises(DiskError, match=kind) as caught:
             provide(tmp_path / "models", chosen, system=machine.system)
         assert remedy in caught.value.remedy
-        assert "would destroy what is in it" in caught.value.remedy
-        assert not re.search("mkfs|make a partition|wipe", caught.value.remedy)
+        assert "that destroys the data in it" in caught.value.remedy
+        assert not re.search("mkfs|create a partition|wipe", caught.value.remedy)
     assert machine.steps == []
 
 
@@ -228,7 +240,9 @@ def test_the_members_of_a_multipath_disk_lead_to_its_map(machine: Machine, tmp_p
     for name in ("sdb", "sdc"):
         with pytest.raises(DiskError, match=r"is part of dm-0") as caught:
             provide(tmp_path / "models", machine.dev / name, system=machine.system)
-        assert caught.value.remedy.startswith(f"configure what is made of it: {machine.dev / 'dm-0'}")
+        assert caught.value.remedy.startswith(
+            f"set storage.partition to the device that is built on it: {machine.dev / 'dm-0'}"
+        )
     assert "dm-0 5.0 TB multipath mpatha with xfs" in caught.value.message or caught.value.message
     assert "dm-0" in provide(tmp_path / "models", machine.dev / "dm-0", system=machine.system).how
 
@@ -241,34 +255,34 @@ def test_a_volume_over_encryption_over_raid_is_found_from_below(machine: Machine
         with pytest.raises(DiskError) as caught:
             provide(tmp_path / "models", machine.dev / name, system=machine.system)
         assert str(machine.dev / "dm-1") in caught.value.remedy
-        assert "make nothing on" in caught.value.remedy
+        assert "do not format or partition" in caught.value.remedy
 
 
 def test_a_member_is_no_candidate_and_the_right_device_is_named(machine: Machine, tmp_path: Path) -> None:
     made_of(machine, "nvme0n1p1", "md0", size=4 * TB - GB, mapper=None, head=xfs_head("models"))
     with pytest.raises(DiskError, match="no XFS partition") as caught:
         provide(tmp_path / "models", system=machine.system)
-    assert caught.value.remedy == f"configure the device: {machine.dev / 'md0'}"
+    assert caught.value.remedy == f"set storage.partition to {machine.dev / 'md0'}"
     assert "part of md0" in caught.value.message
 
 
 def test_a_whole_disk_with_a_file_system_is_not_to_be_partitioned(machine: Machine, tmp_path: Path) -> None:
     machine.add("sdb", 5 * TB, xfs_head("whole"))
-    with pytest.raises(DiskError, match="is a whole disk") as caught:
+    with pytest.raises(DiskError, match="got the whole disk") as caught:
         provide(tmp_path / "models", machine.dev / "sdb", system=machine.system)
-    assert "would destroy what is on it" in caught.value.remedy
+    assert "that destroys the data on it" in caught.value.remedy
     machine.add("sdc", 5 * TB)
-    with pytest.raises(DiskError, match="make a partition with XFS on it"):
+    with pytest.raises(DiskError, match="create a partition with XFS on it"):
         provide(tmp_path / "models", machine.dev / "sdc", system=machine.system)
 
 
 def test_a_name_below_dev_disk_that_the_container_runtime_left_out(machine: Machine, tmp_path: Path) -> None:
     name = machine.dev / "disk" / "by-partuuid" / "0b6f"
-    with pytest.raises(DiskError, match="no block device") as caught:
+    with pytest.raises(DiskError, match="not a block device") as caught:
         provide(tmp_path / "models", name, system=machine.system)
-    caught.match("a container has no .*/dev/disk: configure the partition's own name, such as .*/nvme0n1p1")
+    caught.match("a container has no .*/dev/disk: set storage.partition to the kernel's name, such as .*/nvme0n1p1")
     name.parent.mkdir(parents=True)
-    with pytest.raises(DiskError, match="look into") as caught:  # here udev's names are, but not this one
+    with pytest.raises(DiskError, match="lsblk") as caught:  # here udev's names are, but not this one
         provide(tmp_path / "models", name, system=machine.system)
     name.symlink_to(machine.dev / "nvme0n1p1")
     assert "nvme0n1p1" in provide(tmp_path / "models", name, system=machine.system).how
@@ -276,10 +290,11 @@ def test_a_name_below_dev_disk_that_the_container_runtime_left_out(machine: Mach
 
 def test_several_candidates_none_and_unknown_content(machine: Machine, tmp_path: Path) -> None:
     machine.add("nvme1n1", 5 * TB, xfs_head("whole"))
-    assert "nvme0n1p1" in provide(tmp_path / "models", system=machine.system).how  # a whole disk is no candidate
+    assert "nvme0n1p1" in provide(tmp_path / "models", system=machine.system).how  # a whole disk is not a candidate
     machine.add("nvme1n1p1", 4 * TB, xfs_head("second"), "nvme1n1")
     with pytest.raises(
-        DiskError, match=r"2 XFS partitions of 3\.5 TB or more: nvme1n1p1 4\.0 TB xfs \"second\", nvme0"
+        DiskError,
+        match=r"expected one XFS partition of 3\.5 TB or more, got 2: nvme1n1p1 4\.0 TB xfs \"second\", nvme0",
     ):
         provide(tmp_path / "models", system=machine.system)
     (machine.dev / "nvme1n1p1").write_bytes(b"\x7fjunk" * 1000)
@@ -293,7 +308,9 @@ def test_several_candidates_none_and_unknown_content(machine: Machine, tmp_path:
 
 def test_another_device_at_the_mount_point(machine: Machine, tmp_path: Path) -> None:
     machine.mounted("8:99", tmp_path / "models")
-    with pytest.raises(DiskError, match=r"another device mounted \(8:99\) than .*nvme0n1p1 \(259:4\)"):
+    with pytest.raises(
+        DiskError, match=r"expected .*nvme0n1p1 \(259:4\) to be mounted here, got another device \(8:99\)"
+    ):
         provide(tmp_path / "models", machine.dev / "nvme0n1p1", system=machine.system)
 
 
@@ -303,7 +320,7 @@ def test_another_device_at_the_mount_point(machine: Machine, tmp_path: Path) -> 
         (errno.EPERM, "privileged: true"),
         (errno.EACCES, "privileged: true"),
         (errno.EUCLEAN, "xfs_repair"),
-        (errno.ENODEV, "kernel has no xfs"),
+        (errno.ENODEV, "kernel has no driver"),
         (errno.ENOMEM, "dmesg"),
     ],
 )
@@ -317,19 +334,19 @@ def test_a_mount_that_fails_says_why(machine: Machine, tmp_path: Path, number: i
 
 def test_without_the_kernels_list(machine: Machine, tmp_path: Path) -> None:
     blind = System(tmp_path / "no-sys", machine.dev, machine.info, machine.run)
-    with pytest.raises(DiskError, match=r"no-sys: cannot be read: No such file or directory: mount /sys"):
+    with pytest.raises(DiskError, match=r"no-sys: No such file or directory; mount /sys"):
         provide(tmp_path / "models", system=blind)
 
 
 def test_busy_twice_is_an_error(machine: Machine, tmp_path: Path) -> None:
     machine.errors = [errno.EBUSY, errno.EBUSY]
-    with pytest.raises(DiskError, match=r"EBUSY.*see what uses the device"):
+    with pytest.raises(DiskError, match=r"EBUSY.*find what uses the device"):
         provide(tmp_path / "models", system=machine.system)
 
 
 def test_a_mount_point_that_cannot_be_made(machine: Machine, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DiskError, match="mount point cannot be made"):
+    with pytest.raises(DiskError, match="cannot create the mount point"):
         provide(tmp_path / "file" / "models", system=machine.system)
 
 
@@ -485,22 +502,22 @@ def test_real_writer_elsewhere_is_joined_read_only(real: System, loop: Path, tmp
     blind = tmp_path / "mountinfo"
     blind.write_text("")
     hidden = System(sysfs=real.sysfs, mountinfo=blind)
-    assert "beside a writer" in provide(point, least=LEAST, system=hidden).how
+    assert "also mounted for writing" in provide(point, least=LEAST, system=hidden).how
     assert (point / "model.gguf").read_text() == "GGUF"
     assert "ro" in options(point)
     with pytest.raises(OSError, match="Read-only file system"):
         (point / "x").write_text("")
     (writer / "later").write_text("still writable")
     # And where it is in our table, it is bound.
-    assert provide(bound, least=LEAST, system=real).how.startswith("bound from")
+    assert provide(bound, least=LEAST, system=real).how.startswith("bind-mounted from")
     assert "ro" in options(bound)
     assert (bound / "later").exists()
 
 
 def test_real_wrong_devices(real: System, loop: Path, tmp_path: Path) -> None:
-    with pytest.raises(DiskError, match=f"{loop.name} is a whole disk.*configure {loop}p1"):
+    with pytest.raises(DiskError, match=f"got the whole disk {loop} .*set storage.partition to {loop}p1"):
         provide(tmp_path / "m", loop, system=real)
-    with pytest.raises(DiskError, match="has ext4, not XFS"):
+    with pytest.raises(DiskError, match="expected XFS on it, got ext4"):
         provide(tmp_path / "m", Path(f"{loop}p2"), system=real)
     with pytest.raises(DiskError, match=r"no XFS partition of 3\.5 TB or more; found: loop"):
         provide(tmp_path / "m", system=real)
@@ -515,7 +532,7 @@ def test_real_broken_file_system(real: System, loop: Path, tmp_path: Path) -> No
         disk.write(whole[:100] + b"\xff\xff" + whole[102:])  # sb_versionnum
     try:
         assert probe(device).kind == "xfs"
-        with pytest.raises(DiskError, match=r"cannot be mounted on .*(EINVAL|EUCLEAN|EBADMSG).*") as caught:
+        with pytest.raises(DiskError, match=r"cannot mount .*(EINVAL|EUCLEAN|EBADMSG).*") as caught:
             provide(tmp_path / "models", least=LEAST, system=real)
         caught.match("xfs_repair|dmesg")
         assert not [m for m in mounts() if m.point == tmp_path / "models"]

@@ -62,7 +62,7 @@ def test_the_places_lie_in_every_file(tmp_path: Path) -> None:
     assert measure(parts, seconds=60) is not None
     for path, size in parts:
         content = path.rename(tmp_path / "away")
-        with pytest.raises(GgufError, match=rf"{path.name}: cannot be read: No such file"):
+        with pytest.raises(GgufError, match=rf"cannot read .*{path.name}: No such file"):
             measure(parts, seconds=60)
         content.rename(path)
         assert path.stat().st_size == size

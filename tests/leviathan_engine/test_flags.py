@@ -64,40 +64,46 @@ WRONG: list[tuple[list[str], str]] = [
     ([*GGUF, "--cpu_infer", "65"], "unrecognized arguments: --cpu_infer 65"),
     ([*GGUF, "--gpu_spli", "1"], "unrecognized arguments: --gpu_spli"),
     ([*GGUF, "stray"], "unrecognized arguments: stray"),
-    ([*GGUF, "--gpu_split", "-90000,30000"], "'-90000' is negative"),
-    ([*GGUF, "--gpu_split", "90000,-1"], "'-1' is negative"),
-    ([*GGUF, "--gpu_split", "-5"], "'-5' is negative"),
-    ([*GGUF, "--gpu_split", "90GB"], "'90GB' is no whole number"),
-    ([*GGUF, "--gpu_split", "90000,"], "'' is no whole number"),
-    ([*GGUF, "--gpu_split", "1.5"], "'1.5' is no whole number"),
-    ([*GGUF, "--gpu_split", "\u0661\u0662"], "is no whole number"),
-    ([*GGUF, "--gpu_split", "0,0"], "gives no GPU any memory"),
+    ([*GGUF, "--gpu_split", "-90000,30000"], "expected integers of 0 or more, got '-90000'"),
+    ([*GGUF, "--gpu_split", "90000,-1"], "expected integers of 0 or more, got '-1'"),
+    ([*GGUF, "--gpu_split", "-5"], "expected integers of 0 or more, got '-5'"),
+    ([*GGUF, "--gpu_split", "90GB"], "expected integers of 0 or more, got '90GB'"),
+    ([*GGUF, "--gpu_split", "90000,"], "expected integers of 0 or more, got ''"),
+    ([*GGUF, "--gpu_split", "1.5"], "expected integers of 0 or more, got '1.5'"),
+    ([*GGUF, "--gpu_split", "\u0661\u0662"], "expected integers of 0 or more"),
+    ([*GGUF, "--gpu_split", "0,0"], "'0,0': expected a number above 0 for at least one GPU"),
     ([*GGUF, "--gpu_split"], "expected one argument"),
-    ([*GGUF, "--port", "http"], "'http' is no whole number"),
-    ([*GGUF, "--port", "70000"], "70000 is not from 1 to 65535"),
-    ([*GGUF, "--cpu_offload_max_threads", "0"], "0 is not from 2 to 1024"),
-    ([*GGUF, "--cpu_offload_max_threads", "-4"], "-4 is not from 2 to 1024"),
-    ([*GGUF, "--cache_lens", "9" * 20], "is no whole number"),
+    ([*GGUF, "--port", "http"], "expected an integer, got 'http'"),
+    ([*GGUF, "--port", "70000"], "expected an integer from 1 to 65535, got 70000"),
+    ([*GGUF, "--cpu_offload_max_threads", "0"], "expected an integer from 2 to 1024, got 0"),
+    ([*GGUF, "--cpu_offload_max_threads", "-4"], "expected an integer from 2 to 1024, got -4"),
+    ([*GGUF, "--cache_lens", "9" * 20], "expected an integer, got '9999"),
     ([*GGUF, "--cache_lens", "1000", "--max_new_tokens", "1000"], "leaves no room for a prompt"),
-    ([*GGUF, "--model_name", ""], "'' is no name"),
-    ([*GGUF, "--model_name", "a\nb"], "is no name"),
-    ([*GGUF, "--", "--gpu_split", "1"], "--gpu_split stands after --"),
-    ([*GGUF, "--", "--cpu_infer=9"], "--cpu_infer stands after --"),
-    ([*GGUF, "--", "--cache_len", "4096"], "--cache_lens stands after -- as --cache_len: put --cache_lens before --"),
-    ([*GGUF, "--", "--gpu=1"], "--gpu_split stands after -- as --gpu"),
-    ([*GGUF, "--", "--dev", "cpu"], "--dev after -- is short for --device: write --device"),
-    ([*GGUF, "--", "--type", "transformers"], "--type after -- does nothing here: drop it"),
-    ([*GGUF, "--", "--top_k=5"], "--top_k after -- does nothing here"),
-    ([*GGUF, "--", "--repet", "1.1"], "--repetition_penalty after -- does nothing here"),
-    ([*GGUF, "--", "--total_context", "4096"], "--total_context after -- does nothing here"),
-    ([*GGUF, "--", "--temperature", "1"], "--temperature after -- changes no answer: give it in the request"),
-    ([*GGUF, "--", "--device", "cpu", "--top_p", "1"], "--top_p after -- changes no answer"),
-    (["--model_path="], "argument --model_path: '' is no path"),
-    ([*GGUF, "--config_path", ""], "argument --config_path: '' is no path"),
-    ([*GGUF, "--optimize_config_path="], "argument --optimize_config_path: '' is no path"),
-    (["--gguf_path="], "argument --gguf_path: '' is no path"),
-    (["--gguf_path=a\0b"], "is no path"),
-    (["--port", "1"], "neither --model_path nor --gguf_path is given"),
+    ([*GGUF, "--model_name", ""], "expected 1 to 200 printable characters, got ''"),
+    ([*GGUF, "--model_name", "a\nb"], "expected 1 to 200 printable characters"),
+    ([*GGUF, "--", "--gpu_split", "1"], "--gpu_split is given after --"),
+    ([*GGUF, "--", "--cpu_infer=9"], "--cpu_infer is given after --"),
+    (
+        [*GGUF, "--", "--cache_len", "4096"],
+        "--cache_lens is given after -- (as --cache_len); move --cache_lens before --",
+    ),
+    ([*GGUF, "--", "--gpu=1"], "--gpu_split is given after -- (as --gpu)"),
+    ([*GGUF, "--", "--dev", "cpu"], "--dev after -- is an abbreviation of --device; write --device"),
+    (
+        [*GGUF, "--", "--type", "transformers"],
+        "--type has no effect after --: KTransformers' own HTTP server does not run here; remove --type",
+    ),
+    ([*GGUF, "--", "--top_k=5"], "--top_k has no effect after --"),
+    ([*GGUF, "--", "--repet", "1.1"], "--repetition_penalty has no effect after --"),
+    ([*GGUF, "--", "--total_context", "4096"], "--total_context has no effect after --"),
+    ([*GGUF, "--", "--temperature", "1"], "--temperature has no effect after --; set it in the request"),
+    ([*GGUF, "--", "--device", "cpu", "--top_p", "1"], "--top_p has no effect after --"),
+    (["--model_path="], "argument --model_path: expected a path, got ''"),
+    ([*GGUF, "--config_path", ""], "argument --config_path: expected a path, got ''"),
+    ([*GGUF, "--optimize_config_path="], "argument --optimize_config_path: expected a path, got ''"),
+    (["--gguf_path="], "argument --gguf_path: expected a path, got ''"),
+    (["--gguf_path=a\0b"], "expected a path"),
+    (["--port", "1"], "--model_path and --gguf_path are both missing"),
 ]
 
 
@@ -116,8 +122,11 @@ def test_a_wrong_command_line_is_one_line(argv: list[str], text: str, capsys: py
 def test_more_shares_than_gpus() -> None:
     split = parse([*GGUF, "--gpu_split", "1,2,3"]).split
     assert split == (10**6, 2 * 10**6, 3 * 10**6)
-    for gpus, says in ((0, "0 are there"), (1, "1 is there"), (2, "2 are there")):
-        with pytest.raises(UsageError, match=f"--gpu_split '1,2,3' is for 3 GPUs and {says}: one number for each GPU"):
+    for gpus, says in ((0, "0 GPUs"), (1, "1 GPU"), (2, "2 GPUs")):
+        with pytest.raises(
+            UsageError,
+            match=f"--gpu_split '1,2,3' has 3 numbers, but this container has {says}; give one number for each GPU",
+        ):
             check_split(split, gpus)
     check_split(split, 3)
     check_split(split, 4)

@@ -50,7 +50,7 @@ def test_what_is_no_dump(text: str) -> None:
 
 
 def test_a_dump_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(GgufError, match="cannot be read as a header dump"):
+    with pytest.raises(GgufError, match="cannot read the header dump"):
         dump.read(tmp_path / "no.json")
 
 

@@ -1,4 +1,4 @@
-"""tests/gpu/chat_side_by_side.py against a real front: what it measures on a GPU machine is told apart and compared."""
+"""tests/gpu/chat_side_by_side.py against a real front: it separates and compares what it measures on a GPU machine."""
 
 import json
 import os

@@ -87,7 +87,7 @@ def test_any_value_of_any_key(data: st.DataObject) -> None:
     "end", ["\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\n---\n", "\0", "\x1b", "\ud800"]
 )
 def test_a_name_cannot_write_rules(end: str) -> None:
-    """A name with a line break would go on outside of its comment, and a rule's class is imported."""
+    """A name with a line break would continue outside of its comment, and a rule's class is imported."""
     rule = "- match: {name: x}\n  replace: {class: os.system}"
     for name in (f"tiny{end}{rule}", f"tiny{end}", end, ""):
         model = replace(MODELS[0], metadata={**MODELS[0].metadata, "general.name": name})

@@ -89,7 +89,7 @@ def test_config_of_deepseek_v3() -> None:
     config = build(with_tokens(DEEPSEEK_V3)).config
     assert {k: config[k] for k in published} == published
     assert "auto_map" not in config
-    # transformers 4.43.2 warns about whole numbers here.
+    # transformers 4.43.2 warns about integers here.
     assert all(type(config["rope_scaling"][k]) is float for k in ("factor", "beta_fast", "beta_slow"))
 
 
@@ -109,7 +109,7 @@ def test_the_folder_is_written_and_read_back(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(EngineError, match="cannot be written"):
+    with pytest.raises(EngineError, match="cannot write"):
         build(with_tokens()).write(tmp_path / "file" / "hf")
 
 
@@ -157,4 +157,4 @@ def test_a_header_without_template_gets_deepseek_v3s_form() -> None:
 
 def test_more_tokens_than_rows_is_noted() -> None:
     small = build(with_tokens(replace(TINY, vocab=8)))
-    assert any("11 tokens for 8 rows" in note for note in small.notes)
+    assert any("11 tokens, the embedding has 8 rows" in note for note in small.notes)

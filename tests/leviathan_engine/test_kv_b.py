@@ -103,19 +103,19 @@ def test_a_part_that_is_missing_or_wrong(tmp_path: Path) -> None:
     with pytest.raises(GgufError, match=r"layer 1 has neither attn_kv_b nor blk\.1\.attn_v_b\.weight"):
         needs_kv_b(model_with(tmp_path, Q.F32, Q.F32, drop="blk.1.attn_v_b.weight"), SHAPE)
     model = model_with(tmp_path, Q.F32, Q.F32)
-    with pytest.raises(GgufError, match=r"attn_k_b\.weight has 6144 elements, 8192 wanted"):
+    with pytest.raises(GgufError, match=r"attn_k_b\.weight: expected 8192 elements, got 6144"):
         needs_kv_b(model, replace(SHAPE, heads=4))
     tensors = dict(model.tensors)
     tensors["blk.0.attn_k_b.weight"] = replace(tensors["blk.0.attn_k_b.weight"], type=GgmlType.IQ2_S)
-    with pytest.raises(GgufError, match=r"attn_k_b\.weight is IQ2_S, from which kv_b cannot be put together"):
+    with pytest.raises(GgufError, match=r"attn_k_b\.weight has type IQ2_S, from which kv_b cannot be assembled"):
         needs_kv_b(replace(model, tensors=tensors), SHAPE)
 
 
 def test_too_little_space_or_no_right_to_write(tmp_path: Path) -> None:
     model = model_with(tmp_path, Q.F32, Q.F32)
     (tmp_path / "file").write_text("")
-    with pytest.raises(EngineError, match="cannot be filled"):
+    with pytest.raises(EngineError, match="cannot write to"):
         engine_folder(model, SHAPE, tmp_path / "file" / "engine")
     huge = replace(TINY, heads=1 << 24)  # 2**24 heads * 256 rows * 512 * 2 bytes = 4 TiB a layer
-    with pytest.raises(EngineError, match=r"kv_b of this model takes 16384 GiB and \d+ GiB are free"):
+    with pytest.raises(EngineError, match=r"kv_b tensors need 16384 GiB, but \d+ GiB are free"):
         engine_folder(q4_k_m(huge, split_kv_b=True), huge, tmp_path / "engine")

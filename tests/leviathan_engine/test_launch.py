@@ -58,7 +58,7 @@ def free_port() -> int:
 @pytest.mark.parametrize(
     ("flags", "code", "says"),
     [
-        (["--model_path", "none", "--gpu_split", "90000,-1"], 2, "'-1' is negative"),
+        (["--model_path", "none", "--gpu_split", "90000,-1"], 2, "expected integers of 0 or more, got '-1'"),
         (["--model_path", "{work}/none", "--port", "{port}"], 1, "no such file or folder"),
     ],
 )
@@ -77,10 +77,10 @@ def test_the_reason_is_the_last_line_and_the_termination_log(
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("LEVIATHAN_QUEUE", "many", "LEVIATHAN_QUEUE is 'many', a whole number above 0 is wanted"),
-        ("LEVIATHAN_MAX_BODY", "0", "LEVIATHAN_MAX_BODY is '0', a whole number above 0 is wanted"),
-        ("LEVIATHAN_API_KEY_FILE", "{work}/absent", "LEVIATHAN_API_KEY_FILE: {work}/absent cannot be read"),
-        ("LEVIATHAN_API_KEY_FILE", "{work}/empty", "LEVIATHAN_API_KEY_FILE: {work}/empty is empty"),
+        ("LEVIATHAN_QUEUE", "many", "LEVIATHAN_QUEUE: expected an integer above 0, got 'many'"),
+        ("LEVIATHAN_MAX_BODY", "0", "LEVIATHAN_MAX_BODY: expected an integer above 0, got '0'"),
+        ("LEVIATHAN_API_KEY_FILE", "{work}/absent", "LEVIATHAN_API_KEY_FILE: cannot read {work}/absent"),
+        ("LEVIATHAN_API_KEY_FILE", "{work}/empty", "LEVIATHAN_API_KEY_FILE: {work}/empty has no key"),
     ],
 )
 def test_a_wrong_setting_of_the_front_ends_the_start(tmp_path: Path, name: str, value: str, says: str) -> None:
@@ -88,18 +88,22 @@ def test_a_wrong_setting_of_the_front_ends_the_start(tmp_path: Path, name: str, 
     process = start(tmp_path, "--model_path", "none", **{name: value.format(work=tmp_path)})
     _out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err.count("\n")) == (2, 1)
-    assert err.startswith(f"error: {says.format(work=tmp_path)}: ")
+    assert err.startswith(f"error: {says.format(work=tmp_path)}; ")
     assert (tmp_path / "log").read_text() == err.removeprefix("error: ").rstrip("\n")
 
 
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("tokenizer.json", None, "tokenizer.json: "),
-        ("tokenizer.json", "{}", "tokenizer.json: "),
-        ("tokenizer_config.json", '{"chat_template": "{% if %}"}', "tokenizer_config.json: chat_template: "),
-        ("generation_config.json", '{"temperature": "hot"}', "generation_config.json: temperature is 'hot'"),
-        ("config.json", "{", "config.json: cannot be read"),
+        ("tokenizer.json", None, "cannot read {folder}/tokenizer.json: "),
+        ("tokenizer.json", "{}", "cannot read {folder}/tokenizer.json: "),
+        ("tokenizer_config.json", '{"chat_template": "{% if %}"}', "{folder}/tokenizer_config.json: chat_template: "),
+        (
+            "generation_config.json",
+            '{"temperature": "hot"}',
+            "{folder}/generation_config.json: temperature: expected a number, got 'hot'",
+        ),
+        ("config.json", "{", "cannot read {folder}/config.json: "),
     ],
 )
 def test_a_tokenizer_that_cannot_be_read_ends_the_start(
@@ -116,17 +120,17 @@ def test_a_tokenizer_that_cannot_be_read_ends_the_start(
     _out, err = process.communicate(timeout=PATIENCE)
     last = err.splitlines()[-1]
     assert process.returncode == 1
-    assert last.startswith(f"error: {folder}/{says}")
+    assert last.startswith(f"error: {says.format(folder=folder)}")
     assert "Traceback" not in err
     assert (tmp_path / "log").read_text() == last.removeprefix("error: ")
 
 
 def test_a_tokenizer_that_can_be_read_does_not(tmp_path: Path, tiny_gguf: Path) -> None:
-    """The control of the test above: the start goes on to what comes next, and stops for want of a rule file."""
+    """The control of the test above: the start continues, and stops because there is no rule file."""
     flags = ("--gguf_path", str(tiny_gguf), "--config_path", str(write_folder(tmp_path / "hf")))
     process = start(tmp_path, *flags, "--port", str(free_port()), "--", "--device", "cpu")
     _out, err = process.communicate(timeout=PATIENCE)
-    assert "error: --device cpu has no rule file of its own" in err.splitlines()[-1]
+    assert "error: --device cpu needs a rule file" in err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("rules", [False, True])
@@ -134,7 +138,7 @@ def test_a_tokenizer_that_can_be_read_does_not(tmp_path: Path, tiny_gguf: Path) 
 def test_more_shares_than_gpus_end_the_start_first(
     tmp_path: Path, tiny_gguf: Path, split: str, code: int, rules: bool
 ) -> None:
-    """Also beside a rule file of the user's. As many as GPUs go on, until the file turns out to have no words."""
+    """Also with the user's own rule file. As many shares as GPUs pass, until the file has no tokenizer."""
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "nvidia-smi"
     program.write_text(f"#!/bin/sh\ncat <<.\n{SMI}.\n")
@@ -147,10 +151,10 @@ def test_more_shares_than_gpus_end_the_start_first(
     last = err.splitlines()[-1]
     assert process.returncode == code
     if code == 2:
-        assert last.startswith("error: --gpu_split '9000,8000,7000' is for 3 GPUs and 2 are there: one number for each")
+        assert last.startswith("error: --gpu_split '9000,8000,7000' has 3 numbers, but this container has 2 GPUs; ")
         assert not (tmp_path / "s" / "hf").exists()
     else:
-        assert "tokenizer 'None'" in last
+        assert "expected the tokenizer 'gpt2'" in last
     assert (tmp_path / "log").read_text() == last.removeprefix("error: ")
 
 
@@ -255,7 +259,7 @@ def test_before_its_first_line_the_signal_itself_ends_it(tmp_path: Path) -> None
 def test_a_taken_port_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(EngineError, match=rf"127.0.0.1:{port}: cannot listen: .*--port"):
+        with pytest.raises(EngineError, match=rf"cannot listen on 127.0.0.1:{port}: .*--port"):
             listen("127.0.0.1", port)
     listen("127.0.0.1", port).close()
 
@@ -268,7 +272,7 @@ def test_state_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EngineError, match=r"no writable folder .*file/b: Not a directory"):
         state({"LEVIATHAN_STATE": str(tmp_path / "file" / "b")})
-    with pytest.raises(EngineError, match="too long for a Unix socket"):
+    with pytest.raises(EngineError, match="longer than 107 bytes"):
         state({"LEVIATHAN_STATE": str(tmp_path / ("x" * 100))})
 
 
@@ -284,14 +288,14 @@ def test_cards_of_nvidia_smi(tmp_path: Path) -> None:
     assert select(cards, "0,1") == (large, small)
     assert select(cards, "GPU-bbbb") == (small,)
     assert select(cards, "") == ()
-    with pytest.raises(EngineError, match="no GPU 2 among 2"):
+    with pytest.raises(EngineError, match="'2' is not one of this container's 2 GPUs"):
         select(cards, "0,2")
-    with pytest.raises(EngineError, match="memory cannot be read"):
+    with pytest.raises(EngineError, match="expected a line with the GPU's index, UUID, memory and name"):
         parse("0, GPU-a, [N/A], x\n")
     program = tmp_path / "smi"
     program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'\nexit 9\n")
     program.chmod(0o755)
-    with pytest.raises(EngineError, match="nvidia-smi fails: NVIDIA-SMI has failed"):
+    with pytest.raises(EngineError, match="nvidia-smi failed: NVIDIA-SMI has failed"):
         gpus(None, str(program))
     program.write_text("#!/bin/sh\nprintf '0, GPU-a, 1000, X \\377\\n'\n")
     assert gpus(None, str(program)) == (Gpu(0, 1000 << 20, "X \ufffd"),)
@@ -299,8 +303,8 @@ def test_cards_of_nvidia_smi(tmp_path: Path) -> None:
 
 
 def test_how_a_process_ended() -> None:
-    assert ending(3) == "with code 3"
-    assert ending(-9).startswith("by SIGKILL: most likely memory ran out")
+    assert ending(3) == "with exit code 3"
+    assert ending(-9).startswith("by SIGKILL; most likely it ran out of memory")
     assert ending(-15) == "by SIGTERM"
 
 
@@ -314,7 +318,7 @@ def test_total_ram(tmp_path: Path) -> None:
     path = tmp_path / "meminfo"
     path.write_text("MemTotal:       1024 kB\nMemFree: 1 kB\n")
     assert total_ram(path) == 1 << 20
-    with pytest.raises(EngineError, match="MemTotal cannot be read"):
+    with pytest.raises(EngineError, match="cannot read MemTotal"):
         total_ram(tmp_path / "absent")
 
 

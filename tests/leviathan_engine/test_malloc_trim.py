@@ -34,5 +34,5 @@ print(full, holes, trimmed)
 def test_holes_are_given_back() -> None:
     said = subprocess.run([sys.executable, "-c", HOLES, "tools"], capture_output=True, text=True, check=True).stdout
     full, holes, trimmed = map(int, said.split())
-    assert holes > full - 20, "the C library gives it back by itself: the trim is not needed any more"
+    assert holes > full - 20, "the C library returns it without a trim, which is no longer needed"
     assert trimmed < full - 150

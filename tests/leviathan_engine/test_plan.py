@@ -127,7 +127,7 @@ def test_a_split_in_the_other_order_is_matched_by_size() -> None:
     check(plan)
     assert plan.visible == (1, 0)
     assert plan.environment()["CUDA_VISIBLE_DEVICES"] == "1,0"
-    assert plan.warnings[0].endswith("matched by size: 90000 MB on GPU 1, 30000 MB on GPU 0")
+    assert plan.warnings[0].endswith("assigned by size: 90000 MB on GPU 1, 30000 MB on GPU 0")
 
 
 def test_a_zero_in_the_split_leaves_the_card_out() -> None:
@@ -155,22 +155,22 @@ def test_numa_is_noted() -> None:
 
 
 REFUSED = [
-    (replace(ROOMY, gpus=()), Request(), "no GPU is there"),
-    (ROOMY, Request(8192, (MB, MB, MB)), "names 3 GPUs and 2 are there"),
+    (replace(ROOMY, gpus=()), Request(), "no GPU is visible"),
+    (ROOMY, Request(8192, (MB, MB, MB)), "has 3 numbers, but there are 2 GPUs"),
     (
         ROOMY,
         Request(8192, (90000 * MB, 90000 * MB)),
-        r"asks for 90000 MB, 55810 MB more than there are \(the GPUs: 102641",
+        r"90000 MB are 55810 MB more than the GPU has \(GPUs: 102641",
     ),
     (ROOMY, Request(8192, (0, 0)), "gives every GPU 0 MB"),
-    (ROOMY, Request(200000), "--cache_lens 200000: this model reads 1 to 163840 tokens: set --cache_lens to at most"),
-    (ROOMY, Request(0), "--cache_lens 0"),
+    (ROOMY, Request(200000), "--cache_lens: expected 1 to 163840 tokens, .*, got 200000; set --cache_lens to at most"),
+    (ROOMY, Request(0), "got 0"),
     (
         replace(ROOMY, ram=128 * GIB),
         Request(),
-        r"experts beside the GPUs' take 279\.6 GiB.*158\.1 GiB are missing.*more memory",
+        r"experts that do not fit on the GPUs need 279\.6 GiB.*158\.1 GiB are missing.*more memory",
     ),
-    (replace(ROOMY, memory_limit=16 * GIB), Request(), r"loading takes 17\.8 GiB.*1\.8 GiB are missing: raise"),
+    (replace(ROOMY, memory_limit=16 * GIB), Request(), r"loading needs 17\.8 GiB.*1\.8 GiB are missing; raise"),
 ]
 
 
@@ -187,12 +187,12 @@ def test_a_card_that_is_too_small_says_by_how_much_and_which_cache_fits() -> Non
     with pytest.raises(PlanError, match="set --cache_lens to") as caught:
         make_plan(MODEL, machine, Request(65536))
     # 11.839 + 0.797 of context + 4.605 of KV + 0.680 of keys + 512 * 288,768 B = 18.07 GB for 16.49.
-    assert "16.5 GB are 1.58 GB too small" in str(caught.value)
+    assert "16.5 GB of GPU memory are 1.58 GB too few" in str(caught.value)
     cache = int(str(caught.value).split("--cache_lens to ")[1].split(",")[0])
     assert make_plan(MODEL, machine, Request(cache)).chunk >= LEAST_CHUNK
     with pytest.raises(PlanError):
         make_plan(MODEL, machine, Request(cache + 1024))
-    with pytest.raises(PlanError, match="too small") as caught:
+    with pytest.raises(PlanError, match="too few") as caught:
         make_plan(MODEL, replace(ROOMY, gpus=(Gpu(0, 8 * 10**9),)), Request())
     assert "cache_lens to" not in str(caught.value)
 
@@ -214,7 +214,7 @@ def test_any_machine_gets_a_sound_plan_or_one_line(sizes: list[int], shares: lis
 
 def test_more_gpus_than_layers() -> None:
     machine = Machine(gpus=tuple(Gpu(n, 4 * GIB) for n in range(8)), ram=64 * GIB)
-    with pytest.raises(PlanError, match="8 GPUs for 4 layers"):
+    with pytest.raises(PlanError, match="8 GPUs are more than the model's 4 layers"):
         make_plan(q4_k_m(TINY), machine, Request(1024, (GIB,) * 8))
     check(make_plan(q4_k_m(TINY), machine, Request(1024)))
 
@@ -223,15 +223,15 @@ def test_the_table_shows_the_plan() -> None:
     text = render(make_plan(MODEL, RUNBOOK, Request(8192, SPLIT)))
     for piece in (
         "cuda:0 RTX PRO 6000",
-        "read 8192 at a time",
+        "in chunks of 8192",
         "90.00 GB",
-        "experts that stay",
-        "of the experts stay there",
+        "resident experts",
+        "of the experts are resident",
         "44.1 tokens/s",
     ):
         assert piece in text
     unknown = render(make_plan(MODEL, replace(RUNBOOK, disk_rate=None, ram_rate=None), Request()))
-    assert "start: unknown without the disk's rate" in unknown
+    assert "start: unknown (no disk rate)" in unknown
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     out = capsys.readouterr()
     assert out.out == ""
     assert out.err.count("\n") == 2
-    assert "'-1' is negative" in out.err
+    assert "got '-1'" in out.err
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ def test_a_moe_layer_is_155_mb() -> None:
 
 
 def test_a_dense_layer_is_335_mb() -> None:
-    # 3*7168*18432 = 396,361,728 weights: 198,180,864 + 12,386,304 + 44,032 = 210,611,200, beside the attention.
+    # 3*7168*18432 = 396,361,728 weights: 198,180,864 + 12,386,304 + 44,032 = 210,611,200, in addition to attention.
     layer = vram.layer_vram(MODEL, DEEPSEEK_V3, 0)
     assert layer.marlin == 90_520_640 + 210_611_200
     assert layer.weights == 90_520_640 + 210_611_200 + 33_554_432 + 32_768 == 334_719_040
@@ -136,19 +136,19 @@ def test_a_layer_that_marlin_cannot_take_is_bf16() -> None:
 BAD = [
     (
         retyped("blk.0.attn_q_a.weight", GgmlType.Q5_0),
-        r"attn_q_a\.weight is Q5_0, which the engine cannot load on a GPU",
+        r"attn_q_a\.weight has type Q5_0, which the engine cannot load on a GPU",
     ),
-    (retyped("output.weight", GgmlType.IQ2_S), r"output\.weight is IQ2_S"),
+    (retyped("output.weight", GgmlType.IQ2_S), r"output\.weight has type IQ2_S"),
     (
         retyped("blk.9.ffn_up_exps.weight", GgmlType.IQ1_S),
-        r"ffn_up_exps\.weight is IQ1_S, which the engine's CPU experts",
+        r"ffn_up_exps\.weight has type IQ1_S, which the CPU experts",
     ),
     (without("blk.7.attn_output.weight"), r"the tensor blk\.7\.attn_output\.weight is missing"),
     (without("blk.7.attn_kv_b.weight"), "layer 7 has neither attn_kv_b nor attn_k_b and attn_v_b"),
     (without("blk.7.ffn_up_exps.weight"), r"the tensor blk\.7\.ffn_up_exps\.weight is missing"),
-    (reshaped("blk.7.attn_q_a.weight", 7168, 1536, 2), r"attn_q_a\.weight has 3 dimensions, not 2"),
-    (reshaped("blk.7.ffn_norm.weight", 7168, 1), r"ffn_norm\.weight has 2 dimensions, not 1"),
-    (reshaped("output.weight", 7168), r"output\.weight has 1 dimensions, not 2"),
+    (reshaped("blk.7.attn_q_a.weight", 7168, 1536, 2), r"attn_q_a\.weight: expected 2 dimensions, got 3"),
+    (reshaped("blk.7.ffn_norm.weight", 7168, 1), r"ffn_norm\.weight: expected 1 dimension, got 2"),
+    (reshaped("output.weight", 7168), r"output\.weight: expected 2 dimensions, got 1"),
     (without("output.weight"), r"the tensor output\.weight is missing"),
     (without("blk.9.exp_probs_b.bias"), r"exp_probs_b\.bias is missing"),
 ]
@@ -168,5 +168,5 @@ def test_both_generations_of_kv_b_take_the_same_memory() -> None:
 
 def test_experts_whose_rows_are_no_multiple_of_256() -> None:
     shape = replace(TINY, moe_ffn=384)
-    with pytest.raises(GgufError, match="expert width 384 must be multiples of 256"):
+    with pytest.raises(GgufError, match="an expert width that are multiples of 256, got 512 and 384"):
         ram.cpu_memory(q4_k_m(shape), shape)

@@ -15,7 +15,7 @@ from leviathan_engine.plan import loader
 def test_every_type_of_embedding_that_the_loader_cannot_unpack_is_refused(kind: GgmlType) -> None:
     model = q4_k_m(TINY)
     embedding = replace(model.tensors[loader.EMBEDDING], type=kind)
-    with pytest.raises(GgufError, match=r"token_embd\.weight is " + kind.name):
+    with pytest.raises(GgufError, match=r"token_embd\.weight has type " + kind.name):
         loader.check(replace(model, tensors={**model.tensors, loader.EMBEDDING: embedding}), read_shape(model))
 
 
@@ -30,7 +30,7 @@ def test_every_type_of_embedding_that_the_loader_unpacks_passes(kind: GgmlType) 
 def test_a_type_that_ends_the_loaders_table_is_refused_though_nothing_reads_it(kind: GgmlType) -> None:
     model = q4_k_m(TINY)
     unread = Tensor("blk.61.nextn.eh_proj.weight", (256, 1), kind, 0)
-    with pytest.raises(GgufError, match=f"eh_proj.weight is {kind.name}, a type that ends"):
+    with pytest.raises(GgufError, match=f"eh_proj.weight has type {kind.name}, which stops"):
         loader.check(replace(model, tensors={**model.tensors, unread.name: unread}), read_shape(model))
 
 
@@ -42,5 +42,5 @@ def test_embedding_and_head_have_the_models_shape() -> None:
         loader.check(replace(model, tensors=without), shape)
     for name in (loader.EMBEDDING, "output.weight", "output_norm.weight"):
         other = replace(model.tensors[name], shape=tuple(2 * n for n in model.tensors[name].shape))
-        with pytest.raises(GgufError, match=f"{name} has the shape"):
+        with pytest.raises(GgufError, match=f"{name}: expected the shape"):
             loader.check(replace(model, tensors={**model.tensors, name: other}), shape)

@@ -57,7 +57,7 @@ def test_a_model_that_is_there_or_elsewhere_needs_no_disk(tmp_path: Path, asked:
 
 
 def test_the_launcher_stops_with_what_was_found(tmp_path: Path) -> None:
-    """A device that is not there ends the start; the runbook's `|| echo` went on. In a build's sandbox is no /sys."""
+    """A missing device ends the start; the runbook's `|| echo` continued. A build's sandbox has no /sys."""
     log, device = tmp_path / "log", "/dev/no-such-device0p1"
     env = {
         "PATH": os.environ["PATH"],
@@ -74,6 +74,6 @@ def test_the_launcher_stops_with_what_was_found(tmp_path: Path) -> None:
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    found = f"{device} is no block device of this node; found: "
-    assert last.startswith(f"error: {found if SYSFS.is_dir() else f'{SYSFS}: cannot be read: '}")
+    found = f"{device} is not a block device of this node; found: "
+    assert last.startswith(f"error: {found if SYSFS.is_dir() else f'cannot list the block devices: {SYSFS}: '}")
     assert log.read_text() == last.removeprefix("error: ")

@@ -54,7 +54,7 @@ def test_the_plan_chooses_the_cards(start: Start) -> None:
     """The control: without a rule file all of them, and a table says so."""
     prepared = start.prepare()
     assert prepared.environment["CUDA_VISIBLE_DEVICES"] == "0,1,2"
-    assert any("at its fullest" in text for text in start.said)
+    assert any("peak use" in text for text in start.said)
 
 
 def test_with_rules_of_the_users_every_card_stays(start: Start) -> None:
@@ -63,8 +63,8 @@ def test_with_rules_of_the_users_every_card_stays(start: Start) -> None:
     assert prepared.environment["CUDA_VISIBLE_DEVICES"] == "2,0,1"
     assert prepared.environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert (prepared.model.max_prompt, prepared.model.start_seconds) == (511, None)
-    assert any(text.startswith("no plan is made: the rule file decides") for text in start.said)
-    assert not any("at its fullest" in text for text in start.said)
+    assert any(text.startswith("no placement plan: --optimize_config_path decides") for text in start.said)
+    assert not any("peak use" in text for text in start.said)
 
 
 @pytest.mark.parametrize(("split", "visible"), [("8000,20000", "2,0"), ("0,20000,1", "0,1"), ("1", "2")])
@@ -79,7 +79,7 @@ def test_rules_on_the_cpu_alone_hide_no_card(start: Start) -> None:
 
 
 def test_a_cache_longer_than_the_model_reads_is_refused_all_the_same(start: Start) -> None:
-    with pytest.raises(PlanError, match=r"--cache_lens 4097: this model reads 1 to 4096 tokens: set --cache_lens to"):
+    with pytest.raises(PlanError, match=r"--cache_lens: expected 1 to 4096 tokens, .* got 4097; set --cache_lens to"):
         start.prepare(*start.rules(), "--cache_lens", "4097")
     start.prepare(*start.rules(), "--cache_lens", "4096")
 
@@ -97,7 +97,7 @@ def test_without_a_length_the_cache_is_what_fits(start: Start) -> None:
         model = prepared.model
         assert (model.cache_lens, model.max_prompt, model.max_new_tokens) == (4096, 4095, 4095)
     assert value(start.prepare("--cache_lens", "512"), "--chunk") == 512
-    with pytest.raises(UsageError, match="--max_new_tokens 4096 leaves no room for a prompt in a cache of 4096"):
+    with pytest.raises(UsageError, match="--max_new_tokens 4096 leaves no room for a prompt in a KV cache of 4096"):
         start.prepare("--max_new_tokens", "4096")
 
 
@@ -151,7 +151,7 @@ def test_a_template_that_renders_no_chat_ends_the_start(start: Start, template: 
     write_folder(start.work / "hf", template)
     with pytest.raises(EngineError, match=why) as caught:
         start.prepare()
-    assert caught.value.message.startswith("a chat of one message cannot be rendered")
+    assert caught.value.message.startswith("the chat template cannot render a chat of one message")
     assert "engine.chat_template" in caught.value.remedy
 
 
@@ -167,6 +167,6 @@ def test_a_model_without_a_template_starts(start: Start) -> None:
 
 def test_which_template_it_is_is_said_at_the_start(start: Start) -> None:
     start.prepare()
-    (said,) = (text for text in start.said if text.startswith("the chat template has sha256"))
+    (said,) = (text for text in start.said if text.startswith("the chat template has SHA-256"))
     assert digest(TEMPLATE) in said
-    assert said.endswith("engine.chat_template) replaces it")
+    assert said.endswith("set engine.chat_template in the site file (flag: --chat_template)")

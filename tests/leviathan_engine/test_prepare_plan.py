@@ -43,7 +43,7 @@ def test_the_start_is_estimated_from_the_disk(model: Model, monkeypatch: pytest.
     assert made.start_seconds is not None
     assert made.start_seconds > 0
     assert f"start: about {made.start_seconds:.0f} s" in said
-    assert "the disk gives " in said
+    assert "the model's disk reads " in said
 
 
 def test_a_sample_that_is_too_small_leaves_it_unknown(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,8 +51,8 @@ def test_a_sample_that_is_too_small_leaves_it_unknown(model: Model, monkeypatch:
     made, said = plan(small, monkeypatch)
     assert made is not None
     assert made.start_seconds is None
-    assert "start: unknown without the disk's rate" in said
-    assert "the disk gives" not in said
+    assert "start: unknown (no disk rate)" in said
+    assert "the model's disk reads" not in said
 
 
 def test_the_control_groups_memory_limit_is_checked_before_the_load(
@@ -65,7 +65,7 @@ def test_the_control_groups_memory_limit_is_checked_before_the_load(
     assert "warning: the pod's memory limit of 240.0 GiB is " in said
     assert "set resources.limits.memory to " in said
     assert "warning" not in plan(model, monkeypatch, 360 << 30)[1]
-    with pytest.raises(PlanError, match=r"loading takes .* the pod's memory limit is 16\.0 GiB"):
+    with pytest.raises(PlanError, match=r"loading needs .* the pod's memory limit is 16\.0 GiB"):
         plan(model, monkeypatch, 16 << 30)
     _made, said = plan(model, monkeypatch)
     assert "warning" not in said

@@ -73,12 +73,12 @@ def test_what_is_not_open_to_everybody_is_found(tmp_path: Path) -> None:
     link.symlink_to(file)
     private = next((one for one in reversed(tmp_path.parents) if not one.stat().st_mode & 1), None)
     if private is None:
-        assert users.closed(link) == f"{file} is not readable for everybody"
+        assert users.closed(link) == f"other users may not read {file}"
         file.chmod(0o644)
         assert users.closed(link) == ""
         inside.parent.chmod(0o700)
         private = inside.parent
-    assert users.closed(link) == f"{private} is not open to everybody"
+    assert users.closed(link) == f"other users may not enter {private}"
     assert users.closed(Path("/usr")) == users.closed(Path(os.devnull)) == ""
     assert "No such file" in users.closed(Path("/absent/file"))
 
@@ -99,7 +99,7 @@ def test_a_secret_that_only_root_reads_keeps_the_front_root(tmp_path: Path, monk
     folder = State(Path("/var/lib"))
     assert users.front_obstacle(folder, {}, None) == ""
     obstacle = users.front_obstacle(folder, {"LEVIATHAN_API_KEY_FILE": str(key)}, None)
-    assert obstacle.endswith(("is not readable for everybody", "is not open to everybody"))
+    assert obstacle.startswith(("other users may not read", "other users may not enter"))
 
 
 def test_devices_that_are_not_open_keep_the_engine_root(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def test_devices_that_are_not_open_keep_the_engine_root(monkeypatch: pytest.Monk
         assert users.engine_obstacle(folder, []) == expected
     monkeypatch.setattr(users, "DEVICES", "dev/null")
     monkeypatch.setattr(users, "OPEN_MODE", 0o1006)  # a bit that it does not have
-    assert users.engine_obstacle(folder, []) == "/dev/null is not open to everybody"
+    assert users.engine_obstacle(folder, []) == "other users may not read and write /dev/null"
 
 
 def test_the_state_folder_is_shared_out() -> None:

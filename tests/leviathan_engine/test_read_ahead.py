@@ -111,7 +111,7 @@ def test_a_disk_that_fails_is_one_line(tmp_path: Path) -> None:
     said: list[str] = []
     work = [Piece(file, at, 1000) for at in range(0, 10_000, 1000)]
     ReadAhead(work, 1 << 30, said.append, threads=1, read=failing).join()
-    assert said == [f"{file}: cannot be read (EIO, Input/output error): look at the disk with dmesg"]
+    assert said == [f"cannot read {file}: EIO, Input/output error; check the disk with dmesg on the node"]
 
 
 def test_a_file_that_is_gone_or_cut(tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_a_file_that_is_gone_or_cut(tmp_path: Path) -> None:
     ReadAhead([Piece(tmp_path / "none", 0, 10)], 100, said.append, threads=1).join()
     (tmp_path / "short").write_bytes(b"12345")
     ReadAhead([Piece(tmp_path / "short", 0, 10)], 100, said.append, threads=1).join()
-    assert said[0].startswith(f"{tmp_path / 'none'}: cannot be opened (ENOENT")
-    assert said[1].startswith(f"{tmp_path / 'short'}: cannot be read (ENODATA, the file ends at byte 5)")
+    assert said[0].startswith(f"cannot open {tmp_path / 'none'}: ENOENT")
+    assert said[1].startswith(f"cannot read {tmp_path / 'short'}: ENODATA, the file ends at byte 5; ")
 
 
 def test_it_stops(tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ def test_it_stops(tmp_path: Path) -> None:
     [
         (1e9, 4.0, ""),
         (40e9, 10.0, ""),
-        (2e9, 10.0, "the model's disk gives 200 MB/s: 2 of 400 GB read, 33 more minutes"),
-        (0, 10.0, "the model's disk gives 0 MB/s: 0 of 400 GB read, no end in sight"),
+        (2e9, 10.0, "the model's disk reads 200 MB/s: 2 of 400 GB read, 33 minutes left"),
+        (0, 10.0, "the model's disk reads 0 MB/s: 0 of 400 GB read, remaining time unknown"),
         (400e9, 2000.0, ""),
     ],
 )
@@ -175,5 +175,5 @@ def test_a_slow_disk_is_the_phases_detail(capsys: pytest.CaptureFixture[str]) ->
         while len(sent) < 6 and time.monotonic() < deadline:
             time.sleep(0.005)
     details = {message.get("detail", "") for message in sent if message["kind"] == "phase"}
-    assert details == {"the model's disk gives 200 MB/s: 2 of 400 GB read, 33 more minutes"}
-    assert capsys.readouterr().err.count("the model's disk gives 200 MB/s") == 1
+    assert details == {"the model's disk reads 200 MB/s: 2 of 400 GB read, 33 minutes left"}
+    assert capsys.readouterr().err.count("the model's disk reads 200 MB/s") == 1

@@ -47,8 +47,8 @@ def test_missing_keys_are_derived_and_said() -> None:
     notes = "\n".join(shape.notes)
     for key in ("expert_gating_func", "expert_group_count", "leading_dense_block_count", "yarn_log_multiplier"):
         assert f"deepseek2.{key.replace('yarn_log', 'rope.scaling.yarn_log')}" in notes
-    assert "8 from DeepSeek-V3's configuration" in notes
-    assert "2048 from its tensor" in notes
+    assert "8 is used, from DeepSeek-V3's configuration" in notes
+    assert "2048 is used, from its tensor" in notes
 
 
 def test_a_per_layer_list_of_one_value_is_that_value() -> None:
@@ -56,18 +56,21 @@ def test_a_per_layer_list_of_one_value_is_that_value() -> None:
 
 
 BAD: list[tuple[Model, str]] = [
-    (replace(q4_k_m(TINY), metadata={"general.architecture": "llama"}), "architecture 'llama', only 'deepseek2'"),
-    (without(q4_k_m(TINY), expert_gating_func=1), r"chosen by softmax \(DeepSeek-V2\)"),
+    (
+        replace(q4_k_m(TINY), metadata={"general.architecture": "llama"}),
+        "expected the architecture 'deepseek2' .*, got 'llama'",
+    ),
+    (without(q4_k_m(TINY), expert_gating_func=1), r"got softmax \(DeepSeek-V2\)"),
     (without(q4_k_m(TINY), "block_count"), "the key deepseek2.block_count is missing"),
     (without(q4_k_m(TINY), "expert_weights_scale"), "the key deepseek2.expert_weights_scale is missing"),
-    (without(q4_k_m(TINY), block_count="four"), "deepseek2.block_count is 'four', not a whole number"),
-    (without(q4_k_m(TINY), block_count=-1), "not a whole number"),
-    (without(q4_k_m(TINY), block_count=9), "no tensors for layer 4 of 9"),
-    (without(q4_k_m(TINY), block_count=(1 << 31) - 1), "no tensors for layer 4 of 2147483647"),
+    (without(q4_k_m(TINY), block_count="four"), "deepseek2.block_count: expected an integer, got 'four'"),
+    (without(q4_k_m(TINY), block_count=-1), "expected an integer, got '-1'"),
+    (without(q4_k_m(TINY), block_count=9), "layer 4 of 9 has no tensors"),
+    (without(q4_k_m(TINY), block_count=(1 << 31) - 1), "layer 4 of 2147483647 has no tensors"),
     (without(q4_k_m(TINY), expert_used_count=99), "contradict each other"),
-    (without(q4_k_m(TINY), rope__scaling__type="longrope"), "rope scaling 'longrope', only 'yarn'"),
-    (without(q4_k_m(TINY), expert_weights_norm=3), "not true or false"),
-    (without(q4_k_m(TINY), attention__head_count=0), "heads comes out as 0"),
+    (without(q4_k_m(TINY), rope__scaling__type="longrope"), "expected the RoPE scaling 'yarn', got 'longrope'"),
+    (without(q4_k_m(TINY), expert_weights_norm=3), "expected true or false, got '3'"),
+    (without(q4_k_m(TINY), attention__head_count=0), "heads is 0, which is out of range"),
 ]
 
 

@@ -71,7 +71,7 @@ def test_a_step_that_waits_for_the_disk_is_not_measured() -> None:
 
     assert measure((2, 3), step, budget=1.5, clock=lambda: now[0]) == {}
     now[0] = 0.0
-    assert measure((2, 3), step, budget=3.5, clock=lambda: now[0]) == {2: 1.0, 3: 1.0}  # one round and no more
+    assert measure((2, 3), step, budget=3.5, clock=lambda: now[0]) == {2: 1.0, 3: 1.0}  # only one round
 
 
 def times(count: int) -> float:
@@ -93,7 +93,7 @@ def test_the_choice_is_kept_for_the_machine(tmp_path: Path) -> None:
     assert first.how == "measured (11: 60.0 ms, 13: 55.0 ms, 14: 50.0 ms, 15: 200.0 ms)"
     again = asked(HERE)
     assert (again.count, again.rate, calls[0]) == (14, first.rate, 1)
-    assert again.how == f"measured at an earlier start, {file}"
+    assert again.how == f"measured at an earlier start, from {file}"
     asked(Circumstances("Xeon", 15, 16, "x86-64-v3", 10_000_000_000))
     assert calls[0] == 2  # another build is another machine
 
@@ -120,4 +120,4 @@ def test_without_a_measurement_the_computed_count_stays(tmp_path: Path) -> None:
 
     found = choose(HERE, 15, lambda: step, tmp_path / "none" / "threads.json", budget=-1)
     assert (found.count, found.rate) == (15, None)
-    assert "did not fit" in found.how
+    assert found.how.startswith("computed, because a measurement takes more than")

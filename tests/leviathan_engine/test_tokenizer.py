@@ -178,16 +178,16 @@ def test_without_first_and_with_last_token(keys: dict[str, Value]) -> None:
 
 
 BAD: list[tuple[dict[str, Value | None], str]] = [
-    ({"model": "llama"}, "tokenizer 'llama' with pre-tokenizer 'deepseek-v3'"),
-    ({"pre": "deepseek-llm"}, "only 'gpt2' with 'deepseek-v3'"),
-    ({"pre": None}, "with pre-tokenizer 'None'"),
-    ({"tokens": None}, "tokenizer.ggml.tokens is missing or no list of str"),
+    ({"model": "llama"}, "got 'llama' with 'deepseek-v3'"),
+    ({"pre": "deepseek-llm"}, "expected the tokenizer 'gpt2' with the pre-tokenizer 'deepseek-v3'"),
+    ({"pre": None}, "got 'gpt2' with 'None'"),
+    ({"tokens": None}, "tokenizer.ggml.tokens is missing, or is not a list of strings"),
     ({"merges": []}, "tokenizer.ggml.merges is missing"),
-    ({"token_type": [1, 2]}, "1024 tokens and 2 token types"),
-    ({"eos_token_id": 5000}, "the eos token's id is '5000', of 1024 tokens"),
-    ({"bos_token_id": None}, "the bos token's id is 'None'"),
-    ({"merges": ["zz qq"]}, "merge 'zz qq' is not of tokens"),
-    ({"merges": ["nogap"]}, "merge 'nogap' is not of tokens"),
+    ({"token_type": [1, 2]}, "a type for each of 1024 tokens, got 2 types"),
+    ({"eos_token_id": 5000}, "tokenizer.ggml.eos_token_id: expected an integer below 1024, got '5000'"),
+    ({"bos_token_id": None}, "tokenizer.ggml.bos_token_id: expected an integer below 1024, got 'None'"),
+    ({"merges": ["zz qq"]}, "the merge 'zz qq' has a token that is not in the vocabulary"),
+    ({"merges": ["nogap"]}, "the merge 'nogap' has a token that is not in the vocabulary"),
 ]
 
 
@@ -203,7 +203,7 @@ def test_a_bad_vocabulary_is_one_line(keys: dict[str, Value], change: dict[str, 
     assert "\n" not in caught.value.line()
 
 
-@pytest.mark.parametrize(("index", "text"), [(9, "has the ids 8 and 9"), (-1, "token 8 is no UTF-8")])
+@pytest.mark.parametrize(("index", "text"), [(9, "has the ids 8 and 9"), (-1, "token 8 is not UTF-8")])
 def test_a_token_twice_or_of_broken_bytes(keys: dict[str, Value], index: int, text: str) -> None:
     tokens = keys["tokenizer.ggml.tokens"]
     assert isinstance(tokens, list)

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from leviathan_engine.model.tokenizer import CONTROL, NORMAL, UNUSED, USER_DEFINED, Vocabulary, tokenizer_json
 
-# As many texts as issue 18 names, of so many characters.
+# The number of texts that issue 18 asks for, and their number of characters.
 TEXTS, LENGTH = 6344, 400
 ALPHABETS = (
     "abcdefghijklmnopqrstuvwxyz ABC.,;:'\"!?\n\t",

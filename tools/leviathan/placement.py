@@ -32,10 +32,9 @@ from leviathan_engine.planning import (
 
 #: What the engine's sentences call a thing → what a user of this tool sets.
 WORDS = (
-    (", or drop the flag", ""),
+    (", or remove the flag", ""),
     ("--gpu_split", "engine.gpu_split"),
     ("--cache_lens", "--cache-lens"),
-    ("--gguf_path", "the path"),
     ("resources.limits.memory", "resources.memory_limit"),
 )
 

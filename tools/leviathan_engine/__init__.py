@@ -1,1 +1,1 @@
-"""What runs in the pod: from the runbook's disk, flags and GGUF files to a KTransformers server that answers."""
+"""What runs in the pod: mounts the model's disk, plans the placement, and serves the model with KTransformers."""

@@ -1,7 +1,8 @@
 """The image's entry point: `python3 -m leviathan_engine` with the runbook's flags.
 
-Its modules are imported once signals are heard. As a container's first process it would else be deaf to a SIGTERM that
-comes meanwhile, and be killed when the grace period is over; elsewhere it would end by the signal, not with 0.
+It installs its signal handlers before it imports anything slow. The first process of a container ignores a SIGTERM
+without a handler, and is killed when the grace period is over; elsewhere it would end by the signal, not with exit
+code 0.
 """
 
 import os
@@ -13,9 +14,9 @@ from types import FrameType
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the pod's work; returns the exit code: 0 after a signal, 2 for a wrong command line, 1 for any failure.
+    """Runs the launcher; returns the exit code: 0 after a signal, 2 for a wrong command line, 1 for any other failure.
 
-    The reason of a failure is the last line on stderr, and the text of the termination log.
+    The reason of a failure is the last line on stderr, and is written to the termination log.
     """
     from leviathan_engine.launcher.flags import parse  # noqa: PLC0415
     from leviathan_engine.launcher.launch import Launcher, environment, listen  # noqa: PLC0415
@@ -29,14 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = parse(sys.argv[1:] if argv is None else argv)
         environ |= settings.front_environ
-        limits(environ)  # the front would say it too, but it has no termination log
+        limits(environ)  # the front checks this too, but it has no termination log
         access(environ)
         folder = state(environ)
         listener = listen(settings.host, settings.port)
         return Launcher(settings, folder, environ).run(listener)
     except EngineError as err:
         reason, code = err.line(), err.exit_code
-    except Exception as err:  # a fault of ours, or of the image; its reason must not be lost either
+    except Exception as err:  # a bug of ours, or an incomplete image: the termination log gets its reason too
         traceback.print_exc()
         first = (str(err).strip().splitlines() or ["no message"])[0]
         reason, code = f"the launcher failed: {type(err).__name__}: {first}", 1
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def leave(_number: int, _frame: FrameType | None) -> None:
-    """A signal before the launcher hears them itself: nothing is started that would have to be ended."""
+    """Ends the process on a signal that arrives before the launcher handles signals: no child is running yet."""
     os.write(sys.stderr.fileno(), b"leviathan: stopped before the start\n")
     os._exit(0)
 
@@ -57,4 +58,4 @@ if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # a thread that reads from a disk that hangs would be waited for
+    os._exit(code)  # a normal exit would wait for a thread that reads from a disk that hangs

@@ -1,11 +1,11 @@
-"""The errors of this package that a user sees: one line that says what, where, why, and what to do about it."""
+"""The errors of this package that a user sees: one line with what is wrong, where, why, and the remedy."""
 
 
 class EngineError(Exception):
     """A user error: the program ends with this one line and exit code 1.
 
-    Arguments: `message`, one sentence without a full stop that says what went wrong, where and why; `remedy`, the
-    command or action that fixes it, may be empty. Line breaks in either become blanks, so the error stays one line.
+    Arguments: `message`, one sentence without a full stop: what went wrong, where and why; `remedy`, the command or
+    action that fixes it, may be empty. Line breaks in either are replaced by spaces, so the error stays one line.
     """
 
     exit_code = 1
@@ -17,7 +17,7 @@ class EngineError(Exception):
 
     def line(self) -> str:
         """The whole error as one line."""
-        return f"{self.message}: {self.remedy}" if self.remedy else self.message
+        return f"{self.message}; {self.remedy}" if self.remedy else self.message
 
 
 class UsageError(EngineError):
@@ -27,15 +27,15 @@ class UsageError(EngineError):
 
 
 class GgufError(EngineError):
-    """A GGUF file that cannot be used: names the file, the place in it, and what to download or convert again."""
+    """A GGUF file cannot be used; the message names the file and the place in it."""
 
 
 class PlanError(EngineError):
-    """A model that does not fit the machine: says by how much, and what to change."""
+    """The model does not fit the machine; the message says how much is missing, and what to change."""
 
 
 class DiskError(EngineError):
-    """No model disk: says which block devices were found and what they hold."""
+    """The model's disk was not found or cannot be mounted; the message lists the block devices that were found."""
 
 
 class CpuError(EngineError):

@@ -1,6 +1,6 @@
-"""What the deploy tool uses of the engine: the placement plan of a model on a machine, and the GGUF header behind it.
+"""The engine's API for the deploy tool: the placement plan of a model on a machine, and the GGUF header behind it.
 
-This is the engine's whole public face; the tool imports nothing else of this package.
+The tool imports nothing else from this package.
 """
 
 from leviathan_engine.errors import EngineError, UsageError

@@ -1,8 +1,8 @@
-"""What the engine's processes say to one another: JSON objects, one a line, over a Unix socket that the front opens.
+"""The protocol between the engine's processes: JSON objects, one per line, over a Unix socket that the front opens.
 
-The launcher and the engine connect to it. To the front: `phase`, `model`, `progress`, `ready`, `failed`, and for a
-request `prompt_progress`, `token`, `done`. From the front, to the engine alone: `generate`, `cancel`. The kind is
-under "kind".
+The launcher and the worker connect to the socket. Messages to the front: `phase`, `model`, `progress`, `ready`,
+`failed`, and for a request `prompt_progress`, `token`, `done`. Messages from the front, to the worker only: `generate`,
+`cancel`. The key "kind" holds the name of the message.
 """
 
 import json
@@ -21,10 +21,10 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True)
 class ServedModel:
-    """What the front must know to check and answer requests.
+    """What the front needs to know about the model to check and answer requests.
 
-    `folder` is the Hugging Face folder with the tokenizer; lengths are in tokens; `total_bytes` of all files,
-    `layers`, and `start_seconds` (None: not known) are for the progress.
+    `folder` is the Hugging Face folder with the tokenizer. Lengths are in tokens. `total_bytes` of all files, `layers`
+    and `start_seconds` (None: not known) are used to report progress.
     """
 
     name: str
@@ -38,16 +38,16 @@ class ServedModel:
 
     @property
     def longest_prompt(self) -> int:
-        """Tokens that a prompt may have: one is left in the cache for the answer."""
+        """Maximum length of a prompt in tokens; leaves room for one token of the answer in the KV cache."""
         return min(self.max_prompt, self.cache_lens - 1)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One generation: the prompt's token ids, how many tokens at most, and how each is chosen.
+    """One generation: the prompt's token ids, the maximum number of new tokens, and how each token is chosen.
 
-    `temperature` 0 takes the likeliest token; `seed` None draws another one each time; `eos` end the answer. Jobs of
-    one `scope` may reuse what the engine has read for one another. `sampling` is the fields of the worker's
+    `temperature` 0 takes the most likely token; `seed` None uses a different seed each time; tokens in `eos` end the
+    answer. Jobs with the same `scope` share the prefix cache. `sampling` has the fields of the worker's
     SamplingOptions that are not at their defaults.
     """
 
@@ -64,7 +64,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A generated token with its log probability and the likeliest tokens with theirs, where they are asked for."""
+    """A generated token with its log probability, and the most likely tokens with theirs if the job asks for them."""
 
     token: int
     logprob: float
@@ -73,7 +73,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class PromptProgress:
-    """How far the prompt of job `id` has been read: `done` of `total` tokens, `cached` of them were known before."""
+    """How much of the prompt of job `id` is read: `done` of `total` tokens; `cached` came from the prefix cache."""
 
     id: str
     total: int
@@ -85,48 +85,48 @@ _COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """One message as a line."""
+    """Returns one message as a line."""
     return _COMPACT.encode(message).encode("ascii") + b"\n"
 
 
 def decode(line: bytes) -> Message:
-    """The message of a line. Errors: ValueError for what is no JSON object with a kind."""
+    """Returns the message of a line. Errors: ValueError if it is not a JSON object with a kind."""
     message = json.loads(line.decode("utf-8"))
     if not isinstance(message, dict) or not isinstance(message.get("kind"), str):
-        raise ValueError(f"no message: {line[:80]!r}")
+        raise ValueError(f"expected a JSON object with a kind, got {line[:80]!r}")
     return message
 
 
 def model_message(model: ServedModel) -> Message:
-    """`model`, to the front."""
+    """Returns a `model` message, to the front."""
     return {"kind": "model", **asdict(model)}
 
 
 def served_model(message: Message) -> ServedModel:
-    """The model of a `model` message."""
+    """Returns the model of a `model` message."""
     return ServedModel(**{key: value for key, value in message.items() if key != "kind"})
 
 
 def generate_message(job: Job) -> Message:
-    """`generate`, to the engine."""
+    """Returns a `generate` message, to the worker."""
     return {"kind": "generate", **vars(job)}  # asdict would copy every token id, 100 ms for 160 k of them
 
 
 def job(message: Message) -> Job:
-    """The job of a `generate` message."""
+    """Returns the job of a `generate` message."""
     fields = {key: value for key, value in message.items() if key != "kind"}
     return Job(**(fields | {"ids": tuple(fields["ids"]), "eos": tuple(fields["eos"])}))
 
 
 def token_message(job: str, token: int | Chosen) -> Message:
-    """`token`, to the front."""
+    """Returns a `token` message, to the front."""
     if isinstance(token, Chosen):
         return {"kind": "token", "id": job, "token": token.token, "logprob": token.logprob, "top": token.top}
     return {"kind": "token", "id": job, "token": token}
 
 
 def token_of(message: Message) -> int | Chosen:
-    """The token of a `token` message."""
+    """Returns the token of a `token` message."""
     if "logprob" not in message:
         return int(message["token"])
     top = tuple((int(token), float(logprob)) for token, logprob in message["top"])
@@ -134,17 +134,17 @@ def token_of(message: Message) -> int | Chosen:
 
 
 def progress_message(progress: PromptProgress) -> Message:
-    """`prompt_progress`, to the front."""
+    """Returns a `prompt_progress` message, to the front."""
     return {"kind": "prompt_progress", **asdict(progress)}
 
 
 def prompt_progress(message: Message) -> PromptProgress:
-    """The progress of a `prompt_progress` message."""
+    """Returns the progress of a `prompt_progress` message."""
     return PromptProgress(**{key: value for key, value in message.items() if key != "kind"})
 
 
 class Link:
-    """A blocking connection to the front, for the launcher and the engine. Sending is safe from several threads."""
+    """A blocking connection to the front, for the launcher and the worker. `send` is safe from several threads."""
 
     def __init__(self, path: Path) -> None:
         """Connects. Errors: OSError."""
@@ -153,12 +153,12 @@ class Link:
         self._lock = threading.Lock()
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Sends one message. Errors: OSError when the front has gone."""
+        """Sends one message. Errors: OSError if the front has ended."""
         with self._lock:
             self._socket.sendall(encode(message))
 
     def messages(self) -> Iterator[Message]:
-        """What the front sends, until it closes the connection."""
+        """Yields the front's messages until it closes the connection."""
         with self._socket.makefile("rb") as lines:
             for line in lines:
                 yield decode(line)

@@ -1,1 +1,1 @@
-"""Downloads a GGUF model onto the site's storage; runs in the pod of a Job, with the standard library alone."""
+"""Downloads a GGUF model to the site's storage. Runs in the pod of a Job, and needs only the standard library."""

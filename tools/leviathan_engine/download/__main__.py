@@ -1,8 +1,8 @@
-"""`python3 -m leviathan_engine.download`: what the Job of `leviathan model --download` runs.
+"""`python3 -m leviathan_engine.download`: the command of the Job of `leviathan model --download`.
 
-The log ends with a line for each file (its name, size and SHA-256), the model's header as `leviathan plan` reads it,
-and the text that the site's model.done_marker waits for. The token is HF_TOKEN; HTTPS_PROXY, HTTP_PROXY, NO_PROXY and
-SSL_CERT_FILE are heard.
+The log ends with a line for each file (name, size and SHA-256), the model's header as `leviathan plan` reads it, and
+the text of the site's model.done_marker. HF_TOKEN has the token; the download also uses HTTPS_PROXY, HTTP_PROXY,
+NO_PROXY and SSL_CERT_FILE.
 """
 
 import argparse
@@ -28,20 +28,22 @@ from .transfer import Settings, Transfer
 from .web import Web, host_of
 
 LOCK = ".leviathan-download.lock"
-#: Times that a source may turn out to be another than was listed.
+#: The download fails if the source changes this many times.
 CHANGES = 3
 LINE = 3000
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
-    """Download, verify, say so. Returns 0, 2 for a wrong command line, 1 for any other failure."""
+    """Downloads and verifies the model. Returns 0, 2 for a wrong command line, 1 for any other failure."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     try:
         flags = _parser().parse_args(argv)
         if bool(flags.repo) == bool(flags.url):
-            raise UsageError("give either --repo or --url", "set model.repository or model.urls")
+            raise UsageError(
+                "expected either --repo or --url", "set either model.repository or model.urls in the site file"
+            )
         run(flags, environ, stop)
         return 0
     except EngineError as error:
@@ -52,14 +54,16 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
 
 
 def run(flags: argparse.Namespace, environ: Mapping[str, str], stop: threading.Event) -> None:
-    """The whole download. Errors: EngineError."""
+    """Runs the whole download. Errors: EngineError."""
     if flags.device:
         mount_for_writing(flags.device, flags.mount_point, flags.filesystem)
     folder: Path = flags.to
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DownloadError(f"{folder}: {error.strerror}", "see that the volume can be written") from None
+        raise DownloadError(
+            f"cannot create {folder}: {error.strerror}", "check that the volume is mounted for writing"
+        ) from None
     with _exclusive(folder):
         files, digests = _with_patience(flags, environ, folder, stop)
         header = write_manifest(folder, files, digests)
@@ -74,7 +78,7 @@ def run(flags: argparse.Namespace, environ: Mapping[str, str], stop: threading.E
 def _with_patience(
     flags: argparse.Namespace, environ: Mapping[str, str], folder: Path, stop: threading.Event
 ) -> tuple[list[RemoteFile], dict[str, str]]:
-    """List and transfer; again from the list when the source has changed meanwhile."""
+    """Lists the files and transfers them; starts again with the list if the source changed meanwhile."""
     web = Web(environ.get("HF_TOKEN", "").strip(), host_of(flags.hub), flags.silence_s)
     settings = Settings(flags.connections, flags.chunk_mib << 20, beat_s=flags.beat_s)
     for attempt in range(1, CHANGES + 1):
@@ -89,15 +93,15 @@ def _with_patience(
         except SourceChanged as change:
             if attempt == CHANGES:
                 raise DownloadError(
-                    f"the source is not what it says, {CHANGES} times in a row: {change}",
+                    f"the source changed {CHANGES} times in a row: {change}",
                     "choose another source or revision",
                 ) from None
-            say(f"the source has changed, its list is read again: {change}")
+            say(f"the source has changed, so its file list is fetched again: {change}")
     raise AssertionError("unreachable")
 
 
 def _linked(stop: threading.Event) -> threading.Event:
-    """An event of one attempt, that the process's own sets too."""
+    """Returns an event for one attempt, which is also set when `stop` is set."""
     mine = threading.Event()
 
     def follow() -> None:
@@ -109,7 +113,7 @@ def _linked(stop: threading.Event) -> threading.Event:
 
 
 class _exclusive:
-    """Holds the folder's lock. Errors: DownloadError when another download has it."""
+    """Holds the folder's lock. Errors: DownloadError if another download holds it."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LOCK
@@ -119,37 +123,51 @@ class _exclusive:
             self.handle = self.path.open("w")
             fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DownloadError(f"{self.path.parent}: another download is at work", "wait for it") from None
+            raise DownloadError(
+                f"{self.path.parent}: another download is writing to this folder", "wait until it ends"
+            ) from None
         except OSError as error:
-            raise DownloadError(f"{self.path}: {error.strerror}", "see that the volume can be written") from None
+            raise DownloadError(
+                f"cannot write {self.path}: {error.strerror}", "check that the volume is mounted for writing"
+            ) from None
 
     def __exit__(self, *_: object) -> None:
         self.handle.close()
 
 
 def say(text: str) -> None:
-    """One line on stdout, at once."""
+    """Writes one line to stdout, and flushes it."""
     sys.stdout.write(f"{' '.join(text.splitlines())}\n")
     sys.stdout.flush()
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("leviathan_engine.download", description="Download a GGUF model, verified.")
+    parser = argparse.ArgumentParser("leviathan_engine.download", description="Download and verify a GGUF model.")
     add: Callable[..., object] = parser.add_argument
     add("--to", type=Path, required=True, help="the model's folder")
-    add("--repo", default="", help="repository of the hub, OWNER/NAME")
+    add("--repo", default="", help="repository on the hub, OWNER/NAME")
     add("--revision", default="main", help="branch, tag or commit")
-    add("--include", action="append", help="pattern of file paths; may be repeated")
-    add("--url", action="append", default=[], help="an address, with #sha256=DIGEST where it is known")
+    add("--include", action="append", help="pattern of the files to download; may be repeated")
+    add(
+        "--url",
+        action="append",
+        default=[],
+        help="address of a file, with #sha256=DIGEST if the digest is known; may be repeated",
+    )
     add("--hub", default="https://huggingface.co", help="address of the hub")
     add("--connections", type=int, default=8)
     add("--chunk_mib", type=int, default=64)
-    add("--attempts", type=int, default=30, help="in a row without a new byte")
-    add("--pause_s", type=float, default=1.0, help="after the first failed attempt; doubled each time, up to 60")
-    add("--silence_s", type=float, default=60.0, help="seconds without a byte that end an attempt")
-    add("--beat_s", type=float, default=10.0, help="seconds between two lines")
-    add("--done", default="DOWNLOAD COMPLETE", help="the last line")
-    add("--device", type=Path, help="block device to mount first, for writing")
+    add(
+        "--attempts",
+        type=int,
+        default=30,
+        help="failed attempts in a row, without a new byte, until the download fails",
+    )
+    add("--pause_s", type=float, default=1.0, help="pause after the first failed attempt; doubled each time, up to 60")
+    add("--silence_s", type=float, default=60.0, help="seconds without a new byte until an attempt fails")
+    add("--beat_s", type=float, default=10.0, help="seconds between two progress lines")
+    add("--done", default="DOWNLOAD COMPLETE", help="last line of a finished download")
+    add("--device", type=Path, help="block device to mount for writing before the download")
     add("--mount_point", type=Path, default=Path("/models"))
     add("--filesystem", default="xfs")
     return parser
@@ -158,4 +176,4 @@ def _parser() -> argparse.ArgumentParser:
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
-    os._exit(code)  # a connection that hangs would be waited for
+    os._exit(code)  # a normal exit would wait for a connection that hangs

@@ -1,14 +1,14 @@
-"""What can go wrong in a download: for good, for the moment, or because the source is not what it was."""
+"""The errors of a download: permanent, transient, or a source that has changed."""
 
 from leviathan_engine.errors import EngineError
 
 
 class DownloadError(EngineError):
-    """The download cannot go further; the message says why, the remedy what to change."""
+    """A permanent error; the message says why, the remedy what to change."""
 
 
 class TransientError(Exception):
-    """The attempt failed and may be repeated; `after_s` is how long the server wants to be left alone, or 0."""
+    """A failed attempt that may be repeated; `after_s` is the server's Retry-After in seconds, or 0."""
 
     def __init__(self, why: str, after_s: float = 0.0) -> None:
         super().__init__(why)
@@ -16,4 +16,4 @@ class TransientError(Exception):
 
 
 class SourceChanged(Exception):
-    """A file on the server is not the one that was listed: another size, or another version."""
+    """A file on the server has another size or version than in the file list."""

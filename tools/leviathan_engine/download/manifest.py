@@ -1,4 +1,4 @@
-"""The model manifest of what was downloaded: `leviathan-model/1`, as `leviathan model` compares it."""
+"""Writes the model manifest (`leviathan-model/1`) of a download, for `leviathan model` to compare with."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ NAME = "leviathan-model.json"
 
 
 def write_manifest(folder: Path, files: Sequence[RemoteFile], digests: Mapping[str, str]) -> str:
-    """Write `leviathan-model.json` into the model's folder, and return the GGUF header dump in it.
+    """Writes `leviathan-model.json` into the model's folder, and returns the GGUF header dump in it.
 
-    The model is read as the engine reads it: what is no model is not called complete. Errors: EngineError.
+    Reads the model as the engine does, so files that are not a model fail here. Errors: EngineError.
     """
     header = dump.dump(read_model(folder))
     document = {

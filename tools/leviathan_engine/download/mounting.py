@@ -8,7 +8,7 @@ from leviathan_engine.machine.blockdev import MOUNTINFO, mounted_at, mounts
 
 
 def mount_for_writing(device: Path, point: Path, kind: str, mountinfo: Path = MOUNTINFO) -> None:
-    """Mount `device` at `point` for writing; what is mounted there already is taken as it is. Errors: DiskError."""
+    """Mounts `device` at `point` for writing; keeps what is already mounted there. Errors: DiskError."""
     if mounted_at(point, mounts(mountinfo)) is not None:
         return
     try:
@@ -17,5 +17,5 @@ def mount_for_writing(device: Path, point: Path, kind: str, mountinfo: Path = MO
     except OSError as error:
         found = mount.explain(error, device, point)
         raise DiskError(
-            found.message, f"{found.remedy}; an engine that runs has it mounted read-only: stop it"
+            found.message, f"{found.remedy}; if an engine is running, it has the disk mounted read-only: stop it"
         ) from None

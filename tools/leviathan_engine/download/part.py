@@ -1,9 +1,9 @@
-"""A file under way: its bytes in NAME.part, and which of them are there in NAME.part.state, until it gets its name.
+"""An unfinished file: its bytes are in NAME.part, and NAME.part.state says which bytes have arrived.
 
-The state is a line of JSON, which file of which server this is, and after it two little-endian 64-bit counts for each
-chunk: the bytes that were written, and those of them that were on the disk at the last fdatasync. The first count
-survives the death of the process, because the kernel keeps what was written; after the death of the machine, which the
-kernel's boot id shows, the second one holds.
+The state starts with a line of JSON that identifies the file and its server. Two little-endian 64-bit counts for each
+chunk follow: the bytes that were written, and the bytes that were on the disk at the last fdatasync. If only the
+process died, the first count is valid, because the kernel keeps what was written. If the machine was restarted, which
+the kernel's boot id shows, the second count is valid.
 """
 
 import hashlib
@@ -17,18 +17,18 @@ from .errors import DownloadError
 from .source import RemoteFile
 
 FORMAT = "leviathan-part/1"
-#: Bytes kept for the state's first line.
+#: Bytes reserved for the first line of the state.
 HEAD = 4096
 COUNTS = struct.Struct("<QQ")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-#: Bytes read at once for the hash: few enough to stay in a core's own cache between the copy and the hash.
+#: Bytes read at once for the hash; they stay in a core's own cache between copying and hashing.
 PIECE = 256 << 10
-#: Seconds between two looks of the hash at what has come.
+#: Seconds between two checks of the hash for new bytes.
 LOOK_S = 0.02
 
 
 class Part:
-    """One file under way. Chunks are written by one thread each; `close` when it is not needed any more."""
+    """An unfinished file. Only one thread may write to a chunk. Call `close` at the end."""
 
     def __init__(self, file: RemoteFile, folder: Path, chunk: int) -> None:
         self.file = file
@@ -37,8 +37,8 @@ class Part:
         self.state = self.target.with_name(self.target.name + ".part.state")
         self.chunk = chunk if file.ranges else max(file.size, 1)
         self.count = max(1, -(-file.size // self.chunk))
-        self._whole = 0  # chunks from the start that are there
-        self._turn = threading.Lock()  # the kernel lets one writer at a file at a time; the others would spin
+        self._whole = 0  # number of complete chunks from the start of the file
+        self._turn = threading.Lock()  # the kernel lets one thread at a time write to a file; others would spin
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = self._kept() if self.path.exists() else None
         if kept is None:
@@ -55,21 +55,21 @@ class Part:
             os.pwrite(self._counts, COUNTS.pack(done, done), HEAD + index * COUNTS.size)
 
     def span(self, index: int) -> tuple[int, int]:
-        """The first byte of a chunk, and the first one after it."""
+        """Returns the first byte of a chunk, and the first byte after it."""
         return index * self.chunk, min((index + 1) * self.chunk, self.file.size)
 
     def missing(self) -> list[int]:
-        """The chunks that are not whole, in order."""
+        """Returns the chunks that are not complete, in order."""
         spans = [self.span(index) for index in range(self.count)]
         return [index for index, (first, end) in enumerate(spans) if self.written[index] < end - first]
 
     @property
     def done(self) -> int:
-        """Bytes that are there."""
+        """Returns the number of bytes that have arrived."""
         return sum(self.written)
 
     def write(self, index: int, piece: memoryview) -> None:
-        """Append to a chunk. Errors: DownloadError when the disk does not take it."""
+        """Appends to a chunk. Errors: DownloadError if the disk cannot be written."""
         at = self.span(index)[0] + self.written[index]
         rest = piece
         try:
@@ -84,12 +84,12 @@ class Part:
         self.written[index] = done
 
     def restart(self, index: int) -> None:
-        """Forget a chunk: the server cannot continue in its middle."""
+        """Discards a chunk, for a server that cannot send the rest of it."""
         self.written[index] = 0
         os.pwrite(self._counts, COUNTS.pack(0, 0), HEAD + index * COUNTS.size)
 
     def prefix(self) -> int:
-        """Bytes from the file's start without a gap. For one thread: it remembers how far it has looked."""
+        """Returns the number of bytes from the file's start without a gap. Not thread-safe: keeps its position."""
         while self._whole < self.count:
             first, end = self.span(self._whole)
             if self.written[self._whole] < end - first:
@@ -98,7 +98,7 @@ class Part:
         return self.file.size
 
     def digest(self, stop: threading.Event) -> str:
-        """The SHA-256 of the file in hex; follows the download and ends soon after it. Errors: DownloadError."""
+        """Returns the SHA-256 of the file in hex; hashes the bytes as they arrive. Errors: DownloadError."""
         digest, at = hashlib.sha256(), 0
         buffer = memoryview(bytearray(PIECE))
         while at < self.file.size:
@@ -115,7 +115,7 @@ class Part:
         return digest.hexdigest()
 
     def sync(self) -> None:
-        """Bring what was written so far to the disk, and note that it is there. Errors: DownloadError."""
+        """Writes all bytes so far to the disk, and records that in the state. Errors: DownloadError."""
         written = list(self.written)
         try:
             os.fdatasync(self._data)
@@ -125,7 +125,7 @@ class Part:
             raise disk_error(self.path, error) from None
 
     def publish(self) -> None:
-        """Give the whole file its name, in one step, and on the disk. Errors: DownloadError."""
+        """Renames the complete file to its final name, atomically and durably. Errors: DownloadError."""
         try:
             os.fsync(self._data)
             self.path.replace(self.target)
@@ -135,12 +135,12 @@ class Part:
             raise disk_error(self.path, error) from None
 
     def discard(self) -> None:
-        """Remove what there is of the file."""
+        """Removes the unfinished file and its state."""
         self.state.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close the files."""
+        """Closes the files."""
         os.close(self._data)
         os.close(self._counts)
 
@@ -156,11 +156,13 @@ class Part:
         }
         line = json.dumps(facts).encode() + b"\n"
         if len(line) > HEAD:
-            raise DownloadError(f"{self.file.name}: its address is longer than {HEAD} bytes", "choose another source")
+            raise DownloadError(
+                f"{self.file.name}: the address of the file is longer than {HEAD} bytes", "choose another source"
+            )
         return line.ljust(HEAD, b"\0")
 
     def _kept(self) -> list[int] | None:
-        """The counts of an earlier run, None where there are none, or they are of another file."""
+        """Returns the counts of an earlier run, None if there are none or they belong to another file."""
         try:
             raw = self.state.read_bytes()
             then = json.loads(raw[:HEAD].split(b"\n")[0])
@@ -168,7 +170,7 @@ class Part:
         except (OSError, ValueError):
             return None
         same_boot = then.pop("boot", "") == now.pop("boot")
-        # A digest names the content; the address of the same content may have changed.
+        # The digest identifies the content; the address may have changed.
         if then.get("sha256") and then.get("sha256") == now["sha256"]:
             then["url"], then["etag"] = now["url"], now["etag"]
         if then != now or len(raw) != HEAD + self.count * COUNTS.size:
@@ -179,7 +181,7 @@ class Part:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries to the disk."""
+    """Writes a folder's entries to the disk."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -188,8 +190,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def disk_error(path: Path, error: OSError) -> DownloadError:
-    """The error of a disk that does not take what is written."""
-    return DownloadError(f"{path}: {error.strerror or error}", "free space or mend the volume; the download resumes")
+    """Returns the error for a disk that cannot be written."""
+    return DownloadError(
+        f"cannot write {path}: {error.strerror or error}",
+        "free space or repair the volume, then start the download again: it resumes",
+    )
 
 
 def _boot_id() -> str:

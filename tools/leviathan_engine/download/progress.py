@@ -1,4 +1,4 @@
-"""The lines that say how far the download is, in the form that `leviathan model` reads."""
+"""Writes the progress lines of a download, in the form that `leviathan model` parses."""
 
 import threading
 import time
@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 
 class Progress:
-    """Counts bytes, and says how far it is.
+    """Counts bytes, and reports the progress.
 
-    Arguments: `total` bytes of `files` files, of which `before` were there; `beat_s`, seconds between two lines.
+    Arguments: `total` bytes of `files` files, of which `before` existed already; `beat_s`, seconds between two lines.
     """
 
     def __init__(self, total: int, files: int, before: int, beat_s: float, say: Callable[[str], None]) -> None:
@@ -19,12 +19,12 @@ class Progress:
         self._then = self._before = before
 
     def add(self, count: int) -> None:
-        """`count` more bytes are there."""
+        """Adds `count` bytes."""
         with self._lock:
             self.done += count
 
     def beat(self, whole: int) -> None:
-        """Say how far it is, when it is time to; `whole` files are verified."""
+        """Writes a progress line if it is due; `whole` files are verified."""
         now = time.monotonic()
         if now - self._said < self.beat_s:
             return
@@ -34,7 +34,7 @@ class Progress:
         self.say(f"{self._far()}, {rate / 1e6:.1f} MB/s{left}, {whole} of {self.files} files verified")
 
     def last(self, whole: int) -> None:
-        """Say the end."""
+        """Writes the last line."""
         took = max(time.monotonic() - self._began, 1e-3)
         rate = (self.done - self._before) / took / 1e6
         self.say(f"{self._far()} in {_time(took)}, {rate:.1f} MB/s, {whole} of {self.files} files verified")

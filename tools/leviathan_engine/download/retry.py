@@ -1,4 +1,4 @@
-"""How often an attempt is repeated, and how long is waited between two."""
+"""The retry policy: the number of attempts, and the pauses between them."""
 
 import random
 import threading
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Retry:
-    """`attempts` in a row without a new byte; between two, `first_s` doubled each time up to `longest_s`, in seconds.
+    """Gives up after `attempts` in a row without a new byte; pauses `first_s` seconds, doubled up to `longest_s`.
 
-    `say` gets a line for each failed attempt; `stop` ends the waiting.
+    `say` gets a line for each failed attempt; `stop` ends a pause.
     """
 
     attempts: int = 30
@@ -25,7 +25,7 @@ class Retry:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self, work: Callable[[], T]) -> T:
-        """What `work` returns, in the end. Errors: DownloadError when every attempt has failed."""
+        """Repeats `work` until it succeeds; returns its result. Errors: DownloadError if every attempt failed."""
         failed = 0
         while True:
             try:
@@ -35,13 +35,13 @@ class Retry:
                 self.wait(failed, error)
 
     def wait(self, failed: int, error: TransientError) -> None:
-        """Wait after the attempt number `failed` in a row. Errors: DownloadError when there were enough."""
+        """Pauses after `failed` attempts in a row. Errors: DownloadError after the last attempt."""
         if failed >= self.attempts:
             raise DownloadError(
-                f"{failed} attempts in a row brought no byte; the last one: {error}",
-                "check the network and the proxies, then start the download again: it resumes",
+                f"{failed} attempts in a row got no new byte; the last one: {error}",
+                "check the network and the proxy settings, then start the download again: it resumes",
             )
         seconds = max(error.after_s, min(self.longest_s, self.first_s * 2 ** (failed - 1)) * random.uniform(0.7, 1.0))
-        self.say(f"attempt {failed} of {self.attempts} failed, the next in {seconds:.1f} s: {error}")
+        self.say(f"attempt {failed} of {self.attempts} failed, next attempt in {seconds:.1f} s: {error}")
         if self.stop.wait(seconds):
             raise DownloadError("stopped")

@@ -1,4 +1,4 @@
-"""Which files there are to download: those of a Hugging Face repository, or those of a list of addresses.
+"""Lists the files to download, from a Hugging Face repository or from a list of addresses.
 
 Source of the hub's interface: "Hub API Endpoints" (models/REPO/revision/REV, models/REPO/tree/REV); an `lfs` entry's
 `oid` is the file's SHA-256 (git-lfs specification, pointer files).
@@ -16,16 +16,16 @@ from .errors import DownloadError
 from .retry import Retry
 from .web import Web, host_of
 
-#: Pages of a file list, at most.
+#: Maximum number of pages of a file list.
 PAGES = 1000
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file: `name` below the model's folder, its `url`, `size` in bytes, `sha256` and `etag` or empty texts.
+    """One file: `name` below the model's folder, its `url`, `size` in bytes, `sha256` and `etag` or empty strings.
 
-    `ranges`: whether the server sends parts of it.
+    `ranges`: whether the server supports range requests.
     """
 
     name: str
@@ -39,15 +39,15 @@ class RemoteFile:
 def hub_files(
     web: Web, retry: Retry, hub: str, repository: str, revision: str, include: Sequence[str]
 ) -> list[RemoteFile]:
-    """The files of a repository whose paths match one of `include` (shell patterns), by name.
+    """Returns the files of a repository whose paths match one of `include` (shell patterns), by name.
 
-    The revision is resolved to a commit first, so that all files are of one version. Names are relative to the folder
-    that all of them are in. Errors: DownloadError.
+    Resolves the revision to a commit first, so that all files have the same version. Names are relative to the common
+    folder of the files. Errors: DownloadError.
     """
     about, _ = retry.run(lambda: web.document(f"{hub}/api/models/{repository}/revision/{quote(revision, safe='')}"))
     commit = about.get("sha") if isinstance(about, dict) else None
     if not isinstance(commit, str) or not re.fullmatch(r"[0-9a-f]{7,64}", commit):
-        raise DownloadError(f"{hub}: the answer about {repository} names no commit", "check the address of the hub")
+        raise DownloadError(f"{hub}: the answer about {repository} has no commit", "check the address of the hub")
     entries: list[Any] = []
     page = f"{hub}/api/models/{repository}/tree/{commit}?recursive=true"
     for _ in range(PAGES):
@@ -71,7 +71,9 @@ def hub_files(
         lfs = paths[path].get("lfs") or {}
         size, digest = lfs.get("size", paths[path].get("size")), str(lfs.get("oid", "")).removeprefix("sha256:")
         if type(size) is not int or size < 0:
-            raise DownloadError(f"{repository}: {path} has the size {size!r:.40}", "check the address of the hub")
+            raise DownloadError(
+                f"{repository}: {path}: expected a size in bytes, got {size!r:.40}", "check the address of the hub"
+            )
         name = posixpath.relpath(path, top) if top else path
         url = f"{hub}/{repository}/resolve/{commit}/{quote(path)}"
         files.append(RemoteFile(checked(name), url, size, digest if SHA256.fullmatch(digest) else ""))
@@ -79,20 +81,22 @@ def hub_files(
 
 
 def url_files(web: Web, retry: Retry, urls: Sequence[str]) -> list[RemoteFile]:
-    """The files at `urls`, each an address that may end in `#sha256=DIGEST`; sizes are asked. Errors: DownloadError."""
+    """Returns the files at `urls`, which may end in `#sha256=DIGEST`; asks for their sizes. Errors: DownloadError."""
     files = [retry.run(lambda: _probe(web, url)) for url in urls]  # noqa: B023 - run at once
     names = [each.name for each in files]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise DownloadError(f"two addresses end in {min(twice)}", "name each file once")
+        raise DownloadError(f"two addresses have the same file name, {min(twice)}", "give each file once in model.urls")
     return sorted(files, key=lambda each: each.name)
 
 
 def _probe(web: Web, url: str) -> RemoteFile:
-    """What the server says of a file: its size, its version, whether it sends parts (RFC 9110, 14)."""
+    """Asks the server for a file's size and version, and whether it supports range requests (RFC 9110, 14)."""
     address, _, fragment = url.partition("#")
     digest = fragment.removeprefix("sha256=")
     if fragment and not SHA256.fullmatch(digest):
-        raise DownloadError(f"{url}: {fragment!r} is not sha256= and 64 hexadecimal digits", "correct model.urls")
+        raise DownloadError(
+            f"{url}: expected #sha256= and 64 hexadecimal digits, got {fragment!r}", "correct model.urls"
+        )
     name = checked(posixpath.basename(unquote(urlsplit(address).path)))
     with web.open(address, Range="bytes=0-0") as answer:
         etag = answer.headers.get("ETag", "")
@@ -100,19 +104,21 @@ def _probe(web: Web, url: str) -> RemoteFile:
         if answer.status == 206 and (total := total_of(answer.headers.get("Content-Range", ""))) is not None:
             return replace(found, size=total)
         if answer.length is None:
-            raise DownloadError(f"{host_of(url)} does not say how large {name} is", "choose another source")
+            raise DownloadError(f"{host_of(url)} does not send the size of {name}", "choose another source")
         return replace(found, size=answer.length, ranges=False)
 
 
 def total_of(text: str) -> int | None:
-    """The whole file's size in a Content-Range header, None where it is not there."""
+    """Returns the file's size from a Content-Range header, None if it has none."""
     match = re.fullmatch(r"bytes \d+-\d+/(\d+)", text.strip())
     return int(match[1]) if match else None
 
 
 def checked(name: str) -> str:
-    """`name`, if it stays below the model's folder. Errors: DownloadError."""
+    """Returns `name` if it is a path below the model's folder. Errors: DownloadError."""
     parts = name.split("/")
     if not name.isprintable() or any(part in ("", ".", "..") for part in parts) or parts[0].startswith(".leviathan"):
-        raise DownloadError(f"the file name {name!r:.120} does not stay below the model's folder", "check the source")
+        raise DownloadError(
+            f"the file name {name!r:.120} points outside the model's folder", "choose another source or revision"
+        )
     return name

@@ -1,4 +1,4 @@
-"""Brings files from their servers to a folder: several connections, each with a chunk, and one hash that follows."""
+"""Downloads files to a folder: several connections fetch one chunk each, and one thread hashes the files."""
 
 import http.client
 import json
@@ -18,19 +18,19 @@ from .retry import Retry
 from .source import RemoteFile, total_of
 from .web import Web, host_of
 
-#: What was downloaded and verified: name → size, modification time in ns, SHA-256.
+#: File that lists the verified files: name → size, modification time in ns, SHA-256.
 DONE = ".leviathan-download.json"
-#: Bytes taken from a connection at once.
+#: Bytes read from a connection at once.
 PIECE = 1 << 20
-#: A connection that brings less than this in a second, over SLOW_S seconds, is opened again.
+#: A connection with fewer bytes per second than this, over SLOW_S seconds, is replaced by a new one.
 SLOW_BYTES, SLOW_S = 16 << 10, 60.0
-#: Bytes that stay free beyond the model's own.
+#: Bytes that stay free on the volume.
 SPARE = 64 << 20
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`connections` at once, `chunk` in bytes, seconds between two `sync`s and between two progress lines (`beat`)."""
+    """Number of `connections`, `chunk` in bytes, seconds between `sync`s and between progress lines (`beat`)."""
 
     connections: int = 8
     chunk: int = 64 << 20
@@ -52,9 +52,9 @@ class Transfer:
     verified: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> dict[str, str]:
-        """Download what is missing; file name → SHA-256 of all files.
+        """Downloads what is missing; returns file name → SHA-256 of all files.
 
-        Errors: DownloadError; SourceChanged when a file is not the listed one any more (its part is gone then).
+        Errors: DownloadError; SourceChanged if a file on the server has changed (its unfinished part is removed).
         """
         todo = [each for each in self.files if not self._done_before(each)]
         self._check_space(todo)
@@ -101,7 +101,7 @@ class Transfer:
                 part.sync()
 
     def _work(self, chunks: "deque[tuple[Part, int]]", progress: Progress) -> None:
-        """A worker: takes chunks until there are none, or something has failed."""
+        """Runs one connection: fetches chunks until none is left, or until something has failed."""
 
         def all_chunks() -> None:
             while not self.retry.stop.is_set():
@@ -114,7 +114,7 @@ class Transfer:
         self._guarded(all_chunks)
 
     def _chunk(self, part: Part, index: int, progress: Progress) -> None:
-        """Fetch the rest of a chunk, over as many connections as it takes."""
+        """Fetches the rest of a chunk, with a new connection after each transient error."""
         failed = 0
         while not self.retry.stop.is_set():
             before = part.written[index]
@@ -139,14 +139,16 @@ class Transfer:
         with self.web.open(part.file.url, **headers) as answer:
             total = total_of(answer.headers.get("Content-Range", "")) if answer.status == 206 else answer.length
             if total is not None and total != part.file.size:
-                raise SourceChanged(f"{part.file.name} has {total} bytes now, not {part.file.size}")
+                raise SourceChanged(f"{part.file.name}: expected {part.file.size} bytes, got {total}")
             if headers and answer.status != 206:
-                raise SourceChanged(f"{part.file.name} is of another version now (the server sent all of it)")
+                raise SourceChanged(f"{part.file.name}: the server has another version now (it sent the whole file)")
             since, window, buffer = time.monotonic(), 0, memoryview(bytearray(PIECE))
             while first < end:
                 count = _take(answer, buffer[: end - first])
                 if not count:
-                    raise TransientError(f"{host_of(part.file.url)}: the connection ended {end - first} bytes early")
+                    raise TransientError(
+                        f"{host_of(part.file.url)}: the connection ended {end - first} bytes too early"
+                    )
                 part.write(index, buffer[:count])
                 progress.add(count)
                 first, window = first + count, window + count
@@ -159,21 +161,21 @@ class Transfer:
                     return
 
     def _finish(self, parts: Sequence[Part]) -> None:
-        """Hash every file as it grows, compare, and give it its name."""
+        """Hashes every file as it grows, compares the hash, and renames the file to its final name."""
 
         def each_in_order() -> None:
             for part in parts:
                 digest = part.digest(self.retry.stop)
                 if part.file.sha256 and digest != part.file.sha256:
                     part.discard()
-                    raise SourceChanged(f"{part.file.name} hashes to {digest}, not to {part.file.sha256}")
+                    raise SourceChanged(f"{part.file.name}: expected SHA-256 {part.file.sha256}, got {digest}")
                 part.publish()
                 self._note(part.target, part.file.name, digest)
 
         self._guarded(each_in_order)
 
     def _guarded(self, work: Callable[[], object]) -> None:
-        """Do `work`; its error ends the whole run."""
+        """Runs `work`; its error ends the whole run."""
         try:
             work()
         except BaseException as error:
@@ -182,7 +184,7 @@ class Transfer:
             self.retry.stop.set()
 
     def _note(self, target: Path, name: str, digest: str) -> None:
-        """Remember that a file is whole, for the next run and for the manifest."""
+        """Records that a file is complete, for the next run and for the manifest."""
         self.verified[name] = digest
         path = self.folder / DONE
         known = _read_done(path)
@@ -194,7 +196,7 @@ class Transfer:
         sync_folder(self.folder)
 
     def _done_before(self, file: RemoteFile) -> bool:
-        """Whether a file is there and whole: noted by an earlier run, or hashed now."""
+        """Whether a file exists and is complete, from the record of an earlier run or by hashing it now."""
         target = self.folder / file.name
         try:
             status = target.stat()
@@ -206,19 +208,19 @@ class Transfer:
         same = (noted.get("size"), noted.get("mtime_ns")) == (status.st_size, status.st_mtime_ns)
         digest = str(noted.get("sha256", "")) if same else ""
         if status.st_size == file.size and not digest:
-            self.say(f"{file.name} is there; its SHA-256 is computed")
+            self.say(f"{file.name} exists already, its SHA-256 is computed")
             digest = _hash(target)
             self._note(target, file.name, digest)
         if status.st_size != file.size or (file.sha256 and digest != file.sha256):
             raise DownloadError(
-                f"{target} is there with other content ({status.st_size} bytes, the source has {file.size})",
-                "move it away, or choose another folder in engine.model_path",
+                f"{target} exists already with other content ({status.st_size} bytes, the source has {file.size})",
+                "move the file away, or set engine.model_path to another folder",
             )
         self.verified[file.name] = digest
         return True
 
     def _check_space(self, todo: Sequence[RemoteFile]) -> None:
-        """Errors: DownloadError when the volume has too little room for what is still missing."""
+        """Checks that the volume has room for what is missing. Errors: DownloadError."""
         self.folder.mkdir(parents=True, exist_ok=True)
         there = 0
         for each in todo:
@@ -229,15 +231,16 @@ class Transfer:
         if todo and free < wanted + SPARE:
             raise DownloadError(
                 f"{self.folder} has {free / 1e9:.1f} GB free, and {(wanted + SPARE) / 1e9:.1f} GB are still needed",
-                "free the space, or give the site a larger volume (storage.size_gb)",
+                "free space on the volume, or use a larger one (storage.size_gb)",
             )
         self.say(f"{wanted / 1e9:.1f} GB to download into {self.folder}, {free / 1e9:.1f} GB free")
 
 
 def _take(answer: http.client.HTTPResponse, buffer: memoryview) -> int:
-    """Bytes that have come, into the buffer; 0 at the end. A read that waits for more would lose them in a time-out.
+    """Reads available bytes into the buffer; returns their number, 0 at the end.
 
-    A body of known length is read below http.client, which has no way to read it into a buffer at once.
+    Does not wait for a full buffer, because a time-out would lose the bytes. A body of known length is read from the
+    underlying file, because http.client cannot read available bytes into a buffer.
     """
     if answer.length is not None and not answer.chunked and answer.fp is not None:
         return int(answer.fp.readinto1(buffer))
@@ -255,7 +258,7 @@ def _read_done(path: Path) -> dict[str, dict[str, object]]:
 
 
 def _hash(path: Path) -> str:
-    import hashlib  # noqa: PLC0415 - only for files that somebody else has brought
+    import hashlib  # noqa: PLC0415 - only for files that another program downloaded
 
     try:
         with path.open("rb") as stream:

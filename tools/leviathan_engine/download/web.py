@@ -1,6 +1,6 @@
-"""HTTP for the downloader: proxies from the environment, byte ranges, and a token that one host alone gets to see.
+"""HTTP for the downloader: proxies from the environment, byte ranges, and a token that is sent to one host only.
 
-Proxies are urllib's: HTTPS_PROXY, HTTP_PROXY and NO_PROXY, in capitals or not.
+Proxies are urllib's: HTTPS_PROXY, HTTP_PROXY and NO_PROXY, in upper or lower case.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ from urllib.parse import urljoin, urlsplit
 
 from .errors import DownloadError, TransientError
 
-#: Statuses that pass: the same request may succeed later.
+#: Transient statuses: the same request may succeed later.
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-#: Bytes of an answer that is a document, at most.
+#: Maximum bytes of a document.
 MOST = 32 << 20
-#: A server that asks for more patience than this gets this much.
+#: Maximum wait in seconds, if a server's Retry-After asks for more.
 LONGEST_WAIT_S = 300.0
 
 
@@ -31,8 +31,8 @@ LONGEST_WAIT_S = 300.0
 class Web:
     """Makes requests.
 
-    Arguments: `token`, sent as a bearer token to `token_host` (host and port of a URL) and to no other, also after a
-    redirect; `silence_s`, seconds without a byte after which a request has failed.
+    Arguments: `token`, sent as a bearer token only to `token_host` (host and port of a URL), also after a redirect;
+    `silence_s`, seconds without a byte after which a request fails.
     """
 
     token: str = ""
@@ -41,9 +41,9 @@ class Web:
 
     @contextlib.contextmanager
     def open(self, url: str, method: str = "GET", **headers: str) -> Iterator[http.client.HTTPResponse]:
-        """The answer to a request, redirects followed; names of `headers` have underscores for hyphens.
+        """Yields the response to a request, after redirects; names of `headers` have underscores for hyphens.
 
-        Errors: TransientError for what may pass, in the body of the `with` too; DownloadError for what stays.
+        Errors: TransientError, also from the body of the `with`; DownloadError for permanent errors.
         """
         try:
             with self._opened(url, method, {name.replace("_", "-"): value for name, value in headers.items()}) as found:
@@ -59,7 +59,7 @@ class Web:
             raise _unreached(url, error) from None
 
     def document(self, url: str) -> tuple[Any, str]:
-        """The JSON at `url`, and the address of the next page (RFC 8288, rel="next"), empty on the last.
+        """Returns the JSON at `url`, and the address of the next page (RFC 8288, rel="next"), empty on the last page.
 
         Errors: TransientError, DownloadError.
         """
@@ -67,11 +67,11 @@ class Web:
             body = answer.read(MOST + 1)
             link = answer.headers.get("Link", "")
         if len(body) > MOST:
-            raise DownloadError(f"{url}: the answer has more than {MOST >> 20} MiB", "check the address")
+            raise DownloadError(f"{url}: the answer is larger than {MOST >> 20} MiB", "check the address")
         try:
             return json.loads(body), _next(url, link)
         except ValueError:
-            raise DownloadError(f"{url}: the answer is not JSON: {body[:80]!r}", "check the address") from None
+            raise DownloadError(f"{url}: expected JSON, got {body[:80]!r}", "check the address") from None
 
     def _opened(self, url: str, method: str, headers: dict[str, str]) -> http.client.HTTPResponse:
         request = urllib.request.Request(url, method=method, headers={"User-Agent": "leviathan", **headers})
@@ -95,7 +95,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         old, new = urlsplit(req.full_url), urlsplit(newurl)
         if new.scheme not in ("http", "https") or (old.scheme == "https" and new.scheme != "https"):
-            raise DownloadError(f"{req.full_url} redirects to {new.scheme}://…", "check the address")
+            raise DownloadError(
+                f"{req.full_url} redirects to {new.scheme}://…, which is not allowed", "check the address"
+            )
         request = urllib.request.Request(newurl, method=req.get_method(), headers=dict(req.headers))
         if self.web.token and host_of(newurl) == self.web.token_host:
             request.add_unredirected_header("Authorization", f"Bearer {self.web.token}")
@@ -104,21 +106,21 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 @functools.cache
 def tls(authorities: str) -> ssl.SSLContext:
-    """The TLS context: $SSL_CERT_FILE or the system's authorities, else those of the package certifi, where it is.
+    """Returns the TLS context: $SSL_CERT_FILE, the system's authorities, or those of the package certifi if installed.
 
-    Made once for each value of the variable, `authorities`: to read them takes as long as 30 MB of a download.
+    Cached for each value of the variable, `authorities`: reading them takes as long as downloading 30 MB.
     """
     context = ssl.create_default_context()
     if not authorities and not context.cert_store_stats()["x509_ca"]:
         with contextlib.suppress(ImportError, OSError):
-            import certifi  # noqa: PLC0415 - only in an image without authorities of its own
+            import certifi  # noqa: PLC0415 - only on a system without authorities
 
             context.load_verify_locations(certifi.where())
     return context
 
 
 def host_of(url: str) -> str:
-    """Host and port of a URL."""
+    """Returns host and port of a URL."""
     return urlsplit(url).netloc.rpartition("@")[2].lower()
 
 
@@ -128,29 +130,29 @@ def _refused(url: str, error: urllib.error.HTTPError) -> Exception:
     if error.code in PASSING:
         return TransientError(text, _retry_after(error.headers.get("Retry-After", "")))
     if error.code in (401, 403):
-        return DownloadError(text, "accept the model's terms with your account, and put its token into the Secret")
+        return DownloadError(text, "accept the model's terms with your account, and put a token of it into the Secret")
     if error.code == 416:
-        return DownloadError(text, "the file is shorter than the server's list says: choose another source")
+        return DownloadError(text, "the file is shorter than the server's file list says: choose another source")
     return DownloadError(text, "check the repository, the revision and the file names")
 
 
 def _unreached(url: str, reason: object) -> Exception:
     if isinstance(reason, ssl.SSLCertVerificationError):
         return DownloadError(
-            f"{host_of(url)}: its certificate is not trusted ({reason.verify_message})",
-            "name the authority's PEM file in SSL_CERT_FILE",
+            f"{host_of(url)}: the certificate is not trusted ({reason.verify_message})",
+            "set SSL_CERT_FILE to the PEM file of the certificate authority",
         )
     return TransientError(f"{host_of(url)}: {_words(reason)}")
 
 
 def _words(error: object) -> str:
     if isinstance(error, TimeoutError):
-        return "no byte came in time"
+        return "timed out: no byte was received"
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def _retry_after(text: str) -> float:
-    """Seconds of a Retry-After header; a date counts as none."""
+    """Returns the seconds of a Retry-After header, 0 if it is a date."""
     return min(float(text), LONGEST_WAIT_S) if text.isdigit() else 0.0
 
 

@@ -1,6 +1,6 @@
-"""Reads the headers of GGUF model files, checks them, and dumps them as JSON. No tensor data is touched.
+"""Reads the headers of GGUF model files, checks them, and dumps them as JSON. Does not read tensor data.
 
-The functions to use: `read_model` for a folder or file, `dump.dump` and `dump.load` for a header without its files.
+Use `read_model` for a folder or file, `dump.dump` and `dump.load` for a header without its files.
 """
 
 from .model import Header, Model, Part, Tensor, Value

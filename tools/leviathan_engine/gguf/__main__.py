@@ -12,8 +12,8 @@ from . import dump, read_model
 def main(argv: list[str] | None = None) -> int:
     """Prints the dump on stdout, errors as one line on stderr; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m leviathan_engine.gguf", description=__doc__)
-    parser.add_argument("path", type=Path, help="folder or file of the model")
-    parser.add_argument("--vocabulary", action="store_true", help="with the token lists")
+    parser.add_argument("path", type=Path, help="GGUF file, or folder with the GGUF files")
+    parser.add_argument("--vocabulary", action="store_true", help="include the token lists")
     args = parser.parse_args(argv)
     try:
         sys.stdout.write(dump.dump(read_model(args.path), vocabulary=args.vocabulary) + "\n")

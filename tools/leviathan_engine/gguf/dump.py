@@ -1,4 +1,4 @@
-"""A header as JSON and back, so that the planner runs where the model's files are not.
+"""Writes a header as JSON and reads it back, so that the planner runs without the model's files.
 
 One object: `format`, `parts` (name, sizes), `metadata`, `tensors` as rows `[name, type, shape, part, offset]`.
 """
@@ -13,12 +13,12 @@ from .model import Model, Part, Tensor
 from .types import GgmlType
 
 FORMAT = "leviathan-gguf-header/1"
-# Megabytes of vocabulary that no plan needs.
+# Keys of the vocabulary: megabytes that a plan does not need.
 VOCABULARY = ("tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.token_type", "tokenizer.ggml.scores")
 
 
 def dump(model: Model, *, vocabulary: bool = False) -> str:
-    """The model's header as JSON text. Without `vocabulary` the token lists are left out (50 KB instead of 5 MB)."""
+    """Returns the model's header as JSON. Without `vocabulary`, leaves out the token lists (50 KB instead of 5 MB)."""
     metadata = {k: v for k, v in model.metadata.items() if vocabulary or k not in VOCABULARY}
     document = {
         "format": FORMAT,
@@ -30,14 +30,17 @@ def dump(model: Model, *, vocabulary: bool = False) -> str:
 
 
 def load(text: str, name: str = "header dump") -> Model:
-    """The model out of a dump's JSON text; `name` is for messages.
+    """Returns the model of a dump's JSON text; `name` is for messages.
 
-    Errors: GgufError when it is no JSON, no dump, or of another version.
+    Errors: GgufError if it is not JSON, not a dump, or has another version.
     """
     try:
         document: dict[str, Any] = json.loads(text)
         if document["format"] != FORMAT:
-            raise GgufError(f"{name}: format {document['format']!r}, not {FORMAT!r}", "write the dump again")
+            raise GgufError(
+                f"{name}: expected the format {FORMAT!r}, got {document['format']!r}",
+                "write the dump again: python -m leviathan_engine.gguf MODEL",
+            )
         parts = tuple(Part(Path(str(n)), int(a), int(b), int(c), int(d)) for n, a, b, c, d in document["parts"])
         rows = (
             Tensor(str(n), tuple(int(x) for x in shape), GgmlType[kind], int(offset), int(part))
@@ -46,12 +49,15 @@ def load(text: str, name: str = "header dump") -> Model:
         return Model(parts, dict(document["metadata"]), {row.name: row for row in rows})
     except (KeyError, TypeError, ValueError, AttributeError) as err:
         detail = f"{type(err).__name__}: {err}".splitlines()[0]
-        raise GgufError(f"{name}: no header dump ({detail})", "write it with python -m leviathan_engine.gguf") from err
+        raise GgufError(
+            f"{name}: expected a dump of a GGUF header ({detail})",
+            "write the dump: python -m leviathan_engine.gguf MODEL",
+        ) from err
 
 
 def read(path: Path) -> Model:
-    """The dump in the file at `path`."""
+    """Returns the model of the dump at `path`. Errors: GgufError."""
     try:
         return load(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as err:
-        raise GgufError(f"{path}: cannot be read as a header dump: {err}", "check the path") from err
+        raise GgufError(f"cannot read the header dump {path}: {err}", "check the path") from err

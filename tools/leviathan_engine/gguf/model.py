@@ -1,4 +1,4 @@
-"""What a GGUF header says, as frozen data: metadata, tensor table, files."""
+"""The contents of a GGUF header as frozen data: metadata, tensor table, files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ Value = bool | int | float | str | list["Value"]
 class Tensor:
     """One row of the tensor table.
 
-    `shape` is in ggml's order (the row length first); `offset` is the absolute place in the file in bytes; `part` says
-    which file, counted from 0.
+    `shape` is in ggml's order (the row length first); `offset` is the absolute offset in the file in bytes; `part` is
+    the index of the file, from 0.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One file: sizes and places in bytes. `data_offset` is where the first tensor may start."""
+    """One file: sizes and offsets in bytes. `data_offset` is the first possible offset of a tensor."""
 
     path: Path
     file_size: int

@@ -1,8 +1,8 @@
 """Turns quantised blocks back into 32-bit floats with numpy.
 
-Block layouts as in ggml's `ggml-common.h` and `dequantize_row_*` of `ggml-quants.c`. Covered are the plain types, the
-32-element types, the K-quants and the two IQ4 types; the IQ1, IQ2, IQ3 and ternary types need ggml's code books and are
-refused by name.
+Block layouts as in ggml's `ggml-common.h` and `dequantize_row_*` of `ggml-quants.c`. Supports the plain types, the
+32-element types, the K-quants and the two IQ4 types. Refuses the IQ1, IQ2, IQ3 and ternary types, which need ggml's
+code books.
 """
 
 from collections.abc import Callable
@@ -20,37 +20,37 @@ IQ4 = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69,
 
 
 def dequantize(data: bytes | Bytes, kind: GgmlType) -> Floats:
-    """The elements of `data`, whole blocks of type `kind`, as one row.
+    """Returns the elements of `data`, complete blocks of type `kind`, as one row.
 
-    Errors: ValueError for a type that is not covered, or for bytes that are no whole blocks.
+    Errors: ValueError for a type that is not supported, or for bytes that are not complete blocks.
     """
     raw = np.frombuffer(data, np.uint8)
     if kind not in ROWS:
-        raise ValueError(f"dequantize: {kind.name} blocks are not covered, only {', '.join(k.name for k in ROWS)}")
+        raise ValueError(f"dequantize: expected a type of {', '.join(k.name for k in ROWS)}, got {kind.name}")
     if raw.size % kind.size:
-        raise ValueError(f"dequantize: {raw.size} bytes are no whole {kind.name} blocks of {kind.size}")
+        raise ValueError(f"dequantize: expected {kind.name} blocks of {kind.size} bytes, got {raw.size} bytes")
     return ROWS[kind](raw.reshape(-1, kind.size)).reshape(-1)
 
 
 def to_bf16(values: Floats) -> npt.NDArray[np.uint16]:
-    """32-bit floats as bfloat16 bits, rounded to nearest even as torch does it."""
+    """Converts 32-bit floats to bfloat16 bits, rounded to nearest even as in torch."""
     bits = np.ascontiguousarray(values).view(np.uint32)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
     return np.where(np.isnan(values), (bits >> 16) | 0x40, rounded).astype(np.uint16)
 
 
 def _half(b: Bytes, at: int) -> Floats:
-    """The 16-bit float at byte `at` of every block, as a column."""
+    """Returns the 16-bit float at byte `at` of every block, as a column."""
     return np.ascontiguousarray(b[:, at : at + 2]).view(np.float16).astype(np.float32)
 
 
 def _nibbles(qs: Bytes) -> Bytes:
-    """Low nibbles of a run of bytes, then its high nibbles; runs are the last axis."""
+    """Returns the low nibbles of a run of bytes, then its high nibbles; runs are the last axis."""
     return np.concatenate([qs & 15, qs >> 4], axis=-1)
 
 
 def _fifth_bits(b: Bytes, at: int) -> Bytes:
-    """The 32 bits at byte `at` as 0 or 16 for each element."""
+    """Returns the 32 bits at byte `at`, as 0 or 16 for each element."""
     return np.unpackbits(b[:, at : at + 4], axis=-1, bitorder="little") * SIXTEEN
 
 
@@ -91,7 +91,7 @@ def _iq4_nl(b: Bytes) -> Floats:
 
 
 def _crumbs(qs: Bytes) -> Bytes:
-    """K-quants' 2-bit elements: of each 32 bytes first the lowest two bits of all, then the next two, and so on."""
+    """Returns the 2-bit elements of K-quants: for each 32 bytes the lowest two bits of all, then the next two, …"""
     groups = qs.reshape(len(qs), -1, 1, 32)
     return ((groups >> np.array([0, 2, 4, 6], np.uint8).reshape(1, 1, 4, 1)) & 3).astype(np.uint8)
 
@@ -113,7 +113,7 @@ def _q3_k(b: Bytes) -> Floats:
 
 
 def _scales_and_mins(s: Bytes) -> tuple[Bytes, Bytes]:
-    """Eight 6-bit scales and eight 6-bit minimums out of 12 bytes (Q4_K and Q5_K)."""
+    """Unpacks eight 6-bit scales and eight 6-bit minimums from 12 bytes (Q4_K and Q5_K)."""
     first, second, third = s[:, 0:4], s[:, 4:8], s[:, 8:12]
     scales = np.concatenate([first & 63, (third & 15) | (first >> 6) << 4], axis=1)
     mins = np.concatenate([second & 63, (third >> 4) | (second >> 6) << 4], axis=1)

@@ -1,7 +1,7 @@
 """Reads and checks one GGUF file's header (versions 2 and 3, little-endian).
 
-Source of the format: ggml's `docs/gguf.md`; the limits are llama.cpp's where it has one. The tensors' data is never
-read, only checked to lie inside the file.
+Source of the format: ggml's `docs/gguf.md`; limits are llama.cpp's, if it has one. The tensors' data is not read, but
+it must lie inside the file.
 """
 
 import os
@@ -25,35 +25,37 @@ MAX_KEYS = 1 << 16
 MAX_TENSORS = 1 << 20
 MAX_ITEMS = 1 << 24
 MAX_DEPTH = 3
-#: Items in arrays of arrays, which cost some 100 bytes each: no header of a model has one.
+#: Maximum items in arrays of arrays, about 100 bytes each; headers of real models have none.
 MAX_NESTED = 1 << 16
-#: Array items of a whole header, some 500 MB at worst; a vocabulary of a million tokens has four million.
+#: Maximum array items of a header, 500 MB in the worst case; a vocabulary of a million tokens has four million.
 MAX_HEADER_ITEMS = 1 << 23
-#: The same for a later part of a split model, which has the keys of the split alone.
+#: The same for later parts of a split model, which only have the keys of the split.
 MAX_PART_ITEMS = 1 << 16
 MAX_DIMS = 4
 CONVERT = "convert the model again with a current llama.cpp"
 
 
 def read_header(path: Path, part: int = 0) -> Header:
-    """The header of the file at `path`; `part` is noted in every tensor.
+    """Returns the header of the file at `path`; every tensor gets the index `part`.
 
-    Errors: GgufError in one line for a file that is missing, empty, truncated, no GGUF, of a wrong version or byte
-    order, or whose numbers are out of bounds.
+    Errors: GgufError in one line for a file that is missing, empty, truncated, not GGUF, has a wrong version or byte
+    order, or has numbers out of bounds.
     """
     try:
-        # O_NONBLOCK: a pipe of that name must not make the start wait for a writer.
+        # O_NONBLOCK: opening a named pipe must not wait for a writer.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as err:
-        raise GgufError(f"{path}: cannot be opened: {err.strerror}", "check the path and its permissions") from err
+        raise GgufError(f"cannot open {path}: {err.strerror}", "check the path and its permissions") from err
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise GgufError(f"{path}: not a regular file", "give a .gguf file or the folder that holds it")
+            raise GgufError(
+                f"{path} is not a regular file", "give the path of a .gguf file, or of the folder that holds it"
+            )
         most = MAX_PART_ITEMS if part else MAX_HEADER_ITEMS
         return _header(Cursor(fd, path, status.st_size, most), part)
     except OSError as err:
-        raise GgufError(f"{path}: cannot be read: {err.strerror}", "check the disk") from err
+        raise GgufError(f"cannot read {path}: {err.strerror}", "check the disk with dmesg on the node") from err
     finally:
         os.close(fd)
 
@@ -71,38 +73,42 @@ def _header(cur: Cursor, part: int) -> Header:
 
 def _preamble(cur: Cursor) -> tuple[int, int, int]:
     if cur.size < 24:
-        raise cur.error(f"{cur.size} bytes are too few for a GGUF file")
+        raise cur.error(f"not a GGUF file: it has only {cur.size} bytes")
     magic = cur.take(4)
     if magic != MAGIC:
         raise _no_gguf(cur, magic)
     version = cur.u32()
     if version not in (2, 3):
         if int.from_bytes(version.to_bytes(4, "little"), "big") in (2, 3):
-            raise GgufError(f"{cur.path}: big-endian GGUF", "convert it with gguf-convert-endian")
-        raise GgufError(f"{cur.path}: GGUF version {version}, only 2 and 3 can be read", CONVERT)
+            raise GgufError(
+                f"{cur.path}: expected a little-endian GGUF file, got a big-endian one",
+                "convert it with gguf-convert-endian",
+            )
+        raise GgufError(f"{cur.path}: expected GGUF version 2 or 3, got {version}", CONVERT)
     n_tensors, n_keys = cur.u64(), cur.u64()
     # 24 bytes is the shortest row of the tensor table, 13 the shortest key with a value.
     for count, cap, least, what in ((n_tensors, MAX_TENSORS, 24, "tensors"), (n_keys, MAX_KEYS, 13, "metadata keys")):
         if count > cap or count * least > cur.remaining:
-            raise cur.error(f"{count} {what} cannot be in a file of {cur.size} bytes: the header is damaged")
+            raise cur.error(f"the header is damaged: {count} {what} do not fit in a file of {cur.size} bytes")
     return version, n_tensors, n_keys
 
 
 def _no_gguf(cur: Cursor, magic: bytes) -> GgufError:
-    """What stands there instead: what a download leaves that brought another thing, or has not begun to write."""
+    """Returns the error for a file that is not GGUF: names what a failed or unfinished download left instead."""
     start = magic + cur.take(20)
     known = {
         b"version https://git-lf": ("a Git LFS pointer, not the file itself", "git lfs pull"),
-        bytes(8): ("an empty beginning: the download has not ended", "wait for it, or download the file again"),
+        bytes(8): ("a file that starts with zeros: its download is unfinished", "wait, or download the file again"),
     }
     for sign, (what, remedy) in known.items():
         if start.startswith(sign):
-            return GgufError(f"{cur.path}: no GGUF file: it is {what}", remedy)
+            return GgufError(f"{cur.path}: expected a GGUF file, got {what}", remedy)
     if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         return GgufError(
-            f"{cur.path}: no GGUF file: it is a web page", "log in or accept the terms there, and download again"
+            f"{cur.path}: expected a GGUF file, got a web page",
+            "log in to the model's site, or accept its terms, and download the file again",
         )
-    return GgufError(f"{cur.path}: no GGUF file: it starts with {magic!r}, not {MAGIC!r}", AGAIN)
+    return GgufError(f"{cur.path}: expected a GGUF file, which starts with {MAGIC!r}, got {magic!r}", AGAIN)
 
 
 def _metadata(cur: Cursor, count: int) -> dict[str, Value]:
@@ -110,7 +116,7 @@ def _metadata(cur: Cursor, count: int) -> dict[str, Value]:
     for _ in range(count):
         key = cur.string(MAX_KEY, "a key")
         if key in metadata:
-            raise cur.error(f"the key {short(key)} stands twice", CONVERT)
+            raise cur.error(f"the key {short(key)} occurs twice", CONVERT)
         metadata[key] = _value(cur, _value_type(cur, key), key, 0)
     return metadata
 
@@ -120,12 +126,12 @@ def _value_type(cur: Cursor, key: str) -> ValueType:
     try:
         return ValueType(number)
     except ValueError:
-        raise cur.error(f"{short(key)} has value type {number}, which GGUF does not know") from None
+        raise cur.error(f"{short(key)} has the value type {number}, which GGUF does not define") from None
 
 
 def _value(cur: Cursor, kind: ValueType, key: str, depth: int) -> Value:
     if kind is ValueType.STRING:
-        return cur.string(MAX_STRING, f"the text of {short(key)}")
+        return cur.string(MAX_STRING, f"the value of {short(key)}")
     if kind is ValueType.ARRAY:
         return _array(cur, key, depth)
     return _scalars(cur, kind, 1, key)[0]
@@ -135,16 +141,16 @@ def _array(cur: Cursor, key: str, depth: int) -> list[Value]:
     kind, count = _value_type(cur, key), cur.u64()
     least = {ValueType.STRING: 8, ValueType.ARRAY: 12}.get(kind) or struct.calcsize(SCALARS[kind])
     if count > MAX_ITEMS or count * least > cur.remaining:
-        raise cur.error(f"{short(key)} has {count} items, more than fit: the header is damaged")
+        raise cur.error(f"the header is damaged: {short(key)} has {count} items, more than fit in the file")
     cur.items += count
     cur.nested += count if depth or kind is ValueType.ARRAY else 0
     if cur.items > cur.most or cur.nested > MAX_NESTED:
-        raise cur.error(f"{short(key)} brings the header to {cur.items} items: the header is damaged")
+        raise cur.error(f"the header is damaged: with {short(key)} it has {cur.items} list items, too many")
     if kind is ValueType.STRING:
-        return list[Value](cur.strings(count, MAX_STRING, f"a text of {short(key)}"))
+        return list[Value](cur.strings(count, MAX_STRING, f"a string of {short(key)}"))
     if kind is ValueType.ARRAY:
         if depth + 1 >= MAX_DEPTH:
-            raise cur.error(f"{short(key)} is nested deeper than {MAX_DEPTH}: the header is damaged")
+            raise cur.error(f"the header is damaged: {short(key)} is nested deeper than {MAX_DEPTH} levels")
         return [_array(cur, key, depth + 1) for _ in range(count)]
     return _scalars(cur, kind, count, key)
 
@@ -155,7 +161,7 @@ def _scalars(cur: Cursor, kind: ValueType, count: int, key: str) -> list[Value]:
     numbers = struct.unpack(f"<{count}{letter}", data)
     if kind is ValueType.BOOL:
         if any(n > 1 for n in numbers):
-            raise cur.error(f"{short(key)} is a truth value that is neither 0 nor 1: the header is damaged")
+            raise cur.error(f"the header is damaged: {short(key)} is a boolean that is neither 0 nor 1")
         return [n == 1 for n in numbers]
     return list(numbers)
 
@@ -163,31 +169,36 @@ def _scalars(cur: Cursor, kind: ValueType, count: int, key: str) -> list[Value]:
 def _alignment(cur: Cursor, metadata: dict[str, Value]) -> int:
     value = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
     if not isinstance(value, int) or not 1 <= value <= MAX_ALIGNMENT or value & (value - 1):
-        raise cur.error(f"general.alignment is {value!r}, not a power of two up to {MAX_ALIGNMENT}", CONVERT)
+        raise cur.error(f"general.alignment: expected a power of two up to {MAX_ALIGNMENT}, got {value!r}", CONVERT)
     return value
 
 
 def _tensor_row(cur: Cursor) -> tuple[str, tuple[int, ...], GgmlType, int]:
-    """Name, shape, type, and offset from the start of the data."""
+    """Reads name, shape, type, and offset from the start of the data."""
     name = cur.string(MAX_NAME, "a tensor's name")
     n_dims = cur.u32()
     if n_dims > MAX_DIMS:
-        raise cur.error(f"tensor {short(name)} has {n_dims} dimensions, more than {MAX_DIMS}: the header is damaged")
+        raise cur.error(
+            f"the header is damaged: tensor {short(name)} has {n_dims} dimensions, at most {MAX_DIMS} are allowed"
+        )
     shape = tuple(cur.u64() for _ in range(n_dims))
     number, offset = cur.u32(), cur.u64()
     if number in REMOVED_TYPES:
-        raise cur.error(f"tensor {short(name)} has type {REMOVED_TYPES[number]}, which ggml dropped", CONVERT)
+        raise cur.error(f"tensor {short(name)} has type {REMOVED_TYPES[number]}, which ggml no longer has", CONVERT)
     try:
         kind = GgmlType(number)
     except ValueError:
-        raise cur.error(f"tensor {short(name)} has type {number}, which ggml does not know", CONVERT) from None
+        raise cur.error(f"tensor {short(name)} has type {number}, which ggml does not define", CONVERT) from None
     elements = 1
     for n in shape:
         elements *= n
         if n == 0 or elements >= 1 << 62:
-            raise cur.error(f"tensor {short(name)} has the shape {shape}: the header is damaged")
+            raise cur.error(f"the header is damaged: tensor {short(name)} has the shape {shape}")
     if (shape[0] if shape else 1) % kind.block:
-        raise cur.error(f"tensor {short(name)}: {kind.name} needs rows of {kind.block}s, its shape is {shape}", CONVERT)
+        raise cur.error(
+            f"tensor {short(name)}: expected rows of a multiple of {kind.block} elements for {kind.name}, got {shape}",
+            CONVERT,
+        )
     return name, shape, kind, offset
 
 
@@ -196,24 +207,27 @@ def _placed(
 ) -> Tensor:
     name, shape, kind, offset = row
     if offset % alignment:
-        raise GgufError(f"{cur.path}: tensor {short(name)} starts at {offset}, not a multiple of {alignment}", CONVERT)
+        raise GgufError(
+            f"{cur.path}: tensor {short(name)}: expected an offset that is a multiple of {alignment}, got {offset}",
+            CONVERT,
+        )
     return Tensor(name, shape, kind, data + offset, part)
 
 
 def _check_places(cur: Cursor, tensors: tuple[Tensor, ...]) -> None:
-    """Every tensor inside the file, no name twice, no two over each other."""
+    """Checks that every tensor lies inside the file, that names are unique, and that no tensors overlap."""
     end, last = 0, ""
     names: set[str] = set()
     for tensor in sorted(tensors, key=lambda t: t.offset):
         if tensor.name in names:
-            raise GgufError(f"{cur.path}: the tensor {short(tensor.name)} stands twice in the table", CONVERT)
+            raise GgufError(f"{cur.path}: the tensor {short(tensor.name)} occurs twice in the tensor table", CONVERT)
         names.add(tensor.name)
         if tensor.offset < end:
             raise GgufError(f"{cur.path}: the tensors {short(last)} and {short(tensor.name)} overlap", AGAIN)
         end, last = tensor.offset + tensor.nbytes, tensor.name
     if end > cur.size:
         raise GgufError(
-            f"{cur.path}: truncated: {cur.size} of at least {end} bytes are there, {end - cur.size} are missing"
+            f"{cur.path}: truncated: expected at least {end} bytes, got {cur.size}, so {end - cur.size} are missing"
             f" (the last tensor is {short(last)})",
             AGAIN,
         )

@@ -1,14 +1,14 @@
 """ggml's tensor types, their block sizes, and GGUF's value types.
 
-Numbers and sizes are those of ggml (`ggml.h`, `ggml-common.h`) as its own `gguf-py` lists them: a block of `block`
-elements takes `size` bytes, and a row always holds whole blocks.
+Numbers and sizes are those of ggml (`ggml.h`, `ggml-common.h`), as listed in its `gguf-py`: a block of `block` elements
+takes `size` bytes, and a row always consists of complete blocks.
 """
 
 from enum import IntEnum
 
 
 class GgmlType(IntEnum):
-    """Type of a tensor's data, the number that the tensor table holds."""
+    """Type of a tensor's data; the value is its number in the tensor table."""
 
     F32 = 0
     F16 = 1
@@ -97,7 +97,7 @@ BLOCKS: dict[GgmlType, tuple[int, int]] = {
     GgmlType.Q1_0: (128, 18),
 }
 
-# Once numbers of ggml, gone since: the file must be made again.
+# Types that ggml has removed: the file must be converted again.
 REMOVED_TYPES: dict[int, str] = {
     4: "Q4_2",
     5: "Q4_3",
@@ -128,7 +128,7 @@ class ValueType(IntEnum):
     FLOAT64 = 12
 
 
-# struct's letter for each scalar type; BOOL is read as a byte and checked.
+# Format character of `struct` for each scalar type; BOOL is read as a byte and checked.
 SCALARS: dict[ValueType, str] = {
     ValueType.UINT8: "B",
     ValueType.INT8: "b",

@@ -1,4 +1,4 @@
-"""Writes GGUF version 3 files: enough for kv_b tensors that the engine lacks, and for tests.
+"""Writes GGUF version 3 files: as much as is needed for assembled kv_b tensors and for tests.
 
 Source: ggml's `docs/gguf.md`.
 """
@@ -22,8 +22,8 @@ def write_gguf(
 ) -> None:
     """Writes one file: `tensors` are names, shapes in ggml's order and types, `data` their bytes in the same order.
 
-    The data is taken piece by piece, so a file larger than memory can be written. Errors: ValueError when a piece has
-    another size than its tensor; OSError from the file system.
+    Takes the data piece by piece, so the file may be larger than memory. Errors: ValueError if a piece has another
+    size than its tensor; OSError from the file system.
     """
     head = [MAGIC, struct.pack("<IQQ", 3, len(tensors), len(metadata))]
     for key, value in metadata.items():
@@ -42,7 +42,7 @@ def write_gguf(
         out.write(header.ljust(_padded(len(header)), b"\0"))
         for (name, _shape, _kind), size, piece in zip(tensors, sizes, data, strict=True):
             if len(piece) != size:
-                raise ValueError(f"write_gguf: tensor {name!r} has {len(piece)} bytes, {size} wanted")
+                raise ValueError(f"write_gguf: tensor {name!r}: expected {size} bytes, got {len(piece)}")
             out.write(piece.ljust(_padded(size), b"\0"))
 
 

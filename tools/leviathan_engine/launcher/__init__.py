@@ -1,1 +1,1 @@
-"""The pod's first process: flags, disk, plan, then the front and the worker."""
+"""The pod's first process: reads the flags, mounts the disk, makes the plan, then starts the front and the worker."""

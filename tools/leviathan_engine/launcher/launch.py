@@ -1,4 +1,4 @@
-"""Starts the front, prepares, starts the engine, and watches both until one ends or a signal comes."""
+"""Starts the front, prepares, starts the worker, and watches both until one ends or a signal arrives."""
 
 import os
 import signal
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 FRONT_SECONDS = 20.0
-# SIGTERM to exit within 30 s: the front ends by itself after 24 s at most, then the engine is ended.
+# SIGTERM to exit within 30 s: the front ends after at most 24 s, then the launcher ends the worker.
 DRAIN_SECONDS = 26.0
 END_SECONDS = 1.5
 HINTS = {
-    signal.SIGKILL: "most likely memory ran out: raise resources.limits.memory, or look into dmesg",
-    signal.SIGILL: "this CPU cannot run that build: set LEVIATHAN_MARCH to an older one",
-    signal.SIGBUS: "the model's files cannot be read any more: look at the disk",
+    signal.SIGKILL: "most likely it ran out of memory: raise resources.limits.memory, or check dmesg on the node",
+    signal.SIGILL: "this CPU cannot run this build of the CPU experts: set LEVIATHAN_MARCH to an older one",
+    signal.SIGBUS: "the model's files can no longer be read: check the disk with dmesg on the node",
 }
 
 
 class Stop(Exception):
-    """SIGTERM or SIGINT has come."""
+    """SIGTERM or SIGINT was received."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening TCP socket, so that the port answers from the first moment. Errors: EngineError."""
+    """Returns a listening TCP socket; made first, so that clients can connect from the start. Errors: EngineError."""
     try:
         family, kind, number, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, number)
@@ -46,16 +46,16 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
         listener.listen(2048)
     except OSError as err:
-        raise EngineError(f"{host}:{port}: cannot listen: {err.strerror or err}", "choose another --port") from err
+        raise EngineError(f"cannot listen on {host}:{port}: {err.strerror or err}", "choose another --port") from err
     listener.set_inheritable(True)
     return listener
 
 
 class Launcher:
-    """The two processes, and what is between them."""
+    """Runs the front and the worker, and the launcher's connection to the front."""
 
     def __init__(self, settings: Settings, state: State, environ: Mapping[str, str]) -> None:
-        """Nothing is started yet."""
+        """Starts nothing yet."""
         self._settings = settings
         self._state = state
         self._environ = environ
@@ -64,7 +64,7 @@ class Launcher:
         self._link: wire.Link | None = None
 
     def run(self, listener: socket.socket) -> int:
-        """Runs until a signal, which gives 0. Errors: EngineError when the start or the engine fails."""
+        """Runs until a signal arrives, then returns 0. Errors: EngineError if the start or the worker fails."""
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, _stop)
@@ -89,7 +89,7 @@ class Launcher:
             users.open_state(self._state)
             words += ["--user", str(users.FRONT)]
         elif os.geteuid() == 0:
-            note(f"the front stays root: {obstacle}")
+            note(f"the front runs as root: {obstacle}")
         self._state.socket.unlink(missing_ok=True)
         environment = dict(self._environ) | {"PYTHONDONTWRITEBYTECODE": "1"}
         self._front = subprocess.Popen([sys.executable, *words], pass_fds=[listener.fileno()], env=environment)
@@ -101,23 +101,26 @@ class Launcher:
                 self._link = wire.Link(self._state.socket)
             except OSError as err:
                 if time.monotonic() > deadline:
-                    raise EngineError(f"the front end does not start within {FRONT_SECONDS:g} s: {err}") from err
+                    raise EngineError(
+                        f"the front (HTTP server) did not start within {FRONT_SECONDS:g} s: {err}",
+                        "check the lines above and the load of the node",
+                    ) from err
                 time.sleep(POLL_SECONDS / 5)
 
     def _start_engine(self) -> None:
         prepared = self._prepare()
         self._tell(wire.model_message(prepared.model))
         self._phase("starting the engine")
-        # Upstream talks on stdout, which is for results.
+        # KTransformers logs on stdout, which is for results.
         self._engine = subprocess.Popen(prepared.argv, env=prepared.environment, stdout=sys.stderr.fileno())
         if os.geteuid() == 0:
-            give_up(keep=(CAP_KILL,))  # everything is mounted; what is left to do is to end the two
+            give_up(keep=(CAP_KILL,))  # everything is mounted; what is left is to end the two processes
 
     def _prepare(self) -> "Prepared":
-        """Prepares in a thread: a disk that hangs must not keep a signal from being heard.
+        """Prepares in a thread, so that the launcher handles signals while a disk hangs.
 
-        The import is the thread's too: numpy takes a good part of the two seconds within which the port has to answer,
-        and turns a signal that comes while it is imported into an ImportError.
+        The thread also does the import: numpy takes a good part of the two seconds within which the port has to answer,
+        and turns a signal during its import into an ImportError.
         """
         outcome: list[Prepared | BaseException] = []
 
@@ -140,7 +143,7 @@ class Launcher:
     def _check(self) -> None:
         front = self._front.poll() if self._front else None
         if front is not None:
-            raise EngineError(f"the front end has ended {ending(front)}", "its last lines above say why")
+            raise EngineError(f"the front (HTTP server) ended {ending(front)}", "the lines above say why")
         code = self._engine.poll() if self._engine else None
         if code is not None:
             raise EngineError(self._reason(code))
@@ -150,7 +153,7 @@ class Launcher:
             said = self._state.reason.read_text(encoding="utf-8").strip()
         except OSError:
             said = ""
-        return said or f"the engine has ended {ending(code)}"
+        return said or f"the engine ended {ending(code)}"
 
     def _phase(self, phase: str) -> None:
         self._tell({"kind": "phase", "phase": phase})
@@ -161,21 +164,21 @@ class Launcher:
             self._link.send(message)
         except OSError as err:
             self._check()
-            raise EngineError(f"the front end does not listen: {err}") from err
+            raise EngineError(f"cannot send to the front (HTTP server): {err}", "the lines above say why") from err
 
     def _drain(self) -> None:
-        """Lets the front finish what runs."""
-        note("stopping: no more requests are taken")
+        """Lets the front finish the running requests."""
+        note("stopping: new requests are refused, running ones are finished")
         if self._front is not None and self._front.poll() is None:
             self._front.terminate()
             try:
                 self._front.wait(DRAIN_SECONDS)
             except subprocess.TimeoutExpired:
-                note("the front end did not end in time")
+                note(f"the front (HTTP server) did not end within {DRAIN_SECONDS:g} s, and is killed")
 
 
 def end(process: subprocess.Popen[bytes] | None) -> None:
-    """TERM, then KILL."""
+    """Sends SIGTERM, and SIGKILL if the process does not end in time."""
     if process is None or process.poll() is not None:
         return
     process.terminate()
@@ -187,22 +190,22 @@ def end(process: subprocess.Popen[bytes] | None) -> None:
 
 
 def ending(code: int) -> str:
-    """How a process ended, by its return code as subprocess has it, with what to do about it."""
+    """Describes how a process ended, from its return code as in subprocess, with a hint for known signals."""
     if code >= 0:
-        return f"with code {code}"
+        return f"with exit code {code}"
     number = signal.Signals(-code) if -code in set(signal.Signals) else None
     hint = HINTS.get(number, "") if number else ""
-    return f"by {number.name if number else f'signal {-code}'}" + (f": {hint}" if hint else "")
+    return f"by {number.name if number else f'signal {-code}'}" + (f"; {hint}" if hint else "")
 
 
 def note(text: str) -> None:
-    """One message for the log."""
+    """Writes one message to the log."""
     sys.stderr.write(f"leviathan: {text}\n")
     sys.stderr.flush()
 
 
 def environment() -> dict[str, str]:
-    """The environment that the children start from."""
+    """Returns the environment that the child processes start from."""
     return dict(os.environ)
 
 

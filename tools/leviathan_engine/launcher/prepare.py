@@ -1,4 +1,4 @@
-"""From the command line and the machine to the engine's command: disk, files, configuration, plan, CPU."""
+"""Turns the command line and the machine into the worker's command: disk, files, configuration, plan, CPU."""
 
 import contextlib
 import os
@@ -31,15 +31,15 @@ from leviathan_engine.plan.table import render
 from leviathan_engine.wire import ServedModel
 
 MEMINFO = Path("/proc/meminfo")
-OTHER_TEMPLATE = "; --chat_template (in the site file: engine.chat_template) replaces it"
-# Tokens of cache where no plan says what fits: with a rule file of the user's own.
+OTHER_TEMPLATE = "; to replace it, set engine.chat_template in the site file (flag: --chat_template)"
+# Tokens of KV cache without a plan, that is with the user's own rule file.
 UNPLANNED_CACHE = 8192
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The engine's command and environment, and what the front must know."""
+    """The worker's command and environment, and what the front needs to know about the model."""
 
     argv: tuple[str, ...]
     environment: dict[str, str]
@@ -47,9 +47,9 @@ class Prepared:
 
 
 def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase: Say, note: Say) -> Prepared:
-    """Everything before the engine's start.
+    """Does everything that has to be done before the worker starts.
 
-    `phase` hears what is being done, `note` what the user should read. Errors: EngineError in one line.
+    `phase` is called with the name of each step, `note` with each line for the log. Errors: EngineError in one line.
     """
     device, flags = split_device(settings.engine_args)
     cards: tuple[Gpu, ...] = ()
@@ -68,11 +68,11 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
         hf = state.hf
         folder = build(model)
         folder.write(hf)
-        (hf / "chat_template.jinja").unlink(missing_ok=True)  # of an earlier start
+        (hf / "chat_template.jinja").unlink(missing_ok=True)  # from an earlier start
         for text in folder.notes:
             note(text)
     _chat_template(hf, settings.chat_template, note)
-    # Here, since the front would find only when the model is loaded that nobody can ask it anything.
+    # Checked here, because the front would only notice after the load that it can answer no request.
     with contextlib.closing(prompt.load(hf)) as prompts:
         _trial(prompts)
         for text in chat_turns.notes(prompts):
@@ -87,7 +87,7 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
     threads = cpu.threads(shape, settings.threads, cpus, cores)
     numa = cpu.interleave(cpu.numa_nodes())
     march = cpu.march(environ.get("LEVIATHAN_MARCH", ""))
-    for text in filter(None, (threads.note, numa.warning, f"the CPU experts are those for {march}")):
+    for text in filter(None, (threads.note, numa.warning, f"the CPU experts run the build for {march}")):
         note(text)
     options = {
         "--socket": state.socket,
@@ -136,7 +136,7 @@ def prepare(settings: Settings, state: State, environ: Mapping[str, str], phase:
 
 
 def _user(settings: Settings, state: State, read: Iterable[Path], note: Say) -> dict[str, object]:
-    """The user that the engine becomes, which owns what it writes and can read all of `read`; nothing if it cannot."""
+    """Returns the flag for the user that the worker switches to; nothing if that user cannot read all of `read`."""
     obstacle = users.engine_obstacle(state, read)
     try:
         if not obstacle:
@@ -145,29 +145,29 @@ def _user(settings: Settings, state: State, read: Iterable[Path], note: Say) -> 
         obstacle = str(err)
     if obstacle:
         if os.geteuid() == 0:
-            note(f"the engine stays root: {obstacle}")
+            note(f"the engine runs as root: {obstacle}")
         return {}
     note(f"the engine runs as user {users.ENGINE}, without privileges")
     return {"--user": users.ENGINE}
 
 
 def _chat_template(folder: Path, override: str | None, note: Say) -> None:
-    """Puts the user's own template into the folder that is made from the header, and says which one it will be."""
+    """Writes the user's own template, if given, into the generated folder, and logs which template is used."""
     own = folder / "chat_template.jinja"
     try:
         if override is not None:
             own.write_text(override, encoding="utf-8")
     except OSError as err:
-        raise EngineError(f"{own}: {err.strerror}", "give a writable folder as LEVIATHAN_STATE") from err
+        raise EngineError(f"cannot write {own}: {err.strerror}", "set LEVIATHAN_STATE to a writable folder") from err
     source = prompt.template_source(folder)
     if source is None:
-        note("the model has no chat template: /v1/chat/completions is refused")
+        note("the model has no chat template: requests to /v1/chat/completions are refused")
     else:
         note(f"{describe_template(source)}{'' if override is not None else OTHER_TEMPLATE}")
 
 
 def _trial(prompts: prompt.Prompts) -> None:
-    """Renders a chat of one message, since a template that cannot would make every chat an error of a healthy server.
+    """Renders a chat of one message, because a template that cannot do that would make every chat request fail.
 
     Errors: EngineError.
     """
@@ -177,24 +177,24 @@ def _trial(prompts: prompt.Prompts) -> None:
         prompts.rendered(ChatPrompt(({"role": "user", "content": "Hello"},)))
     except prompt.PromptError as err:
         raise EngineError(
-            f"a chat of one message cannot be rendered, so every chat would fail: {err.message}",
-            "give another template: --chat_template FILE (in the site file: engine.chat_template)",
+            f"the chat template cannot render a chat of one message, so every chat would fail: {err.message}",
+            "set engine.chat_template in the site file to another template (flag: --chat_template FILE)",
         ) from err
 
 
 def gpu_experts(plan: Plan | None, environ: Mapping[str, str]) -> str:
-    """Bytes of experts that stay on each card, for the worker; LEVIATHAN_GPU_EXPERTS=0 leaves them all to the CPU.
+    """Returns the bytes of resident experts for each GPU, as the worker's flag; none if LEVIATHAN_GPU_EXPERTS is 0.
 
-    Errors: EngineError for another value.
+    Errors: EngineError for another value than 0 or 1.
     """
     wanted = environ.get("LEVIATHAN_GPU_EXPERTS") or "1"
     if wanted not in ("0", "1"):
-        raise EngineError(f"LEVIATHAN_GPU_EXPERTS={wanted[:40]!r}: expected 0 or 1", "correct it, or leave it out")
+        raise EngineError(f"LEVIATHAN_GPU_EXPERTS: expected 0 or 1, got {wanted[:40]!r}", "correct or unset it")
     return ",".join(str(gpu.experts) for gpu in plan.gpus) if plan and wanted == "1" else "0"
 
 
 def find_disk(path: Path, environ: Mapping[str, str], note: Say) -> None:
-    """Mounts the model's partition when LEVIATHAN_DEVICE names one, or when `path` is missing below the mount point.
+    """Mounts the model's partition if LEVIATHAN_DEVICE names one, or if `path` is missing below the mount point.
 
     Errors: DiskError.
     """
@@ -207,7 +207,7 @@ def find_disk(path: Path, environ: Mapping[str, str], note: Say) -> None:
 
 
 def split_device(flags: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """KTransformers' own `--device X` or `--device=X` among `flags`, "" for none, and the other flags."""
+    """Returns the value of KTransformers' `--device X` or `--device=X`, "" if missing, and the other flags."""
     rest: list[str] = []
     device = ""
     words = iter(flags)
@@ -221,23 +221,23 @@ def split_device(flags: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
 
 
 def total_ram(meminfo: Path = MEMINFO) -> int:
-    """Bytes of this machine's memory. Errors: EngineError when the kernel does not say."""
+    """Returns the bytes of this machine's memory. Errors: EngineError if the kernel does not report them."""
     try:
         lines = meminfo.read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemTotal:"))
     except (OSError, ValueError, StopIteration) as err:
-        raise EngineError(f"{meminfo}: MemTotal cannot be read", "mount /proc") from err
+        raise EngineError(f"cannot read MemTotal from {meminfo}", "mount /proc in the container") from err
 
 
 def _plan(settings: Settings, model: Model, cards: tuple[Gpu, ...], note: Say) -> Plan | None:
-    """The plan; None beside a rule file of the user's, of which no plan knows where it puts what."""
+    """Returns the plan; None with the user's own rule file, which decides what goes where."""
     if settings.optimize_config_path is not None:
         check_context(settings.cache_lens or 1, read_shape(model))
-        note("no plan is made: the rule file decides what is where, and nothing says whether it fits the memory")
+        note("no placement plan: --optimize_config_path decides what goes where, and whether it fits is not checked")
         return None
     rate = disk_rate.measure([(part.path, part.file_size) for part in model.parts])
     if rate is not None:
-        note(f"the disk gives {rate / 1e6:.0f} MB/s, by a sample of the model's files")
+        note(f"the model's disk reads {rate / 1e6:.0f} MB/s, measured on a sample of the model's files")
     machine = Machine(
         gpus=cards,
         ram=total_ram(),
@@ -253,19 +253,23 @@ def _plan(settings: Settings, model: Model, cards: tuple[Gpu, ...], note: Say) -
 def _rules(settings: Settings, plan: Plan | None, model: Model, shape: ModelShape, state: State) -> Path:
     if settings.optimize_config_path is not None:
         if not settings.optimize_config_path.is_file():
-            raise EngineError(f"--optimize_config_path {settings.optimize_config_path}: no such file", "correct it")
+            raise EngineError(
+                f"--optimize_config_path: no such file: {settings.optimize_config_path}", "correct the path"
+            )
         return settings.optimize_config_path
     if plan is None:
-        raise EngineError("--device cpu has no rule file of its own", "give one with --optimize_config_path")
+        raise EngineError("--device cpu needs a rule file, and none is given", "add --optimize_config_path FILE")
     try:
         state.rules.write_text(rules_yaml(plan, model, shape), encoding="utf-8")
     except OSError as err:
-        raise EngineError(f"{state.rules}: {err.strerror}", "give a writable folder as LEVIATHAN_STATE") from err
+        raise EngineError(
+            f"cannot write {state.rules}: {err.strerror}", "set LEVIATHAN_STATE to a writable folder"
+        ) from err
     return state.rules
 
 
 def _cards(settings: Settings, plan: Plan | None, cards: tuple[Gpu, ...]) -> dict[str, str]:
-    """The engine's cards: the plan's, or beside a rule file all that are there or that --gpu_split gives memory."""
+    """Returns the variables for the worker's GPUs: those of the plan, or with a rule file all that --gpu_split uses."""
     if plan is not None:
         return plan.environment()
     shares = settings.split or (1,) * len(cards)

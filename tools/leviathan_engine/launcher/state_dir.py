@@ -1,4 +1,4 @@
-"""The one folder below which everything is written, and the last words for Kubernetes."""
+"""The folder for everything that the engine writes, and the termination message for Kubernetes."""
 
 import os
 import tempfile
@@ -8,22 +8,22 @@ from pathlib import Path
 
 from leviathan_engine.errors import EngineError
 
-# The manifests' volume; then what systemd and containers have; TMPDIR is the last resort.
+# The volume of our manifests, then a folder that systemd and containers have; TMPDIR is the last resort.
 PLACES = (Path("/var/lib/leviathan"), Path("/run/leviathan"))
 TERMINATION_LOG = Path("/dev/termination-log")
-# Longer messages are cut by the kubelet.
+# The kubelet truncates longer messages.
 TERMINATION_BYTES = 4096
 
 
 @dataclass(frozen=True)
 class State:
-    """The folder and what is where in it."""
+    """The state folder and the paths in it."""
 
     root: Path
 
     @property
     def socket(self) -> Path:
-        """Where the engine finds the front."""
+        """The Unix socket of the front, to which the worker connects."""
         return self.run / "front.sock"
 
     @property
@@ -33,36 +33,36 @@ class State:
 
     @property
     def hf(self) -> Path:
-        """The Hugging Face folder made from the GGUF header."""
+        """The Hugging Face folder that is generated from the GGUF header."""
         return self.root / "hf"
 
     @property
     def gguf(self) -> Path:
-        """The folder of GGUF files that the engine is given."""
+        """The folder of GGUF files that is passed to the worker."""
         return self.root / "gguf"
 
     @property
     def rules(self) -> Path:
-        """The rule file."""
+        """KTransformers' rule file."""
         return self.root / "rules.yaml"
 
     @property
     def home(self) -> Path:
-        """The engine's HOME."""
+        """The worker's HOME."""
         return self.root / "home"
 
     @property
     def threads(self) -> Path:
-        """The number of threads that an earlier start has measured to be the quickest."""
+        """The file with the fastest number of threads that an earlier start measured."""
         return self.root / "threads.json"
 
     @property
     def reason(self) -> Path:
-        """Why the engine failed."""
+        """The file in which the worker writes why it failed."""
         return self.root / "reason"
 
     def environment(self) -> dict[str, str]:
-        """Variables that send the engine's writes below the folder."""
+        """Returns variables that make libraries write below the folder."""
         return {
             "HOME": str(self.home),
             "HF_HOME": str(self.home / "huggingface"),
@@ -76,9 +76,9 @@ class State:
 
 
 def state(environ: Mapping[str, str]) -> State:
-    """The folder of LEVIATHAN_STATE, else the first writable of the usual places; made, and open to its owner alone.
+    """Creates the state folder, readable only by its owner: LEVIATHAN_STATE, or the first default that is writable.
 
-    Errors: EngineError when none can be written.
+    Errors: EngineError if none is writable.
     """
     given = environ.get("LEVIATHAN_STATE", "")
     places = [Path(given)] if given else [*PLACES, Path(environ.get("TMPDIR") or tempfile.gettempdir()) / "leviathan"]
@@ -94,16 +94,19 @@ def state(environ: Mapping[str, str]) -> State:
             problems.append(f"{place}: {err.strerror}")
             continue
         if len(os.fsencode(State(place).socket)) > 107:  # sockaddr_un
-            raise EngineError(f"{place}: too long for a Unix socket", "set LEVIATHAN_STATE to a shorter path")
+            raise EngineError(
+                f"{place}: the path of the Unix socket below it is longer than 107 bytes",
+                "set LEVIATHAN_STATE to a shorter path",
+            )
         return State(place)
     raise EngineError(
-        f"no writable folder ({', '.join(problems)})",
-        "mount a volume there, or set LEVIATHAN_STATE to a writable folder",
+        f"no writable folder for the engine's state ({', '.join(problems)})",
+        "mount a volume at one of these paths, or set LEVIATHAN_STATE to a writable folder",
     )
 
 
 def last_words(reason: str, environ: Mapping[str, str]) -> None:
-    """Writes `reason` to the termination log, where there is one, for the pod's status."""
+    """Writes `reason` to the termination log, if there is one, so that the pod's status shows it."""
     given = environ.get("LEVIATHAN_TERMINATION_LOG", "")
     path = Path(given) if given else TERMINATION_LOG
     if not given and not path.exists():

@@ -1,13 +1,13 @@
-"""KTransformers' own flags, of which few do anything behind our own loop; what would be ignored in silence is refused.
+"""KTransformers' own flags. Few of them have an effect here; the others are refused instead of silently ignored.
 
-The lists are those of `ktransformers/server/args.py` of 0.2.1.post1; a test in tests/engine compares them with it.
+The lists are from `ktransformers/server/args.py` of 0.2.1.post1; a test in tests/engine compares them.
 """
 
 from collections.abc import Sequence
 
 from leviathan_engine.errors import UsageError
 
-# Flags that the launcher's command line sets itself: after `--` they would contradict it.
+# Flags that the launcher sets: after `--` they would contradict it.
 OWN = frozenset(
     (
         *("--model_path", "--model_dir", "--gguf_path", "--model_name", "--optimize_config_path"),
@@ -16,7 +16,7 @@ OWN = frozenset(
 )
 EFFECTIVE = frozenset(("--device", "--log_dir", "--log_file", "--log_level", "--backup_count"))
 SAMPLING = frozenset(("--temperature", "--top_p"))
-# Of upstream's HTTP server, database, users and sampling, and of backends that are not used here.
+# Flags of upstream's HTTP server, database, users and sampling, and of backends that are not used here.
 IDLE_NAMES = """
 amnesia assistant_store_dir ban_strings batch_size botname cache_8bit cache_q4 db_database db_host db_name db_pool_size
 db_port db_type draft_model_dir dynamic_temperature experts_per_token fast_safetensors file_upload_dir force_think
@@ -30,29 +30,31 @@ KNOWN = OWN | EFFECTIVE | SAMPLING | IDLE
 
 
 def check(words: Sequence[str]) -> None:
-    """Checks what stands after `--`. Flags that upstream does not know are left for it to refuse.
+    """Checks the flags after `--`. KTransformers itself refuses flags that it does not know.
 
-    Errors: UsageError for a flag that is set before `--`, one that does nothing here, and one that is cut short:
-    argparse would take it for the only one that it can be.
+    Errors: UsageError for a flag that belongs before `--`, a flag without effect, and an abbreviated flag, which
+    argparse would expand.
     """
     for word in words:
         given = word.partition("=")[0]
         name = _whole(given)
         if name in OWN:
-            short = "" if given == name else f" as {given}"
-            raise UsageError(f"{name} stands after --{short}", f"put {name} before --: it is set from there")
+            short = "" if given == name else f" (as {given})"
+            raise UsageError(f"{name} is given after --{short}", f"move {name} before --")
         if name in SAMPLING:
             raise UsageError(
-                f"{name} after -- changes no answer", "give it in the request, or in the model's generation_config.json"
+                f"{name} has no effect after --", "set it in the request, or in the model's generation_config.json"
             )
         if name in IDLE:
-            raise UsageError(f"{name} after -- does nothing here", "drop it: the front answers, one request at a time")
+            raise UsageError(
+                f"{name} has no effect after --: KTransformers' own HTTP server does not run here", f"remove {name}"
+            )
         if given != name:
-            raise UsageError(f"{given} after -- is short for {name}", f"write {name}")
+            raise UsageError(f"{given} after -- is an abbreviation of {name}", f"write {name}")
 
 
 def _whole(given: str) -> str:
-    """The flag that argparse takes `given` for; `given` itself where it is none, or could be several."""
+    """Returns the flag to which argparse expands `given`; `given` itself if it expands to none or to several."""
     if given in KNOWN or not given.startswith("--") or given == "--":
         return given
     found = [name for name in KNOWN if name.startswith(given)]

@@ -1,1 +1,1 @@
-"""What this machine is: CPUs, control groups, GPUs, block devices, mounts."""
+"""Inspects this machine: CPUs, control groups, GPUs, block devices, mounts."""

@@ -1,4 +1,4 @@
-"""The machine's block devices, from sysfs, and what is mounted, from mountinfo."""
+"""Lists the machine's block devices, from sysfs, and its mounts, from mountinfo."""
 
 import re
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from leviathan_engine.machine.superblock import Content, probe
 SYSFS = Path("/sys/class/block")
 DEV = Path("/dev")
 MOUNTINFO = Path("/proc/self/mountinfo")
-SECTOR = 512  # sysfs counts in these, whatever the disk's own sectors are
+SECTOR = 512  # sysfs always counts in sectors of 512 bytes, whatever the disk's own sector size is
 
 
 @dataclass(frozen=True)
 class BlockDevice:
     """A disk or partition: `size` in bytes, `number` as major:minor, `disk` the disk that a partition is on.
 
-    `holders` are the devices that are made of it (LVM, LUKS, RAID, multipath), by the kernel's names; `stack` says what
-    made this one, where it is such a device: its name below /dev/mapper or its own, and the kind.
+    `holders` are the kernel's names of the devices that are built on it (LVM, LUKS, RAID, multipath). `stack` is the
+    kind and the name of a device that is itself built on others, such as `LVM vg-lv`, "" for others.
     """
 
     name: str
@@ -33,7 +33,7 @@ class BlockDevice:
     stack: str = ""
 
     def describe(self) -> str:
-        """`nvme0n1p1 3.7 TB xfs "models"`."""
+        """Returns a description for messages, such as `nvme0n1p1 3.7 TB xfs "models"`."""
         what = self.content.kind or (f"unreadable ({self.content.why})" if self.content.why else "unknown content")
         label = f' "{self.content.label}"' if self.content.label else ""
         kind = "" if self.partition else f"{self.stack} with " if self.stack else "whole disk with "
@@ -43,7 +43,7 @@ class BlockDevice:
 
 @dataclass(frozen=True)
 class Mount:
-    """A line of mountinfo: what of which device (`root` below its file system's root) is where."""
+    """A line of mountinfo: the folder `root` of the file system on device `number` is mounted at `point`."""
 
     number: str
     root: str
@@ -52,14 +52,16 @@ class Mount:
 
 
 def devices(sysfs: Path = SYSFS, dev: Path = DEV) -> list[BlockDevice]:
-    """Every disk and partition that has a size, by name. A device that is gone meanwhile is left out.
+    """Returns all disks and partitions that have a size, by name. Leaves out devices that disappear meanwhile.
 
-    Errors: DiskError when the kernel's list cannot be read.
+    Errors: DiskError if the kernel's list cannot be read.
     """
     try:
         entries = sorted(sysfs.iterdir())
     except OSError as err:
-        raise DiskError(f"{sysfs}: cannot be read: {err.strerror}", "mount /sys in the container") from err
+        raise DiskError(
+            f"cannot list the block devices: {sysfs}: {err.strerror}", "mount /sys in the container"
+        ) from err
     found: list[BlockDevice] = []
     for entry in entries:
         try:
@@ -85,7 +87,7 @@ def _names(folder: Path) -> tuple[str, ...]:
 
 
 def _stack(entry: Path) -> str:
-    """What a device-mapper or md device is: `LVM vg-lv`, `LUKS models`, `multipath mpatha`, `RAID md0`."""
+    """Returns kind and name of a device-mapper or md device: `LVM vg-lv`, `LUKS models`, `RAID md0`."""
     if (entry / "md").exists():
         return f"RAID {entry.name}"
     try:
@@ -98,7 +100,7 @@ def _stack(entry: Path) -> str:
 
 
 def mounts(mountinfo: Path = MOUNTINFO) -> list[Mount]:
-    """What is mounted in this namespace (proc(5), mountinfo), in order."""
+    """Returns the mounts of this namespace (proc(5), mountinfo), in order."""
     out: list[Mount] = []
     for line in mountinfo.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         fields = line.split(" ")
@@ -110,12 +112,12 @@ def mounts(mountinfo: Path = MOUNTINFO) -> list[Mount]:
 
 
 def mounted_at(point: Path, table: Sequence[Mount]) -> Mount | None:
-    """The uppermost mount exactly at `point`."""
+    """Returns the topmost mount at `point`, None if nothing is mounted there."""
     return next((m for m in reversed(table) if m.point == point), None)
 
 
 def human(size: int) -> str:
-    """Bytes as `3.7 TB`, decimal as on a disk's label."""
+    """Formats bytes as `3.7 TB`, with decimal units as on a disk's label."""
     value = float(size)
     for unit in ("B", "kB", "MB", "GB"):
         if value < 999.5:
@@ -125,5 +127,5 @@ def human(size: int) -> str:
 
 
 def _plain(field: str) -> str:
-    """mountinfo writes blanks and the like as three octal digits."""
+    """Decodes a field of mountinfo, which escapes white space as three octal digits."""
     return re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), field)

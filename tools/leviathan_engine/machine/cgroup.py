@@ -1,8 +1,8 @@
-"""What the container may use, and uses: CPU quota and memory of its control group, version 1 or 2.
+"""Reads the container's CPU quota, memory limit and memory use from its control group, version 1 or 2.
 
 Sources: the kernel's `cgroup-v2.rst` (cpu.max, memory.max, memory.high) and `cgroup-v1` (cpu.cfs_quota_us,
-memory.limit_in_bytes); for what is used memory.current, in version 1 memory.usage_in_bytes. A limit of a parent group
-holds for its children, so every group up to the root is read.
+memory.limit_in_bytes); for the use memory.current, in version 1 memory.usage_in_bytes. A limit of a parent group also
+applies to its children, so every group up to the root is read.
 """
 
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ NO_LIMIT = 1 << 62
 
 @dataclass(frozen=True)
 class Limits:
-    """`cpus`: CPU time in CPUs, None for no quota; `memory`: bytes, page cache included, None for no limit."""
+    """`cpus`: CPU time in CPUs, None without a quota; `memory`: bytes, including page cache, None without a limit."""
 
     cpus: float | None
     memory: int | None
 
 
 def limits(root: Path = ROOT, own: Path = SELF) -> Limits:
-    """The limits of this process. A machine without control groups has none."""
+    """Returns the limits of this process; none on a machine without control groups."""
     groups = _groups(own)
     cpus: list[float] = []
     memory: list[int] = []
@@ -40,10 +40,10 @@ def limits(root: Path = ROOT, own: Path = SELF) -> Limits:
 
 
 def memory_used(root: Path = ROOT, own: Path = SELF) -> int | None:
-    """Bytes that this process's group uses, page cache included; None where the kernel does not say.
+    """Returns the bytes that this process's group uses, including page cache; None if the kernel does not report them.
 
-    A privileged container may have no namespace of its own for control groups: then /sys/fs/cgroup is the host's root,
-    which has no such file, and the group's path leads to the container's.
+    A privileged container may have no cgroup namespace of its own. Then /sys/fs/cgroup is the host's root group, which
+    has no such file, and the path in /proc/self/cgroup leads to the container's group.
     """
     groups = _groups(own)
     places = [folder / "memory.current" for folder in _upwards(root, groups.get(""))]
@@ -67,7 +67,7 @@ def _groups(own: Path) -> dict[str, str]:
 
 
 def _upwards(root: Path, path: str | None) -> Iterator[Path]:
-    """The group's folder and its parents up to `root`. In a container the path may be the host's: then `root` alone."""
+    """Yields the group's folder and its parents up to `root`; in a container with the host's path only `root`."""
     if path is None:
         return
     folder = root / path.lstrip("/")
@@ -79,7 +79,7 @@ def _upwards(root: Path, path: str | None) -> Iterator[Path]:
 
 
 def _cpu_max(folder: Path) -> list[float]:
-    """`cpu.max` is `QUOTA PERIOD` in microseconds, or `max PERIOD`."""
+    """Returns the quota of `cpu.max`, which is `QUOTA PERIOD` in microseconds, or `max PERIOD` for none."""
     try:
         quota, _, period = (folder / "cpu.max").read_text().strip().partition(" ")
         return [int(quota) / int(period)] if quota != "max" and int(period) > 0 else []
@@ -88,7 +88,7 @@ def _cpu_max(folder: Path) -> list[float]:
 
 
 def _numbers(path: Path) -> list[int]:
-    """The number in the file, if there is one: none for "max" and for a file that is not there."""
+    """Returns the number in the file; an empty list for "max" and for a missing file."""
     try:
         return [int(path.read_text())]
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""How fast the model's files can be read: a sample of their bytes, for the start's estimate."""
+"""Measures how fast the model's files can be read, with a sample, to estimate how long the start takes."""
 
 import os
 import random
@@ -18,12 +18,12 @@ def measure(
     seconds: float = SECONDS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float | None:
-    """Bytes a second of up to READS reads of READ_BYTES each, scattered over `files`, which are paths and sizes.
+    """Returns bytes per second of up to READS random reads of READ_BYTES each from `files`, which are paths and sizes.
 
-    No read begins when `seconds` of `clock` are over. The page cache is left as it is: what the kernel holds already is
-    read at memory's speed, by the load as by the sample. The places are others each time, for the last sample's are in
-    the cache. None when the files together are smaller than the sample. Errors: GgufError for a file that cannot be
-    read.
+    No read begins after `seconds` of `clock`. The page cache is not dropped: what the kernel already holds is read at
+    memory speed, by the load as by the sample. The places are random each time, because those of the last sample are
+    in the page cache. None if the files together are smaller than the sample. Errors: GgufError for a file that cannot
+    be read.
     """
     total = sum(size for _path, size in files)
     if total < READS * READ_BYTES:
@@ -42,7 +42,7 @@ def measure(
 
 
 def _read(files: Sequence[tuple[Path, int]], start: int) -> int:
-    """Reads at the place `start` of the files laid end to end; the number of bytes that came."""
+    """Reads at offset `start` of the concatenated files; returns the number of bytes that were read."""
     for path, size in files:
         if start < size:
             try:
@@ -52,6 +52,6 @@ def _read(files: Sequence[tuple[Path, int]], start: int) -> int:
                 finally:
                     os.close(descriptor)
             except OSError as err:
-                raise GgufError(f"{path}: cannot be read: {err.strerror}", "look at the disk with dmesg") from err
+                raise GgufError(f"cannot read {path}: {err.strerror}", "check the disk with dmesg on the node") from err
         start -= size
     return 0

@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs that this container may use: in the order of CUDA_VISIBLE_DEVICES, else in PCI bus order."""
+"""Lists the NVIDIA GPUs of this container, in the order of CUDA_VISIBLE_DEVICES or else in PCI bus order."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ SECONDS = 60
 
 @dataclass(frozen=True)
 class Gpu:
-    """One card: its number in PCI bus order, its memory in bytes, its name."""
+    """One GPU: its index in PCI bus order, its memory in bytes, its name."""
 
     index: int
     memory: int
@@ -20,9 +20,9 @@ class Gpu:
 
 
 def gpus(visible: str | None, program: str = "nvidia-smi") -> tuple[Gpu, ...]:
-    """The cards; `visible` is CUDA_VISIBLE_DEVICES, None for all. Without the driver's program there are none.
+    """Returns the GPUs; `visible` is CUDA_VISIBLE_DEVICES, None for all. Without nvidia-smi there are none.
 
-    Errors: EngineError when nvidia-smi fails, or `visible` names a card that is not there.
+    Errors: EngineError if nvidia-smi fails, or if `visible` names a GPU that does not exist.
     """
     path = shutil.which(program)
     if path is None:
@@ -32,15 +32,21 @@ def gpus(visible: str | None, program: str = "nvidia-smi") -> tuple[Gpu, ...]:
             [path, *QUERY], capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as err:
-        raise EngineError(f"nvidia-smi does not answer: {err}", "look at the driver: dmesg, nvidia-smi") from err
+        raise EngineError(
+            f"cannot list the GPUs: nvidia-smi: {err}", "check the driver with dmesg and nvidia-smi on the node"
+        ) from err
     if done.returncode:
         said = (done.stdout + done.stderr).strip().splitlines()
-        raise EngineError(f"nvidia-smi fails: {said[0] if said else done.returncode}", "look at the driver on the node")
+        reason = said[0] if said else f"exit code {done.returncode}"
+        raise EngineError(
+            f"cannot list the GPUs: nvidia-smi failed: {reason}",
+            "check the driver with dmesg and nvidia-smi on the node",
+        )
     return select(parse(done.stdout), visible)
 
 
 def parse(text: str) -> list[tuple[Gpu, str]]:
-    """Cards and their UUIDs from nvidia-smi's lines `0, GPU-..., 97887, NVIDIA RTX PRO 6000` (memory in MiB).
+    """Parses nvidia-smi's lines `0, GPU-..., 97887, NVIDIA RTX PRO 6000` (memory in MiB) into GPUs and their UUIDs.
 
     Errors: EngineError for other lines.
     """
@@ -48,13 +54,16 @@ def parse(text: str) -> list[tuple[Gpu, str]]:
     for line in text.splitlines():
         index, uuid, memory, name = (piece.strip() for piece in [*line.split(",", 3), "", "", ""][:4])
         if not (index.isdecimal() and memory.isdecimal()):
-            raise EngineError(f"nvidia-smi says {line[:80]!r}", "this card's memory cannot be read")
+            raise EngineError(
+                f"nvidia-smi: expected a line with the GPU's index, UUID, memory and name, got {line[:80]!r}",
+                "check the GPU with nvidia-smi on the node",
+            )
         out.append((Gpu(int(index), int(memory) << 20, name), uuid))
     return out
 
 
 def select(cards: list[tuple[Gpu, str]], visible: str | None) -> tuple[Gpu, ...]:
-    """The cards of CUDA_VISIBLE_DEVICES, whose entries are numbers or the beginnings of UUIDs."""
+    """Returns the GPUs of CUDA_VISIBLE_DEVICES, whose entries are indices or prefixes of UUIDs."""
     if visible is None:
         return tuple(gpu for gpu, _ in cards)
     out = []
@@ -62,7 +71,8 @@ def select(cards: list[tuple[Gpu, str]], visible: str | None) -> tuple[Gpu, ...]
         match = [gpu for gpu, uuid in cards if entry == str(gpu.index) or (len(entry) > 4 and uuid.startswith(entry))]
         if len(match) != 1:
             raise EngineError(
-                f"CUDA_VISIBLE_DEVICES={visible}: no GPU {entry} among {len(cards)}", "correct or unset it"
+                f"CUDA_VISIBLE_DEVICES={visible}: {entry!r} is not one of this container's {len(cards)} GPUs",
+                "correct or unset CUDA_VISIBLE_DEVICES",
             )
         out.append(match[0])
     return tuple(out)

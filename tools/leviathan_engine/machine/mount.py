@@ -1,4 +1,4 @@
-"""Mounts a block device read-only with mount(2), and turns its errors into sentences."""
+"""Mounts a block device read-only with mount(2), and turns its errors into messages."""
 
 import ctypes
 import errno
@@ -11,14 +11,14 @@ from leviathan_engine.errors import DiskError
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOATIME, MS_REMOUNT, MS_BIND = 1, 2, 4, 1024, 32, 4096
 SAFE = MS_NOSUID | MS_NODEV | MS_NOATIME
 REMEDIES = {
-    errno.EPERM: "give the container privileged: true (mounting takes CAP_SYS_ADMIN)",
-    errno.EACCES: "give the container privileged: true (its device cgroup lets it not open the disk)",
-    errno.EBUSY: "see what uses the device on the node (lsblk): a RAID, LVM or another writer",
+    errno.EPERM: "give the container privileged: true (mounting needs CAP_SYS_ADMIN)",
+    errno.EACCES: "give the container privileged: true (its device cgroup does not let it open the disk)",
+    errno.EBUSY: "find what uses the device with lsblk on the node: RAID, LVM, or a mount for writing",
     errno.EINVAL: "check the file system on the node with xfs_repair -n",
     errno.EUCLEAN: "check the file system on the node with xfs_repair -n",
-    errno.ENODEV: "the node's kernel has no xfs",
-    errno.EROFS: "the disk is write-protected and its log must be replayed: mount it once where it can be written",
-    errno.ENOENT: "the device or the folder is gone",
+    errno.ENODEV: "the node's kernel has no driver for this file system: load it, such as with modprobe xfs",
+    errno.EROFS: "the disk is write-protected and its journal must be replayed: mount it once where it is writable",
+    errno.ENOENT: "check with lsblk on the node that the device is still there",
 }
 
 
@@ -43,15 +43,15 @@ def call(step: Step) -> None:
 
 
 def read_only(device: Path, target: Path, kind: str = "xfs") -> list[Step]:
-    """The plain way: a read-only mount."""
+    """Returns the steps of a read-only mount."""
     return [Step(str(device), target, kind, MS_RDONLY | SAFE)]
 
 
 def join_read_only(device: Path, target: Path, kind: str = "xfs") -> list[Step]:
-    """For a device that another pod or the node has mounted for writing.
+    """Returns the steps for a device that another pod or the node has mounted for writing.
 
-    The kernel refuses a read-only mount then (EBUSY: one file system, two states), so this joins the same mount and
-    makes only this place of it read-only.
+    The kernel then refuses a read-only mount (EBUSY), because all mounts share one file system state. So this mounts
+    it for writing too, and makes only this mount point read-only.
     """
     return [
         Step(str(device), target, kind, SAFE),
@@ -60,7 +60,7 @@ def join_read_only(device: Path, target: Path, kind: str = "xfs") -> list[Step]:
 
 
 def bind_read_only(source: Path, target: Path) -> list[Step]:
-    """A second, read-only place for what is mounted at `source` in this namespace."""
+    """Returns the steps that bind-mount `source`, a mount point of this namespace, read-only to another place."""
     return [
         Step(str(source), target, "", MS_BIND),
         Step("none", target, "", MS_REMOUNT | MS_BIND | MS_RDONLY | SAFE),
@@ -68,7 +68,7 @@ def bind_read_only(source: Path, target: Path) -> list[Step]:
 
 
 def run(steps: list[Step]) -> None:
-    """Makes the calls in order; when a later one fails the earlier mount is taken away again. Errors: OSError."""
+    """Makes the calls in order; if a later one fails, unmounts what the earlier ones mounted. Errors: OSError."""
     for index, step in enumerate(steps):
         try:
             call(step)
@@ -79,8 +79,8 @@ def run(steps: list[Step]) -> None:
 
 
 def explain(err: OSError, device: Path, target: Path) -> DiskError:
-    """The error of a failed mount as a sentence with a remedy."""
+    """Turns the error of a failed mount into a message with a remedy."""
     number = err.errno or 0
     name = errno.errorcode.get(number, str(number))
-    text = f"{device} cannot be mounted on {target}: {err.strerror} ({name})"
-    return DiskError(text, REMEDIES.get(number, "see dmesg on the node"))
+    text = f"cannot mount {device} on {target}: {err.strerror} ({name})"
+    return DiskError(text, REMEDIES.get(number, "check dmesg on the node"))

@@ -1,7 +1,7 @@
-"""Gives up privileges of this process, for good: capabilities(7), user and group, no_new_privs.
+"""Drops privileges of this process permanently: capabilities(7), user and group, no_new_privs.
 
-Source of the numbers: linux/prctl.h and linux/capability.h. All of it holds for one thread and what it starts, so it is
-called where there is one thread only, or by the thread that starts the others.
+Source of the numbers: linux/prctl.h and linux/capability.h. They apply to the calling thread and what it starts, so
+this is called while there is only one thread, or by the thread that starts the others.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ CAPABILITY_VERSION = 0x20080522
 CAP_KILL = 5
 #: The group of the front and the engine, which share a socket.
 GROUP = 65532
-# Capabilities are numbered from 0; no kernel has so many.
+# Capabilities are numbered from 0; no kernel has this many.
 MOST_CAPABILITIES = 64
 
 
@@ -26,9 +26,9 @@ class _Data(ctypes.Structure):
 
 
 def give_up(user: int | None = None, group: int | None = None, keep: Iterable[int] = ()) -> None:
-    """Becomes `user` and `group` where they are given, and keeps the capabilities `keep` alone, as uid 0 can.
+    """Switches to `user` and `group`, if given, and keeps only the capabilities in `keep`, which needs uid 0.
 
-    A process that is not root has nothing to give up but new privileges. Errors: OSError.
+    In a process that is not root, this only sets no_new_privs. Errors: OSError.
     """
     kept = set(keep)
     if os.geteuid() == 0:
@@ -37,19 +37,19 @@ def give_up(user: int | None = None, group: int | None = None, keep: Iterable[in
             os.setgroups([])
             os.setresgid(group, group, group)
             os.setresuid(user, user, user)
-            _prctl(PR_SET_DUMPABLE, 1)  # its own /proc files would else belong to root
+            _prctl(PR_SET_DUMPABLE, 1)  # otherwise its own /proc files would belong to root
             kept = set()
     _set_capabilities(kept)
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
 def _drop_bounding(keep: set[int]) -> None:
-    """What no program that is started from here can get again."""
+    """Removes capabilities from the bounding set, so that no program started from here can regain them."""
     for number in range(MOST_CAPABILITIES):
         try:
             there = _prctl(PR_CAPBSET_READ, number)
         except OSError:
-            return  # the kernel's last one was the one before
+            return  # the previous number was the kernel's last capability
         if there and number not in keep:
             _prctl(PR_CAPBSET_DROP, number)
 

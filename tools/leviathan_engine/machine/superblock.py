@@ -1,6 +1,6 @@
-"""Recognises what a block device holds by reading its first bytes, without udev or blkid, which a pod does not have.
+"""Recognises what a block device holds from its first bytes, without udev or blkid, which a pod does not have.
 
-Places and magic numbers are those of each file system's own on-disk format; XFS's from `struct xfs_dsb` in the kernel's
+Offsets and magic numbers are those of each file system's on-disk format; XFS's from `struct xfs_dsb` in the kernel's
 `xfs_format.h` (big-endian): magic at 0, block size at 4, data blocks at 8, UUID at 32, label at 108.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 XFS_MAGIC = b"XFSB"
 MD_MAGIC = b"\xfc\x4e\x2b\xa9"
-# Kind, place, bytes. A partition table comes last: a boot sector's mark also ends a FAT or NTFS boot sector.
+# Kind, offset, bytes. Partition tables come last, because the signature of an MBR also ends a FAT or NTFS boot sector.
 SIGNATURES: tuple[tuple[str, int, bytes], ...] = (
     ("LUKS (encrypted)", 0, b"LUKS\xba\xbe"),
     ("BitLocker (encrypted)", 3, b"-FVE-FS-"),
@@ -35,7 +35,7 @@ SIGNATURES: tuple[tuple[str, int, bytes], ...] = (
     ("a GPT partition table", 4096, b"EFI PART"),
     ("an MBR partition table", 510, b"\x55\xaa"),
 )
-#: What holds another device's bytes: its contents are behind it, and nothing may be made on it.
+#: Containers: another device with the data is built on them, so they must not be formatted.
 CONTAINERS = frozenset({"LUKS (encrypted)", "BitLocker (encrypted)", "dm-verity", "bcache", "LVM", "Linux RAID"})
 TABLES = frozenset({"a GPT partition table", "an MBR partition table"})
 READ = 65536 + 128
@@ -43,9 +43,9 @@ READ = 65536 + 128
 
 @dataclass(frozen=True)
 class Content:
-    """What is on a device: `kind` is "xfs", another file system's name, or "" for unknown; `why` when it is unreadable.
+    """What is on a device: `kind` is "xfs", another file system's name, or "" for unknown; `why` it is unreadable.
 
-    `size` is the file system's own idea of its size in bytes, 0 where it is not read.
+    `size` in bytes is from the file system's superblock, 0 if it is not read.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class Content:
 
 
 def probe(path: Path) -> Content:
-    """What is on the device (or image file) at `path`. Never fails: what cannot be read says why."""
+    """Returns what is on the device (or image file) at `path`. Never raises: `why` has the reason of a failure."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as err:
@@ -72,10 +72,10 @@ def probe(path: Path) -> Content:
 
 
 def _raid_at_the_end(fd: int, size: int) -> bool:
-    """Whether the last bytes are the superblock of an md member, whose first bytes may look like a file system.
+    """Whether the device ends with the superblock of an md member, whose first bytes may look like a file system.
 
-    Versions 1.0 (8 KiB before the end, on 4 KiB) and 0.90 (the last whole 64 KiB); Intel's in the last 1 KiB. Source:
-    md(4) and mdadm's super0.c, super1.c, super-intel.c.
+    Version 1.0 is 8 KiB before the end, aligned to 4 KiB; 0.90 in the last whole 64 KiB; Intel's in the last 1 KiB.
+    Source: md(4) and mdadm's super0.c, super1.c, super-intel.c.
     """
     places = (((size >> 9) - 16 & ~7) << 9, (size & ~0xFFFF) - 0x10000)
     if any(place > 0 and os.pread(fd, 4, place) == MD_MAGIC for place in places):
@@ -84,7 +84,7 @@ def _raid_at_the_end(fd: int, size: int) -> bool:
 
 
 def recognise(head: bytes) -> Content:
-    """What the first bytes of a device say."""
+    """Returns the content of a device whose first bytes are `head`."""
     if head.startswith(XFS_MAGIC) and len(head) >= 120:
         block, blocks = struct.unpack_from(">IQ", head, 4)
         if 512 <= block <= 65536 and block & (block - 1) == 0:

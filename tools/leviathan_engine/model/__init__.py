@@ -1,1 +1,1 @@
-"""What the GGUF header says of the model: shape, configuration, tokenizer, chat template."""
+"""The model according to its GGUF header: shape, configuration, tokenizer, chat template, grammars."""

@@ -1,7 +1,7 @@
-"""The model's tokenizer and chat template, read from its Hugging Face folder, without transformers.
+"""Reads the model's tokenizer and chat template from its Hugging Face folder, without transformers.
 
-The text of a rendered chat is encoded without adding special tokens again; the first token is added where the
-tokenizer wants one and the template has left it out, as llama.cpp does with a GGUF's template.
+The text of a rendered chat is encoded without adding special tokens again. If the tokenizer adds a first token and the
+template leaves it out, the token is added, as llama.cpp does with a GGUF's template.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ from leviathan_engine.model.talk import ChatPrompt, RenderedTalk
 from leviathan_engine.model.token_bytes import byte_alphabet, longest_token
 from leviathan_engine.model.tool_format import ToolFormat, tool_format
 
-#: The code of a prompt that does not fit into the model's context; OpenAI's word, which clients look for.
+#: The error code of a prompt that does not fit into the model's context; OpenAI's, which clients check for.
 TOO_LONG = "context_length_exceeded"
 
 
 class PromptError(Exception):
-    """A request that makes no prompt: `message` says why, `param` the field of the request, `code` what kind it is."""
+    """A request from which no prompt can be made: the `message`, the field `param` of the request, the error `code`."""
 
     def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -36,8 +36,8 @@ class PromptError(Exception):
 class Prompts:
     """Makes token ids from requests and text from token ids. `temperature` and `top_p` are the model's own defaults.
 
-    `longest_token` is how many bytes of text a token stands for at most, None where that is not sure. `first` is the
-    token that every prompt begins with, None where there is none. `tools` is the template's form of tool calls.
+    `longest_token` is the maximum number of text bytes of a token, None if there is no such bound. `first` is the token
+    with which every prompt begins, None if there is none. `tools` is the template's format of tool calls.
     """
 
     tokenizer: Any
@@ -51,30 +51,30 @@ class Prompts:
     tools: ToolFormat | None = None
 
     def close(self) -> None:
-        """Ends what was started for the template."""
+        """Ends the process of the template, if there is one."""
         if self.template is not None:
             self.template.close()
 
     @property
     def brief(self) -> bool:
-        """Whether a prompt takes as long as its text is, and no longer: no program that nobody knows renders it."""
+        """Whether the time for a prompt only depends on its length: the template is a known one."""
         return self.template is None or self.template.known
 
     def chat(self, talk: ChatPrompt, most: int) -> tuple[list[int], RenderedTalk]:
-        """The prompt of a chat, which may have `most` tokens, and how its text came about.
+        """Returns the token ids of a chat's prompt, at most `most`, and the rendered text.
 
-        Errors: PromptError when the template refuses the messages, or there are more.
+        Errors: PromptError if the template refuses the messages, or if there are more tokens.
         """
         rendered = self.rendered(talk)
         ids = self._encode(rendered.text, most, "messages", special=False)
         if self.first is not None and ids[:1] != [self.first]:
             if len(ids) == most:
-                raise PromptError(f"the prompt has {most + 1} tokens, at most {most} are taken", "messages", TOO_LONG)
+                raise PromptError(f"the prompt has {most + 1} tokens, at most {most} are allowed", "messages", TOO_LONG)
             ids.insert(0, self.first)
         return ids, rendered
 
     def rendered(self, talk: ChatPrompt) -> RenderedTalk:
-        """The prompt of a chat as text. Errors: PromptError when the template refuses the messages."""
+        """Renders the prompt of a chat as text. Errors: PromptError if the template refuses the messages."""
         if self.template is None:
             raise PromptError("this model has no chat template: use /v1/completions", code="no_chat_template")
         try:
@@ -84,42 +84,42 @@ class Prompts:
             why = f"chat_template_kwargs.{err}"
             raise PromptError(why, "chat_template_kwargs", "unknown_template_value") from err
         except (TemplateRefusal, UnicodeEncodeError) as err:
-            why = f"the model's chat template refuses these messages: {err}"
+            why = f"the model's chat template cannot render these messages: {err}"
             raise PromptError(why, "messages", "chat_template_refuses") from err
         return rendered
 
     def text_ids(self, prompt: str | Sequence[int], most: int) -> list[int]:
-        """The prompt of a completion, which may have `most` tokens.
+        """Returns the token ids of a completion's prompt, at most `most`.
 
-        Errors: PromptError for ids that the model does not have, or more of them.
+        Errors: PromptError for ids that the model does not have, or if there are more tokens.
         """
         if isinstance(prompt, str):
             return self._encode(prompt, most, "prompt", special=True)
         if len(prompt) > most:
-            raise PromptError(f"the prompt has {len(prompt)} tokens, at most {most} are taken", "prompt", TOO_LONG)
+            raise PromptError(f"the prompt has {len(prompt)} tokens, at most {most} are allowed", "prompt", TOO_LONG)
         if any(i >= self.vocabulary for i in prompt):
-            raise PromptError(f"prompt has a token id that is not below {self.vocabulary}", "prompt")
+            raise PromptError(f"prompt: expected token ids below {self.vocabulary}", "prompt")
         return list(prompt)
 
     def plain_ids(self, text: str, most: int) -> list[int]:
-        """The tokens of `text` alone, without the model's first token. Errors: PromptError for more than `most`."""
+        """Returns the tokens of `text`, without the model's first token. Errors: PromptError for more than `most`."""
         return self._encode(text, most, "content", special=False)
 
     def text(self, ids: Sequence[int]) -> str:
-        """The text of token ids, without special tokens."""
+        """Returns the text of token ids, without special tokens."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def whole_text(self, ids: Sequence[int]) -> str:
-        """The text of token ids, special tokens included."""
+        """Returns the text of token ids, including special tokens."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
     def token_id(self, token: str) -> int | None:
-        """The id of a token by its text; None where the model has none."""
+        """Returns the id of a token by its text, None if the model does not have it."""
         found = self.tokenizer.token_to_id(token)
         return None if found is None else int(found)
 
     def token_bytes(self, token: int) -> bytes:
-        """The bytes that a token stands for, also where they are not whole characters."""
+        """Returns the bytes of a token, even if they are not complete characters."""
         text = self.tokenizer.id_to_token(token) or ""
         table = byte_alphabet()
         if all(character in table for character in text):
@@ -129,13 +129,11 @@ class Prompts:
     def _encode(self, text: str, most: int, where: str, *, special: bool) -> list[int]:
         size = len(text.encode())
         if self.longest_token is not None and size > most * self.longest_token:
-            raise PromptError(
-                f"the prompt's {size} bytes are more than the {most} tokens that are taken can be", where, TOO_LONG
-            )
-        # `encode` would hold the interpreter's lock meanwhile, and /health would wait for it; a batch does not.
+            raise PromptError(f"the prompt has {size} bytes, which cannot fit in {most} tokens", where, TOO_LONG)
+        # Unlike a batch, `encode` holds the interpreter lock, and /health would have to wait for it.
         encoding = self.tokenizer.encode_batch([text], add_special_tokens=special)[0]
         if len(encoding) > most:
-            raise PromptError(f"the prompt has {len(encoding)} tokens, at most {most} are taken", where, TOO_LONG)
+            raise PromptError(f"the prompt has {len(encoding)} tokens, at most {most} are allowed", where, TOO_LONG)
         ids: list[int] = encoding.ids
         return ids
 
@@ -146,7 +144,9 @@ def load(folder: Path) -> Prompts:
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as err:  # tokenizers raises Exception itself
-        raise EngineError(f"{folder / 'tokenizer.json'}: {err}", "give a folder with a fast tokenizer") from err
+        raise EngineError(
+            f"cannot read {folder / 'tokenizer.json'}: {err}", "use a Hugging Face folder with a fast tokenizer"
+        ) from err
     settings = read_json(folder / "tokenizer_config.json")
     generation = read_json(folder / "generation_config.json")
     config = read_json(folder / "config.json")
@@ -168,9 +168,9 @@ def load(folder: Path) -> Prompts:
 
 
 def template_source(folder: Path) -> str | None:
-    """The text of the folder's chat template; None where there is none. Errors: EngineError.
+    """Returns the text of the folder's chat template, None if it has none. Errors: EngineError.
 
-    A file of its own, chat_template.jinja, goes before the one in tokenizer_config.json.
+    The file chat_template.jinja takes precedence over the template in tokenizer_config.json.
     """
     own = folder / "chat_template.jinja"
     try:
@@ -178,7 +178,7 @@ def template_source(folder: Path) -> str | None:
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as err:
-        raise EngineError(f"{own}: cannot be read: {err}", "check the file") from err
+        raise EngineError(f"cannot read {own}: {err}", "check the file") from err
     source = read_json(folder / "tokenizer_config.json").get("chat_template")
     if isinstance(source, list):
         source = next((one.get("template") for one in source if one.get("name") == "default"), None)
@@ -190,17 +190,17 @@ def _template(special: dict[str, str], folder: Path) -> ChatTemplate | None:
     try:
         return None if source is None else compile_template(source, special)
     except TemplateError as err:
-        remedy = "correct the template, or give another one as --chat_template"
+        remedy = "correct the template, or use another one with --chat_template"
         raise EngineError(f"{folder / 'tokenizer_config.json'}: chat_template: {err}", remedy) from err
 
 
 def _number(settings: dict[str, Any], name: str, path: Path) -> float:
-    """1 where it is missing or null."""
+    """Returns the number `name` of the settings, 1 if it is missing or null. Errors: EngineError."""
     value = settings.get(name)
     if value is None:
         return 1.0
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise EngineError(f"{path}: {name} is {str(value)[:40]!r}, not a number", "correct it, or take it out")
+        raise EngineError(f"{path}: {name}: expected a number, got {str(value)[:40]!r}", "correct or remove it")
     return float(value)
 
 

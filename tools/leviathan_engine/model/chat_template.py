@@ -1,7 +1,7 @@
 """Renders the model's chat template as transformers 4.43 does (`apply_chat_template`), without transformers.
 
-The environment is that of template_environment.py, with the special tokens by name, and `tools` and `documents`, which
-are none where there are none. Where a template runs: template_process.py.
+The template's variables are those of template_environment.py, the special tokens by name, and `tools` and `documents`,
+which may be none. template_process.py decides in which process a template runs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from jinja2 import TemplateError
 from .template_process import Apart, Rendering, open_template
 
 JsonObject = dict[str, Any]
-# What a template gets from the caller in any case, so that a request may not set it.
+# Variables that the caller always sets, so a request may not set them.
 RESERVED = frozenset({"messages", "tools", "add_generation_prompt", "raise_exception", "strftime_now"})
 THINKING = ("thinking", "enable_thinking")
 REFUSALS = (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError, ArithmeticError, RecursionError)
@@ -39,10 +39,10 @@ class ChatTemplate:
         *,
         generation_prompt: bool = True,
     ) -> str:
-        """The text of the talk, with the beginning of the answer where `generation_prompt` asks for it.
+        """Renders the text of a chat, with the beginning of the answer if `generation_prompt` is true.
 
-        The content of a message with tool calls and no text is None, as OpenAI has it; a template that cannot take
-        None gets "". Errors: TemplateRefusal.
+        The content of a message with tool calls and no text is None, as in OpenAI's API; a template that does not
+        support None gets "". Errors: TemplateRefusal.
         """
         context = {"tools": list(tools) or None, "documents": None} | dict(self.special) | dict(values or {})
         context["add_generation_prompt"] = generation_prompt
@@ -59,19 +59,19 @@ class ChatTemplate:
 
     @property
     def known(self) -> bool:
-        """Whether it is one of those that are rendered in this process."""
+        """Whether it is a known template, which is rendered in this process."""
         return not isinstance(self.template, Apart)
 
     def close(self) -> None:
-        """Ends what was started for the template."""
+        """Ends the process of the template, if there is one."""
         if isinstance(self.template, Apart):
             self.template.close()
 
     def thinking_values(self, thinking: bool | None, effort: str | None) -> tuple[JsonObject, list[str]]:
-        """The template's values for the wish to think, and which of "thinking" and "reasoning_effort" it cannot take.
+        """Returns template values for thinking, and which of "thinking" and "reasoning_effort" it does not support.
 
-        An effort is handed on where the template reads `reasoning_effort`; otherwise "none" and "minimal" switch a
-        thinking switch off, and the others on.
+        A template that reads `reasoning_effort` gets the effort. In others with a thinking switch, "none" and
+        "minimal" turn it off, and other efforts turn it on.
         """
         values: JsonObject = {}
         missing: list[str] = []
@@ -90,11 +90,11 @@ class ChatTemplate:
 
     @property
     def switches(self) -> tuple[str, ...]:
-        """The names under which this template can be told to think or not."""
+        """The names of the variables that switch thinking on and off in this template."""
         return tuple(name for name in THINKING if name in self.variables)
 
 
 def compile_template(source: str, special: Mapping[str, str]) -> ChatTemplate:
-    """Compiles a template, here or in a process of its own. Errors: jinja2.TemplateError."""
+    """Compiles a template, in this process or in a separate one. Errors: jinja2.TemplateError."""
     template, variables = open_template(source)
     return ChatTemplate(template, variables, special)

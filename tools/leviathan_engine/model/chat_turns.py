@@ -1,4 +1,4 @@
-"""Whether a chat's next prompt begins with the last prompt and its answer: if so the engine need not read it again."""
+"""Checks whether a chat's next prompt starts with the last prompt and its answer, so that the prefix cache has it."""
 
 from .chat_prompt import PromptError, Prompts
 from .talk import ChatPrompt
@@ -13,22 +13,22 @@ WHAT = {
 
 
 def notes(prompts: Prompts) -> list[str]:
-    """What the model's template changes in earlier turns, a sentence each; none for a template that changes nothing."""
+    """Returns a note for the log if the model's template changes earlier turns, otherwise an empty list."""
     if prompts.template is None:
         return []
     changed = [what for answer, what in WHAT.items() if rewritten(prompts, answer)]
     if not changed:
         return []
     return [
-        f"the chat template writes {' and '.join(changed)} differently once another turn follows: after such a turn the"
-        " engine reads from there on what it had already read"
+        f"the chat template renders {' and '.join(changed)} differently when another turn follows, so the prefix cache"
+        " ends there: the engine reads that turn again with the next request"
     ]
 
 
 def rewritten(prompts: Prompts, answer: str) -> bool:
-    """Whether the tokens of a prompt and its `answer` are not the first tokens of the next turn's prompt.
+    """Whether the next turn's prompt does not start with the tokens of the last prompt and its `answer`.
 
-    A template that opens the thought itself has no answer without reasoning.
+    With a template that opens the thought itself, there is no answer without reasoning.
     """
     question = {"role": "user", "content": QUESTION}
     talk = (question, {"role": "assistant", "content": answer}, question)
@@ -41,5 +41,5 @@ def rewritten(prompts: Prompts, answer: str) -> bool:
         first = first + prompts.plain_ids(answer, MOST)
         second, _rendered = prompts.chat(ChatPrompt(talk), MOST)
     except PromptError:
-        return False  # a template that takes no such chat gets none
+        return False  # the template refuses such a chat, so there is none
     return second[: len(first)] != first

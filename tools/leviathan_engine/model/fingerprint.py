@@ -1,18 +1,18 @@
-"""What stands for a model's files where something that was computed from them is kept."""
+"""Computes a fingerprint of a model's files, to identify data that was computed from them, such as the KV cache."""
 
 from hashlib import blake2b
 
 from leviathan_engine.gguf import Model
 
-#: Changes when a page of the KV cache means something else: KTransformers' version, and ours of the layout.
+#: Changes when the meaning of a KV cache page changes: KTransformers' version, and our version of the layout.
 LAYOUT = "ktransformers 0.2.1.post1, latent pages 1"
 
 
 def fingerprint(model: Model) -> bytes:
-    """20 bytes that differ for another model, quantisation, file or layout of the cache.
+    """Returns 20 bytes that differ for another model, quantisation, file or cache layout.
 
-    Weights are not read: files count by name, size and time of change, so a copy of the files counts as another model.
-    Errors: OSError for a file that has gone.
+    Does not read weights: files are identified by name, size and modification time, so a copy of the files counts as
+    another model. Errors: OSError for a missing file.
     """
     digest = blake2b(LAYOUT.encode(), digest_size=20)
     for part in model.parts:

@@ -1,8 +1,8 @@
-"""The Hugging Face folder that KTransformers wants, built from a GGUF header alone.
+"""Generates the Hugging Face folder that KTransformers needs from a GGUF header.
 
 `config.json` has the names of `ktransformers/models/configuration_deepseek_v3.py` (KTransformers 0.2.1.post1) and of
-DeepSeek-V3's own file, less `auto_map`: no code of the model's is run. transformers 4.43.2 does not know the type
-"deepseek_v3", so `register` must be called in the engine's process before its server starts.
+DeepSeek-V3's own file, without `auto_map`, so the model's code is not run. transformers 4.43.2 does not know the type
+"deepseek_v3", so the worker must call `register` before it loads the model.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from leviathan_engine.model.shape import ModelShape, read_shape
 from leviathan_engine.model.tokenizer import Vocabulary, read_vocabulary, tokenizer_config, tokenizer_json
 
 MODEL_TYPE = "deepseek_v3"
-# The shape of DeepSeek-V3's own template, for files that carry none.
+# A template like DeepSeek-V3's own, for files without one.
 CHAT_TEMPLATE = (
     "{% if add_generation_prompt is not defined %}{% set add_generation_prompt = false %}{% endif %}"
     "{{ bos_token }}"
@@ -33,7 +33,7 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """The four files as data, and notes on what the header did not say."""
+    """The four files as data, and notes about values that the header does not have."""
 
     config: dict[str, Any]
     generation_config: dict[str, Any]
@@ -42,7 +42,7 @@ class ModelFolder:
     notes: tuple[str, ...]
 
     def write(self, folder: Path) -> None:
-        """Writes the files into `folder`, which is made. Errors: EngineError that names the folder."""
+        """Creates `folder` and writes the files into it. Errors: EngineError that names the folder."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name in ("config", "generation_config", "tokenizer", "tokenizer_config"):
@@ -50,18 +50,19 @@ class ModelFolder:
                 (folder / f"{name}.json").write_text(text, encoding="utf-8")
         except OSError as err:
             raise EngineError(
-                f"{folder}: the model's configuration cannot be written: {err.strerror}", "give a writable folder"
+                f"cannot write the model's configuration to {folder}: {err.strerror}",
+                "set LEVIATHAN_STATE to a writable folder",
             ) from err
 
 
 def build(model: Model) -> ModelFolder:
-    """The folder's files for `model`. Errors: GgufError for what the header lacks or the engine cannot serve."""
+    """Builds the files for `model`. Errors: GgufError if the header lacks a key, or the model is not supported."""
     where = str(model.parts[0].path)
     shape = read_shape(model)
     vocabulary = read_vocabulary(model.metadata, where)
     notes = list(shape.notes)
     if len(vocabulary.tokens) > shape.vocab:
-        notes.append(f"{len(vocabulary.tokens)} tokens for {shape.vocab} rows of the embedding")
+        notes.append(f"the vocabulary has {len(vocabulary.tokens)} tokens, the embedding has {shape.vocab} rows")
     template = model.metadata.get("tokenizer.chat_template")
     if not isinstance(template, str):
         notes.append("tokenizer.chat_template is not in the file: DeepSeek-V3's plain chat template is used")
@@ -76,7 +77,7 @@ def build(model: Model) -> ModelFolder:
 
 
 def config(shape: ModelShape, vocabulary: Vocabulary) -> dict[str, Any]:
-    """The contents of `config.json`."""
+    """Returns the contents of `config.json`."""
     return {
         "architectures": ["DeepseekV3ForCausalLM"],
         "model_type": MODEL_TYPE,
@@ -126,7 +127,7 @@ def config(shape: ModelShape, vocabulary: Vocabulary) -> dict[str, Any]:
 
 
 def generation_config(model: Model, vocabulary: Vocabulary) -> dict[str, Any]:
-    """The contents of `generation_config.json`: the header's `general.sampling.*`, else what DeepSeek-V3 comes with."""
+    """Returns the contents of `generation_config.json`: the header's `general.sampling.*`, or DeepSeek-V3's values."""
     defaults = {"temperature": ("temp", 0.6), "top_p": ("top_p", 0.95)}
     values: dict[str, Any] = {"bos_token_id": vocabulary.bos, "eos_token_id": vocabulary.eos, "do_sample": True}
     for name, (key, default) in defaults.items():
@@ -136,9 +137,9 @@ def generation_config(model: Model, vocabulary: Vocabulary) -> dict[str, Any]:
 
 
 def register() -> None:
-    """Makes KTransformers' own configuration class known to transformers, in place of remote code.
+    """Registers KTransformers' configuration class with transformers, instead of running remote code.
 
-    Needs transformers and ktransformers in the environment. Calling it again changes nothing.
+    Needs transformers and ktransformers. Another call has no effect.
     """
     auto = importlib.import_module("transformers").AutoConfig
     module = importlib.import_module("ktransformers.models.configuration_deepseek_v3")

@@ -1,8 +1,8 @@
-"""Which chat templates are known, by their hashes."""
+"""Lists the known chat templates by their hashes."""
 
 import hashlib
 
-# SHA-256 of the template's UTF-8, of DeepSeek's own releases.
+# SHA-256 of the templates of DeepSeek's own releases, as UTF-8.
 KNOWN = {
     "8aeba567270fa9a8d5372caf4b04affea947c4421d96adc01e3ff94021b0ae8e": "DeepSeek-V2",
     "54d400beedcd17f464e10063e0577f6f798fa896266a912d8a366f8a2fcc0bca": "DeepSeek-V2.5",
@@ -13,12 +13,12 @@ KNOWN = {
 
 
 def digest(source: str) -> str:
-    """The SHA-256 of a template's text, in hex."""
+    """Returns the SHA-256 of a template's text in hex."""
     return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def describe_template(source: str) -> str:
-    """The template's hash and whose it is."""
+    """Describes a template for the log: its hash and its origin."""
     name = KNOWN.get(digest(source))
-    whose = f"that of {name}" if name else "not a known one, and so rendered apart"
-    return f"the chat template has sha256 {digest(source)}: {whose}"
+    whose = f"the one of {name}" if name else "unknown, and therefore rendered in a process of its own"
+    return f"the chat template has SHA-256 {digest(source)}: {whose}"

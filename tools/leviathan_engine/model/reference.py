@@ -1,8 +1,8 @@
 """The tensor table of DeepSeek-V3 as llama.cpp's Q4_K_M quantisation writes it, without any weights.
 
-It lets the planner answer before 400 GB are on the disk, and it is the fixture of the tests. Names and shapes are those
-of llama.cpp's `deepseek2`; the types follow its Q4_K_M mix (`llama_tensor_get_type`): Q4_K, but Q6_K for the output and
-for the down projections of the layers in which `use_more_bits` wants them; norms, biases and the router stay F32.
+The planner uses it before the model is downloaded, and the tests use it as a fixture. Names and shapes are those of
+llama.cpp's `deepseek2`; the types follow its Q4_K_M mix (`llama_tensor_get_type`): Q4_K, but Q6_K for the output and
+for the down projections of the layers chosen by `use_more_bits`; norms, biases and the router stay F32.
 """
 
 from dataclasses import replace
@@ -44,9 +44,10 @@ ALIGNMENT = 32
 def q4_k_m(
     shape: ModelShape = DEEPSEEK_V3, *, split_kv_b: bool = False, name: str = "DeepSeek-V3-Q4_K_M.gguf"
 ) -> Model:
-    """A model of this shape in the Q4_K_M mix, in one file; `split_kv_b`: attn_k_b and attn_v_b, as since April 2025.
+    """Returns a model of this shape in the Q4_K_M mix, in one file.
 
-    The row lengths must be multiples of 256, except those of attn_k_b.
+    `split_kv_b`: with attn_k_b and attn_v_b, as converted since April 2025. Row lengths must be multiples of 256,
+    except those of attn_k_b.
     """
     rows = [
         ("token_embd.weight", (shape.hidden, shape.vocab), Q4),
@@ -68,12 +69,12 @@ def q4_k_m(
 
 
 def use_more_bits(layer: int, layers: int) -> bool:
-    """llama.cpp's choice of the layers whose down projection gets more bits: the first and last eighth, every third."""
+    """Whether llama.cpp gives the layer's down projection more bits: the first and last eighth, and every third."""
     return layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2
 
 
 def metadata(shape: ModelShape, *, split_kv_b: bool = False) -> dict[str, Value]:
-    """The architecture's keys for this shape, as llama.cpp's converter writes them."""
+    """Returns the architecture's keys for this shape, as llama.cpp's converter writes them."""
     mla: dict[str, Value] = {
         "attention.head_count_kv": 1,
         "attention.key_length": shape.kv_lora + shape.rope,
@@ -169,7 +170,7 @@ def _experts(s: ModelShape, down: GgmlType) -> Rows:
     ]
 
 
-# A model of the same build that fits anywhere: for tests and dry runs.
+# A tiny model of the same architecture, for tests and dry runs.
 TINY = replace(
     DEEPSEEK_V3,
     layers=4,

@@ -1,4 +1,4 @@
-"""DeepSeek-V3 in the quantisation that comes nearest to a size: for a plan before the model is there."""
+"""DeepSeek-V3 in the quantisation that is closest to a size, for a plan before the model is downloaded."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -6,24 +6,24 @@ from itertools import pairwise
 from leviathan_engine.gguf import GgmlType, Model, Tensor
 from leviathan_engine.model.reference import ALIGNMENT, HEADER_BYTES, q4_k_m
 
-#: Types of the experts, by their bits.
+#: Types of the experts, by their number of bits.
 TYPES = tuple(GgmlType[name] for name in ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_0"))
-#: Within this share of its size the Q4_K_M mix itself is taken; below and above the other two nothing is guessed.
+#: The Q4_K_M mix is used for sizes within this share of its own, and for sizes outside of these two bounds in bytes.
 SAME, LEAST, MOST = 0.10, 150e9, 800e9
 
 
 @dataclass(frozen=True)
 class Assumed:
-    """A model that was not read, and what it is in words."""
+    """A model that was assumed instead of read, and its description."""
 
     model: Model
     name: str
 
 
 def assumed(size: float) -> Assumed:
-    """The model for a size in bytes: Q4_K_M, or its experts in the types whose sum is nearest to `size`.
+    """Returns the model for a size in bytes: Q4_K_M, or with the expert types whose total is closest to `size`.
 
-    The down projections may have one step more bits than the others, as in the mixes of llama.cpp and Unsloth.
+    The down projections may have the next larger type, as in the mixes of llama.cpp and Unsloth.
     """
     reference = q4_k_m()
     whole = reference.parts[0].file_size
@@ -38,7 +38,7 @@ def assumed(size: float) -> Assumed:
 
 
 def _with_experts(model: Model, most: GgmlType, down: GgmlType) -> Model:
-    """`model` with its routed experts in other types."""
+    """Returns `model` with its routed experts in other types."""
     tensors: dict[str, Tensor] = {}
     offset = HEADER_BYTES
     for name, tensor in model.tensors.items():

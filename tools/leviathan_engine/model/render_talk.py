@@ -1,4 +1,4 @@
-"""Turns a chat into the prompt's text: template values, tools, a forced call, and whether it ends in a thought."""
+"""Renders a chat into the prompt's text: template values, tools, a forced call, and whether it ends in a thought."""
 
 from .chat_template import RESERVED, ChatTemplate, TemplateRefusal
 from .talk import ChatPrompt, RenderedTalk
@@ -8,17 +8,17 @@ THINK, END_THINK = "<think>", "</think>"
 
 
 class UnknownTemplateValue(Exception):
-    """A value that the template does not read; the text names it."""
+    """A value in chat_template_kwargs that the template does not read; the text names it."""
 
 
 def render_talk(template: ChatTemplate, form: ToolFormat | None, talk: ChatPrompt) -> RenderedTalk:
-    """The prompt of `talk`. `form` is how this template renders tool calls.
+    """Renders the prompt of `talk`. `form` is the format in which this template renders tool calls.
 
-    Errors: TemplateRefusal; UnknownTemplateValue for `template_values` that would change nothing.
+    Errors: TemplateRefusal; UnknownTemplateValue for `template_values` without effect.
     """
     values, missing = _values(template, talk)
     if talk.tools and form is None:
-        raise TemplateRefusal("it has no tool calls of a known format, so tools cannot be used with this model")
+        raise TemplateRefusal("it has no known format for tool calls, so tools cannot be used with this model")
     messages, tools = list(talk.messages), talk.tools
     if tools and form and "tools" not in template.variables:
         messages, tools = with_tools(messages, tools, form), ()
@@ -31,7 +31,7 @@ def render_talk(template: ChatTemplate, form: ToolFormat | None, talk: ChatPromp
         messages = calls_apart(messages)
         text = render()
         if not keeps_calls(text, messages):
-            raise TemplateRefusal("it leaves out the tool calls of this talk")
+            raise TemplateRefusal("it leaves out the tool calls of this conversation")
     if talk.continues:
         last = str(messages[-1].get("content") or "").strip()
         return RenderedTalk(text[: text.rindex(last) + len(last)] if last in text else text, missing=tuple(missing))
@@ -54,7 +54,7 @@ def _values(template: ChatTemplate, talk: ChatPrompt) -> tuple[dict[str, object]
         elif name not in template.variables or name in RESERVED or name in template.special:
             known = sorted(template.variables - RESERVED - template.special.keys() - {"messages"})
             raise UnknownTemplateValue(
-                f"{name}: the model's chat template reads {', '.join(known) or 'no such values'}"
+                f"{name} is not a value that the model's chat template reads: {', '.join(known) or 'it reads none'}"
             )
         else:
             values[name] = value

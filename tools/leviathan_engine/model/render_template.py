@@ -1,8 +1,8 @@
-"""The process that renders a chat template nobody knows: `python3 -m leviathan_engine.model.render_template`.
+"""The process that renders an unknown chat template: `python3 -m leviathan_engine.model.render_template`.
 
-Writes an empty line when it is up. Reads JSON, a line each: the template's source, then the values of each rendering.
-Answers each with a line: `text`, or `error` and its `kind`. Its memory is bounded here; its time is the parent's
-business, which ends it.
+Writes an empty line when it has started. Reads lines of JSON: first the template's source, then the values of each
+rendering. Answers each line with a line: `text`, or `error` and its `kind`. This process limits its own memory; the
+parent limits its time and ends it.
 """
 
 import json
@@ -15,9 +15,9 @@ from jinja2 import Template
 
 from leviathan_engine.model.template_environment import compiled
 
-# Python with Jinja takes some 40 MB of address space; the longest body is 32 MiB.
+# Python with Jinja needs about 40 MB of address space; the largest request body is 32 MiB.
 MOST_MEMORY = 768 << 20
-# Characters of a prompt: more than the longest body can hold.
+# Maximum characters of a prompt: more than the largest request body can hold.
 MOST_TEXT = 64 << 20
 
 
@@ -43,20 +43,24 @@ def main() -> int:
 
 
 def render(template: Template, line: str) -> str:
-    """The text for the values in a line."""
+    """Returns the text for the values in a line."""
     return template.render(json.loads(line))
 
 
 def answer(work: Callable[[], str]) -> None:
-    """Does the work and writes its text or its error."""
+    """Calls `work` and writes its text or its error."""
     try:
         text = work()
-        said = {"text": text} if len(text) <= MOST_TEXT else {"error": f"its text has {len(text)} characters"}
+        said = (
+            {"text": text}
+            if len(text) <= MOST_TEXT
+            else {"error": f"its result is too long: {len(text)} characters, at most {MOST_TEXT}"}
+        )
     except MemoryError:
-        said = {"error": "it takes too much memory"}
+        said = {"error": "it uses too much memory"}
     except RecursionError:
         said = {"error": "it is nested too deeply"}
-    except Exception as err:  # whatever a template can do
+    except Exception as err:  # a template can raise anything
         said = {"error": str(err)[:1000] or type(err).__name__, "kind": type(err).__name__}
     sys.stdout.write(json.dumps(said) + "\n")
     sys.stdout.flush()

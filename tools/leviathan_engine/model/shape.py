@@ -1,7 +1,7 @@
-"""The dimensions of a DeepSeek-V3 model, read from its GGUF header.
+"""Reads the dimensions of a DeepSeek-V3 model from its GGUF header.
 
-Keys are those that llama.cpp's converter writes for the architecture `deepseek2`. Older files lack some: where the
-tensor table or DeepSeek-V3's published configuration settles the value it is taken from there, and a note says so.
+The keys are those that llama.cpp's converter writes for the architecture `deepseek2`. Older files lack some; if the
+tensor table or DeepSeek-V3's published configuration has the value, it is used, and a note says so.
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ class Yarn:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Counts and widths in elements. The first `dense_layers` have no experts. `notes` say what was derived."""
+    """Counts, and widths in elements. The first `dense_layers` have no experts. `notes` say what was derived."""
 
     layers: int
     dense_layers: int
@@ -56,14 +56,14 @@ class ModelShape:
 
     @property
     def kv_b_rows(self) -> int:
-        """Rows of kv_b: for every head the key part without rope, then the value part."""
+        """Number of rows of kv_b: for every head the key part without RoPE, then the value part."""
         return self.heads * (self.nope + self.v_dim)
 
 
 def read_shape(model: Model) -> ModelShape:
-    """The dimensions of `model`.
+    """Returns the dimensions of `model`.
 
-    Errors: GgufError for another architecture, a key that is missing and cannot be derived, or numbers that contradict
+    Errors: GgufError for another architecture, for a missing key that cannot be derived, or for numbers that contradict
     the tensors.
     """
     keys = Keys(model)
@@ -113,23 +113,25 @@ def _check_architecture(keys: Keys) -> None:
     name = keys.model.metadata.get("general.architecture")
     if name != ARCHITECTURE:
         raise GgufError(
-            f"{keys.where}: architecture {str(name)[:60]!r}, only {ARCHITECTURE!r} (DeepSeek-V3 and R1) is served",
-            "give a DeepSeek-V3 or R1 model",
+            f"{keys.where}: expected the architecture {ARCHITECTURE!r} (DeepSeek-V3 and R1), got {str(name)[:60]!r}",
+            "use a DeepSeek-V3 or R1 model",
         )
     gating = keys.find("expert_gating_func")
     if gating is None and keys.rows("exp_probs_b.bias", 0) is not None:
-        keys.notes.append(f"{ARCHITECTURE}.expert_gating_func is not in the file: sigmoid from the experts' bias")
+        keys.notes.append(
+            f"{ARCHITECTURE}.expert_gating_func is not in the file: sigmoid is used, because the experts have a bias"
+        )
     elif gating != GATING_SIGMOID:
         raise GgufError(
-            f"{keys.where}: the experts are chosen by softmax (DeepSeek-V2), the engine's DeepSeek-V3 wants sigmoid",
-            "give a DeepSeek-V3 or R1 model",
+            f"{keys.where}: expected experts chosen by sigmoid (DeepSeek-V3), got softmax (DeepSeek-V2)",
+            "use a DeepSeek-V3 or R1 model",
         )
 
 
 def _yarn(keys: Keys) -> Yarn | None:
     kind, factor = keys.find("rope.scaling.type"), keys.find("rope.scaling.factor")
     if kind not in (None, "none", "yarn"):
-        raise GgufError(f"{keys.where}: rope scaling {str(kind)[:60]!r}, only 'yarn' is known", CONVERT)
+        raise GgufError(f"{keys.where}: expected the RoPE scaling 'yarn', got {str(kind)[:60]!r}", CONVERT)
     if kind == "none" or (kind is None and factor is None):
         return None
     default = "DeepSeek-V3's configuration"
@@ -160,24 +162,24 @@ def _check(keys: Keys, shape: ModelShape) -> None:
     )
     for name in positive:
         if getattr(shape, name) <= 0:
-            raise GgufError(f"{keys.where}: {name} comes out as {getattr(shape, name)}", CONVERT)
+            raise GgufError(f"{keys.where}: {name} is {getattr(shape, name)}, which is out of range", CONVERT)
     if shape.experts_used > shape.experts or shape.experts % shape.groups or shape.dense_layers > shape.layers:
         raise GgufError(f"{keys.where}: the counts of experts, groups and layers contradict each other", CONVERT)
     missing = missing_layer(shape.layers, keys.model.tensors)
     if missing is not None:
-        raise GgufError(f"{keys.where}: no tensors for layer {missing} of {shape.layers}", CONVERT)
+        raise GgufError(f"{keys.where}: layer {missing} of {shape.layers} has no tensors", CONVERT)
 
 
 def missing_layer(layers: int, names: Iterable[str]) -> int | None:
-    """The first of so many layers without an attention norm in `names`, None if there is none.
+    """Returns the first of `layers` layers without an attention norm in `names`, None if all have one.
 
-    A damaged header may claim two thousand million layers: no more of them are looked at than `names` has.
+    A damaged header may claim two billion layers, so this looks at no more layers than `names` has entries.
     """
     there = {_layer(n) for n in names if n.endswith(".attn_norm.weight")}
     return next((n for n in range(layers) if n not in there), None)
 
 
 def _layer(name: str) -> int:
-    """`3` of `blk.3.attn_norm.weight`; -1 for a tensor outside the layers."""
+    """Returns the layer of a tensor: 3 for `blk.3.attn_norm.weight`, -1 for a tensor outside the layers."""
     parts = name.split(".")
     return int(parts[1]) if parts[0] == "blk" and len(parts) > 2 and parts[1].isdecimal() else -1

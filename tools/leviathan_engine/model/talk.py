@@ -1,4 +1,4 @@
-"""A chat on its way to the chat template."""
+"""The input and the output of rendering a chat with the chat template."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,12 +9,13 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True)
 class ChatPrompt:
-    """A talk that the model's chat template turns into the prompt.
+    """A chat that the model's chat template renders into the prompt.
 
-    `messages` and `tools` are in the form of OpenAI's API, with contents as strings. `template_values` are further
-    values for the template (`chat_template_kwargs`). `thinking` and `effort` say whether and how long to think, where
-    the template can be told. `forced_call` makes the answer begin with a call: of the named function, or of any for "".
-    `continues`: the last message is the answer's beginning. Without `answers` the talk ends after its last message.
+    `messages` and `tools` are as in OpenAI's API, with contents as strings. `template_values` are more values for the
+    template (`chat_template_kwargs`). `thinking` and `effort` say whether and how long to think, if the template has
+    such a switch. `forced_call` makes the answer begin with a call of the named function, or of any function for "".
+    `continues`: the last message is the beginning of the answer. Without `answers`, the prompt ends after the last
+    message.
     """
 
     messages: tuple[JsonObject, ...]
@@ -29,10 +30,10 @@ class ChatPrompt:
 
 @dataclass(frozen=True)
 class RenderedTalk:
-    """The prompt's text. `thinking`: it ends inside of a thought, whose opening is `tag`.
+    """The prompt's text. `thinking`: the text ends inside a thought, whose opening tag is `tag`.
 
-    `closed`: it ends right after one, which is empty where thinking is off. `opened` is the beginning of a forced call.
-    `missing` names the wishes that the template cannot take.
+    `closed`: the text ends right after a thought, which is empty if thinking is off. `opened` is the beginning of a
+    forced call. `missing` has the names of options that the template does not support.
     """
 
     text: str

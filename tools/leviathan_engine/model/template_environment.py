@@ -1,4 +1,4 @@
-"""Jinja as transformers 4.43 sets it up for chat templates, without transformers.
+"""The Jinja environment that transformers 4.43 uses for chat templates, without transformers.
 
 Jinja's immutable sandbox, blocks trimmed, loop controls, `raise_exception`, `strftime_now`, `tojson` with its keywords,
 and the `generation` block.
@@ -15,20 +15,20 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 
 class GenerationBlock(Extension):
-    """`{% generation %}…{% endgeneration %}`, with which training marks answers: its contents, as they are."""
+    """The block `{% generation %}…{% endgeneration %}`, which marks answers for training: renders its contents."""
 
     tags = {"generation"}  # noqa: RUF012  (jinja2 declares it so)
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
-        """The nodes of the contents."""
+        """Returns the nodes of the contents."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 def compiled(source: str) -> tuple[Template, frozenset[str]]:
-    """The template and the names of the variables that it reads. Errors: jinja2.TemplateError.
+    """Compiles a template; returns it and the names of its variables. Errors: jinja2.TemplateError.
 
-    Jinja does the arithmetic on constants already here, so a hostile template need not come to an end.
+    Jinja evaluates constant expressions here, so compiling a hostile template may not terminate.
     """
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[GenerationBlock, "jinja2.ext.loopcontrols"]

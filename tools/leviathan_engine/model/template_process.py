@@ -1,9 +1,9 @@
-"""Where a model's chat template is rendered. It comes with the model, so it is a program of somebody else's.
+"""Chooses the process in which a chat template is rendered. A template comes with the model, so it is untrusted code.
 
-Jinja's sandbox keeps it from files and from Python, and not from taking all time and memory. A template whose text is
-known is rendered in this process; any other in a process of its own, with bounds on both, which is ended when it does
-not answer. What a template says is not judged: it sees every message and decides what the model reads, so its hash is
-in the log, and `--chat_template` replaces it.
+Jinja's sandbox keeps a template from files and from Python, but not from using all time and memory. A known template
+is rendered in this process; any other in a separate process with limits on both, which is killed on a time-out. The
+text that a template produces is not checked: it sees every message and decides what the model reads. So the log has its
+hash, and `--chat_template` replaces it.
 """
 
 import json
@@ -22,14 +22,14 @@ from leviathan_engine.model.known_templates import KNOWN, digest
 from leviathan_engine.model.template_environment import compiled
 
 RENDER_SECONDS = 5.0
-# So many times as long may it take to read the template.
+# Reading the template may take this many times as long as a rendering.
 READ = 4
-# The process itself has more: its start says nothing of the template, and takes long on a cold disk or a busy machine.
+# Limit for the start of the process: it does not depend on the template, and is slow on a cold disk or a busy machine.
 START_SECONDS = 60.0
-# So often in a row it may not answer; then it is not asked again for a while.
+# After this many time-outs in a row, the template is not tried again for REST_SECONDS.
 PATIENCE = 3
 REST_SECONDS = 60.0
-# Longer ones are refused: DeepSeek's are 3 KB, the largest known ones with tools 20 KB.
+# Longer templates are refused: DeepSeek's have 3 KB, the largest known ones with tools 20 KB.
 MOST_SOURCE = 1 << 20
 # Bytes of a rendered text in JSON, and of one piece of it.
 MOST_ANSWER = 128 << 20
@@ -37,16 +37,16 @@ RECEIVED = 256 << 10
 
 
 class Rendering(Protocol):
-    """What makes the prompt's text of the values."""
+    """Renders the prompt's text from the values."""
 
     def render(self, values: Mapping[str, Any], /) -> str:
-        """The text. Errors: jinja2.TemplateError, TypeError, and others where it is rendered in this process."""
+        """Returns the text. Errors: jinja2.TemplateError, TypeError, and others if it is rendered in this process."""
 
 
 def open_template(source: str) -> tuple[Rendering, frozenset[str]]:
-    """The template of this text, and the variables that it reads. Errors: jinja2.TemplateError for what is not one."""
+    """Opens the template of this text; returns it and the variables that it reads. Errors: jinja2.TemplateError."""
     if len(source) > MOST_SOURCE:
-        raise TemplateError(f"it has {len(source)} characters, at most {MOST_SOURCE} are read")
+        raise TemplateError(f"it is too long: {len(source)} characters, at most {MOST_SOURCE}")
     if digest(source) in KNOWN:
         return compiled(source)
     apart = Apart(source)
@@ -54,10 +54,10 @@ def open_template(source: str) -> tuple[Rendering, frozenset[str]]:
 
 
 class Apart:
-    """A template in a process of its own. One rendering at a time; any thread may ask."""
+    """A template in a process of its own. Renders one at a time; any thread may call it."""
 
     def __init__(self, source: str, seconds: float = RENDER_SECONDS) -> None:
-        """Starts nothing yet. `seconds` is how long a rendering may take."""
+        """Starts nothing yet. `seconds` is the time limit of a rendering."""
         self._source = source
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,15 +67,15 @@ class Apart:
         self._lock = threading.Lock()
 
     def open(self) -> frozenset[str]:
-        """Starts the process and has it read the template; the variables of it. Errors: TemplateError."""
+        """Starts the process, which reads the template; returns its variables. Errors: TemplateError."""
         with self._lock:
             return frozenset(json.loads(self._start()))
 
     def render(self, values: Mapping[str, Any], /) -> str:
-        """The text. Errors: TemplateError or TypeError when the template refuses the values, or does not end."""
+        """Returns the text. Errors: TemplateError or TypeError if the template refuses the values or times out."""
         with self._lock:
             if self._failures >= PATIENCE and time.monotonic() < self._failed + REST_SECONDS:
-                raise TemplateError(f"it has not ended {PATIENCE} times, and is not tried again for {REST_SECONDS:g} s")
+                raise TemplateError(f"it timed out {PATIENCE} times, so it is not tried again for {REST_SECONDS:g} s")
             if self._process is None:
                 self._start()
             text = self._ask(values, self._seconds)
@@ -83,7 +83,7 @@ class Apart:
             return text
 
     def close(self) -> None:
-        """Ends the process; the next rendering starts another."""
+        """Ends the process; the next rendering starts a new one."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -91,7 +91,7 @@ class Apart:
 
     def _start(self) -> str:
         argv = [sys.executable, "-m", "leviathan_engine.model.render_template"]
-        # It finds the package where this process did, and sees nothing else of this process's environment.
+        # The process gets the path of this package, and nothing else of this process's environment.
         environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
         if self._line is not None:
             self._line.close()
@@ -121,14 +121,14 @@ class Apart:
             self._failed = time.monotonic()
             self.close()
             late = isinstance(err, TimeoutError)
-            raise TemplateError(f"it does not end within {seconds:g} s" if late else str(err)) from err
+            raise TemplateError(f"it timed out after {seconds:g} s" if late else str(err)) from err
         said = json.loads(answer)
         if "error" in said:
             raise (TypeError if said.get("kind") == "TypeError" else TemplateError)(said["error"])
         return str(said["text"])
 
     def _exchange(self, line: bytes, seconds: float) -> bytes:
-        """Sends a line, or nothing; the line that comes back. Errors: TimeoutError, OSError."""
+        """Sends a line, or nothing; returns the next line of the process. Errors: TimeoutError, OSError."""
         connection = self._line
         assert connection is not None
         until = time.monotonic() + seconds
@@ -144,6 +144,8 @@ class Apart:
             piece = connection.recv(RECEIVED)
             size += len(piece)
             if not piece or size > MOST_ANSWER:
-                raise OSError("its process has ended" if not piece else f"its text has more than {MOST_ANSWER} bytes")
+                raise OSError(
+                    "the process that renders it has ended" if not piece else f"its text exceeds {MOST_ANSWER} bytes"
+                )
             pieces.append(piece)
         return b"".join(pieces)

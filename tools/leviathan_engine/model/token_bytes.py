@@ -1,4 +1,4 @@
-"""How many bytes of a prompt's text one token can stand for, so that a hopeless text need not be tokenised first."""
+"""Bounds the number of text bytes per token, so that a text that is much too long is refused without tokenising it."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -7,22 +7,22 @@ from typing import Any
 
 @cache
 def byte_alphabet() -> Mapping[str, int]:
-    """Character → byte of byte-level BPE: GPT-2's table (`bytes_to_unicode`), in which no byte is a blank."""
+    """Returns character → byte of byte-level BPE: GPT-2's table (`bytes_to_unicode`), without white space."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(0x100) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
 
 
-# What cuts the text and takes nothing away from it; "Removed" is a Split's one behaviour that does.
+# Steps that split the text without removing any of it; the behaviour "Removed" of a Split removes some.
 CUTS = ("ByteLevel", "Split", "Digits")
 
 
 def longest_token(tokenizer: Mapping[str, Any], alphabet: Iterable[str]) -> int | None:
-    """The most bytes of text that a token of this `tokenizer.json` takes up; None where no bound is sure.
+    """Returns the maximum number of text bytes of a token in this `tokenizer.json`; None if there is no bound.
 
-    `alphabet` are the 256 characters that stand for bytes in byte-level tokens. The bound is sure where every byte of
-    the text becomes part of a token: byte-level BPE that knows all 256 bytes, without a normalizer, truncation, or
-    added tokens that swallow the blanks around them. DeepSeek's is of that kind.
+    `alphabet` are the 256 characters that represent bytes in byte-level tokens. There is a bound if every byte of the
+    text becomes part of a token: byte-level BPE that knows all 256 bytes, without a normalizer, truncation, or added
+    tokens that remove the white space around them. DeepSeek's tokenizer has one.
     """
     model = _mapping(tokenizer.get("model"))
     vocab = _mapping(model.get("vocab"))
@@ -35,7 +35,7 @@ def longest_token(tokenizer: Mapping[str, Any], alphabet: Iterable[str]) -> int 
         and not any(token.get("lstrip") or token.get("rstrip") for token in added)
         and all(byte in vocab for byte in alphabet)
     )
-    # A character of a byte-level token is a byte of the text; an added token stands in the file as it is in the text.
+    # A character of a byte-level token is a byte of the text; added tokens are in the file as they are in the text.
     return max((*map(len, vocab), *(len(token["content"].encode()) for token in added))) if sure else None
 
 
@@ -45,7 +45,7 @@ def _only_cuts(steps: list[Mapping[str, Any]]) -> bool:
 
 
 def _steps(part: Any, name: str) -> list[Mapping[str, Any]]:
-    """The steps of a `Sequence`, or the one that stands alone."""
+    """Returns the steps of a `Sequence`, or the single step."""
     if part is None:
         return []
     part = _mapping(part)

@@ -1,8 +1,8 @@
-"""A Hugging Face `tokenizer.json` and `tokenizer_config.json` out of a GGUF header's `tokenizer.ggml.*` keys.
+"""Makes a Hugging Face `tokenizer.json` and `tokenizer_config.json` from a GGUF header's `tokenizer.ggml.*` keys.
 
-The pre-tokenizer is DeepSeek-V3's: the same three regular expressions stand in its `tokenizer.json` and in llama.cpp
-(`LLAMA_VOCAB_PRE_TYPE_DEEPSEEK3_LLM`), which the header names only as "deepseek-v3". Nothing but the standard library
-is needed to build the files; the engine's `tokenizers` 0.19.1 reads them.
+The pre-tokenizer is DeepSeek-V3's: its `tokenizer.json` and llama.cpp (`LLAMA_VOCAB_PRE_TYPE_DEEPSEEK3_LLM`) have the
+same three regular expressions, which the header only names as "deepseek-v3". Building the files only needs the standard
+library; the engine reads them with `tokenizers` 0.19.1.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from leviathan_engine.errors import GgufError
 from leviathan_engine.gguf import Value
 
 PRE_TYPE = "deepseek-v3"
-# Digits by threes; runs of CJK ideographs, hiragana and katakana; words, punctuation, line breaks and blanks.
+# Up to three digits; runs of CJK ideographs, hiragana and katakana; words, punctuation, line breaks and white space.
 SPLITS = (
     r"\p{N}{1,3}",
     "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
@@ -32,7 +32,7 @@ CONVERT = "convert the model again with a current llama.cpp"
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The checked `tokenizer.ggml.*` keys. Token ids are positions in `tokens`."""
+    """The checked `tokenizer.ggml.*` keys. Token ids are indices of `tokens`."""
 
     tokens: list[str]
     types: list[int]
@@ -45,9 +45,9 @@ class Vocabulary:
 
 
 def read_vocabulary(metadata: Mapping[str, Value], where: str) -> Vocabulary:
-    """The vocabulary in `metadata`; `where` is for messages.
+    """Returns the vocabulary in `metadata`; `where` is for messages.
 
-    Errors: GgufError for another kind of tokenizer, and for lists that are missing, of the wrong type, or contradict
+    Errors: GgufError for another kind of tokenizer, and for lists that are missing, have the wrong type, or contradict
     each other.
     """
 
@@ -56,17 +56,17 @@ def read_vocabulary(metadata: Mapping[str, Value], where: str) -> Vocabulary:
 
     if (key("model"), key("pre")) != ("gpt2", PRE_TYPE):
         raise GgufError(
-            f"{where}: tokenizer {str(key('model'))[:40]!r} with pre-tokenizer {str(key('pre'))[:40]!r},"
-            f" only 'gpt2' with {PRE_TYPE!r} is known",
+            f"{where}: expected the tokenizer 'gpt2' with the pre-tokenizer {PRE_TYPE!r},"
+            f" got {str(key('model'))[:40]!r} with {str(key('pre'))[:40]!r}",
             CONVERT,
         )
     tokens, types, merges = (
         _list(metadata, n, k, where) for n, k in (("tokens", str), ("token_type", int), ("merges", str))
     )
     if len(types) != len(tokens):
-        raise GgufError(f"{where}: {len(tokens)} tokens and {len(types)} token types", CONVERT)
+        raise GgufError(f"{where}: expected a type for each of {len(tokens)} tokens, got {len(types)} types", CONVERT)
     eos = _id(key("eos_token_id"), len(tokens), "eos", where)
-    # DeepSeek-V3's own configuration adds the first token and not the last.
+    # DeepSeek-V3's own configuration adds the first token, but not the last.
     return Vocabulary(
         tokens=tokens,
         types=types,
@@ -80,22 +80,22 @@ def read_vocabulary(metadata: Mapping[str, Value], where: str) -> Vocabulary:
 
 
 def tokenizer_json(vocabulary: Vocabulary, where: str) -> dict[str, Any]:
-    """The contents of `tokenizer.json`. Errors: GgufError for a token that stands twice or a merge out of thin air.
+    """Returns the contents of `tokenizer.json`. Errors: GgufError for duplicate tokens, or merges of unknown tokens.
 
-    Unused ids ("[PAD128815]" and the like) are left out, as they are in the model's own file.
+    Leaves out unused ids such as "[PAD128815]", as the model's own file does.
     """
     vocab: dict[str, int] = {}
     for index, (token, kind) in enumerate(zip(vocabulary.tokens, vocabulary.types, strict=True)):
         if kind == UNUSED:
             continue
         if not token.isascii() and any("\ud800" <= c <= "\udfff" for c in token):
-            raise GgufError(f"{where}: token {index} is no UTF-8", CONVERT)
+            raise GgufError(f"{where}: token {index} is not UTF-8", CONVERT)
         if vocab.setdefault(token, index) != index:
             raise GgufError(f"{where}: token {token[:40]!r} has the ids {vocab[token]} and {index}", CONVERT)
     for merge in vocabulary.merges:
         left, blank, right = merge.partition(" ")
         if not (blank and left in vocab and right in vocab and left + right in vocab):
-            raise GgufError(f"{where}: merge {merge[:40]!r} is not of tokens in the vocabulary", CONVERT)
+            raise GgufError(f"{where}: the merge {merge[:40]!r} has a token that is not in the vocabulary", CONVERT)
     return {
         "version": "1.0",
         "truncation": None,
@@ -120,7 +120,7 @@ def tokenizer_json(vocabulary: Vocabulary, where: str) -> dict[str, Any]:
 
 
 def tokenizer_config(vocabulary: Vocabulary, chat_template: str, max_length: int) -> dict[str, Any]:
-    """The contents of `tokenizer_config.json`; `max_length` in tokens."""
+    """Returns the contents of `tokenizer_config.json`; `max_length` in tokens."""
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": vocabulary.tokens[vocabulary.bos],
@@ -135,7 +135,7 @@ def tokenizer_config(vocabulary: Vocabulary, chat_template: str, max_length: int
 
 
 def _added(vocabulary: Vocabulary) -> list[dict[str, Any]]:
-    """Tokens that are found in the text as they stand, before any splitting.
+    """Returns the added tokens, which are matched in the text before it is split.
 
     DeepSeek marks its tool-call tokens as not special, so that decoding keeps them; llama.cpp calls them CONTROL.
     """
@@ -163,7 +163,7 @@ def _byte_level(*, prefix: bool) -> dict[str, Any]:
 
 
 def _post_processor(vocabulary: Vocabulary) -> dict[str, Any]:
-    """Byte offsets, and the first and last token where the model wants them."""
+    """Returns the post-processor: byte offsets, and the first and last token if the model adds them."""
     first = [vocabulary.bos] if vocabulary.add_bos else []
     last = [vocabulary.eos] if vocabulary.add_eos else []
 
@@ -186,11 +186,15 @@ def _post_processor(vocabulary: Vocabulary) -> dict[str, Any]:
 def _list(metadata: Mapping[str, Value], name: str, kind: type, where: str) -> list[Any]:
     value = metadata.get(f"tokenizer.ggml.{name}")
     if not isinstance(value, list) or not value or any(type(item) is not kind for item in value):
-        raise GgufError(f"{where}: tokenizer.ggml.{name} is missing or no list of {kind.__name__}", CONVERT)
+        what = {str: "strings", int: "integers"}.get(kind, kind.__name__)
+        raise GgufError(f"{where}: tokenizer.ggml.{name} is missing, or is not a list of {what}", CONVERT)
     return value
 
 
 def _id(value: Value | None, count: int, name: str, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
-        raise GgufError(f"{where}: the {name} token's id is {str(value)[:20]!r}, of {count} tokens", CONVERT)
+        raise GgufError(
+            f"{where}: tokenizer.ggml.{name}_token_id: expected an integer below {count}, got {str(value)[:20]!r}",
+            CONVERT,
+        )
     return value

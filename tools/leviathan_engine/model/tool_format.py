@@ -1,8 +1,8 @@
-"""DeepSeek's forms of tool calls: their markers, which one a template uses, and how tools are described to a model.
+"""DeepSeek's formats of tool calls: their markers, which one a template uses, and the description of tools.
 
-The templates of V3, R1 and V3.1 render calls and results and leave out the tools themselves. Where a template does not
-read `tools`, they are described in the system message: for V3.1 in the words of its model card ("ToolCall"), for the
-others in the same words with their own form of a call.
+The templates of V3, R1 and V3.1 render calls and results, but not the tools themselves. If a template does not read
+`tools`, the system message describes them: for V3.1 with the text of its model card ("ToolCall"), for the others with
+the same text and their own format of a call.
 """
 
 import json
@@ -15,7 +15,7 @@ from .chat_template import ChatTemplate, TemplateRefusal
 JsonObject = dict[str, Any]
 CALLS_BEGIN, CALLS_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
 CALL_BEGIN, CALL_END, SEP = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>"
-# The word before the separator in the older format, and the fence around its arguments.
+# In the older format: the word before the separator, and the fence around the arguments.
 TYPE, FENCE = "function", "```"
 PROBE = "leviathan_probe"
 RULES = """
@@ -27,26 +27,26 @@ Where:
 
 
 class ToolFormat(Enum):
-    """The form of a call: with a fence (V3, R1), or without (V3.1)."""
+    """The format of a call: with a fence (V3, R1), or without (V3.1)."""
 
     FENCED = "fenced"
     PLAIN = "plain"
 
     def opening(self, name: str) -> str:
-        """The beginning of the first call: of the function `name`, or up to where the name comes for ""."""
+        """Returns the beginning of the first call: of the function `name`, or the text before the name for ""."""
         if self is ToolFormat.PLAIN:
             return CALLS_BEGIN + CALL_BEGIN + (name + SEP if name else "")
         return CALLS_BEGIN + CALL_BEGIN + TYPE + SEP + (f"{name}\n{FENCE}json\n" if name else "")
 
     def call(self, name: str, arguments: str) -> str:
-        """One call, without the markers of all of them."""
+        """Returns one call, without the markers around all calls."""
         if self is ToolFormat.PLAIN:
             return f"{CALL_BEGIN}{name}{SEP}{arguments}{CALL_END}"
         return f"{CALL_BEGIN}{TYPE}{SEP}{name}\n{FENCE}json\n{arguments}\n{FENCE}{CALL_END}"
 
 
 def tool_format(template: ChatTemplate) -> ToolFormat | None:
-    """The form in which this template renders a call; None where it renders none of the two."""
+    """Returns the format in which this template renders a call; None if it uses neither."""
     call = {"id": "call_0", "type": TYPE, TYPE: {"name": PROBE, "arguments": "{}"}}
     talk: list[JsonObject] = [
         {"role": "user", "content": "x"},
@@ -60,7 +60,7 @@ def tool_format(template: ChatTemplate) -> ToolFormat | None:
 
 
 def describe(tools: Sequence[JsonObject], form: ToolFormat) -> str:
-    """The section on tools for the system message."""
+    """Returns the section about tools for the system message."""
     one = form.call("tool_call_name", "tool_call_arguments")
     parts = ["\n\n## Tools\nYou have access to the following tools:\n"]
     for tool in tools:
@@ -75,7 +75,7 @@ def describe(tools: Sequence[JsonObject], form: ToolFormat) -> str:
 
 
 def with_tools(messages: Sequence[JsonObject], tools: Sequence[JsonObject], form: ToolFormat) -> list[JsonObject]:
-    """The talk with the tools described in its first system message, which is added where there is none."""
+    """Returns the messages with the tools described in the first system message, which is added if missing."""
     section = describe(tools, form)
     for index, message in enumerate(messages):
         if message["role"] == "system":
@@ -85,7 +85,7 @@ def with_tools(messages: Sequence[JsonObject], tools: Sequence[JsonObject], form
 
 
 def calls_apart(messages: Sequence[JsonObject]) -> list[JsonObject]:
-    """The talk with text and calls of one message in two, for templates that render only one of them (V3)."""
+    """Splits messages with text and calls into two, for templates that render only one of them (V3)."""
     out: list[JsonObject] = []
     for message in messages:
         if message.get("tool_calls") and message.get("content"):
@@ -97,6 +97,6 @@ def calls_apart(messages: Sequence[JsonObject]) -> list[JsonObject]:
 
 
 def keeps_calls(text: str, messages: Sequence[JsonObject]) -> bool:
-    """Whether every call of the talk is in its rendered text."""
+    """Whether the rendered text contains every call of the messages."""
     calls = [call[TYPE] for message in messages for call in message.get("tool_calls") or []]
     return all(call["name"] in text and call["arguments"] in text for call in calls)

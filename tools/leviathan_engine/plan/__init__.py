@@ -1,6 +1,6 @@
 """The placement planner: pure functions from a tensor table and a machine to a plan, its table and the rule file.
 
-`make_plan` is the entry; `rules.rules_yaml` writes the engine's rule file for a plan, `table.render` the table.
+`make_plan` makes the plan; `rule_file.rules_yaml` writes KTransformers' rule file for it, `table.render` the table.
 """
 
 from leviathan_engine.machine.gpus import Gpu

@@ -1,4 +1,4 @@
-"""`python -m leviathan_engine.plan`: plans a model on a machine, with no GPU and, if need be, without the files."""
+"""`python -m leviathan_engine.plan`: plans a model on a machine, without a GPU and without the model's files."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ from .table import render
 
 
 def load(path: Path | None) -> Model:
-    """A folder or file of GGUF, a header dump (.json), or DeepSeek-V3 Q4_K_M as llama.cpp makes it."""
+    """Returns the model of a GGUF file or folder or of a header dump (.json); without a path DeepSeek-V3 Q4_K_M."""
     if path is None:
         return q4_k_m()
     return dump.read(path) if path.suffix == ".json" else read_model(path)
@@ -53,18 +53,18 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m leviathan_engine.plan", description=__doc__)
-    parser.add_argument("model", type=Path, nargs="?", help="GGUF folder or file, or a header dump; none: Q4_K_M")
-    parser.add_argument("--gpus", required=True, help='memory of the GPUs in MB, in PCI order: "102642,34190"')
+    parser.add_argument("model", type=Path, nargs="?", help="GGUF folder, GGUF file or header dump (default: Q4_K_M)")
+    parser.add_argument("--gpus", required=True, help='memory of each GPU in MB, in PCI order: "102642,34190"')
     parser.add_argument("--ram", type=float, required=True, help="main memory in GiB")
     parser.add_argument("--memory_limit", type=float, help="the pod's memory limit in GiB")
-    parser.add_argument("--gpu_split", help="MB of each GPU to use, as the engine takes it")
-    parser.add_argument("--cache_lens", type=int, help="tokens of the KV cache; without it as many as fit")
+    parser.add_argument("--gpu_split", help="MB to use of each GPU, as in the engine's flag")
+    parser.add_argument("--cache_lens", type=int, help="size of the KV cache in tokens (default: as many as fit)")
     parser.add_argument("--numa_nodes", type=int, default=1)
-    parser.add_argument("--disk_rate", type=float, help="of the model's disk in MB/s")
-    parser.add_argument("--ram_rate", type=float, help="of main memory in MB/s")
+    parser.add_argument("--disk_rate", type=float, help="read rate of the model's disk in MB/s")
+    parser.add_argument("--ram_rate", type=float, help="read rate of main memory in MB/s")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="the plan as JSON")
-    form.add_argument("--rules", action="store_true", help="the engine's rule file")
+    form.add_argument("--json", action="store_true", help="print the plan as JSON")
+    form.add_argument("--rules", action="store_true", help="print KTransformers' rule file")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""What the plan has to say beside its numbers: better choices, limits, and what would make it fit."""
+"""Warnings and advice about a plan: better choices, limits, and what would make the model fit."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,14 @@ from .plan import CpuPlan
 
 
 def warnings(machine: Machine, memory: ram.CpuMemory, cpu: CpuPlan) -> list[str]:
-    """Sentences for the user about a plan that works; `memory` counts no expert that stays on a card."""
+    """Returns warnings about a plan that works; `memory` does not count the experts that are resident on GPUs."""
     out: list[str] = []
     if cpu.room < memory.experts:
         out.append(_page_cache(machine, memory, cpu))
     if machine.numa_nodes > 1:
         out.append(
-            f"{machine.numa_nodes} NUMA nodes: start under numactl --interleave=all, and never with USE_NUMA in the"
-            f" environment (it copies all experts to every node)"
+            f"{machine.numa_nodes} NUMA nodes: start the engine with numactl --interleave=all, and leave USE_NUMA unset"
+            f" (it copies all experts to every node)"
         )
     return out
 
@@ -39,16 +39,16 @@ def _page_cache(machine: Machine, memory: ram.CpuMemory, cpu: CpuPlan) -> str:
     if here is not None and full is not None:
         slower = f", at best {here:.1f} tokens/s instead of {full:.1f}"
     return (
-        f"{what} of {cpu.limit / GIB:.1f} GiB is {(need - cpu.limit) / GIB:.1f} GiB too small: the experts'"
-        f" {memory.experts / GIB:.1f} GiB of page cache and {process / GIB:.1f} GiB of the process count against"
-        f" it, so experts are read from the disk again and again{slower}: {fix}"
+        f"{what} of {cpu.limit / GIB:.1f} GiB is {(need - cpu.limit) / GIB:.1f} GiB too small for"
+        f" {memory.experts / GIB:.1f} GiB of experts in the page cache and {process / GIB:.1f} GiB of the process, so"
+        f" experts are read from the disk repeatedly{slower}: {fix}"
     )
 
 
 def match_by_size(split: Sequence[int], gpus: Sequence[Gpu]) -> list[Gpu]:
-    """The cards for a split that does not fit them in their order: the largest share to the largest card, and so on.
+    """Assigns a split that does not fit the GPUs in their order: the largest share to the largest GPU, and so on.
 
-    Errors: PlanError when a share is larger than any card that is left.
+    Errors: PlanError if a share is larger than every GPU that is left.
     """
     order = sorted(range(len(split)), key=lambda i: -split[i])
     cards = sorted(gpus, key=lambda g: (-g.memory, g.index))
@@ -57,15 +57,15 @@ def match_by_size(split: Sequence[int], gpus: Sequence[Gpu]) -> list[Gpu]:
         if split[i] > gpu.memory:
             have = ", ".join(f"{g.memory // MB} MB" for g in gpus)
             raise PlanError(
-                f"--gpu_split asks for {split[i] // MB} MB, {(split[i] - gpu.memory) // MB + 1} MB more than there are"
-                f" (the GPUs: {have})",
-                "lower that number, or drop --gpu_split",
+                f"--gpu_split: {split[i] // MB} MB are {(split[i] - gpu.memory) // MB + 1} MB more than the GPU has"
+                f" (GPUs: {have})",
+                "lower that number, or remove --gpu_split",
             )
     return [chosen[i] for i in range(len(split))]
 
 
 def largest_cache(model: Model, shape: ModelShape, most: int, budgets: Sequence[int], chunk: int) -> int:
-    """The largest cache in tokens, a multiple of 1024 up to `most`, that fits with such chunks; 0 for none."""
+    """Returns the largest KV cache in tokens, a multiple of 1024 up to `most`, that fits with `chunk`; or 0."""
     low, high = 0, most // 1024
     while low < high:
         middle = (low + high + 1) // 2

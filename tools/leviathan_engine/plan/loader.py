@@ -1,14 +1,14 @@
-"""What KTransformers' loader can read: checked for every tensor of the model before the engine starts.
+"""Checks that KTransformers' loader can read every tensor of the model, before the worker starts.
 
-Source: `ktransformers/util/custom_gguf.py` of 0.2.1.post1. `load_gguf` looks every row of the tensor table up in
-`GGML_QUANT_SIZES`, also rows that nothing uses; `load_gguf_tensor` unpacks a tensor by `GGML_DEQUANTIZE` on the CPU.
+Source: `ktransformers/util/custom_gguf.py` of 0.2.1.post1. `load_gguf` looks up every row of the tensor table in
+`GGML_QUANT_SIZES`, even rows that are not used; `load_gguf_tensor` unpacks a tensor with `GGML_DEQUANTIZE` on the CPU.
 """
 
 from leviathan_engine.errors import GgufError
 from leviathan_engine.gguf import GgmlType, Model
 from leviathan_engine.model.shape import ModelShape
 
-# The last type number in GGML_QUANT_SIZES is BF16's; the removed numbers below it never pass the header's reader.
+# BF16 is the last type number in GGML_QUANT_SIZES; the header's reader refuses the removed numbers below it.
 LAST_KNOWN = GgmlType.BF16
 CPU_TYPES = frozenset(
     GgmlType[n]
@@ -18,29 +18,32 @@ EMBEDDING = "token_embd.weight"
 
 
 def check(model: Model, shape: ModelShape) -> None:
-    """Hold the model to what the loader can read.
+    """Checks that the loader can read the model.
 
-    Errors: GgufError for a tensor of a type that the loader's table lacks, though nothing may use it; for an embedding
-    that is missing, of a type that is not unpacked on the CPU, or of another shape; and for a head and norm of another
-    shape. The tensors of the layers are checked where their bytes are counted (`vram`, `ram`).
+    Errors: GgufError for a tensor whose type is missing in the loader's table, even if the tensor is not used; for an
+    embedding that is missing, has a type that the CPU cannot unpack, or has a wrong shape; and for a head or norm with
+    a wrong shape. `vram` and `ram` check the tensors of the layers.
     """
     for tensor in model.tensors.values():
         if tensor.type > LAST_KNOWN:
             raise GgufError(
-                f"{model.parts[tensor.part].path}: {tensor.name} is {tensor.type.name}, a type that ends the engine's "
-                "loader while it reads the table, whether the tensor is used or not",
-                f"quantise it as one of {_names()}, or leave it out",
+                f"{model.parts[tensor.part].path}: the tensor {tensor.name} has type {tensor.type.name}, which stops "
+                "KTransformers' loader, even if the tensor is not used",
+                f"quantise it as one of {_names()}, or leave the tensor out",
             )
     embedding = model.tensors.get(EMBEDDING)
     if embedding is None:
         raise GgufError(f"{model.parts[0].path}: the tensor {EMBEDDING} is missing", "download the model again")
     if len(embedding.shape) != 2:
         where = model.parts[embedding.part].path
-        raise GgufError(f"{where}: {EMBEDDING} has {len(embedding.shape)} dimensions, not 2", "convert the model again")
+        raise GgufError(
+            f"{where}: {EMBEDDING}: expected 2 dimensions, got {len(embedding.shape)}",
+            "convert the model again with a current llama.cpp",
+        )
     if embedding.type not in CPU_TYPES:
         raise GgufError(
-            f"{model.parts[embedding.part].path}: {EMBEDDING} is {embedding.type.name}, which the engine's loader "
-            "cannot unpack",
+            f"{model.parts[embedding.part].path}: the tensor {EMBEDDING} has type {embedding.type.name}, which "
+            "KTransformers' loader cannot unpack",
             f"quantise it as one of {_names()} (llama-quantize --token-embedding-type)",
         )
     wanted = {
@@ -52,7 +55,7 @@ def check(model: Model, shape: ModelShape) -> None:
         found = model.tensors.get(name)
         if found is not None and len(found.shape) == len(expected) and found.shape != expected:
             raise GgufError(
-                f"{model.parts[found.part].path}: {name} has the shape {found.shape}, expected {expected}",
+                f"{model.parts[found.part].path}: {name}: expected the shape {expected}, got {found.shape}",
                 "convert the model again with a current llama.cpp",
             )
 

@@ -1,4 +1,4 @@
-"""What the planner is told: the machine, and what the user asked for. All sizes in bytes, rates in bytes per second."""
+"""The planner's input: the machine, and what the user asks for. All sizes are in bytes, rates in bytes per second."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ MB = 10**6
 
 @dataclass(frozen=True)
 class Machine:
-    """`memory_limit` is the cgroup's, None for none; `disk_rate` and `ram_rate` None where nobody measured them."""
+    """`memory_limit` is the cgroup's, None without one; `disk_rate` and `ram_rate` are None if not measured."""
 
     gpus: tuple[Gpu, ...]
     ram: int
@@ -24,9 +24,9 @@ class Machine:
 
 @dataclass(frozen=True)
 class Request:
-    """`cache_lens` in tokens; `split` in bytes a GPU in the GPUs' order (0: not used); `kv_ram` in bytes.
+    """`cache_lens` in tokens; `split` in bytes per GPU in the GPUs' order (0: not used); `kv_ram` in bytes.
 
-    None: the planner's choice.
+    None leaves the choice to the planner.
     """
 
     cache_lens: int | None = None
@@ -35,12 +35,14 @@ class Request:
 
 
 def gpu_split(text: str, flag: str = "--gpu_split") -> tuple[int, ...]:
-    """`"90000,30000"` (MB a GPU, 10**6 bytes each) as bytes. Errors: UsageError for anything but whole numbers."""
+    """Parses `"90000,30000"` (MB of 10**6 bytes per GPU) into bytes. Errors: UsageError unless all are integers."""
     out: list[int] = []
     for piece in text.split(","):
         number = piece.strip()
         if not re.fullmatch(r"[0-9]{1,9}", number):
-            why = "is negative" if re.fullmatch(r"-[0-9.]+", number) else "is no whole number"
-            raise UsageError(f"{flag} {text!r}: {number!r} {why}", f'give MB for each GPU, as in {flag} "90000,30000"')
+            raise UsageError(
+                f"{flag} {text!r}: expected integers of 0 or more, got {number!r}",
+                f'give the MB of each GPU, as in {flag} "90000,30000"',
+            )
         out.append(int(number) * MB)
     return tuple(out)

@@ -1,4 +1,4 @@
-"""Which layers go to which card: contiguous runs in the cards' order, so that hidden states move once per card."""
+"""Assigns layers to GPUs: contiguous runs in the GPUs' order, so that hidden states move once per GPU."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from leviathan_engine.model.shape import ModelShape
 
 from . import vram
 
-# Tokens of a prompt that are read at once where the cards have the room. The CPU's experts take 1,024 at a time, so a
-# larger chunk is no faster there and keeps a client that has left, or another's answer, waiting for longer.
+# Tokens of a prompt chunk, if the GPUs have room for it. The CPU experts take 1,024 tokens at a time, so a larger chunk
+# is not faster there, and a cancelled request or another client's answer waits longer.
 CHUNK = 4096
-# Streaming experts to a card takes as long for so many tokens as for a few hundred: a chunk grows into free memory.
+# Streaming experts to a GPU takes as long for this many tokens as for a few hundred: a chunk grows into free memory.
 LONG_CHUNK = 16384
 
 
 @dataclass(frozen=True)
 class Placement:
-    """`layers[g]` is the first layer of card `g` and the one after its last; `head` the card of lm_head."""
+    """`layers[g]` is the first layer of GPU `g` and the one after its last; `head` is the GPU of lm_head."""
 
     layers: tuple[tuple[int, int], ...]
     head: int
@@ -26,7 +26,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes on one card by purpose. `total` counts the larger of running and loading."""
+    """Bytes on one GPU by purpose. `total` counts the larger of running and loading."""
 
     marlin: int
     bf16: int
@@ -39,17 +39,17 @@ class Need:
 
     @property
     def weights(self) -> int:
-        """All weights, with lm_head."""
+        """Bytes of all weights, including lm_head."""
         return self.marlin + self.bf16 + self.router + self.lm_head
 
     @property
     def total(self) -> int:
-        """The card's memory at its fullest. The KV cache is made after loading."""
+        """Peak bytes on the GPU. The KV cache is allocated after loading."""
         return self.context + max(self.weights + self.kv_cache + self.prefill, self.weights + self.loading)
 
 
 class Costs:
-    """The model's bytes, ready for many placements to be tried.
+    """The model's bytes, prepared so that many placements can be tried quickly.
 
     Arguments: `cache_lens` in tokens. Errors: GgufError from the tensor table.
     """
@@ -68,12 +68,12 @@ class Costs:
             for name in ("marlin", "bf16", "router")
         }
         self._weights = [0, *accumulate(layer.weights for layer in self.layers)]
-        self._weights[-1] += self.norm  # model.norm is on the card of the last layer
+        self._weights[-1] += self.norm  # model.norm is on the GPU of the last layer
         # transients[a][b - a]: the largest among layers a to b.
         self._transients = [list(accumulate((x.transient for x in self.layers[a:]), max)) for a in range(shape.layers)]
 
     def need(self, first: int, last: int, chunk: int, *, head: bool) -> Need:
-        """Bytes of a card with the layers from `first` to before `last`; `head`: with lm_head."""
+        """Returns the bytes on a GPU with the layers `first` to `last` - 1; `head`: with lm_head."""
         sums = {name: s[last] - s[first] for name, s in self._sums.items()}
         sums["bf16"] += self.norm if last == self.shape.layers else 0
         return Need(
@@ -86,12 +86,12 @@ class Costs:
         )
 
     def prefill(self, chunk: int, *, head: bool) -> int:
-        """Bytes that reading `chunk` tokens of a prompt at once takes for a moment on a card with layers."""
+        """Returns the temporary bytes on a GPU with layers while it reads `chunk` tokens of a prompt at once."""
         layers = vram.chunk_bytes(self.shape, chunk, self.cache_lens) + self.wide
         return max(layers, vram.logits_bytes(self.shape)) if head else layers
 
     def grown(self, placement: Placement, budgets: Sequence[int], chunk: int) -> int:
-        """`chunk`, doubled as often as the cards of the placement have room for it and for streaming."""
+        """Returns `chunk`, doubled as often as the GPUs have room for it and for streaming experts."""
         while chunk * 2 <= min(LONG_CHUNK, self.cache_lens):
             needs = self.needs(placement, chunk * 2)
             if any(need.total + self.stream > budget for need, budget in zip(needs, budgets, strict=True)):
@@ -100,7 +100,7 @@ class Costs:
         return chunk
 
     def needs(self, placement: Placement, chunk: int) -> list[Need]:
-        """Bytes of every card of the placement."""
+        """Returns the bytes on every GPU of the placement."""
         return [
             self.need(first, last, chunk, head=g == placement.head) for g, (first, last) in enumerate(placement.layers)
         ]
@@ -109,13 +109,13 @@ class Costs:
         return max(self._transients[first][last - first - 1], self.lm_head_transient if head else 0)
 
     def _total(self, first: int, last: int, prefill: int, *, head: bool) -> int:
-        """`need(...).total` for a known prefill: the inner step of every search."""
+        """Returns `need(...).total` for a known prefill; the inner step of every search."""
         weights = self._weights[last] - self._weights[first] + (self.lm_head if head else 0)
         running = (last - first) * self.kv_layer + prefill
         return vram.CONTEXT + weights + max(running, self._loading(first, last, head=head))
 
     def fits(self, budgets: Sequence[int], head: int, chunk: int) -> bool:
-        """Whether the layers fit the cards, each taking at least one: each takes as many as it can, in order."""
+        """Whether the layers fit the GPUs, if each GPU in order takes as many as it can, and at least one."""
         first, count = 0, self.shape.layers
         for g, budget in enumerate(budgets):
             prefill = self.prefill(chunk, head=g == head)
@@ -130,9 +130,9 @@ class Costs:
         return first == count
 
     def largest_chunk(self, budgets: Sequence[int], head: int) -> int:
-        """The most tokens, up to CHUNK and the cache's, that can be read at once with lm_head on card `head`.
+        """Returns the largest chunk in tokens, up to CHUNK and the KV cache, that fits with lm_head on GPU `head`.
 
-        0 if not even one; a multiple of 64 where that leaves at least that.
+        0 if not even one token fits; a multiple of 64 if at least 64 fit.
         """
         low, high = 0, min(CHUNK, self.cache_lens)
         while low < high:
@@ -141,9 +141,9 @@ class Costs:
         return low - low % vram.PAGE_TOKENS or low
 
     def balance(self, budgets: Sequence[int], head: int, chunk: int) -> tuple[float, Placement]:
-        """The placement whose fullest card, by share of its budget, is the least full; with that share.
+        """Returns the placement that minimises the used share of the budget on the fullest GPU; and that share.
 
-        best[j] is the share for the first j layers on the cards so far, and cuts[g][j] where card g then begins.
+        best[j] is the share for the first j layers on the GPUs so far, and cuts[g][j] the first layer of GPU g then.
         """
         count = self.shape.layers
         best = {0: 0.0}
@@ -172,10 +172,10 @@ class Costs:
 
 
 def place(costs: Costs, budgets: Sequence[int]) -> tuple[int, Placement]:
-    """The most tokens that the cards can read at once, and the placement for it.
+    """Returns the largest chunk in tokens that fits, and the placement for it.
 
-    lm_head goes where it leaves room for the largest chunk, and among equals where the fullest card is least full.
-    A chunk of 0 tokens: nothing fits, the placement is the one that comes nearest.
+    lm_head goes to the GPU that leaves room for the largest chunk; among equals, to the one with the most even
+    placement. If nothing fits, the chunk is 0 tokens, and the placement is the closest to fitting.
     """
     chunks = [costs.largest_chunk(budgets, head) for head in range(len(budgets))]
     largest = max(chunks)

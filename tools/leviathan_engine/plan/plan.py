@@ -9,8 +9,8 @@ from .place import Need
 
 @dataclass(frozen=True)
 class GpuPlan:
-    """One card's part. `device` is the engine's name for it; `index` its number in PCI order; bytes in `need`, and of
-    `experts` that stay on it."""
+    """One GPU's part. `device` is the worker's name for it, `index` its number in PCI order; `need` and the resident
+    `experts` are in bytes."""
 
     device: str
     index: int
@@ -26,9 +26,9 @@ class GpuPlan:
 
 @dataclass(frozen=True)
 class CpuPlan:
-    """The CPU's part in bytes; `room` is what is left for pages of the experts below the limit.
+    """The CPU's part in bytes. `room` is what the limit leaves for the experts' page cache.
 
-    `kv_ram` is for conversations that left the GPUs.
+    `kv_ram` is for the KV cache of conversations that were evicted from the GPUs.
     """
 
     experts: int
@@ -42,11 +42,11 @@ class CpuPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where everything goes. `visible` are the cards for CUDA_VISIBLE_DEVICES, in the engine's order.
+    """Where everything goes. `visible` are the GPUs for CUDA_VISIBLE_DEVICES, in the worker's order.
 
-    In tokens: `cache_lens`, `max_prompt`, and `chunk`, which is read of a prompt at once. `file_bytes` is read once at
-    the start; `resident_share` of all experts' bytes stay on the cards. `start_seconds` and `decode_bound` (tokens a
-    second, at best) are None where the disk's or the memory's rate is not known.
+    `cache_lens`, `max_prompt` and `chunk` are in tokens; a prompt is read in chunks. The start reads `file_bytes` once.
+    `resident_share` is the share of all experts' bytes that is resident on GPUs. `start_seconds` and `decode_bound`
+    (upper bound in tokens per second) are None if the rate of the disk or of the memory is not known.
     """
 
     model: str
@@ -65,7 +65,7 @@ class Plan:
 
     @property
     def visible(self) -> tuple[int, ...]:
-        """The cards' numbers in PCI bus order, first the one that the engine calls cuda:0."""
+        """The GPUs' indices in PCI bus order; the first one is the worker's cuda:0."""
         return tuple(gpu.index for gpu in self.gpus)
 
     @property
@@ -74,11 +74,11 @@ class Plan:
         return next(gpu.device for gpu in self.gpus if gpu.head)
 
     def environment(self) -> dict[str, str]:
-        """Variables that make the engine see the cards in the plan's order."""
+        """Returns variables that make the worker see the GPUs in the plan's order."""
         return visible_environment(self.visible)
 
     def to_dict(self) -> dict[str, Any]:
-        """For `--json`: the fields, with each card's totals."""
+        """Returns the fields, with each GPU's totals, for `--json`."""
         document = asdict(self)
         for card, gpu in zip(document["gpus"], self.gpus, strict=True):
             card["need"] |= {"weights": gpu.need.weights, "total": gpu.need.total}
@@ -86,5 +86,5 @@ class Plan:
 
 
 def visible_environment(indices: Sequence[int]) -> dict[str, str]:
-    """Variables that make the engine see these cards, by their numbers in PCI bus order: the first is cuda:0."""
+    """Returns variables that make the worker see the GPUs with these PCI bus indices; the first becomes cuda:0."""
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, indices))}

@@ -1,4 +1,4 @@
-"""Makes the plan: checks the model, chooses the cards, places the layers, says what to expect and what to change."""
+"""Makes the plan: checks the model, chooses the GPUs, places the layers, estimates times, adds warnings."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,24 +13,24 @@ from .machine import MB, Machine, Request
 from .place import CHUNK, Costs, Placement, place
 from .plan import CpuPlan, GpuPlan, Plan
 
-# A card is never planned fuller than this: drivers, display and torch's rounding take a little.
+# Share of a GPU that a plan uses at most: drivers, display and torch's rounding need the rest.
 USABLE = 0.97
 LEAST_CHUNK = 512
-# Below so many tokens of cache smaller chunks are taken for more of it, where the user leaves the choice.
+# If the user leaves the choice, chunks shrink until the KV cache has this many tokens.
 ENOUGH_CACHE = 32768
 LEAST_CACHED = 0.5
 NAME_LENGTH = 100
-# Bytes of main memory for conversations that left the GPUs, where experts leave as much: 228,000 tokens.
+# Bytes of main memory for conversations evicted from the GPUs, if the experts leave that much: 228,000 tokens.
 KV_RAM = 16 * 10**9
-# Left free on a card beside experts: torch's blocks do not fit into each other without a rest.
+# Kept free on a GPU with resident experts, for fragmentation of torch's memory blocks.
 EXPERTS_SPARE = 1 << 30
 
 
 def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
-    """The plan for `model` on `machine`.
+    """Makes the plan for `model` on `machine`.
 
-    Errors: PlanError when it cannot fit, with the bytes that are missing and what to change; GgufError when the model
-    is one that the engine cannot load.
+    Errors: PlanError if the model cannot fit, with the bytes that are missing and what to change; GgufError if the
+    engine cannot load the model.
     """
     shape = read_shape(model)
     if request.cache_lens is not None:
@@ -40,7 +40,9 @@ def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
     warnings: list[str] = []
     cards, budgets = _cards(machine, request, warnings)
     if len(cards) > shape.layers and request.split is not None:
-        raise PlanError(f"{len(cards)} GPUs for {shape.layers} layers", "name fewer GPUs in --gpu_split")
+        raise PlanError(
+            f"{len(cards)} GPUs are more than the model's {shape.layers} layers", "give --gpu_split fewer GPUs"
+        )
     cache = request.cache_lens or _cache(model, shape, budgets[: shape.layers])
     costs = Costs(model, shape, cache)
     if request.split is None:
@@ -77,44 +79,46 @@ def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
 
 
 def one_line(name: str) -> str:
-    """A header's name for a line of the table and a comment of the rule file: whatever is in it, it stays one line."""
+    """Returns a name from the header as one printable line, for the table and for a comment of the rule file."""
     return "".join(c if c.isprintable() else "\ufffd" for c in name[:NAME_LENGTH]) or "without a name"
 
 
 def check_context(cache_lens: int, shape: ModelShape) -> None:
-    """Errors: PlanError when a cache of `cache_lens` tokens is longer than what the model can read."""
+    """Checks `cache_lens` against the model's context length, both in tokens. Errors: PlanError if it is longer."""
     if not 1 <= cache_lens <= shape.context:
         raise PlanError(
-            f"--cache_lens {cache_lens}: this model reads 1 to {shape.context} tokens",
+            f"--cache_lens: expected 1 to {shape.context} tokens, as the model's context length, got {cache_lens}",
             f"set --cache_lens to at most {shape.context}",
         )
 
 
 def _cards(machine: Machine, request: Request, warnings: list[str]) -> tuple[list[Gpu], list[int]]:
-    """The cards to use and how many bytes of each: those of the split, or all of them, largest first."""
+    """Returns the GPUs to use and the bytes of each: those of the split, or all GPUs, largest first."""
     if not machine.gpus:
-        raise PlanError("no GPU is there", "give the pod a GPU (nvidia.com/gpu), or name one for a dry run")
+        raise PlanError("no GPU is visible", "give the pod a GPU (nvidia.com/gpu in resources.limits)")
     if request.split is None:
         cards = sorted(machine.gpus, key=lambda g: (-g.memory, g.index))
         return cards, [int(g.memory * USABLE) for g in cards]
     if len(request.split) > len(machine.gpus):
         raise PlanError(
-            f"--gpu_split names {len(request.split)} GPUs and {len(machine.gpus)} are there",
+            f"--gpu_split has {len(request.split)} numbers, but there are {len(machine.gpus)} GPUs",
             "give one number for each GPU",
         )
     gpus = list(machine.gpus[: len(request.split)])
     if any(size > gpu.memory for size, gpu in zip(request.split, gpus, strict=True)):
         gpus = advice.match_by_size(request.split, machine.gpus)
         order = ", ".join(f"{s // MB} MB on GPU {g.index}" for s, g in zip(request.split, gpus, strict=True))
-        warnings.append(f"--gpu_split does not fit the cards in their order, so it is matched by size: {order}")
+        warnings.append(f"--gpu_split does not fit the GPUs in this order, so it is assigned by size: {order}")
     pairs = [(gpu, size) for gpu, size in zip(gpus, request.split, strict=True) if size]
     if not pairs:
-        raise PlanError("--gpu_split gives every GPU 0 MB", "give at least one GPU memory, or drop the flag")
+        raise PlanError(
+            "--gpu_split gives every GPU 0 MB", "give a number above 0 for at least one GPU, or remove the flag"
+        )
     return [gpu for gpu, _ in pairs], [size for _, size in pairs]
 
 
 def _cache(model: Model, shape: ModelShape, budgets: Sequence[int]) -> int:
-    """As many tokens as the cards have room for, up to what the model reads."""
+    """Returns as many tokens as fit the GPUs, up to the model's context length."""
     cache = 0
     for chunk in (CHUNK, CHUNK // 2, CHUNK // 4, LEAST_CHUNK):
         cache = advice.largest_cache(model, shape, shape.context, budgets, chunk)
@@ -127,7 +131,7 @@ def _refuse_small_gpus(model: Model, shape: ModelShape, costs: Costs, budgets: S
     least = min(LEAST_CHUNK, costs.cache_lens)
     if chunk >= least:
         return
-    # What is missing: over all cards, with lm_head on the one where that is least.
+    # Bytes that are missing over all GPUs, with lm_head on the GPU where they are least.
     short = min(
         sum(max(0, n.total - b) for n, b in zip(costs.needs(found, least), budgets, strict=True))
         for found in (costs.balance(budgets, head, least)[1] for head in range(len(budgets)))
@@ -135,28 +139,28 @@ def _refuse_small_gpus(model: Model, shape: ModelShape, costs: Costs, budgets: S
     cache = advice.largest_cache(model, shape, costs.cache_lens - 1, budgets, LEAST_CHUNK)
     change = f"set --cache_lens to {cache}, or " if cache else ""
     raise PlanError(
-        f"the GPUs' {sum(budgets) / 1e9:.1f} GB are {max(short, 1) / 1e9:.2f} GB too small for {shape.layers} layers,"
-        f" a cache of {costs.cache_lens} tokens and prompts read {least} tokens at a time",
-        f"{change}give more GPU memory (--gpu_split, or another card)",
+        f"{sum(budgets) / 1e9:.1f} GB of GPU memory are {max(short, 1) / 1e9:.2f} GB too few for {shape.layers} layers,"
+        f" a KV cache of {costs.cache_lens} tokens and prompt chunks of {least} tokens",
+        f"{change}give the engine more GPU memory (--gpu_split, or another GPU)",
     )
 
 
 def _cpu(memory: ram.CpuMemory, machine: Machine, kv_ram: int | None) -> CpuPlan:
-    """The CPU's part. Memory for conversations goes before the experts' when asked for, else it is what they leave."""
+    """Returns the CPU's part. A requested `kv_ram` takes precedence over the experts; else it is what they leave."""
     limit = min(machine.ram, machine.memory_limit or machine.ram)
     room = limit - memory.process - (kv_ram or 0)
     of = "the pod's memory limit" if limit < machine.ram else "this machine's memory"
     change = "raise resources.limits.memory" if limit < machine.ram else "use a machine with more memory"
     if memory.process_peak > limit:
         raise PlanError(
-            f"loading takes {memory.process_peak / 2**30:.1f} GiB beside the model's pages, {of} is"
+            f"loading needs {memory.process_peak / 2**30:.1f} GiB in addition to the page cache, but {of} is"
             f" {limit / 2**30:.1f} GiB: {(memory.process_peak - limit) / 2**30:.1f} GiB are missing",
             change,
         )
     if room < memory.experts * LEAST_CACHED:
         missing = memory.experts + memory.process - limit
         raise PlanError(
-            f"the experts beside the GPUs' take {memory.experts / 2**30:.1f} GiB, and {of} leaves"
+            f"the experts that do not fit on the GPUs need {memory.experts / 2**30:.1f} GiB, but {of} leaves"
             f" {max(room, 0) / 2**30:.1f} GiB for them: {missing / 2**30:.1f} GiB are missing, and most tokens would"
             f" wait for the disk",
             f"{change}, or use a smaller quantisation",
@@ -168,7 +172,7 @@ def _cpu(memory: ram.CpuMemory, machine: Machine, kv_ram: int | None) -> CpuPlan
 
 
 def _experts(costs: Costs, model: Model, layers: tuple[int, int], free: int) -> int:
-    """Bytes of experts of its own layers that stay on a card with so much memory free."""
+    """Returns the bytes of experts of the GPU's own layers that fit in `free` bytes of its memory."""
     there = sum(
         model.tensors[f"blk.{layer}.{part}"].nbytes
         for layer in range(max(layers[0], costs.shape.dense_layers), layers[1])

@@ -1,4 +1,4 @@
-"""Main memory and time: what the CPU holds, how fast it starts, how fast it can decode at best."""
+"""Main memory and time: what the CPU side holds, how long the start takes, how fast it can decode at most."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from leviathan_engine.model.shape import ModelShape
 RUNTIME = 4 << 30
 # Tokens that the CPU experts take at once (KExpertsCPU's group_max_len).
 GROUP_TOKENS = 1024
-# `dequantize_q4_k` and its kind hold four 32-bit copies of the embedding at their peak.
+# `dequantize_q4_k` and similar functions hold four 32-bit copies of the embedding at their peak.
 EMBED_TRANSIENT = 16
-# Weights a second that a GPU dequantises, rounds and packs for Marlin (worker/marlin_packing.py): an estimate.
+# Weights per second that a GPU dequantises, rounds and packs for Marlin (worker/marlin_packing.py): an estimate.
 PACK_RATE = 3.0e9
 # Before the loader takes its first tensor, and after its last: estimates.
 IMPORT_SECONDS = 15.0
 FIRST_ANSWER_SECONDS = 8.0
 # Types that the compiled CPU experts multiply (tinyblas and iqk in third_party/llamafile). For any other type
-# `llamafile_sgemm` returns false, nobody looks, and the answers are noise.
+# `llamafile_sgemm` returns false, which its caller ignores, and the answers are noise.
 EXPERT_TYPES = frozenset(
     GgmlType[n]
     for n in (
@@ -31,8 +31,8 @@ EXPERTS = ("ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight")
 
 @dataclass(frozen=True)
 class CpuMemory:
-    """Bytes: `experts` are pages of the model's files, `process` is memory of the engine's own, `process_peak` while
-    it loads; `token_experts` are the expert bytes that one token needs."""
+    """Bytes: `experts` in the page cache, `process` of the worker itself, `process_peak` of it during loading;
+    `token_experts` are the expert bytes that one token needs."""
 
     experts: int
     process: int
@@ -41,28 +41,30 @@ class CpuMemory:
 
 
 def cpu_memory(model: Model, shape: ModelShape) -> CpuMemory:
-    """What the CPU side of `model` takes.
+    """Returns the memory that the CPU side of `model` needs.
 
-    Errors: GgufError for experts that are missing or that the compiled code would compute wrongly.
+    Errors: GgufError for experts that are missing, or that the compiled code would compute wrongly.
     """
     experts = 0
     for layer in range(shape.dense_layers, shape.layers):
         for name in EXPERTS:
             tensor = model.tensors.get(f"blk.{layer}.{name}")
             if tensor is None:
-                raise GgufError(f"{model.parts[0].path}: the tensor blk.{layer}.{name} is missing", "download it again")
+                raise GgufError(
+                    f"{model.parts[0].path}: the tensor blk.{layer}.{name} is missing", "download the model again"
+                )
             if tensor.type not in EXPERT_TYPES:
                 raise GgufError(
-                    f"{model.parts[tensor.part].path}: {tensor.name} is {tensor.type.name}, which the engine's CPU"
-                    " experts would compute wrongly",
-                    f"use one of {', '.join(sorted(k.name for k in EXPERT_TYPES))}",
+                    f"{model.parts[tensor.part].path}: the tensor {tensor.name} has type {tensor.type.name}, which the"
+                    " CPU experts compute wrongly",
+                    f"quantise it as one of {', '.join(sorted(k.name for k in EXPERT_TYPES))}",
                 )
             experts += tensor.nbytes
     if shape.hidden % 256 or shape.moe_ffn % 256:
         raise GgufError(
-            f"{model.parts[0].path}: hidden size {shape.hidden} and expert width {shape.moe_ffn} must be multiples of"
-            " 256 for the CPU experts",
-            "give a model of such sizes",
+            f"{model.parts[0].path}: the CPU experts need a hidden size and an expert width that are multiples of 256,"
+            f" got {shape.hidden} and {shape.moe_ffn}",
+            "use another model",
         )
     embed = shape.vocab * shape.hidden
     # MOE's shared buffer: per token and expert an input, an output and four expert-wide rows, in 32 bits or less.
@@ -73,9 +75,10 @@ def cpu_memory(model: Model, shape: ModelShape) -> CpuMemory:
 
 
 def decode_bound(memory: CpuMemory, cached: int, ram_rate: float | None, disk_rate: float | None) -> float | None:
-    """Tokens a second at best: a token reads its experts from memory once, those that are not `cached` from the disk.
+    """Returns an upper bound in tokens per second: each token reads its experts once, from memory or from the disk.
 
-    `cached` is how many expert bytes stay in memory. None without `ram_rate`, or without `disk_rate` where it matters.
+    `cached` is the number of expert bytes that stay in memory; the others are read from the disk. None without
+    `ram_rate`, or without `disk_rate` if it matters.
     """
     if ram_rate is None or memory.token_experts == 0:
         return None
@@ -89,10 +92,10 @@ def decode_bound(memory: CpuMemory, cached: int, ram_rate: float | None, disk_ra
 
 
 def start_seconds(model: Model, packed_weights: int, disk_rate: float | None) -> float | None:
-    """Seconds until the engine answers.
+    """Estimates the seconds until the engine is ready.
 
-    Every byte is read once, ahead of the loader, which meanwhile imports and packs the linear layers for Marlin; after
-    the last byte the last layer's experts are touched, and a first answer is tried.
+    Read-ahead reads every byte once, while the loader imports modules and packs the linear layers for Marlin. After
+    the last byte the loader takes the last layer's experts, and the worker generates a first answer as a test.
     """
     if disk_rate is None:
         return None

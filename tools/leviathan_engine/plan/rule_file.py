@@ -1,9 +1,9 @@
 """Writes KTransformers' rule file (`--optimize_config_path`) for a plan, for any number of GPUs.
 
 Semantics, from `ktransformers/optimize/optimize.py` of 0.2.1.post1: for each module of the model, from the outside in,
-the first rule whose `class` and `name` (a regular expression, searched) both match decides; a module that none matches
-stays as it is, on cuda:0; `recursive: False` ends the descent. The rules are those of upstream's DeepSeek-V3 files, but
-every module of a layer is named with the layer's device: upstream's multi-gpu-marlin file leaves norms behind.
+the first rule applies whose `class` and `name` (a regular expression, searched) both match. A module without a rule
+stays as it is, on cuda:0. `recursive: False` ends the descent. The rules are those of upstream's DeepSeek-V3 files, but
+they name every module of a layer with the layer's device: upstream's multi-gpu-marlin file leaves norms on cuda:0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,10 +22,10 @@ OURS = "leviathan_operators.operators"
 
 
 def rules(plan: Plan, model: Model, shape: ModelShape) -> list[Rule]:
-    """The rules as data, in order.
+    """Returns the rules as data, in order.
 
-    The embedding is on the CPU, where the engine looks tokens up; norm is on the last layers' card; lm_head where the
-    plan puts it. Linear layers whose shape Marlin refuses get the plain torch kernel.
+    The embedding is on the CPU, where the engine looks up tokens; norm is on the GPU of the last layer; lm_head is on
+    the GPU that the plan chose. Linear layers with a shape that Marlin does not support get the plain torch kernel.
     """
     devices = {gpu.device: range(gpu.first_layer, gpu.last_layer + 1) for gpu in plan.gpus}
     plain = plain_linears(model, shape)
@@ -46,14 +46,14 @@ def rules(plan: Plan, model: Model, shape: ModelShape) -> list[Rule]:
 
 
 def rules_yaml(plan: Plan, model: Model, shape: ModelShape) -> str:
-    """The rule file's text."""
+    """Returns the text of the rule file."""
     head = [f"# KTransformers 0.2.1.post1, {plan.model}: {shape.layers} layers, cache of {plan.cache_lens} tokens."]
     head += [f"# {gpu.device}: GPU {gpu.index}, layers {gpu.first_layer}-{gpu.last_layer}" for gpu in plan.gpus]
     return "\n".join([*head, *(line for rule in rules(plan, model, shape) for line in _yaml_rule(rule))]) + "\n"
 
 
 def plain_linears(model: Model, shape: ModelShape) -> list[str]:
-    """Modules (without the layer's prefix) of linear layers that Marlin cannot take, in any layer."""
+    """Returns the linear modules (without the layer's prefix) that Marlin does not support in some layer."""
     found: set[str] = set()
     for layer in range(shape.layers):
         for name, module in layer_linears(shape, layer).items():
@@ -102,7 +102,7 @@ def _on(device: str) -> Rule:
 
 
 def _either(layers: range) -> str:
-    """A regular expression for the numbers of an unbroken range: `([7-9]|[1-4][0-9]|5[0-3])`."""
+    """Returns a regular expression for the numbers of a range, such as `([7-9]|[1-4][0-9]|5[0-3])`."""
     pieces: list[str] = []
     tens = range(layers.start // 10, (layers.stop - 1) // 10 + 1)
     full = [t for t in tens if t * 10 >= layers.start and t * 10 + 10 <= layers.stop and 0 < t < 10]
@@ -125,7 +125,7 @@ def _yaml_rule(rule: Rule) -> list[str]:
 
 
 def _yaml_map(values: Mapping[Any, Any], indent: int) -> list[str]:
-    """Strings in single quotes, in which YAML changes nothing but doubled quotes; no string here has one."""
+    """Writes strings in single quotes, in which YAML only escapes quotes; no string here has one."""
     lines: list[str] = []
     for key, value in values.items():
         if isinstance(value, Mapping):

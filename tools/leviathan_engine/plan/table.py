@@ -12,13 +12,13 @@ PURPOSES = (
     ("router", "router"),
     ("lm_head", "lm_head") if DECODE_FROM_BLOCKS else ("lm_head (bf16)", "lm_head"),
     ("KV cache", "kv_cache"),
-    ("a chunk of a prompt", "prefill"),
+    ("prompt chunk", "prefill"),
     ("CUDA context", "context"),
 )
 
 
 def render(plan: Plan) -> str:
-    """The table, with the CPU's part, the times, and every warning and note on a line of its own."""
+    """Returns the table, with the CPU's part, the times, and one line for each warning and note."""
     names = [f"{gpu.device}{f' {gpu.name}' if gpu.name else ''}" for gpu in plan.gpus]
     rows: list[Sequence[str]] = [
         ("", *names),
@@ -27,23 +27,23 @@ def render(plan: Plan) -> str:
     ]
     rows += [(title, *(_gb(getattr(gpu.need, name)) for gpu in plan.gpus)) for title, name in PURPOSES]
     rows += [
-        ("at its fullest", *(_gb(gpu.need.total) for gpu in plan.gpus)),
-        ("may use", *(_gb(gpu.budget) for gpu in plan.gpus)),
-        ("experts that stay", *(_gb(gpu.experts) for gpu in plan.gpus)),
+        ("peak use", *(_gb(gpu.need.total) for gpu in plan.gpus)),
+        ("budget", *(_gb(gpu.budget) for gpu in plan.gpus)),
+        ("resident experts", *(_gb(gpu.experts) for gpu in plan.gpus)),
         ("free", *(_gb(gpu.budget - gpu.need.total - gpu.experts) for gpu in plan.gpus)),
     ]
     cpu = plan.cpu
     kept = f", conversations {cpu.kv_ram / GIB:.1f} GiB" if cpu.kv_ram else ""
     lines = [
         f"{plan.model}: {plan.layers} layers, {plan.file_bytes / 1e9:.1f} GB of files",
-        f"cache {plan.cache_lens} tokens, prompts up to {plan.max_prompt}, read {plan.chunk} at a time",
+        f"KV cache {plan.cache_lens} tokens, prompts up to {plan.max_prompt} tokens, in chunks of {plan.chunk}",
         "",
         *_columns(rows),
         "",
         f"CPU: experts {cpu.experts / GIB:.1f} GiB of page cache, process {cpu.process / GIB:.1f} GiB"
         f" ({cpu.process_peak / GIB:.1f} GiB while loading){kept}, limit {cpu.limit / GIB:.1f} GiB",
-        f"GPUs: {plan.resident_share:.0%} of the experts stay there, and as large a share of a token's where all are"
-        f" chosen alike",
+        f"GPUs: {plan.resident_share:.0%} of the experts are resident; they serve the same share of each token if all"
+        f" experts are used equally",
         f"start: {_seconds(plan.start_seconds)}; decode: {_rate(plan.decode_bound)}",
     ]
     lines += [f"warning: {text}" for text in plan.warnings]
@@ -66,8 +66,8 @@ def _gb(size: int) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    return "unknown without the disk's rate" if value is None else f"about {value:.0f} s"
+    return "unknown (no disk rate)" if value is None else f"about {value:.0f} s"
 
 
 def _rate(value: float | None) -> str:
-    return "unknown without the memory's and the disk's rate" if value is None else f"{value:.1f} tokens/s at best"
+    return "unknown (no memory or disk rate)" if value is None else f"at most {value:.1f} tokens/s"

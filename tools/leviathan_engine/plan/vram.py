@@ -1,8 +1,8 @@
 """GPU memory of KTransformers 0.2.1.post1 for DeepSeek-V3, computed from the tensor table.
 
-Read from its source, and stated for each formula: what the loader leaves on the card, what it needs for a moment while
-it loads, and what a prompt needs. Figures are allocated bytes; torch's cache of freed blocks may hold more and gives it
-back when it runs out.
+The formulas are from its source: what the loader leaves on the GPU, what it needs temporarily while it loads, and what
+a prompt needs. Figures are allocated bytes; torch's cache of freed blocks may hold more, and releases it when memory
+runs out.
 """
 
 from dataclasses import dataclass
@@ -11,28 +11,28 @@ from leviathan_engine.errors import GgufError
 from leviathan_engine.gguf import GgmlType, Model, Tensor
 from leviathan_engine.model.shape import ModelShape
 
-# CUDA context, the kernels that get loaded, cuBLAS workspaces and the CUDA graph's pool: what a process holds beside
-# torch's own pool. Measured on an H100 with torch 2.9.1 and CUDA 12.8: 794 to 810 MB (docs/gpu.md).
+# CUDA context, loaded kernels, cuBLAS workspaces and the CUDA graph's pool: what a process holds in addition to torch's
+# own pool. Measured on an H100 with torch 2.9.1 and CUDA 12.8: 794 to 810 MB (docs/gpu.md).
 CONTEXT = 760 << 20
 PAGE_TOKENS = 64
-# `leviathan_operators/install_experts.py`, RING_SLOTS: experts on their way to a card.
+# RING_SLOTS of `leviathan_operators/install_experts.py`: experts that are being copied to a GPU.
 STREAM_SLOTS = 16
 EXPERT_PARTS = ("ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight")
 # Keys that attention expands at once: KEY_BLOCK of leviathan_operators/operators/blocks.py.
 KEY_BLOCK = 4096
-# Whether linear layers stay as the file's blocks where the kernels read them (`worker/one_token.py`).
+# Whether linear layers stay as GGUF blocks if the kernels can read them (`worker/one_token.py`).
 DECODE_FROM_BLOCKS = False
-# What those kernels read (`leviathan_operators/reference/gguf_blocks.py`, KINDS), in rows of whole 256 elements.
+# Types that those kernels read (KINDS of `leviathan_operators/reference/gguf_blocks.py`), in rows of a multiple of 256.
 BLOCK_TYPES = frozenset(GgmlType[n] for n in ("Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"))
 MARLIN_GROUP = 64
 MARLIN_PARALLEL = 16
 # `quantize_weights` and `marlin_packing.pack` hold five 32-bit copies of a weight at their peak.
 MARLIN_TRANSIENT = 20
-# Types with a kernel in `GGML_DEQUANTIZE_GPU` (Q4_0 and Q5_0 stand there but raise).
+# Types with a kernel in `GGML_DEQUANTIZE_GPU` (Q4_0 and Q5_0 are listed there, but raise an error).
 GPU_TYPES = frozenset(
     GgmlType[n] for n in ("F32", "F16", "BF16", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS")
 )
-# GGUF name and engine module of every linear layer; kv_b is apart, the engine keeps it as it is.
+# GGUF name and engine module of every linear layer, except kv_b, which the engine keeps as it is.
 ATTENTION_LINEARS = {
     "attn_q_a": "self_attn.q_a_proj",
     "attn_q_b": "self_attn.q_b_proj",
@@ -50,8 +50,8 @@ NORMS = ("attn_norm", "attn_q_a_norm", "attn_kv_a_norm", "ffn_norm")
 
 @dataclass(frozen=True)
 class LayerVram:
-    """One layer's bytes: `marlin` weights and scales, or the file's blocks; `bf16` kv_b, norms and other linears,
-    `router` in its own type; `transient` more bytes while its largest tensor is loaded."""
+    """One layer's bytes: `marlin` for weights and scales, or for GGUF blocks; `bf16` for kv_b, norms and other linears;
+    `router` in its own type; `transient` for additional bytes while the largest tensor is loaded."""
 
     marlin: int
     bf16: int
@@ -60,12 +60,12 @@ class LayerVram:
 
     @property
     def weights(self) -> int:
-        """What stays on the card."""
+        """Bytes that stay on the GPU."""
         return self.marlin + self.bf16 + self.router
 
 
 def marlin_fits(k: int, n: int) -> bool:
-    """Whether Marlin takes a weight of `k` inputs and `n` outputs.
+    """Whether Marlin supports a weight of `k` inputs and `n` outputs.
 
     From `KTransformersLinear` (both by 64) and `thread_config_t` in gptq_marlin.cu: tiles are 64x128 or 128x64.
     """
@@ -73,15 +73,15 @@ def marlin_fits(k: int, n: int) -> bool:
 
 
 def stays_blocks(tensor: Tensor) -> bool:
-    """Whether a linear layer's weight stays as the file has it."""
+    """Whether a linear layer's weight stays as GGUF blocks."""
     return DECODE_FROM_BLOCKS and tensor.type in BLOCK_TYPES and tensor.shape[0] % 256 == 0
 
 
 def linear_bytes(tensor: Tensor) -> int:
-    """Bytes of a linear layer on the card.
+    """Returns the bytes of a linear layer on the GPU.
 
-    Blocks: the file's. Marlin: 4 bits a weight, one scale for 64 weights in bfloat16 (`worker/model_changes.py`), and a
-    workspace of 16 numbers for 64 outputs. Otherwise bfloat16.
+    GGUF blocks: as in the file. Marlin: 4 bits per weight, one bfloat16 scale per 64 weights
+    (`worker/model_changes.py`), and a workspace of 16 integers per 64 outputs. Otherwise bfloat16.
     """
     k, n = tensor.shape
     if not marlin_fits(k, n):
@@ -92,14 +92,14 @@ def linear_bytes(tensor: Tensor) -> int:
 
 
 def layer_linears(shape: ModelShape, layer: int) -> dict[str, str]:
-    """GGUF name -> engine module of the linear layers of this layer that go through KTransformersLinear."""
+    """Returns GGUF name -> engine module for the linears of this layer that KTransformersLinear replaces."""
     if layer < shape.dense_layers:
         return ATTENTION_LINEARS | DENSE_LINEARS
     return ATTENTION_LINEARS | (SHARED_LINEARS if shape.experts_shared else {})
 
 
 def layer_vram(model: Model, shape: ModelShape, layer: int) -> LayerVram:
-    """The bytes of `layer`. Errors: GgufError for a tensor that is missing or that the engine cannot load."""
+    """Returns the bytes of `layer`. Errors: GgufError for a tensor that is missing or that the engine cannot load."""
     marlin = bf16 = transient = 0
     for name in layer_linears(shape, layer):
         tensor = gpu_tensor(model, f"blk.{layer}.{name}.weight", 2)
@@ -119,7 +119,7 @@ def layer_vram(model: Model, shape: ModelShape, layer: int) -> LayerVram:
     elif any(f"blk.{layer}.attn_{part}_b.weight" not in model.tensors for part in "kv"):
         raise GgufError(
             f"{model.parts[0].path}: layer {layer} has neither attn_kv_b nor attn_k_b and attn_v_b",
-            "give a complete conversion of DeepSeek-V3",
+            "use a complete conversion of DeepSeek-V3",
         )
     router = 0
     if layer >= shape.dense_layers:
@@ -130,7 +130,7 @@ def layer_vram(model: Model, shape: ModelShape, layer: int) -> LayerVram:
 
 
 def head_vram(model: Model) -> tuple[int, int]:
-    """Bytes of lm_head in bfloat16 or as blocks, and how many more its copies in 16 and 32 bits take for a moment."""
+    """Returns the bytes of lm_head, in bfloat16 or as GGUF blocks, and the temporary bytes of its copies on loading."""
     tensor = gpu_tensor(model, "output.weight", 2)
     if stays_blocks(tensor):
         return tensor.nbytes, 6 * tensor.elements - tensor.nbytes
@@ -138,25 +138,25 @@ def head_vram(model: Model) -> tuple[int, int]:
 
 
 def wide_bytes(model: Model, shape: ModelShape) -> int:
-    """Bytes on a card with layers for one weight in bfloat16: a chunk's products of weights that stay as blocks."""
+    """Returns the temporary bytes for one weight in bfloat16: a prompt chunk unpacks weights that stay as blocks."""
     names = [f"blk.{layer}.{name}.weight" for layer in range(shape.layers) for name in layer_linears(shape, layer)]
     tensors = [tensor for name in names if (tensor := model.tensors.get(name)) is not None]
     return max((2 * tensor.elements for tensor in tensors if stays_blocks(tensor)), default=0)
 
 
 def kv_bytes(shape: ModelShape, cache_lens: int) -> int:
-    """KV cache of one layer: whole pages of 64 tokens, each the latent vector and the rotary key in bfloat16."""
+    """Returns the bytes of one layer's KV cache: pages of 64 tokens, each a latent vector and a rotary key in bf16."""
     pages = -(-cache_lens // PAGE_TOKENS)
     return pages * PAGE_TOKENS * (shape.kv_lora + shape.rope) * 2
 
 
 def chunk_bytes(shape: ModelShape, chunk: int, cache_lens: int) -> int:
-    """Bytes on a card with layers while a chunk of a prompt goes through one: the widest moment, and a block of keys.
+    """Returns the peak temporary bytes on a GPU while a layer reads a chunk of a prompt.
 
-    For every token of the chunk three hidden vectors live through a layer. In attention (`operators/blocks.py`) the
-    query, its rotated part, the kernel's output (as wide as the query), and in 32 bits the merged output and a product
-    of it come on top; in a dense layer four wide vectors. A block of keys has cache entries, those without the rotary
-    part, kv_b's output, keys and padded values.
+    For every token of the chunk, a layer holds three hidden vectors. Attention (`operators/blocks.py`) adds the query,
+    its rotated part, the kernel's output (as wide as the query), and in 32 bits the merged output and a product of it;
+    a dense layer adds four wide vectors. A block of keys needs cache entries, the same without the rotary part, kv_b's
+    output, keys and padded values.
     """
     s = shape
     query, value = s.heads * (s.nope + s.rope), s.heads * s.v_dim
@@ -167,7 +167,7 @@ def chunk_bytes(shape: ModelShape, chunk: int, cache_lens: int) -> int:
 
 
 def stream_bytes(model: Model, shape: ModelShape) -> int:
-    """Bytes on a card for streaming experts: the ring (`leviathan_operators/experts`), and one expert in bfloat16."""
+    """Returns the bytes on a GPU for streaming experts: the ring buffer, and one expert in bfloat16."""
     expert = 0
     for layer in range(shape.dense_layers, shape.layers):
         sizes = [
@@ -178,23 +178,26 @@ def stream_bytes(model: Model, shape: ModelShape) -> int:
 
 
 def logits_bytes(shape: ModelShape) -> int:
-    """Bytes on lm_head's card for the logits of the last position, in bfloat16 and again in 32 bits."""
+    """Returns the bytes on lm_head's GPU for the logits of the last position, in bfloat16 and in 32 bits."""
     return 6 * shape.vocab
 
 
 def gpu_tensor(model: Model, name: str, dims: int) -> Tensor:
-    """The tensor `name`, of `dims` dimensions and a type that the engine can put on a GPU. Errors: GgufError."""
+    """Returns the tensor `name`. Errors: GgufError unless it has `dims` dimensions and a type that GPUs can load."""
     tensor = model.tensors.get(name)
     if tensor is None:
         raise GgufError(
-            f"{model.parts[0].path}: the tensor {name} is missing", "give a complete conversion of DeepSeek-V3"
+            f"{model.parts[0].path}: the tensor {name} is missing", "use a complete conversion of DeepSeek-V3"
         )
     where = model.parts[tensor.part].path
     if len(tensor.shape) != dims:
-        raise GgufError(f"{where}: {name} has {len(tensor.shape)} dimensions, not {dims}", "convert the model again")
+        raise GgufError(
+            f"{where}: {name}: expected {dims} dimension{'s' * (dims != 1)}, got {len(tensor.shape)}",
+            "convert the model again with a current llama.cpp",
+        )
     if tensor.type not in GPU_TYPES:
         raise GgufError(
-            f"{where}: {name} is {tensor.type.name}, which the engine cannot load on a GPU",
+            f"{where}: the tensor {name} has type {tensor.type.name}, which the engine cannot load on a GPU",
             f"quantise it as one of {', '.join(sorted(k.name for k in GPU_TYPES))}",
         )
     return tensor

@@ -1,1 +1,1 @@
-"""The engine's process: KTransformers, one session of answers at a time."""
+"""The worker: runs KTransformers, and answers the front's jobs one at a time."""

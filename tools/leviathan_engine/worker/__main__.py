@@ -1,7 +1,7 @@
-"""The engine's process: `python3 -m leviathan_engine.worker --socket ... -- KTRANSFORMERS FLAGS`.
+"""The worker: `python3 -m leviathan_engine.worker --socket ... -- KTRANSFORMERS FLAGS`.
 
-Loads the model while it tells the front how far it is, tries it with one short answer, then serves the front's jobs
-until the front closes the connection. A failure is one line on stderr, and the text of the file --reason.
+Loads the model and reports the progress to the front, tests the model with a short answer, then serves the front's jobs
+until the front closes the connection. The reason of a failure is one line on stderr and in the file --reason.
 """
 
 import argparse
@@ -24,25 +24,25 @@ from leviathan_engine.worker.load_progress import LoadProgress
 from leviathan_engine.worker.read_ahead import ReadAhead, pieces, room
 from leviathan_engine.worker.session import Session
 
-# Two decode steps before the CUDA graph is captured, one with it.
+# Two decode steps before the CUDA graph is captured, and one that uses it.
 TRIAL_TOKENS = 4
-# For pages on their way to --kv_dir, when the front has closed the connection.
+# Time for writing pages to --kv_dir after the front has closed the connection.
 SETTLE_SECONDS = 3.0
-# The shortest prompt that is read as a chunk and not as a decode step.
+# The shortest prompt that is read as a chunk instead of a decode step.
 TRIAL_PROMPT = (0, 0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs to the end of the connection; returns the exit code."""
+    """Runs until the connection ends; returns the exit code."""
     args = _parser().parse_args(argv)
     if args.user is not None:
-        with contextlib.suppress(OSError, ValueError):  # for pinned memory, as root has it
+        with contextlib.suppress(OSError, ValueError):  # so that it may pin memory like root
             resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         give_up(args.user, GROUP)
     try:
         link = Link(args.socket)
     except OSError as err:
-        return _fail(args.reason, f"{args.socket}: the front does not answer: {err.strerror}")
+        return _fail(args.reason, f"cannot connect to the front (HTTP server) at {args.socket}: {err.strerror}")
     try:
         _serve(link, args)
     except EngineError as err:
@@ -55,17 +55,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _read_ahead(link: Link, args: argparse.Namespace) -> ReadAhead:
-    """Starts to read the model's files, before anything slow is imported."""
+    """Starts to read the model's files ahead, before anything slow is imported."""
 
     def failed(line: str) -> None:
-        # The loader may wait for the very page that cannot be read: only the process's end tells it.
+        # The loader may be waiting for the page that cannot be read, so end the whole process.
         code = _fail(args.reason, line, link)
         os._exit(code)
 
     try:
         work = tuple(pieces(read_model(args.gguf)))
     except GgufError:
-        work = ()  # the loader says what is wrong with the files
+        work = ()  # the loader reports what is wrong with the files
     return ReadAhead(work, room(cgroup.limits().memory, cgroup.memory_used()), failed)
 
 
@@ -104,14 +104,14 @@ def _serve(link: Link, args: argparse.Namespace) -> None:
 
 
 def stream_tokens(environ: Mapping[str, str]) -> int | None:
-    """LEVIATHAN_STREAM_TOKENS: a whole number, None where it is not set. Errors: EngineError."""
+    """Returns LEVIATHAN_STREAM_TOKENS as an integer, None if it is not set. Errors: EngineError."""
     text = environ.get("LEVIATHAN_STREAM_TOKENS", "")
     if not text:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise EngineError(
-            f"LEVIATHAN_STREAM_TOKENS={text[:40]!r}: expected a whole number of tokens, or 0 for never",
-            "correct it, or leave it out: then it is measured at the start",
+            f"LEVIATHAN_STREAM_TOKENS: expected a number of tokens, or 0 for never, got {text[:40]!r}",
+            "correct it, or unset it to have it measured at the start",
         )
     return int(text)
 
@@ -122,7 +122,7 @@ def _fail(path: Path, reason: str, link: Link | None = None) -> int:
         if link is not None:
             link.send({"kind": "failed", "reason": reason})
     except OSError as err:
-        sys.stderr.write(f"the reason could not be handed on: {err}\n")
+        sys.stderr.write(f"leviathan: cannot report the next error to the launcher and the front: {err}\n")
     sys.stderr.write(f"error: {reason}\n")
     return 1
 
@@ -133,18 +133,18 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("cpu_infer", "cache_lens", "chunk"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    parser.add_argument("--gpu_experts", default="0", help="bytes of experts that stay on each GPU, with commas")
-    parser.add_argument("--freeze_experts", action="store_true", help="the same ones stay as at the last start")
-    parser.add_argument("--expert_counts", type=Path, help="another machine's counts of the experts' use")
-    parser.add_argument("--cpu_infer_most", type=int, help="the most threads that a measurement may try")
-    parser.add_argument("--threads_file", type=Path, help="keeps the measured count; without it nothing is measured")
-    parser.add_argument("--user", type=int, help="the user to become, where it is started as root")
+    parser.add_argument("--gpu_experts", default="0", help="bytes of resident experts on each GPU, separated by commas")
+    parser.add_argument("--freeze_experts", action="store_true", help="keep the resident experts of the last start")
+    parser.add_argument("--expert_counts", type=Path, help="counts of expert uses from another machine")
+    parser.add_argument("--cpu_infer_most", type=int, help="maximum number of threads that the measurement tries")
+    parser.add_argument("--threads_file", type=Path, help="file for the measured count (default: no measurement)")
+    parser.add_argument("--user", type=int, help="user id to switch to when started as root")
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--kv_dir", type=Path)
     parser.add_argument("--kv_version", default="")
     for name in ("kv_ram", "kv_disk"):
         parser.add_argument(f"--{name}", type=int, default=0)
-    parser.add_argument("flags", nargs="*", help="KTransformers' own, after --")
+    parser.add_argument("flags", nargs="*", help="KTransformers' own flags, after --")
     return parser
 
 
@@ -152,4 +152,4 @@ if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # the engine's spinning threads do not end by themselves
+    os._exit(code)  # a normal exit would wait for KTransformers' threads, which never end

@@ -1,7 +1,7 @@
-"""Keeps an answer to its grammar: which tokens may come next, and when nothing may come any more.
+"""Constrains an answer to its grammar: which tokens are allowed next, and when the answer is complete.
 
-The grammar begins after the thought, where there is one, or after a token of its own (`grammar_after`), where the model
-decides itself whether it writes what the grammar is for.
+The grammar begins after the thought, if there is one. If the model decides whether it writes what the grammar
+describes, such as a tool call, the grammar begins after the token `grammar_after`.
 """
 
 from collections import OrderedDict
@@ -20,23 +20,23 @@ KEPT = 32
 
 @dataclass(frozen=True)
 class Start:
-    """llguidance's matcher at the beginning of a grammar, and the tokens that end any grammar there."""
+    """llguidance's matcher at the beginning of a grammar, and the tokens with which llguidance ends any grammar."""
 
     matcher: Any
     ends: tuple[int, ...]
 
 
 class Grammars:
-    """Compiles grammars in a thread of its own, while prompts are read, and keeps the last ones."""
+    """Compiles grammars in a separate thread while prompts are read, and caches the last ones."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` has the tokenizer, which is read at once. Errors of it come with the first grammar."""
+        """Starts to read the tokenizer in `folder`. The first grammar raises the errors of that."""
         self._thread = ThreadPoolExecutor(1, "grammars")
         self._vocabulary = self._thread.submit(Vocabulary, folder)
         self._starts: OrderedDict[str, Future[Start]] = OrderedDict()
 
     def start(self, grammar: str) -> Callable[[], Start]:
-        """Begins to compile; what is returned waits until that is done, and gives a matcher for one answer."""
+        """Starts to compile; returns a function that waits for the result and returns a matcher for one answer."""
         kept = self._starts.get(grammar) or self._thread.submit(self._compiled, grammar)
         self._starts[grammar] = kept
         self._starts.move_to_end(grammar)
@@ -50,10 +50,10 @@ class Grammars:
 
 
 class AnswerGrammar:
-    """Follows one answer's tokens."""
+    """Tracks the grammar along the tokens of one answer."""
 
     def __init__(self, start: Callable[[], Start], options: SamplingOptions, ends: Sequence[int]) -> None:
-        """`start` gives the grammar's beginning, once; `ends` are the tokens that end the answer."""
+        """`start` returns the beginning of the grammar, and is called once; `ends` are tokens that end the answer."""
         self._start = start
         self._begun: Start | None = None
         self._options = options
@@ -65,18 +65,18 @@ class AnswerGrammar:
 
     @property
     def bans(self) -> Sequence[int]:
-        """Tokens that may not come although the grammar has not begun."""
+        """Tokens that are forbidden before the grammar begins."""
         return self._options.grammar_bans if self._waiting and not self._inside else ()
 
     @property
     def finished(self) -> bool:
-        """Whether the grammar allows nothing more. Errors: Unanswerable."""
+        """Whether the grammar is complete, so that no token may follow. Errors: Unanswerable."""
         return not (self._inside or self._waiting) and bool(self._grammar().matcher.is_stopped())
 
     def allowed(self, *, early: bool = False) -> bytearray | None:
-        """A bit for each token that may come next, the first token's being the least of the first byte; None: any.
+        """Returns a bit mask of the tokens that are allowed next, least significant bit first; None: all tokens.
 
-        `early`: not one that ends the answer, unless no other may come. Errors: Unanswerable.
+        `early` leaves out tokens that end the answer, unless no other token is allowed. Errors: Unanswerable.
         """
         if self._inside or self._waiting:
             return None
@@ -94,11 +94,11 @@ class AnswerGrammar:
             _put(mask, [self._options.think_open], 1)
         _put(mask, self._blanks[:1], 1)
         if _empty(mask):
-            raise Unanswerable("no token of this model continues the answer as its grammar wants it")
+            raise Unanswerable("no token of this model can continue the answer within its grammar")
         return mask
 
     def take(self, token: int) -> None:
-        """Notes the token that has come. Errors: Unanswerable."""
+        """Advances the grammar by the chosen token. Errors: Unanswerable."""
         may_open, self._may_open = self._may_open, False
         if self._inside:
             if token == self._options.think_close:
@@ -124,17 +124,17 @@ class AnswerGrammar:
 
     def _check(self, grammar: Start) -> None:
         if grammar.matcher.is_error():
-            first = (grammar.matcher.get_error().strip().splitlines() or ["no reason is known"])[0]
-            raise Unanswerable(f"the answer cannot be kept to its grammar: {first[:200]}")
+            first = (grammar.matcher.get_error().strip().splitlines() or ["unknown reason"])[0]
+            raise Unanswerable(f"cannot apply the grammar to the answer: {first[:200]}")
 
 
 def _empty(mask: bytearray) -> bool:
-    """Whether no bit is set; `any` would look at each byte in Python."""
+    """Whether no bit is set; faster than `any`, which looks at each byte in Python."""
     return mask.count(0) == len(mask)
 
 
 def _put(mask: bytearray, tokens: Iterable[int], bit: int) -> None:
-    """Sets the bits of tokens to `bit`; a mask that is too short for a token grows for a 1."""
+    """Sets the bits of `tokens` to `bit`; extends a mask that is too short if `bit` is 1."""
     for token in tokens:
         place, least = divmod(token, 8)
         if place >= len(mask):

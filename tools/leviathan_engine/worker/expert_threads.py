@@ -1,4 +1,4 @@
-"""Measures the CPU experts of a loaded model with several numbers of threads, and gives them the quickest."""
+"""Measures the CPU experts of a loaded model with several thread counts, and applies the fastest."""
 
 import sys
 import time
@@ -11,13 +11,13 @@ import numpy as np
 
 from leviathan_engine.worker.thread_choice import Choice, Circumstances, Step, choose
 
-# Layers of a step: enough bytes for any cache, few enough for a second in all.
+# Layers of a step: more bytes than any CPU cache holds, and about one second in total.
 LAYERS = 16
 CPUINFO = Path("/proc/cpuinfo")
 
 
 def cpu_experts(model: Any) -> list[Any]:
-    """The model's KExpertsCPU, or what has its `moe` and `cpu_infer`, in the order of the layers."""
+    """Returns the model's KExpertsCPU modules (or those with `moe` and `cpu_infer`), in the order of the layers."""
     found = (getattr(module, "generate_experts", None) for module in model.modules())
     return [each for each in found if hasattr(each, "moe") and hasattr(each, "cpu_infer")]
 
@@ -25,8 +25,8 @@ def cpu_experts(model: Any) -> list[Any]:
 def settle(model: Any, computed: int, most: int, cores: int, memory: Path) -> Choice | None:
     """Chooses the number of threads and makes the experts use it; None for a model without CPU experts.
 
-    Arguments: `computed`, the launcher's count, which the experts have now; `most`, the largest that may be tried;
-    `cores` of this container; `memory`, the file that keeps the choice.
+    Arguments: `computed`, the launcher's count, which the experts use now; `most`, the largest count to try; `cores`
+    of this container; `memory`, the file that stores the choice.
     """
     experts = cpu_experts(model)
     if not experts:
@@ -54,13 +54,13 @@ def _pool(pools: dict[int, Any], extension: Any) -> Callable[[int], Any]:
 
 
 def _stepper(experts: list[Any], pool: Callable[[int], Any]) -> Step:
-    """One token's step through `experts`, each with experts of its own; seconds."""
+    """Returns a function that runs one token's step through `experts` and returns the seconds it took."""
     config = experts[0].config
     random = np.random.default_rng(0)
     chosen, per_token = experts[0].n_routed_experts, config.num_experts_per_tok
     ids = [random.permutation(chosen)[:per_token].astype(np.int64) for _ in experts]
     weights = np.full(per_token, 1.0 / per_token, np.float32)
-    # Zeros in bfloat16: what is computed does not matter, and takes as long.
+    # Zeros in bfloat16: the values do not matter for the time.
     given, out = np.zeros(config.hidden_size, np.uint16), np.zeros(config.hidden_size, np.uint16)
     tasks = [
         each.moe.forward(1, per_token, *(a.ctypes.data for a in (own, weights, given, out)))
@@ -79,14 +79,14 @@ def _stepper(experts: list[Any], pool: Callable[[int], Any]) -> Step:
 
 
 def _use(experts: list[Any], pool: Any) -> None:
-    """All experts, and those to come, use `pool`; the other pools' threads end."""
+    """Makes all experts use `pool`, including those created later; the threads of the other pools end."""
     for each in experts:
         each.cpu_infer = pool
     type(experts[0]).CPU_INFER = pool
 
 
 def _token_bytes(expert: Any) -> int:
-    """Bytes of one layer's experts that a token needs."""
+    """Returns the bytes of one layer's experts that a token needs."""
     whole = sum(int(weights.nbytes) for weights in (expert.gate, expert.up, expert.down))
     return whole * int(expert.config.num_experts_per_tok) // int(expert.n_routed_experts)
 

@@ -1,6 +1,6 @@
-"""One job on the model, step by step: opens its sequence in the cache, reads the prompt in chunks, decodes.
+"""Runs one job on the model step by step: opens its sequence in the KV cache, reads the prompt in chunks, decodes.
 
-A step leaves nothing behind that another job's step could not follow, so steps of several jobs may alternate.
+Steps are independent of each other, so steps of several jobs may alternate.
 """
 
 from collections import OrderedDict
@@ -15,32 +15,32 @@ from leviathan_operators.cache import PAGE_TOKENS, PrefixCache
 
 
 class Forward(Protocol):
-    """The model's two steps. `pages` hold the sequence, with room for the tokens of the step."""
+    """The model's two kinds of step. `pages` hold the sequence, and have room for the tokens of the step."""
 
     def read(self, pages: Sequence[int], first: int, ids: Sequence[int]) -> Any:
-        """Reads tokens at positions from `first` on; returns the logits of the last one."""
+        """Reads tokens at positions from `first`; returns the logits of the last one."""
 
     def decode(self, pages: Sequence[int], position: int, token: int) -> Any:
         """Reads one generated token; returns its logits."""
 
 
 class LastLogits:
-    """The logits after the last prompts, by scope and tokens; the least recently used ones leave."""
+    """An LRU cache of the logits after a prompt, by scope and tokens."""
 
     def __init__(self, most: int = 16) -> None:
-        """Holds up to `most`; 0.5 MB each for DeepSeek-V3."""
+        """Holds up to `most` entries; 0.5 MB each for DeepSeek-V3."""
         self._most = most
         self._logits: OrderedDict[tuple[str, tuple[int, ...]], Any] = OrderedDict()
 
     def get(self, job: Job) -> Any:
-        """The logits after the job's prompt, None where they are not known."""
+        """Returns the logits after the job's prompt, None if they are not cached."""
         logits = self._logits.get((job.scope, job.ids))
         if logits is not None:
             self._logits.move_to_end((job.scope, job.ids))
         return logits
 
     def keep(self, job: Job, logits: Any) -> None:
-        """Keeps a copy of the logits after the job's prompt."""
+        """Stores a copy of the logits after the job's prompt."""
         self._logits[job.scope, job.ids] = logits.clone()
         self._logits.move_to_end((job.scope, job.ids))
         while len(self._logits) > self._most:
@@ -48,7 +48,7 @@ class LastLogits:
 
 
 class Generation:
-    """A job that is being answered. `close` must be called at its end, whatever ends it."""
+    """A job that is being answered. The caller must call `close` at the end, also after an error."""
 
     def __init__(
         self,
@@ -59,10 +59,10 @@ class Generation:
         answers: "LastLogits | None" = None,
         grammars: Grammars | None = None,
     ) -> None:
-        """Opens the sequence with the longest prefix that is in the cache. Errors: CacheFull.
+        """Opens the sequence with the longest prefix that is in the prefix cache. Errors: CacheFull.
 
-        With `answers` a prompt that is asked again is not read at all, and its answer is the same to the bit.
-        `grammars` are needed for a job with one: it is compiled while the prompt is read.
+        With `answers`, a repeated prompt is not read again, and its logits are bit-identical. A job with a grammar
+        needs `grammars`, which compile it while the prompt is read.
         """
         self._forward = forward
         self._prefixes = prefixes
@@ -80,12 +80,12 @@ class Generation:
 
     @property
     def progress(self) -> PromptProgress:
-        """How far the prompt has been read."""
+        """How much of the prompt is read."""
         done = min(self._sequence.length, len(self._job.ids))
         return PromptProgress(self._job.id, len(self._job.ids), self._sequence.reused, done)
 
     def read(self) -> bool:
-        """Reads one chunk of the prompt; False when nothing was left to read. Errors: CacheFull, and the model's."""
+        """Reads one chunk of the prompt; False if nothing was left to read. Errors: CacheFull, and the model's."""
         chunk = next(self._chunks, None)
         if chunk is None:
             return False
@@ -99,37 +99,37 @@ class Generation:
 
     @property
     def finished(self) -> bool:
-        """Whether the answer's grammar allows nothing more. Errors: Unanswerable."""
+        """Whether the answer's grammar is complete. Errors: Unanswerable."""
         return self._sampler.finished
 
     def choose(self) -> int:
-        """The next token, which may be one that ends the answer.
+        """Chooses the next token, which may be one that ends the answer.
 
-        Errors: EngineError when the logits are no numbers; Unanswerable.
+        Errors: EngineError if the logits are not numbers; Unanswerable.
         """
         return self._sampler(self._logits)
 
     def chosen(self, token: int) -> int | Chosen:
-        """`token`, which was chosen last, with its log probability where that is asked for."""
+        """Returns `token`, which was chosen last, with its log probability if the job asks for it."""
         found = self._sampler.logprobs
         return token if found is None else Chosen(token, found.logprob, found.top)
 
     def decode(self, token: int) -> None:
-        """Reads a token that was chosen. Errors: CacheFull, and the model's."""
+        """Reads a chosen token. Errors: CacheFull, and the model's."""
         position = self._sequence.length
         self._prefixes.reserve(self._sequence, position + 1)
         self._logits = self._forward.decode(self._sequence.pages, position, token)
         self._prefixes.commit(self._sequence, [token])
 
     def close(self) -> None:
-        """Leaves what was read to later jobs."""
+        """Closes the sequence; the prefix cache keeps what was read for later jobs."""
         self._prefixes.close(self._sequence)
 
 
 def even_chunks(first: int, end: int, most: int) -> Iterator[tuple[int, int]]:
-    """The positions from `first` to before `end` in as few chunks of up to `most` tokens as it takes, of like length.
+    """Splits positions `first` to `end` - 1 into as few chunks of up to `most` tokens as possible, of similar length.
 
-    A chunk ends with a page where it can.
+    If possible, a chunk ends at the end of a page.
     """
     while first < end:
         count = -(-(end - first) // most)

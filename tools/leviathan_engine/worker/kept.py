@@ -1,4 +1,4 @@
-"""Where conversations go that have to leave the GPUs."""
+"""Where the KV cache of conversations is kept after it is evicted from the GPUs."""
 
 import sys
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from leviathan_operators.cache.disk_shelf import DiskShelf
 
 @dataclass(frozen=True)
 class Kept:
-    """Bytes of main memory and of the folder `directory` (None: none); `version` stands for the model's files."""
+    """Bytes of main memory, and of the folder `directory` (None: no folder); `version` identifies the model's files."""
 
     ram: int = 0
     directory: Path | None = None
@@ -19,21 +19,23 @@ class Kept:
     version: bytes = b""
 
     def pages(self, page_bytes: int) -> ParkedPages:
-        """The store for pages of so many bytes. Errors: EngineError when the folder cannot be used."""
+        """Opens the store for pages of `page_bytes` bytes. Errors: EngineError if the folder cannot be used."""
         shelf = None
         if self.directory is not None:
             try:
                 shelf = DiskShelf(self.directory, self.version, self.disk, note)
             except OSError as err:
-                raise EngineError(f"--kv_dir {self.directory}: {err.strerror}", "give a writable folder") from err
+                raise EngineError(
+                    f"--kv_dir: cannot write to {self.directory}: {err.strerror}", "give a writable folder"
+                ) from err
         return ParkedPages(self.ram // page_bytes, shelf)
 
 
-#: Nothing is kept.
+#: Keeps nothing.
 NOWHERE = Kept()
 
 
 def note(text: str) -> None:
-    """One line for the log."""
+    """Writes one line to the log."""
     sys.stderr.write(f"leviathan: {text}\n")
     sys.stderr.flush()

@@ -1,7 +1,7 @@
-"""KTransformers behind our own loop: its loader, its model and its decode step, with sampling of our own.
+"""Runs KTransformers' loader, model and decode step with our own generation loop and sampling.
 
-Its HTTP server and its generation loop are left out: they ignore temperature, max_tokens and stop, and count nothing
-(0.2.1.post1). What is used is `KTransformersInterface`: loading, `decode_one_tokens`, CUDA graphs.
+KTransformers' HTTP server and generation loop (0.2.1.post1) are not used, because they ignore temperature, max_tokens
+and stop, and do not count tokens. `KTransformersInterface` is used for loading, `decode_one_tokens` and CUDA graphs.
 """
 
 import importlib.util
@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class ThreadLimits:
-    """`most` threads for the CPU experts; `file` keeps the measured count, None: nothing is measured."""
+    """At most `most` threads for the CPU experts; `file` stores the measured count, None: no measurement."""
 
     most: int
     file: Path | None
@@ -39,12 +39,12 @@ class ThreadLimits:
 
 @dataclass(frozen=True)
 class Options:
-    """What the engine is started with: its folders and files, and upstream's own `flags`.
+    """What the worker is started with: folders and files, and KTransformers' own `flags`.
 
-    `chunk`: tokens of a prompt that are read at once, at most. `stream_tokens`: from how many of a chunk on its experts
-    are streamed to the GPUs; 0: never, None: measured at the start. `kept`: where conversations go that leave the GPUs.
-    `gpu_experts`: bytes of experts that stay on each GPU; `freeze_experts`: the same ones as at the last start;
-    `expert_counts`: another machine's counts of their use.
+    `chunk`: maximum tokens of a prompt that are read at once. `stream_tokens`: chunks of at least this many tokens
+    stream experts to the GPUs; 0: never, None: measured at the start. `kept`: where conversations go that are evicted
+    from the GPUs. `gpu_experts`: bytes of resident experts on each GPU; `freeze_experts`: keep those of the last start;
+    `expert_counts`: file with another machine's counts of expert uses.
     """
 
     home: Path
@@ -65,16 +65,16 @@ class Options:
 
 
 def never() -> bool:
-    """Nobody cancels."""
+    """A `cancelled` function for jobs that are never cancelled."""
     return False
 
 
 def unheard(_progress: PromptProgress) -> None:
-    """Nobody wants to know how far a prompt is."""
+    """A `progress` function that does nothing."""
 
 
 def say(text: str) -> None:
-    """One line for the log."""
+    """Writes one line to the log."""
     sys.stderr.write(f"leviathan: {text}\n")
     sys.stderr.flush()
 
@@ -83,9 +83,9 @@ class KTransformers:
     """One loaded model."""
 
     def __init__(self, options: Options, progress: Progress) -> None:
-        """Loads it; `progress` hears the number of layers and bytes. Errors: EngineError, and whatever upstream raises.
+        """Loads the model; calls `progress` with the number of layers and bytes. Errors: EngineError, and upstream's.
 
-        The process's HOME must be `options.home`: upstream keeps its configuration there.
+        The process's HOME must be `options.home`, because upstream reads its configuration from there.
         """
         write_config(options)
         self._torch = import_module("torch")
@@ -115,7 +115,7 @@ class KTransformers:
         self._cache = self._interface.cache
         parked = options.kept.pages(self._cache.page_bytes)
         self._prefixes = PrefixCache(self._cache.max_pages, self._cache, parked)
-        # Kept in main memory: a decode step looks its token up there.
+        # Stays in main memory, because a decode step looks up its token there.
         self._interface.generated_ids = self._torch.zeros(1, options.cache_lens + 1, dtype=self._torch.int)
         self._device = self._interface.device_map["blk.0.self_attn"]["generate_device"]
         self._chunk = options.chunk
@@ -136,10 +136,10 @@ class KTransformers:
     def tokens(
         self, job: Job, cancelled: Callable[[], bool] = never, progress: Heard = unheard
     ) -> Generator[int | Chosen, None, None]:
-        """The tokens of an answer, without the one that ends it.
+        """Yields the tokens of an answer, without the one that ends it.
 
-        Reading a prompt may take minutes: `cancelled` is asked before each layer of each chunk, and what was read
-        before stays known. Errors: Cancelled, OutOfMemory; RuntimeError of the engine.
+        Reading a prompt may take minutes, so `cancelled` is called before each layer of each chunk; the prefix cache
+        keeps the chunks that were read before. Errors: Cancelled, OutOfMemory; RuntimeError from KTransformers.
         """
         try:
             generation = Generation(self, self._prefixes, job, self._chunk, self._answers, self._grammars)
@@ -157,7 +157,7 @@ class KTransformers:
         self, generation: Generation, job: Job, cancelled: Callable[[], bool], progress: Heard
     ) -> Generator[int | Chosen, None, None]:
         progress(generation.progress)
-        # Only here a layer may raise: a decode step may be in the middle of a graph's capture.
+        # A layer may raise only here, because a decode step may be capturing a CUDA graph.
         self._cancelled = cancelled
         try:
             while generation.read():
@@ -171,7 +171,7 @@ class KTransformers:
                 generation.decode(token)
 
     def read(self, pages: Sequence[int], first: int, ids: Sequence[int]) -> Any:
-        """Reads a chunk of a prompt into `pages` at positions from `first` on; returns the logits of its last token."""
+        """Reads a chunk of a prompt into `pages` at positions from `first`; returns the logits of its last token."""
         torch, model = self._torch, self._interface.model
         if self._device != "cpu":
             torch.cuda.set_device(self._device)
@@ -199,7 +199,7 @@ class KTransformers:
             raise Cancelled
 
     def memory(self) -> list[dict[str, Any]]:
-        """The GPUs' memory in bytes."""
+        """Returns the memory of the GPUs in bytes."""
         cuda = self._torch.cuda
         out = []
         for gpu in range(cuda.device_count()):
@@ -208,15 +208,15 @@ class KTransformers:
         return out
 
     def rest(self) -> bool:
-        """Parks pages that would leave the GPUs next; then counts of the experts' use are kept, and experts move."""
+        """Does background work: copies pages that are evicted next, saves counts of expert uses, moves experts."""
         return self._prefixes.park_ahead() or self._experts.rest()
 
     def settle(self, seconds: float) -> None:
-        """Gives a disk so many seconds for the pages that are on their way to it."""
+        """Waits at most `seconds` until pages are written to the disk."""
         self._prefixes.settle(seconds)
 
     def gauges(self) -> dict[str, float]:
-        """Figures for /metrics, by their names there."""
+        """Returns values for /metrics, by metric name."""
         found = self._experts.hit_ratio()
         return ({} if found is None else {"leviathan_expert_hit_ratio": found}) | {
             "leviathan_cache_pages": self._prefixes.pool.count,
@@ -228,13 +228,13 @@ class KTransformers:
 
 
 def write_config(options: Options) -> None:
-    """Writes HOME/.ktransformers/config.yaml: upstream's, with absolute paths, our model and no remote code.
+    """Writes HOME/.ktransformers/config.yaml: upstream's file with absolute paths, our model and no remote code.
 
-    Errors: EngineError when upstream is not installed or the folder cannot be written.
+    Errors: EngineError if upstream is not installed or the folder cannot be written.
     """
     spec = importlib.util.find_spec("ktransformers")
     if spec is None or spec.origin is None:
-        raise EngineError("ktransformers is not installed", "run this in the image")
+        raise EngineError("the Python package ktransformers is not installed", "run this command in the engine's image")
     yaml = import_module("yaml")
     folder = options.home / ".ktransformers"
     try:
@@ -254,11 +254,13 @@ def write_config(options: Options) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     except OSError as err:
-        raise EngineError(f"{err.filename}: {err.strerror}", "give a writable folder as LEVIATHAN_STATE") from err
+        raise EngineError(
+            f"cannot write {err.filename}: {err.strerror}", "set LEVIATHAN_STATE to a writable folder"
+        ) from err
 
 
 def engine_argv(options: Options) -> list[str]:
-    """The command line for upstream's parser: ours, then the user's."""
+    """Returns the command line for upstream's parser: our flags, then the user's."""
     own = {
         "--model_path": options.hf,
         "--gguf_path": options.gguf,
@@ -271,22 +273,24 @@ def engine_argv(options: Options) -> list[str]:
 
 
 def parse_flags(config: Any, options: Options) -> None:
-    """Has upstream's own parser set its configuration. Errors: EngineError for a flag that it does not know."""
+    """Sets upstream's configuration with its own parser. Errors: EngineError for a flag that it does not know."""
     before = sys.argv
     sys.argv = ["ktransformers", *engine_argv(options)]
     try:
         import_module("ktransformers.server.args").ArgumentParser(config).parse_args()
     except SystemExit as err:
         flags = " ".join(options.flags)
-        raise EngineError(f"KTransformers refuses its flags ({flags})", "correct what stands after --") from err
+        raise EngineError(
+            f"KTransformers does not accept its flags ({flags})", "correct the flags after --; its reason is above"
+        ) from err
     finally:
         sys.argv = before
 
 
 def count_tensors(loader: Any, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
-    """Makes upstream's GGUF loader report: every tensor, also those of the experts, is taken by `get_mmap_tensor`.
+    """Makes upstream's GGUF loader report its progress: it takes every tensor with `get_mmap_tensor`.
 
-    A layer counts as loaded when a later one has begun.
+    A layer counts as loaded when the loader takes a tensor of a later one.
     """
     take = loader.get_mmap_tensor
     seen: set[str] = set()
@@ -307,17 +311,17 @@ def count_tensors(loader: Any, progress: Progress, clock: Callable[[], float] = 
 
 
 def layer_of(name: str) -> int:
-    """`3` of `blk.3.attn_norm.weight`, 0 for a tensor outside the layers."""
+    """Returns the layer of a tensor: 3 for `blk.3.attn_norm.weight`, 0 for a tensor outside the layers."""
     parts: Sequence[str] = name.split(".")
     return int(parts[1]) if parts[0] == "blk" and len(parts) > 1 and parts[1].isdecimal() else 0
 
 
 def _interface_class(upstream: Any) -> Any:
-    """Upstream's class without its choice of tokens."""
+    """Returns a subclass of upstream's class that does not choose tokens."""
 
     class Interface(upstream):  # type: ignore[misc]
         def logits_to_token(self, logits: Any) -> Any:
-            """Leaves the logits to the caller."""
+            """Returns the logits unchanged."""
             return logits
 
     return Interface

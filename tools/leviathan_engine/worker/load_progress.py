@@ -1,4 +1,4 @@
-"""Tells the front, once a second, how far the load is: what the loader has taken, and what was read ahead of it."""
+"""Reports the progress of the load to the front once a second: what is loaded, and what is read ahead."""
 
 import sys
 import threading
@@ -16,10 +16,10 @@ Send = Callable[[dict[str, Any]], None]
 
 
 class LoadProgress:
-    """Sends `progress` messages while it is entered; a layer may take longer to read than a user likes to wait."""
+    """A context manager that sends `progress` messages at fixed intervals, because one layer may take minutes."""
 
     def __init__(self, send: Send, reading: Callable[[], Reading], seconds: float = SECONDS) -> None:
-        """Arguments: `send` hands a message to the front; `reading` says how far the read-ahead is."""
+        """Arguments: `send` sends a message to the front; `reading` returns the progress of the read-ahead."""
         self._send, self._reading, self._seconds = send, reading, seconds
         self._layers = self._loaded = 0
         self._over = threading.Event()
@@ -37,7 +37,7 @@ class LoadProgress:
         self._thread.join()
 
     def loaded(self, layers: int, size: int) -> None:
-        """`layers` and `size` bytes have been taken by the loader."""
+        """Sets the number of layers and bytes that are loaded."""
         self._layers, self._loaded = layers, size
         self._tell()
 
@@ -54,7 +54,7 @@ class LoadProgress:
                     self._send({"kind": "phase", "phase": "loading", "detail": remark})
                     self._note(remark)
             except OSError:
-                return  # the front has gone: the worker's main thread finds out when it sends
+                return  # the front has ended: the worker's main thread notices when it sends
 
     def _note(self, remark: str) -> None:
         if time.monotonic() - self._remarked >= REMARK_SECONDS:

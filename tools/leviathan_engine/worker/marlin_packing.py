@@ -1,8 +1,8 @@
 """Packs 4-bit and 8-bit weights for the Marlin kernel with torch, on the device where they are.
 
-KTransformers 0.2.1.post1 packs with numpy on one CPU core (`marlin_utils.marlin_weights`): about 1e8 weights a second,
-more than two minutes for DeepSeek-V3, with a copy to the CPU and back for each tensor. The same integer operations in
-torch give the same bits and run on the GPU.
+KTransformers 0.2.1.post1 packs with numpy on one CPU core (`marlin_utils.marlin_weights`): about 1e8 weights per
+second, more than two minutes for DeepSeek-V3, and each tensor is copied to the CPU and back. The same integer
+operations in torch run on the GPU, with bit-identical results.
 """
 
 from importlib import import_module
@@ -12,7 +12,7 @@ UPSTREAM = "ktransformers.ktransformers_ext.operators.custom_marlin.quantize.uti
 
 
 def pack(q_w: Any, size_k: int, size_n: int, num_bits: int, perm: Any) -> Any:
-    """Quantised weights in Marlin's layout, as upstream's `marlin_weights` returns them.
+    """Packs quantised weights into Marlin's layout, as upstream's `marlin_weights` does.
 
     Args:
         q_w: int32 tensor of shape (`size_k`, `size_n`), each value in [0, 2**`num_bits`).

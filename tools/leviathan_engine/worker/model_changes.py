@@ -1,11 +1,11 @@
-"""What is changed in the model that upstream loads."""
+"""Changes the model that KTransformers loads."""
 
 from importlib import import_module
 from typing import Any
 
 
 def keep_scales_narrow() -> None:
-    """Marlin's scales in bfloat16, to which every call would convert them. Call it before a model is loaded."""
+    """Stores Marlin's scales in bfloat16, so that calls need not convert them. Call it before a model is loaded."""
     marlin = import_module("ktransformers.operators.linear").KLinearMarlin
     bfloat16 = import_module("torch").bfloat16
     original = marlin.load
@@ -18,19 +18,20 @@ def keep_scales_narrow() -> None:
 
 
 def lighten(model: Any) -> None:
-    """Takes two wastes out of the loaded model; its answers stay the same to the bit.
+    """Removes two unnecessary computations from the loaded model; answers stay bit-identical.
 
-    The logits of the last position alone, instead of every one of a prompt's; no mask of a chunk's tokens by the
-    cache's, which no attention here reads.
+    Computes the logits of the last position only, instead of all positions of a prompt. Does not compute the mask of
+    chunk tokens by cache tokens, because the attention modules here do not read it.
     """
     model.lm_head.register_forward_pre_hook(lambda _module, inputs: (inputs[0][:, -1:], *inputs[1:]))
     model.model.orig_module._update_causal_mask = lambda *_arguments, **_named: None
 
 
 def read_in_chunks(model: Any) -> None:
-    """Gives ours to layers whose attention is upstream's, as a rule file of the user's own has it.
+    """Replaces upstream's attention modules with ours, for the user's own rule files.
 
-    Upstream's reads keys and values of a chunk alone, so everything behind the first chunk would be noise.
+    Upstream's module only reads keys and values of the current chunk, so everything after the first chunk would be
+    noise.
     """
     upstream = import_module("ktransformers.operators.attention").KDeepseekV2Attention
     ours = import_module("leviathan_operators.operators.attention").ChunkedLatentAttention

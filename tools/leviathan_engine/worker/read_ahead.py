@@ -1,8 +1,8 @@
 """Reads the model's files into the page cache ahead of the loader, in the order in which the loader uses them.
 
-The loader maps the files: it reads through page faults, one layer at a time, and leaves the disk idle while it imports,
-dequantises and packs. A few threads that read large pieces from the worker's first moment on keep the disk busy
-instead, and the loader finds its pages in memory.
+The loader maps the files: it reads through page faults, one layer at a time, and the disk is idle while it imports,
+dequantises and packs. A few threads keep the disk busy with large reads from the start of the worker, so the loader
+finds its pages in memory.
 """
 
 import errno
@@ -17,14 +17,14 @@ from pathlib import Path
 from leviathan_engine.gguf import Model
 
 PIECE = 64 << 20
-# Bytes of one call: each ends with a wait for the interpreter's lock, which the loader holds for up to 5 ms.
+# Bytes of one call: after each call a thread waits for the interpreter lock, which the loader holds for up to 5 ms.
 CALL = 16 << 20
 THREADS = 8
 AFTER_LAYERS = 1 << 30
-# Left free for the process and its page-locked buffers.
+# Bytes kept free for the process and its page-locked buffers.
 SPARE = 4 << 30
 MEMINFO = Path("/proc/meminfo")
-# The rate is known well enough after this many seconds.
+# The rate is reliable after this many seconds.
 SETTLED_SECONDS = 5.0
 SLOW_SECONDS = 600.0
 
@@ -33,7 +33,7 @@ Read = Callable[[int, memoryview, int], int]
 
 @dataclass(frozen=True)
 class Piece:
-    """`size` bytes of the file `path` from `offset` on."""
+    """`size` bytes of the file `path` from `offset`."""
 
     path: Path
     offset: int
@@ -42,7 +42,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Reading:
-    """How far it is: bytes read, bytes to be read in all, and seconds since the start."""
+    """The progress: bytes read, bytes to read in total, and seconds since the start."""
 
     done: int
     total: int
@@ -50,27 +50,26 @@ class Reading:
 
     @property
     def rate(self) -> float | None:
-        """Bytes a second, None before SETTLED_SECONDS."""
+        """Bytes per second, None before SETTLED_SECONDS."""
         return self.done / self.seconds if self.seconds >= SETTLED_SECONDS else None
 
     def remark(self) -> str:
-        """What a user should know of a slow disk, "" for a quick one or as long as nothing is known."""
+        """Returns a remark about a slow disk for the user; "" for a fast disk, or if the rate is not known yet."""
         rate = self.rate
         if rate is None or self.done >= self.total or self.total < rate * SLOW_SECONDS:
             return ""
         left = (self.total - self.done) / rate if rate else float("inf")
-        minutes = f"{left / 60:.0f} more minutes" if rate else "no end in sight"
+        minutes = f"{left / 60:.0f} minutes left" if rate else "remaining time unknown"
         return (
-            f"the model's disk gives {rate / 1e6:.0f} MB/s: {self.done / 1e9:.0f} of {self.total / 1e9:.0f} GB read,"
+            f"the model's disk reads {rate / 1e6:.0f} MB/s: {self.done / 1e9:.0f} of {self.total / 1e9:.0f} GB read,"
             f" {minutes}"
         )
 
 
 def pieces(model: Model, size: int = PIECE) -> Iterator[Piece]:
-    """The tensors' bytes in pieces of at most `size` bytes, in the order in which the loader uses the tensors.
+    """Yields the tensors' bytes in pieces of at most `size` bytes, in the order in which the loader uses the tensors.
 
-    The loader walks through the model from the embedding over the layers to lm_head; within a layer the files' order
-    is as good as any.
+    The loader goes from the embedding through the layers to lm_head; the order within a layer does not matter.
     """
 
     def place(name: str) -> tuple[int, int, int]:
@@ -87,11 +86,11 @@ def pieces(model: Model, size: int = PIECE) -> Iterator[Piece]:
 
 
 def room(memory_limit: int | None, used: int | None, meminfo: Path = MEMINFO) -> int:
-    """Bytes that may be read ahead without pushing out what was read before, at least 0.
+    """Returns how many bytes may be read ahead without evicting what was read before, at least 0.
 
-    Arguments: `memory_limit` and `used` of the control group in bytes, None where there is none or it is not known. A
-    control group counts the page cache, so what it already holds of the model is counted once more: too little is read
-    ahead then, never too much.
+    Arguments: `memory_limit` and `used` of the control group in bytes, None if there is none or it is not known. A
+    control group counts the page cache, so pages of the model that are already cached count twice: the result may be
+    too small, but never too large.
     """
     found = []
     try:
@@ -106,7 +105,7 @@ def room(memory_limit: int | None, used: int | None, meminfo: Path = MEMINFO) ->
 
 
 def pread(descriptor: int, buffer: memoryview, offset: int) -> int:
-    """Reads into `buffer` from `offset` on; the number of bytes that came. Errors: OSError."""
+    """Reads into `buffer` from `offset`; returns the number of bytes that were read. Errors: OSError."""
     return os.preadv(descriptor, [buffer], offset)
 
 
@@ -124,8 +123,8 @@ class ReadAhead:
     ) -> None:
         """Starts reading.
 
-        Arguments: `limit`, bytes in all, as `room` gives them; `failed` hears one line when a file cannot be read, from
-        one of the threads; `read` stands for the disk in tests.
+        Arguments: `limit`, the bytes to read in total, from `room`; `failed` is called from a thread with one line if a
+        file cannot be read; tests replace `read`.
         """
         chosen: list[Piece] = []
         self._total = 0
@@ -147,12 +146,12 @@ class ReadAhead:
 
     @property
     def reading(self) -> Reading:
-        """How far it is."""
+        """The current progress."""
         with self._lock:
             return Reading(self._done, self._total, (self._ended or self._clock()) - self._began)
 
     def stop(self) -> None:
-        """Ends it, after the reads that are under way."""
+        """Stops after the current reads."""
         self._stopping = True
 
     def join(self) -> None:
@@ -172,9 +171,9 @@ class ReadAhead:
                 self._take(descriptor, piece, buffer)
         except OSError as err:
             self._stopping = True
-            where = f"{path}: cannot be read" if descriptor >= 0 else f"{err.filename}: cannot be opened"
+            where = f"cannot read {path}" if descriptor >= 0 else f"cannot open {err.filename}"
             what = f"{errno.errorcode.get(err.errno or 0, 'error')}, {err.strerror}"
-            self._failed(f"{where} ({what}): look at the disk with dmesg")
+            self._failed(f"{where}: {what}; check the disk with dmesg on the node")
         finally:
             if descriptor >= 0:
                 os.close(descriptor)

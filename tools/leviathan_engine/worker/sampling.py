@@ -1,8 +1,8 @@
-"""Chooses the next token from logits: the likeliest one at temperature 0, else by sampling with a seed.
+"""Chooses the next token from logits: the most likely one at temperature 0, otherwise by sampling with a seed.
 
-In this order, as vLLM does: penalties, logit_bias and min_tokens change the logits; the temperature divides them;
-min_p, top_k, typical_p and top_p each leave tokens out of those that are left; one of the rest is drawn. A grammar
-leaves out what it does not allow right before the temperature. Log probabilities are the model's own, before any of it.
+The order is vLLM's: penalties, logit_bias and min_tokens change the logits; the grammar removes tokens that it does not
+allow; the temperature divides the logits; min_p, top_k, typical_p and top_p remove tokens, one after the other; one of
+the remaining tokens is drawn. Log probabilities are the model's own, before any of these changes.
 """
 
 from collections.abc import Sequence
@@ -15,24 +15,24 @@ from leviathan_engine.worker.answer_grammar import AnswerGrammar
 from leviathan_engine.worker.sampling_options import SamplingOptions
 from leviathan_engine.worker.thought_budget import ThoughtBudget
 
-# Less than this is taken as 0: 1e-50 *is* 0 as a 32-bit float, and dividing by it, or keeping only what is below it,
-# would leave nothing to draw from. A top_p of 1e-6 keeps one token of 129,280 in any case.
+# Smaller values count as 0: 1e-50 is 0 as a 32-bit float, and dividing by it, or keeping only tokens below it, would
+# leave no token to draw. A top_p of 1e-6 keeps one token of 129,280 in any case.
 LEAST = 1e-6
 NEVER = float("-inf")
 
 
 @dataclass(frozen=True)
 class Logprobs:
-    """The natural logarithm of a token's probability, and the likeliest tokens with theirs, the likeliest first."""
+    """The natural logarithm of a token's probability, and the most likely tokens with theirs, in descending order."""
 
     logprob: float
     top: tuple[tuple[int, float], ...]
 
 
 class Sampler:
-    """The choice for one answer. The same seed and logits give the same tokens on the same device.
+    """Chooses the tokens of one answer. The same seed and logits give the same tokens on the same device.
 
-    `logprobs` belongs to the token that was chosen last; None where they are not asked for.
+    `logprobs` belongs to the token that was chosen last; None if the job does not ask for it.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class Sampler:
         ends: Sequence[int] = (),
         grammar: AnswerGrammar | None = None,
     ) -> None:
-        """`temperature` and `top_p` below LEAST take the likeliest token; `seed` None takes a new one.
+        """`temperature` and `top_p` below LEAST take the most likely token; `seed` None uses a random seed.
 
-        `prompt` are the tokens that repetition_penalty counts too, `ends` those that min_tokens keeps out.
-        `grammar` is what the answer follows.
+        `prompt` are the tokens that repetition_penalty also counts, `ends` those that min_tokens forbids. The answer
+        follows `grammar`.
         """
         self._torch = import_module("torch")
         self._temperature = temperature
@@ -66,13 +66,16 @@ class Sampler:
         self.logprobs: Logprobs | None = None
 
     def __call__(self, logits: Any) -> int:
-        """The token for `logits`, a tensor of one dimension.
+        """Chooses the token for `logits`, a tensor of one dimension.
 
-        Errors: EngineError when they are no numbers, Unanswerable where the grammar cannot be followed.
+        Errors: EngineError if they are not numbers, Unanswerable if the grammar cannot be followed.
         """
         logits = logits.float()
         if not bool(self._torch.isfinite(logits[logits.argmax()])):
-            raise EngineError("the engine computed no numbers (NaN)", "check the model's files and the GPUs")
+            raise EngineError(
+                "the model computed logits that are not numbers (NaN)",
+                "verify the model's files (leviathan model --sha256), and check the GPUs with dmesg on the node",
+            )
         token = self._budget.take(self._choose(self._changed(logits)))
         if self._grammar is not None:
             self._grammar.take(token)
@@ -81,7 +84,7 @@ class Sampler:
 
     @property
     def finished(self) -> bool:
-        """Nothing may come any more. Errors: Unanswerable."""
+        """Whether the grammar is complete, so that no token may follow. Errors: Unanswerable."""
         return self._grammar is not None and self._grammar.finished
 
     def _choose(self, logits: Any) -> int:
@@ -99,13 +102,13 @@ class Sampler:
             chances = self._typical(chances)
         if self._top_p < 1:
             ordered, places = (chances / chances.sum()).sort(descending=True)
-            # A token stays while those before it have not reached top_p; so the first one always stays.
+            # A token stays if those before it sum to less than top_p, so the first one always stays.
             kept = torch.where(ordered.cumsum(-1) - ordered < self._top_p, ordered, 0.0)
             return int(places[self._draw(kept)])
         return self._draw(chances)
 
     def _typical(self, chances: Any) -> Any:
-        """The tokens whose information is nearest to the entropy, until they reach typical_p (arXiv 2202.00666)."""
+        """Keeps the tokens whose information is closest to the entropy, up to a sum of typical_p (arXiv 2202.00666)."""
         torch = self._torch
         shares = chances / chances.sum()
         information = -torch.log(shares)
@@ -117,7 +120,7 @@ class Sampler:
         return torch.zeros_like(shares).scatter_(0, places, kept)
 
     def _changed(self, logits: Any) -> Any:
-        """The logits with penalties and bias, and without the ends of the answer where it is too early for them."""
+        """Returns the logits with penalties and bias, and without the answer's end tokens before min_tokens."""
         torch, options = self._torch, self._options
         if self._penalises():
             self._prepare(logits)
@@ -139,7 +142,7 @@ class Sampler:
         return logits.index_fill(0, torch.tensor(banned, device=logits.device), NEVER) if banned else logits
 
     def _masked(self, logits: Any, mask: bytearray) -> Any:
-        """The logits of the tokens whose bit is set in the mask."""
+        """Returns the logits, with -inf for tokens whose bit is not set in the mask."""
         torch = self._torch
         mask.extend(bytes(max(0, (len(logits) + 7) // 8 - len(mask))))
         places = torch.frombuffer(mask, dtype=torch.uint8).to(logits.device)
@@ -151,7 +154,7 @@ class Sampler:
         return bool(options.presence_penalty or options.frequency_penalty or options.repetition_penalty != 1)
 
     def _prepare(self, logits: Any) -> None:
-        """The counts of generated tokens and the marks of those seen, once."""
+        """Creates the counts of generated tokens and the flags of seen tokens, once."""
         if self._count is None:
             torch = self._torch
             self._count = torch.zeros_like(logits)
@@ -160,7 +163,7 @@ class Sampler:
                 self._seen[torch.tensor(self._prompt, device=logits.device)] = True
 
     def _note(self, logits: Any, token: int) -> None:
-        """Counts the token, and looks its log probability up where it is asked for."""
+        """Counts the token, and looks up its log probability if the job asks for it."""
         self._chosen += 1
         if self._count is not None:
             self._count[token] += 1

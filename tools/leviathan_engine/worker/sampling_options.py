@@ -1,6 +1,6 @@
-"""How tokens are chosen beyond temperature, top_p and seed: what a job's `sampling` mapping says.
+"""The sampling options of a job in addition to temperature, top_p and seed: its mapping `sampling`.
 
-The names and meanings are vLLM's (`SamplingParams`) and OpenAI's. Every default changes nothing.
+Names and meanings are from vLLM (`SamplingParams`) and OpenAI. The defaults change nothing.
 """
 
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """`top_k` 0 keeps all tokens; `min_p` those at least that share of the likeliest; `typical_p` 1 all.
+    """`top_k` 0 keeps all tokens; `min_p` those with at least this share of the most likely one; `typical_p` 1 all.
 
-    `presence_penalty` and `frequency_penalty` count generated tokens, `repetition_penalty` those of the prompt too.
-    `logit_bias` is pairs of token id and what is added to its logit. Tokens that end the answer are out of the question
-    for the first `min_tokens`. `logprobs` is how many likeliest tokens are named with each token, None: none, and no
-    log probability. `think_budget` is how many tokens a thought may have, None: any number; `think_end` are the tokens
-    that are put at its end then, `think_open` and `think_close` the tags' ids, and `thinking` is true where the prompt
-    opens the thought. `grammar` is what the answer must follow, in llguidance's Lark or JSON: from the beginning, or
-    after the thought, or from the token `grammar_after` on, before which `grammar_bans` may not come.
+    `presence_penalty` and `frequency_penalty` count generated tokens, `repetition_penalty` also those of the prompt.
+    `logit_bias` has pairs of a token id and the number that is added to its logit. The first `min_tokens` tokens cannot
+    be tokens that end the answer. `logprobs` is the number of most likely tokens to report with each token; None: no
+    log probabilities at all. `think_budget` is the maximum number of tokens of a thought, None: no limit; `think_end`
+    are the tokens that then close it, `think_open` and `think_close` the ids of the tags, and `thinking` is true if the
+    prompt opens the thought. `grammar`, in llguidance's Lark or JSON, constrains the answer: from its beginning, after
+    the thought, or after the token `grammar_after`; before that token, `grammar_bans` are forbidden.
     """
 
     top_k: int = 0
@@ -41,7 +41,7 @@ class SamplingOptions:
 
 
 def sampling_options(mapping: Mapping[str, Any]) -> SamplingOptions:
-    """The options of a job's mapping. Errors: TypeError for a name that is not known."""
+    """Returns the options of a job's mapping. Errors: TypeError for an unknown name."""
     given = dict(mapping)
     if "logit_bias" in given:
         given["logit_bias"] = tuple((int(token), float(bias)) for token, bias in given["logit_bias"])

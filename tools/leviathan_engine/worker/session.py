@@ -1,4 +1,4 @@
-"""The engine's side of the socket: takes jobs one after another, sends their tokens, stops what is cancelled."""
+"""The worker's side of the socket: runs jobs one after the other, sends their tokens, stops cancelled jobs."""
 
 import contextlib
 import queue
@@ -12,45 +12,45 @@ from leviathan_engine.worker.malloc_trim import Heap
 
 
 class Unanswerable(Exception):
-    """A generation that cannot be done; the next one may."""
+    """A job that cannot be answered; later jobs are not affected."""
 
 
 class OutOfMemory(Unanswerable):
-    """A generation that did not fit."""
+    """A job that does not fit into memory."""
 
 
 class Cancelled(Exception):
-    """A generation that was told to stop while it read its prompt."""
+    """A job that was cancelled while its prompt was read."""
 
 
 Heard = Callable[[PromptProgress], None]
 
 
 class Model(Protocol):
-    """What generates."""
+    """The model that a session runs."""
 
     def tokens(self, job: Job, cancelled: Callable[[], bool], progress: Heard) -> Generator[int | Chosen]:
-        """The answer's tokens, without the one that ends it. It must be closed.
+        """Yields the answer's tokens, without the one that ends it. The caller must close the generator.
 
-        A model that reads its prompt for long asks `cancelled` meanwhile; `progress` hears how far it is, first of all
-        how much it knew. Errors: Cancelled, Unanswerable; any other ends the engine.
+        While the model reads a prompt, it calls `cancelled`, and `progress` with the tokens that are read, first with
+        those from the prefix cache. Errors: Cancelled, Unanswerable; any other error ends the worker.
         """
 
     def memory(self) -> list[dict[str, Any]]:
-        """For each GPU its number, and the bytes in use and in all, as `gpu`, `used`, `total`."""
+        """Returns for each GPU its number, the bytes in use and the total bytes, as `gpu`, `used`, `total`."""
 
     def rest(self) -> bool:
-        """Uses a short moment in which no job is there; whether it could use another one."""
+        """Does a short piece of background work while there is no job; returns whether there is more to do."""
 
     def gauges(self) -> dict[str, float]:
-        """Further figures of this moment, by the names that front/memory.py knows."""
+        """Returns current values of the metrics that front/memory.py defines."""
 
 
 class Session:
     """Serves one connection until the front closes it."""
 
     def __init__(self, link: Link, model: Model, pid: int) -> None:
-        """`pid` is the engine's process, whose RAM the front shows."""
+        """`pid` is the worker's process id, whose memory use the front reports."""
         self._link = link
         self._model = model
         self._pid = pid
@@ -59,7 +59,7 @@ class Session:
         self._cancelled: set[str] = set()
 
     def run(self) -> None:
-        """Says that it is ready, and works. Errors: what the model raises, and OSError."""
+        """Sends `ready`, then serves jobs. Errors: what the model raises, and OSError."""
         threading.Thread(target=self._read, daemon=True).start()
         self._tell_memory()
         self._link.send({"kind": "ready"})

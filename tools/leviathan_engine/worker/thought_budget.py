@@ -1,13 +1,13 @@
-"""Ends a thought that has used up its tokens: the tokens that close it are put in place of those chosen."""
+"""Ends a thought that has used up its budget: replaces the chosen tokens by those that close the thought."""
 
 from leviathan_engine.worker.sampling_options import SamplingOptions
 
 
 class ThoughtBudget:
-    """Follows one answer's tokens."""
+    """Counts the tokens of one answer's thought."""
 
     def __init__(self, options: SamplingOptions) -> None:
-        """Nothing has been chosen yet."""
+        """Starts at the first token."""
         self._options = options
         self._inside = options.thinking
         self._left = options.think_budget
@@ -15,7 +15,7 @@ class ThoughtBudget:
         self._forcing = False
 
     def take(self, chosen: int) -> int:
-        """The token that comes in place of `chosen`, mostly itself."""
+        """Returns `chosen`, or the token that replaces it."""
         if self._left is None or not self._forced:
             return chosen
         if self._forcing or (self._inside and self._left <= 0 and chosen != self._options.think_close):

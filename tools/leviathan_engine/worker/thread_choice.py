@@ -1,8 +1,8 @@
-"""How many threads the CPU experts get: a few counts are tried on the loaded layers, and the quickest is kept.
+"""Chooses the number of threads for the CPU experts: measures a few counts on the loaded layers, takes the fastest.
 
-The launcher computes a count from the CPUs that the container may use and from the model's shape (machine/cpu.py). That
-says nothing of the memory's rate, of hyperthreads or of neighbours, so the worker measures, once for a machine: the
-count is kept in the state folder together with what it depends on.
+The launcher computes a count from the container's CPUs and the model's shape (machine/cpu.py). It cannot know the
+memory bandwidth, the effect of hyperthreads or other load, so the worker measures once per machine, and stores the
+count in the state folder together with what it depends on.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 
 BUDGET_SECONDS = 1.5
 ROUNDS = 3
-# A count with more threads must be quicker by this much: fewer leave room for everything else on the machine.
+# A larger count must be faster by this factor, because fewer threads leave CPUs for everything else on the machine.
 WORTH = 0.98
 
 Step = Callable[[int], float]
@@ -21,7 +21,7 @@ Step = Callable[[int], float]
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a choice depends on: the CPU's name, the most threads, cores, the experts' build and their bytes a token."""
+    """What a choice depends on: the CPU's name, the maximum count, cores, the experts' build and bytes per token."""
 
     cpu: str
     most: int
@@ -32,7 +32,7 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class Choice:
-    """`count` for CPUInfer; `rate`, bytes of experts a second, None where nothing was measured; `how` in words."""
+    """`count` for CPUInfer; `rate` in bytes of experts per second, None without a measurement; `how` it was chosen."""
 
     count: int
     rate: float | None
@@ -40,16 +40,16 @@ class Choice:
 
 
 def candidates(computed: int, most: int, cores: int) -> tuple[int, ...]:
-    """The counts to try, ascending: the computed one, those around the number of cores, and the largest.
+    """Returns the counts to try, ascending: the computed one, those around the number of cores, and the largest.
 
-    CPUInfer(n) computes with n - 1 threads, so one thread a core is n = `cores` + 1. None is above `most` or below 2.
+    CPUInfer(n) computes with n - 1 threads, so one thread per core is n = `cores` + 1. All are from 2 to `most`.
     """
     wanted = {computed, most, most - 1, most - 2, most * 3 // 4, cores + 1, cores, cores - 1}
     return tuple(sorted(n for n in wanted if 2 <= n <= most)) or (2,)
 
 
 def quickest(times: dict[int, float]) -> int:
-    """The count with the shortest time, or a smaller one that is nearly as quick."""
+    """Returns the count with the shortest time, or a smaller one that is nearly as fast."""
     best = min(times.values())
     return min(count for count, seconds in times.items() if seconds * WORTH <= best)
 
@@ -57,9 +57,9 @@ def quickest(times: dict[int, float]) -> int:
 def measure(
     counts: Sequence[int], step: Step, budget: float = BUDGET_SECONDS, clock: Callable[[], float] = time.perf_counter
 ) -> dict[int, float]:
-    """The shortest time of `step(count)` for each count, in seconds; empty when one round does not fit `budget`.
+    """Returns the shortest time of `step(count)` for each count in seconds; empty if one round exceeds `budget`.
 
-    Counts take turns, so that another process that wakes up meets them all; the first round warms up and is not kept.
+    The counts alternate, so that load from another process affects all of them; the first round is a warm-up.
     """
     began = clock()
     times: dict[int, float] = {}
@@ -78,16 +78,18 @@ def measure(
 def choose(
     here: Circumstances, computed: int, step: Callable[[], Step], memory: Path, budget: float = BUDGET_SECONDS
 ) -> Choice:
-    """The count to use: the one that `memory` has for such a machine, else the quickest measured, else `computed`.
+    """Chooses the count: the one stored in `memory` for this machine, or else the fastest measured, or else `computed`.
 
-    Arguments: `step` gives the function to measure with, only called where something is measured; `memory`, the file
-    that keeps the choice. A file that cannot be read or written changes nothing but the time that the start takes.
+    Arguments: `step` returns the function to measure with, and is only called for a measurement; `memory` is the file
+    that stores the choice. If it cannot be read or written, every start measures again.
     """
     if (kept := _recall(memory, here)) is not None:
         return kept
     times = measure(candidates(computed, here.most, here.cores), step(), budget)
     if not times:
-        return Choice(computed, None, f"computed; a measurement did not fit {budget:g} s, is the disk being read?")
+        return Choice(
+            computed, None, f"computed, because a measurement takes more than {budget:g} s (the disk may be busy)"
+        )
     count = quickest(times)
     listed = ", ".join(f"{n}: {seconds * 1e3:.1f} ms" for n, seconds in sorted(times.items()))
     choice = Choice(count, here.token_bytes / times[count], f"measured ({listed})")
@@ -100,7 +102,7 @@ def _recall(memory: Path, here: Circumstances) -> Choice | None:
         kept = json.loads(memory.read_text(encoding="utf-8"))
         if kept["circumstances"] != asdict(here) or not 2 <= int(kept["count"]) <= here.most:
             return None
-        return Choice(int(kept["count"]), float(kept["rate"]), f"measured at an earlier start, {memory}")
+        return Choice(int(kept["count"]), float(kept["rate"]), f"measured at an earlier start, from {memory}")
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -110,4 +112,4 @@ def _remember(memory: Path, here: Circumstances, choice: Choice) -> None:
     try:
         memory.write_text(text + "\n", encoding="utf-8")
     except OSError:
-        return  # measured again at the next start
+        return  # the next start measures again

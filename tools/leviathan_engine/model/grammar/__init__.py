@@ -1,1 +1,1 @@
-"""Grammars that an answer must follow: their parts, what llguidance is given, and what it refuses."""
+"""Grammars that constrain an answer: composes them for llguidance, and explains why it refuses one."""

@@ -1,8 +1,8 @@
-"""The process that tries grammars: `python3 -m leviathan_engine.model.grammar.compile_grammar FOLDER`.
+"""The process that test-compiles grammars: `python3 -m leviathan_engine.model.grammar.compile_grammar FOLDER`.
 
-A schema is somebody else's program. Here its memory is bounded; its time is the parent's business, which ends this
-process. Reads demands of compose.py, a line of JSON each, and answers each with a line: `grammar`, or `error` and the
-request's field `param`. The first line is `{}`, when the tokenizer of FOLDER is read.
+A schema is untrusted input. This process limits its own memory; the parent limits its time and ends it. Reads demands
+(see compose.py), one line of JSON each, and answers each with a line: `grammar`, or `error` and the request's field
+`param`. Writes `{}` as the first line when the tokenizer of FOLDER is read.
 """
 
 import json
@@ -14,7 +14,7 @@ from leviathan_engine.model.grammar.compose import Composer
 from leviathan_engine.model.grammar.refusal import Refusal
 from leviathan_engine.model.grammar.vocabulary import Vocabulary
 
-# Reading DeepSeek's tokenizer takes 0.4 GB of address space.
+# Reading DeepSeek's tokenizer needs 0.4 GB of address space.
 MOST_MEMORY = 1536 << 20
 
 
@@ -30,7 +30,7 @@ def main() -> int:
 
 
 def answer(composer: Composer, line: str) -> dict[str, str]:
-    """The grammar of a demand, or why there is none."""
+    """Returns the grammar of a demand, or the reason why there is none."""
     try:
         return {"grammar": composer.compose(json.loads(line))}
     except Refusal as err:
@@ -40,7 +40,7 @@ def answer(composer: Composer, line: str) -> dict[str, str]:
 
 
 def say(what: dict[str, str]) -> None:
-    """One line to the parent."""
+    """Writes one line to the parent."""
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 

@@ -1,11 +1,11 @@
-"""Composes llguidance's grammar of what a request demands of its answer: a form of the text, calls of tools, or both.
+"""Composes a grammar for llguidance from a request's demands on the answer: a format of the text, tool calls, or both.
 
 A demand is JSON:
 
 - `answer`: null, or `kind` ("json", "regex", "choice", "grammar"), `value`, and `where`, the request's field.
-- `calls`: null, or `fenced`, `tools` (each `name`, `parameters`, `strict`, `where`), `many` (there may be several),
-  and where the grammar begins: `opened`, in the first call, `named`, even after the name of the only tool, `lazy`,
-  after the marker of all calls, else before it.
+- `calls`: null, or `fenced`, `tools` (each `name`, `parameters`, `strict`, `where`), `many` (whether several calls are
+  allowed), and where the grammar begins: `opened`: inside the first call; `named`: after the name of the only tool;
+  `lazy`: after the marker before all calls; otherwise before that marker.
 
 The grammar is Lark with llguidance's `%json` (https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md).
 """
@@ -24,7 +24,7 @@ Demand = Mapping[str, Any]
 Schema = dict[str, Any]
 HEAD = "%llguidance {}\n"
 ANY_OBJECT: Schema = {"type": "object"}
-# Models that are kept from saying anything else may write blanks without end.
+# A bound, because a constrained model may write white space without end.
 BLANKS = r"[ \n\r\t]{0,100}"
 OPTIONS = "x-guidance"
 
@@ -36,7 +36,7 @@ class Composer:
         self._vocabulary = vocabulary
 
     def compose(self, demand: Demand) -> str:
-        """The grammar, which compiles. Errors: Refusal."""
+        """Returns a grammar that compiles. Errors: Refusal."""
         answer, calls = demand["answer"], demand["calls"]
         if calls is None:
             grammar = self._answer(answer)
@@ -59,7 +59,7 @@ class Composer:
             raise refusal(matcher.get_error(), where)
 
     def _answer(self, answer: Demand) -> str:
-        """The grammar of the answer's text alone."""
+        """Returns the grammar of the answer's text, without calls."""
         kind, value, where = answer["kind"], answer["value"], answer["where"]
         if kind == "json":
             return HEAD + f"start: {schema_text(value, where)}\n"
@@ -73,14 +73,14 @@ class Composer:
             return HEAD + "start: " + " | ".join(map(literal, value)) + "\n"
         try:
             text = import_module("llguidance.gbnf_to_lark").any_to_lark(value)
-        except Exception as err:  # it raises Exception itself
+        except Exception as err:  # the library raises Exception itself
             raise Refusal(
-                f"{where}: it is neither Lark nor GBNF that can be converted: {str(err)[:200]}", where
+                f"{where}: expected a grammar in Lark, or in GBNF that can be converted: {str(err)[:200]}", where
             ) from err
         return str(text)
 
     def _calls(self, calls: Demand, other: str = "") -> str:
-        """The rules of the calls, after what the prompt holds of them."""
+        """Returns the rules of the calls, without the part that is in the prompt."""
         begin, end, sep = map(self._marker, (CALL_BEGIN, CALL_END, SEP))
         kind = f"{literal(TYPE)} {sep} " if calls["fenced"] else ""
         many = f" (/\\n?/ {begin} {kind}call)*" if calls["many"] else ""
@@ -103,7 +103,7 @@ class Composer:
         return "\n".join([*rules, "call: " + " | ".join(names)]) + "\n"
 
     def _arguments(self, tool: Demand) -> str:
-        """The schema of a tool's arguments; any object where it cannot be done and need not. Errors: Refusal."""
+        """Returns the schema of a tool's arguments; any object if it is unsupported and not strict. Errors: Refusal."""
         schema, where = dict(tool["parameters"] or {}), tool["where"]
         try:
             text = schema_text(schema if "type" in schema or "$ref" in schema else schema | ANY_OBJECT, where)
@@ -115,17 +115,17 @@ class Composer:
         return text.removeprefix("%json ")
 
     def _marker(self, text: str) -> str:
-        """A marker of the calls: the model's token, or its text where the model has none."""
+        """Returns a marker of the calls: the model's token, or its text if the model has no such token."""
         return literal(text) if self._vocabulary.special(text) is None else text
 
 
 def literal(text: str) -> str:
-    """A text in Lark."""
+    """Returns `text` as a literal in Lark."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def schema_text(schema: Schema, where: str) -> str:
-    """A JSON schema in Lark. Errors: Refusal for options of the library's own."""
+    """Returns a JSON schema in Lark. Errors: Refusal for options of the library itself."""
     if OPTIONS in schema:
         raise Refusal(f"{where}: {OPTIONS} is not supported: leave it out", where)
     return "%json " + json.dumps(without_nullable(schema) | {OPTIONS: {"whitespace_pattern": BLANKS}})

@@ -1,4 +1,4 @@
-"""The model's tokens as llguidance sees them, and the bounds within which it compiles a grammar for them."""
+"""The model's tokens for llguidance, and the limits for compiling a grammar."""
 
 from importlib import import_module
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any
 from leviathan_engine.errors import EngineError
 from leviathan_engine.model.hf_folder import end_tokens
 
-# Work in one compilation and in one token's mask. llguidance's own bounds, of which a mask of 10 ms has been seen to
-# need a tenth; its units are thousands a millisecond.
+# Work limits of one compilation and of one token's mask. These are llguidance's own limits; a mask of 10 ms needed a
+# tenth of them. A millisecond is thousands of units.
 LIMITS = {
     "initial_lexer_fuel": 1_000_000,
     "step_lexer_fuel": 200_000,
@@ -21,7 +21,7 @@ LIMITS = {
 
 
 class Vocabulary:
-    """The tokens of a Hugging Face folder, of which `ends` end a grammar. Reading it takes a second and 100 MB."""
+    """The tokens of a Hugging Face folder; those in `ends` end a grammar. Reading them takes a second and 100 MB."""
 
     def __init__(self, folder: Path) -> None:
         """Reads `folder`/tokenizer.json. Errors: EngineError."""
@@ -30,18 +30,18 @@ class Vocabulary:
         try:
             self._tokenizer = self._library.LLTokenizer(str(path), eos_token=list(end_tokens(folder)) or None)
         except Exception as err:  # the library raises Exception itself
-            raise EngineError(f"{path}: {err}", "give a folder with a fast tokenizer") from err
+            raise EngineError(f"cannot read {path}: {err}", "use a Hugging Face folder with a fast tokenizer") from err
         self.ends = tuple(self._tokenizer.eos_tokens)
         self._limits = self._library.LLParserLimits(**LIMITS)
 
     def matcher(self, grammar: str) -> Any:
-        """An `LLMatcher` at the beginning of `grammar`, a text in Lark or JSON; its `is_error` where it cannot be done.
+        """Returns an `LLMatcher` at the beginning of `grammar`, in Lark or JSON; `is_error` is true if it is refused.
 
-        Other threads run meanwhile.
+        Releases the interpreter lock while it compiles.
         """
         return self._library.LLMatcher(self._tokenizer, grammar, log_level=0, limits=self._limits)
 
     def special(self, text: str) -> int | None:
-        """The id of the special token of this text; None where the model has none."""
+        """Returns the id of the special token with this text, None if the model does not have it."""
         ids = self._tokenizer.tokenize_str(text, parse_special=True)
         return int(ids[0]) if len(ids) == 1 and self._tokenizer.is_special_token(ids[0]) else None
