@@ -1,5 +1,6 @@
 """Builds on a host where something is wrong: one line with what to do, a non-zero status, and nothing broken after."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from host_support import ROOT, call, change_launcher, derivation, output, small_disk
+
+from leviathan_fetch.store import nar_hash
 
 HERE = Path(__file__).parent
 
@@ -110,3 +113,12 @@ def test_the_development_shell_starts_without_an_error() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("leviathan ")
     assert "error" not in done.stderr
+
+
+def test_the_hash_of_a_folder_is_the_one_that_nix_checks(tmp_path: Path) -> None:
+    """The hash that `make lock` writes for the seed, of the seed in the store; and another folder's is another."""
+    locked = json.loads((ROOT / "nix" / "locks" / "debian.json").read_text())["seed"]["narHash"]
+    folder = Path(output("nix-store", "-q", "--outputs", derivation("seed")))
+    assert nar_hash(folder) == locked
+    (tmp_path / "bin").mkdir()
+    assert nar_hash(tmp_path) != locked

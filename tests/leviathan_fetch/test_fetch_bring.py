@@ -12,7 +12,7 @@ OTHER_DISK = Path("/dev/shm")
 
 
 def record(size: int) -> Record:
-    return Record("deb", "x.deb", "a" * 64, "/nix/store/x", "x", "1", "x.deb", size, "all", "bookworm", "", "")
+    return Record("deb", "x.deb", "a" * 64, "/nix/store/x", "x", "1", "x.deb", size, "all", "bookworm", "")
 
 
 def leave(wanted: Record, downloads: Path, name: str, size: int) -> None:

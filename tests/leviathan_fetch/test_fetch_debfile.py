@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from debs import ar, deb, tar
 
-from leviathan_fetch import debfile, nar, seed
+from leviathan_fetch import debfile, seed
 from leviathan_fetch.errors import FetchError
 
 FILES = {"./bin/other": b"no", "./bin/busybox": b"\x7fELF" * 999, "./usr/share/doc/x": b"text"}
@@ -43,19 +43,6 @@ def test_what_is_no_package(tmp_path: Path, content: bytes, why: str) -> None:
     (tmp_path / "x.deb").write_bytes(content)
     with pytest.raises(FetchError, match=why):
         debfile.member(tmp_path / "x.deb", "usr/share/doc/none")
-
-
-def test_the_hash_of_a_folder_is_nixs(tmp_path: Path) -> None:
-    """The expected hash is what `nix hash path` (Nix 2.8.0) printed for the same tree."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "bin" / "tool").write_bytes(b"hello nar\n")
-    (tmp_path / "bin" / "tool").chmod(0o755)
-    (tmp_path / "a").write_bytes(b"12345678")
-    (tmp_path / "link").symlink_to("bin/tool")
-    assert nar.sri(tmp_path) == "sha256-IBtOygX50z8rBFSpiyf0mxgBf4kokevVshP64l+BTeA="
-    (tmp_path / "bin" / "tool").chmod(0o644)
-    assert nar.sri(tmp_path) != "sha256-IBtOygX50z8rBFSpiyf0mxgBf4kokevVshP64l+BTeA="
 
 
 def test_the_seed_is_a_folder_with_one_executable(tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_an_index_that_does_not_answer_is_a_network_error(
 def test_the_client_reports_every_job(index: ServeProject, tmp_path: Path) -> None:
     index("native", MANY)
     names = [MANY, MANY.replace("-1-", "-2-")]
-    records = [Record("pypi", name, HASH, "", "native", "1", name, None, "", "", "", "") for name in names]
+    records = [Record("pypi", name, HASH, "", "native", "1", name, None, "", "", "") for name in names]
     jobs = [Job(record, tmp_path / record.name) for record in records]
     for job in jobs:
         job.folder.mkdir()

@@ -11,7 +11,6 @@ import pytest
 from debs import deb
 from http_site import How, Site
 
-from leviathan_fetch import nar, seed
 from leviathan_fetch.clients.base import Client, Job, Present, WebClient, pool
 from leviathan_fetch.errors import FetchError
 from leviathan_fetch.pipeline import Outcome, Pipeline
@@ -73,7 +72,6 @@ class MakeRecord(Protocol):
         *,
         sha256: str | None = None,
         form: str = "deb",
-        nar_hash: str = "",
         **how: Unpack[How],
     ) -> Record: ...
 
@@ -88,14 +86,13 @@ def artifact(site: Site, store: Folder) -> MakeRecord:
         *,
         sha256: str | None = None,
         form: str = "deb",
-        nar_hash: str = "",
         **how: Unpack[How],
     ) -> Record:
         site.serve(f"/pool/{name}", body, **how)
         digest = sha256 or hashlib.sha256(body).hexdigest()
         path = str(store.path / f"x-{name}")
         member = "bin/busybox" if form == "seed" else ""
-        return Record(form, name, digest, path, name, "1", f"pool/{name}", None, "amd64", "bookworm", member, nar_hash)
+        return Record(form, name, digest, path, name, "1", f"pool/{name}", None, "amd64", "bookworm", member)
 
     return make
 
@@ -186,36 +183,19 @@ def test_a_store_that_fails_ends_the_fetch(
         fetch([artifact("p.deb", b"1")])
 
 
-def seed_parts(tmp_path: Path) -> tuple[bytes, str]:
-    package = deb({"./bin/busybox": b"box"})
-    (tmp_path / "s.deb").write_bytes(package)
-    return package, nar.sri(seed.unpack(tmp_path / "s.deb", "bin/busybox", tmp_path / "s"))
-
-
 def test_the_seed_is_unpacked_and_added_as_a_folder(
     artifact: MakeRecord, fetch: Fetch, store: Folder, tmp_path: Path
 ) -> None:
-    package, nar_hash = seed_parts(tmp_path)
-    outcome, _ = fetch([artifact("seed", package, form="seed", nar_hash=nar_hash), artifact("p.deb", b"1")])
+    package = deb({"./bin/busybox": b"box"})
+    outcome, _ = fetch([artifact("seed", package, form="seed"), artifact("p.deb", b"1")])
     assert (outcome.added, outcome.errors) == (2, [])
     assert (["seed"], True) in store.calls
     assert (store.path / "x-seed" / "bin" / "busybox").read_bytes() == b"box"
 
 
-def test_a_seed_with_another_nar_hash_is_an_error(
-    artifact: MakeRecord, fetch: Fetch, store: Folder, tmp_path: Path
-) -> None:
-    package, nar_hash = seed_parts(tmp_path)
-    outcome, _ = fetch([artifact("seed", package, form="seed", nar_hash="sha256-no=")])
-    assert [error.message for error in outcome.errors] == [
-        f"bin/busybox of pool/seed has the NAR hash {nar_hash}, wanted sha256-no="
-    ]
-    assert list(store.path.iterdir()) == []
-
-
 def test_security_packages_have_a_mirror_of_their_own() -> None:
     def addresses(suite: str, security: str | None) -> Sequence[str]:
-        record = Record("deb", "n", "", "", "p", "1", "pool/p.deb", None, "amd64", suite, "", "")
+        record = Record("deb", "n", "", "", "p", "1", "pool/p.deb", None, "amd64", suite, "")
         return pool("http://m/debian/", security)(record)
 
     assert addresses("bookworm", None) == ["http://m/debian/pool/p.deb"]

@@ -36,7 +36,7 @@ def test_a_keep_that_was_stopped_halfway_is_done_anew(checkout: Checkout, monkey
         monkeypatch.setenv(name, checkout.environment[name])
     checkout.artifacts([])
     a, b = (
-        [Record("deb", name, "", f"/nix/store/x-{name}", name, "1", name, None, "all", "bookworm", "", "")]
+        [Record("deb", name, "", f"/nix/store/x-{name}", name, "1", name, None, "all", "bookworm", "")]
         for name in ("a", "b")
     )
     roots = checkout.folder / "roots"

@@ -19,7 +19,7 @@ class Record:
 
     `name` is its file name in the store and `store` its whole store path; `sha256` is of the file (hex); `filename` the
     name that the index has (pypi) or the path below a mirror's address (deb, seed); `size` in bytes where the lock has
-    it. A seed is the file `member` of a package, and its store path a folder with the NAR hash `nar_hash`.
+    it. A seed is the file `member` of a package in a folder, whose hash is in its store path.
     """
 
     kind: str
@@ -33,7 +33,6 @@ class Record:
     architecture: str
     suite: str
     member: str
-    nar_hash: str
 
 
 def parse(text: str, where: str) -> list[Record]:
@@ -79,4 +78,4 @@ def build(item: Any) -> Record:
         raise ValueError(f"{label}: size is {size!r}, wanted a number of bytes")
     optional = {key: item.get(key) or "" for key in ("architecture", "suite", "member")}
     required = {key: item[key] for key in REQUIRED}
-    return Record(**required, **optional, size=size, nar_hash=item.get("narHash") or "")
+    return Record(**required, **optional, size=size)

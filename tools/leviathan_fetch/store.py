@@ -1,5 +1,6 @@
 """The Nix store, through `nix-store` and `nix`."""
 
+import base64
 import hashlib
 import os
 from collections.abc import Sequence
@@ -30,6 +31,18 @@ def add_argv(files: Sequence[Path], recursive: bool) -> list[str]:
 def root_argv(link: Path, paths: Sequence[str]) -> list[str]:
     """The call that keeps `paths` from the garbage collector through links named `link`, `link`-2 …"""
     return ["nix-store", "--realise", "--add-root", str(link), "--indirect", *paths]
+
+
+def hash_argv(folder: Path) -> list[str]:
+    """The call that prints the SHA-256 of a folder's Nix archive in hexadecimal."""
+    return ["nix-hash", "--type", "sha256", str(folder)]
+
+
+def nar_hash(folder: Path) -> str:
+    """The hash of `folder` as a derivation's `outputHash` has it: ``sha256-`` and base64. Errors: FetchError."""
+    need_nix()
+    digest = bytes.fromhex(process.run(hash_argv(folder)).stdout)
+    return "sha256-" + base64.b64encode(digest).decode()
 
 
 def need_nix() -> None:

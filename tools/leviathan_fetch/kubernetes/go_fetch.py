@@ -46,7 +46,6 @@ def record(kind: str, name: str, item: Binary | GoLock, package: str) -> Record:
         architecture,
         suite,
         member="",
-        nar_hash="",
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from leviathan_fetch import jsonfile, nar, seed
+from leviathan_fetch import jsonfile, seed, store
 from leviathan_fetch.clients import apt, apt_download
 from leviathan_fetch.clients import deb822 as packages_list
 from leviathan_fetch.clients.deb822 import Binary
@@ -96,7 +96,7 @@ def seed_of(project: Project, binary: Binary, private: apt.Apt) -> dict[str, str
         if got != binary.sha256:
             raise FetchError(f"{binary.filename} has the hash {got}, wanted {binary.sha256}", "run it again", "hash")
         folder = seed.unpack(deb, SEED_MEMBER, Path(name) / "seed")
-        return {"member": SEED_MEMBER, "narHash": nar.sri(folder)}
+        return {"member": SEED_MEMBER, "narHash": store.nar_hash(folder)}
 
 
 def check(project: Project) -> list[str]:
