@@ -1,12 +1,14 @@
 """The API server's client against answers that are endless, slow, packed, or not of an API server."""
 
 import socket
+import ssl
 import time
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from hostile_server import answer, chunks, drip, hostile
-from replay_api import Answer, ReplayApi
+from replay_api import Answer, ReplayApi, replay
 
 from leviathan.cluster import bounds
 from leviathan.cluster.client import Cluster, ClusterError, RetryPolicy, connect
@@ -51,6 +53,31 @@ def test_a_packed_answer_is_not_unpacked(site: Site, tmp_path: Path) -> None:
 
     with hostile(behave) as host, pytest.raises(ClusterError, match="encoding 'gzip'"):
         asking(site, tmp_path, host).get(POD)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_takes_no_token_to_another_host(
+    site: Site, tmp_path: Path, server_tls: ssl.SSLContext, ca_file: Path, status: int
+) -> None:
+    """The other host is not asked at all: its answer would be taken for the API server's. The error names it."""
+    seen: list[str | None] = []
+    path = tmp_path / "kubeconfig"
+
+    def other(handler: BaseHTTPRequestHandler) -> None:
+        seen.append(handler.headers.get("Authorization"))
+        answer(handler, 200, b"{}")
+
+    with hostile(other) as elsewhere, replay(tls=server_tls) as api:
+        api.kubeconfig(tmp_path, ca_file=ca_file, token="hunter2")
+        api.add("GET", POD, Answer(status, {}, headers={"Location": [f"http://{elsewhere}/x"]}))
+        cluster = connect(site, {"KUBECONFIG": str(path)})
+        cluster.transport.patience = QUICK
+        with pytest.raises(ClusterError, match=f"it redirects to 'http://{elsewhere}/x'") as caught:
+            cluster.get(POD)
+    assert "hunter2" not in caught.value.line()
+    assert "\n" not in caught.value.line()
+    assert [request.headers["authorization"] for request in api.asked] == ["Bearer hunter2"]
+    assert seen == []
 
 
 def test_pages_end(api: ReplayApi, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

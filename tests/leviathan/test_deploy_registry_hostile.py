@@ -122,6 +122,27 @@ def test_what_is_no_list_of_tags_is_one_line(body: bytes) -> None:
     assert len(error.line()) < 700
 
 
+def test_a_redirect_takes_no_credentials_to_another_host() -> None:
+    """The registry itself gets them: the control."""
+    seen: list[tuple[str, str]] = []
+
+    def other(handler: BaseHTTPRequestHandler) -> None:
+        seen.append(("other", handler.headers.get("Authorization", "")))
+        answer(handler, 200, b'{"tags": ["a"]}')
+
+    def registry(handler: BaseHTTPRequestHandler) -> None:
+        key = handler.headers.get("Authorization", "")
+        seen.append(("registry", key))
+        if key:
+            answer(handler, 307, Location=f"http://{elsewhere}/v2/n/tags/list")
+        else:
+            answer(handler, 401, WWW_Authenticate='Basic realm="x"')
+
+    with hostile(other) as elsewhere, hostile(registry) as host:
+        assert client(host).tags() == ["a"]
+    assert [(who, key[:6]) for who, key in seen] == [("registry", ""), ("registry", "Basic "), ("other", "")]
+
+
 @pytest.mark.parametrize(
     "location", ["http://[::1", "http://h:99999/", "file:///etc/passwd", "http://a b/", "http://\x7f/", "ftp://h/"]
 )

@@ -18,6 +18,17 @@ from leviathan.site.load import DEFAULTS, RENAMED, load
 from leviathan.site.schema import Site
 
 DIGEST = f"sha256:{'1' * 64}"
+#: The volume types that Pod Security's `restricted` allows.
+RESTRICTED_VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
 OF_ALL = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 
@@ -124,6 +135,43 @@ def test_the_pod_of_a_claim_needs_no_privilege() -> None:
     assert pod["volumes"][1]["persistentVolumeClaim"] == {"claimName": "mine", "readOnly": True}
     assert objects["Service"]["spec"]["type"] == "ClusterIP"
     assert "nodePort" not in objects["Service"]["spec"]["ports"][0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["storage.kind=pvc"],
+        ["storage.kind=existing_claim", "storage.claim=mine"],
+        ["storage.kind=host_path", "storage.path=/srv/models"],
+        ["workload.variant=unprivileged"],
+    ],
+    ids=lambda settings: settings[0],
+)
+def test_what_the_kubelet_mounts_needs_no_privilege(settings: list[str]) -> None:
+    """By default, for every kind of storage that the kubelet mounts, and for a partition on request.
+
+    The fields are those of the `restricted` Pod Security Standard.
+    """
+    objects = rendered(site(*settings))
+    pod = objects["Deployment"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 65532
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in [*pod["containers"], *pod.get("initContainers", [])]:
+        security = container["securityContext"]
+        assert not security.get("privileged")
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert security["readOnlyRootFilesystem"] is True
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+    assert {kind for volume in pod["volumes"] for kind in volume if kind != "name"} <= RESTRICTED_VOLUMES
+    assert not any("pod-security" in label for label in objects["Namespace"]["metadata"]["labels"])
+
+
+def test_the_pod_that_mounts_the_partition_is_the_one_with_privileges() -> None:
+    """The control, and the default of the runbook's site."""
+    pod = rendered(site())["Deployment"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["securityContext"]["privileged"] is True
 
 
 def test_a_class_makes_the_volume_of_a_claim() -> None:

@@ -45,16 +45,22 @@ def whole(answer: Any, most: int, seconds: float = BODY_S, clock: Callable[[], f
 
 
 def bound(api: Any) -> None:
-    """Have an ApiClient refuse compressed answers, which it never asks for, and read errors within their bound."""
+    """Have an ApiClient refuse compressed answers, which it never asks for, and read errors within their bound.
+
+    Redirects are not followed: an API server sends none for what we ask, and what another host says is not its answer.
+    """
     pool = api.rest_client.pool_manager
     request = pool.request
 
     def bounded(*args: Any, **more: Any) -> Any:
-        answer = request(*args, **{**more, "preload_content": False})
+        answer = request(*args, **{**more, "preload_content": False, "redirect": False})
         packed = answer.headers.get("Content-Encoding", "identity").strip().lower()
         if packed not in ("", "identity"):
             answer.close()
             raise bad_answer(f"its body has the encoding {packed[:20]!r}, which was not asked for")
+        if answer.get_redirect_location():
+            answer.close()
+            raise bad_answer(f"it redirects to {answer.headers['Location'][:200]!r}")
         return answer if 200 <= answer.status <= 299 else whole(answer, MOST_ERROR)
 
     pool.request = bounded

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from leviathan_engine.launcher.prepare import Prepared
 
 POLL_SECONDS = 0.1
-FRONT_SECONDS = 20.0
+# A front that dies is seen at once; this is for one that hangs. A cold disk or a busy node may take long to start it.
+FRONT_SECONDS = 60.0
 # SIGTERM to exit within 30 s: the front ends after at most 24 s, then the launcher ends the worker.
 DRAIN_SECONDS = 26.0
 END_SECONDS = 1.5
