@@ -164,6 +164,33 @@ def test_a_plugin_that_fails_is_the_reason_and_nothing_is_sent(
     assert secure.asked == []
 
 
+@pytest.mark.parametrize("value", [None, []])
+def test_a_plugin_whose_args_and_env_are_null_is_asked(
+    site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path, value: object
+) -> None:
+    """As some cloud tools write them; and its command may be relative to the kubeconfig."""
+    user = plugin(tmp_path, GIVES % "{'token': 'one'}")
+    user["exec"] |= {"args": value, "env": value, "command": "./plugin"}
+    opened(site, kubeconfig(tmp_path, secure, user, ca_file=ca_file)).version()
+    assert secure.asked[0].headers["authorization"] == "Bearer one"
+
+
+def test_the_servers_name_may_be_another_than_its_address(
+    site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path
+) -> None:
+    """tls-server-name: the certificate is for 127.0.0.1, the address says localhost."""
+    address = secure.address.replace("127.0.0.1", "localhost")
+    for named, reason in (({}, "TLS"), ({"tls_server_name": "127.0.0.1"}, "")):
+        environ = kubeconfig(tmp_path, secure, {"token": "t"}, ca_file=ca_file, server=address, **named)
+        if reason:
+            with pytest.raises(ClusterError) as caught:
+                opened(site, environ).version()
+            assert caught.value.reason == reason
+        else:
+            opened(site, environ).version()
+    assert len(secure.asked) == 1
+
+
 def test_a_plugin_that_is_not_installed_gives_its_hint(
     site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path
 ) -> None:

@@ -103,6 +103,21 @@ def test_broken_requests_leave_no_traceback(tmp_path: Path) -> None:
         front.close()
 
 
+def test_a_proxy_with_http_1_0_gets_a_whole_stream(front: FrontProcess) -> None:
+    """nginx speaks so to what is behind it; the end of the stream is the end of the connection."""
+    body = json.dumps(chat(3)).encode()
+    client = connect(front.url)
+    client.sendall(f"POST {CHAT} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    came = b""
+    while piece := client.recv(1 << 16):
+        came += piece
+    head, _, text = came.partition(b"\r\n\r\n")
+    assert b" 200 " in head.splitlines()[0]
+    assert b"chunked" not in head.lower()
+    assert text.startswith(b"data: {")
+    assert text.endswith(b"data: [DONE]\n\n")
+
+
 NAMES = ["../../etc/passwd", "x\r\nSet-Cookie: a=b", "nul\0", "\x1b[2J", "%ff%00", "<script>"]
 
 

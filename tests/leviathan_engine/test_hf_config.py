@@ -16,6 +16,7 @@ from leviathan_engine.model.chat_prompt import load
 from leviathan_engine.model.hf_config import build
 from leviathan_engine.model.reference import DEEPSEEK_V3, TINY, q4_k_m
 from leviathan_engine.model.shape import ModelShape
+from leviathan_engine.model.talk import ChatPrompt
 
 MakeGguf = Callable[..., Path]
 TOKENS = ["<s>", "</s>", *"abcdefgh", "ab"]
@@ -130,6 +131,25 @@ def test_the_chat_template_is_the_headers() -> None:
     folder = build(with_tokens(tokenizer__chat_template="T{{ messages|length }}"))
     assert folder.tokenizer_config["chat_template"] == "T{{ messages|length }}"
     assert folder.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("template", "add", "ids"),
+    [
+        ("{{ bos_token }}{{ messages[0]['content'] }}", True, [0, 10]),
+        ("{{ messages[0]['content'] }}", True, [0, 10]),
+        ("{{ messages[0]['content'] }}", False, [10]),
+        ("{{ bos_token }}{{ messages[0]['content'] }}", False, [0, 10]),
+    ],
+)
+def test_a_chat_begins_with_the_first_token_once(tmp_path: Path, template: str, add: bool, ids: list[int]) -> None:
+    """Whether the template writes it or not, as llama.cpp does with a GGUF's template; none where none is wanted."""
+    build(with_tokens(tokenizer__chat_template=template, tokenizer__ggml__add_bos_token=add)).write(tmp_path)
+    prompts = load(tmp_path)
+    try:
+        assert prompts.chat(ChatPrompt(({"role": "user", "content": "ab"},)), 400)[0] == ids
+    finally:
+        prompts.close()
 
 
 def test_a_template_of_the_header_that_is_none(tmp_path: Path) -> None:
