@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from front_process import TOOLS
+from front_process import TOOLS, write_folder
 from host_only import need_users
 
 from leviathan_engine.launcher import users
+from leviathan_engine.launcher.launch import ONE_THREAD
 from leviathan_engine.launcher.state_dir import State, state
 
 ROOT = os.geteuid() == 0
@@ -59,6 +60,49 @@ def test_root_keeps_what_is_named_alone() -> None:
     for name in ("CapPrm", "CapEff", "CapBnd"):
         assert int(found[name][0], 16) == 1 << 5, name
     assert int(found["CapInh"][0], 16) == 0
+
+
+@pytest.mark.parametrize("program", ["front", "worker"])
+def test_there_is_one_thread_when_privileges_are_given_up(program: str) -> None:
+    """The other threads would keep theirs. numpy starts one for each further CPU; the control is a machine with two."""
+    count = "import os, sys, {}\nprint(len(os.listdir('/proc/self/task')))"
+
+    def threads(module: str) -> int:
+        env = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.pathsep.join([str(TOOLS), *sys.path]),
+            "OPENBLAS_NUM_THREADS": "4",
+        }
+        argv = [sys.executable, "-c", count.format(module)]
+        return int(subprocess.run(argv, env=env, capture_output=True, text=True, check=True, timeout=120).stdout)
+
+    assert threads(f"leviathan_engine.{program}.__main__") == 1
+    if len(os.sched_getaffinity(0)) > 1:
+        assert threads("numpy") > 1
+
+
+@pytest.mark.parametrize("environ", [ONE_THREAD, {}], ids=["as the launcher", "control"])
+def test_the_launcher_prepares_without_threads_that_last(tmp_path: Path, environ: dict[str, str]) -> None:
+    """It is root with all capabilities until then; reading the header and a chat for trial start none."""
+    write_folder(tmp_path)
+    program = """
+import os, sys
+from pathlib import Path
+from leviathan_engine.launcher import prepare
+from leviathan_engine.model import chat_prompt
+from leviathan_engine.model.talk import ChatPrompt
+prompts = chat_prompt.load(Path(sys.argv[1]))
+prompts.chat(ChatPrompt(({"role": "user", "content": "hi"},)), 400)
+prompts.close()
+print(len(os.listdir("/proc/self/task")))
+"""
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(TOOLS), *sys.path]), **environ}
+    argv = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True, timeout=120)
+    if environ:
+        assert int(done.stdout) == 1
+    elif len(os.sched_getaffinity(0)) > 1:
+        assert int(done.stdout) > 1
 
 
 def test_what_is_not_open_to_everybody_is_found(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ POLL_SECONDS = 0.1
 FRONT_SECONDS = 60.0
 # SIGTERM to exit within 30 s: the front ends after at most 24 s, then the launcher ends the worker.
 DRAIN_SECONDS = 26.0
+# numpy and tokenizers start threads for the CPUs, and only the thread that gives up privileges loses them.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 END_SECONDS = 1.5
 HINTS = {
     signal.SIGKILL: "most likely it ran out of memory: raise resources.limits.memory, or check dmesg on the node",
@@ -133,8 +135,10 @@ class Launcher:
             except BaseException as err:
                 outcome.append(err)
 
-        threading.Thread(target=work, daemon=True).start()
-        while not outcome:
+        os.environ |= ONE_THREAD  # the worker's environment is another
+        preparing = threading.Thread(target=work, daemon=True)
+        preparing.start()
+        while preparing.is_alive():
             self._check()
             time.sleep(POLL_SECONDS / 2)
         if isinstance(outcome[0], BaseException):

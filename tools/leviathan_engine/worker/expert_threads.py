@@ -7,8 +7,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from leviathan_engine.worker.thread_choice import Choice, Circumstances, Step, choose
 
 # Layers of a step: more bytes than any CPU cache holds, and about one second in total.
@@ -55,6 +53,8 @@ def _pool(pools: dict[int, Any], extension: Any) -> Callable[[int], Any]:
 
 def _stepper(experts: list[Any], pool: Callable[[int], Any]) -> Step:
     """Returns a function that runs one token's step through `experts` and returns the seconds it took."""
+    import numpy as np  # noqa: PLC0415 - it starts threads, and the process gives up its privileges first
+
     config = experts[0].config
     random = np.random.default_rng(0)
     chosen, per_token = experts[0].n_routed_experts, config.num_experts_per_tok
