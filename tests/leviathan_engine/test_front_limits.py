@@ -22,7 +22,7 @@ def lenient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
     """A front whose site names aliases, and answers for any model and with unknown fields."""
     process = FrontProcess(
         tmp_path_factory.mktemp("front"),
-        LEVIATHAN_MODEL_ALIASES="deepseek-chat, gpt-4o",
+        LEVIATHAN_MODEL_ALIASES="deepseek-chat, deepseek-ai/DeepSeek-V3",
         LEVIATHAN_ANY_MODEL="1",
         LEVIATHAN_UNKNOWN_FIELDS="ignore",
     )
@@ -87,8 +87,9 @@ def test_models_say_the_size_of_the_context(front: FrontProcess) -> None:
 
 def test_aliases(lenient: FrontProcess) -> None:
     client = openai.OpenAI(base_url=lenient.url + "/v1", api_key="none", max_retries=0, timeout=60)
-    assert [model.id for model in client.models.list()] == ["letters", "deepseek-chat", "gpt-4o"]
-    assert client.models.retrieve("gpt-4o").model_extra["root"] == "letters"
+    assert [model.id for model in client.models.list()] == ["letters", "deepseek-chat", "deepseek-ai/DeepSeek-V3"]
+    assert client.models.retrieve("deepseek-ai/DeepSeek-V3").model_extra["root"] == "letters"
+    assert httpx.get(lenient.url + "/v1/models/deepseek-ai/DeepSeek-V3").json()["root"] == "letters"
     answer = client.chat.completions.create(model="deepseek-chat", messages=HELLO, temperature=0)  # type: ignore[arg-type]
     assert (answer.model, answer.choices[0].message.content) == ("deepseek-chat", ALPHABET)
 

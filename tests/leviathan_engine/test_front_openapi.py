@@ -50,6 +50,7 @@ OF_THE_MODEL = (
     "unsupported_grammar",
     "invalid_tool_name",
     "invalid_token_id",
+    "no_fim_tokens",
 )
 
 

@@ -1,13 +1,17 @@
 """The sampling fields of a request as they reach the engine, several choices, and log probabilities in both forms."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from deepseek_templates import prompts
 from front_process import ALPHABET, FrontProcess
 
-from leviathan_engine.front.generation.events import TokenLogprob
+from leviathan_engine.front.generation.best import best
+from leviathan_engine.front.generation.events import Choice, TokenLogprob
+from leviathan_engine.front.generation.request import GenerationRequest, TextPrompt
 from leviathan_engine.front.openai.logprobs import completion_logprobs
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
@@ -126,7 +130,10 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (CHAT, {"repetition_penalty": 1e-30}, "repetition_penalty: expected at least 0.01"),
     (CHAT, {"repeat_penalty": 0}, "repeat_penalty: expected at least 0.01"),
     (TEXT, {"logprobs": 1, "echo": True}, "with echo"),
-    (TEXT, {"best_of": 3}, "best_of"),
+    (TEXT, {"best_of": 2, "n": 3}, "best_of: expected at least n (3), got 2"),
+    (TEXT, {"best_of": 2, "stream": True}, "best_of above n is not supported with stream"),
+    (TEXT, {"suffix": "b"}, "suffix: this model has no tokens for it"),
+    (TEXT, {"suffix": "b", "prompt": [5]}, "suffix: expected a prompt of text"),
 ]
 
 
@@ -136,3 +143,40 @@ def test_wrong_values(front: FrontProcess, path: str, changes: dict[str, Any], s
     refused = front.post(path, body | changes)
     assert refused.status_code == 400
     assert says in refused.json()["error"]["message"]
+
+
+def test_best_of(front: FrontProcess) -> None:
+    """All are generated and counted, some are given."""
+    before = len(front.letters.jobs)
+    body = {"prompt": ["ab", "cd"], "n": 2, "best_of": 3, "seed": 5, "temperature": 1, "max_tokens": 4}
+    answer = front.post(TEXT, body).json()
+    jobs = front.letters.jobs[before:]
+    assert [(job.seed, job.sampling["logprobs"]) for job in jobs] == [(seed, 0) for seed in (5, 6, 7)] * 2
+    assert [(choice["index"], choice["logprobs"]) for choice in answer["choices"]] == [(i, None) for i in range(4)]
+    assert answer["usage"] == answer["usage"] | {"prompt_tokens": 4, "completion_tokens": 24}
+    named = front.post(TEXT, body | {"logprobs": 1}).json()["choices"]
+    assert [len(choice["logprobs"]["tokens"]) for choice in named] == [4] * 4
+
+
+def test_the_best_are_those_of_the_likeliest_tokens() -> None:
+    def choice(index: int, *logprobs: float) -> Choice:
+        return Choice(index, str(index), tokens=[TokenLogprob("a", b"a", one, ()) for one in logprobs])
+
+    request = GenerationRequest((TextPrompt("a"), TextPrompt("b")), "prompt", n=2, best_of=3)
+    choices = [choice(0, -3, -1), choice(1, -1.5), choice(2, -9), choice(3), choice(4, -2, -2), choice(5, 0)]
+    assert [(one.index, one.content, one.tokens) for one in best(request, choices)] == [
+        (0, "1", []),
+        (1, "0", []),
+        (2, "5", []),
+        (3, "4", []),
+    ]
+
+
+def test_between_two_texts(tmp_path: Path) -> None:
+    """DeepSeek's own tokens; the answer stands where the hole is."""
+    v3 = prompts("V3", tmp_path)
+    begin, hole, end = (v3.token_id(f"<\uff5cfim\u2581{name}\uff5c>") for name in ("begin", "hole", "end"))
+    before, after = v3.plain_ids("def f(", 99), v3.plain_ids("):\n    return 1", 99)
+    bos = v3.text_ids("", 9)
+    assert v3.between_ids("def f(", "):\n    return 1", 99) == [*bos, begin, *before, hole, *after, end]
+    assert None not in (begin, hole, end)

@@ -22,6 +22,8 @@ from leviathan_engine.model.tool_format import ToolFormat, tool_format
 
 #: The error code of a prompt that does not fit into the model's context; OpenAI's, which clients check for.
 TOO_LONG = "context_length_exceeded"
+# DeepSeek's tokens around a prompt's two halves.
+BETWEEN = ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>")
 
 
 class PromptError(Exception):
@@ -100,6 +102,17 @@ class Prompts:
         if any(i >= self.vocabulary for i in prompt):
             raise PromptError(f"prompt: expected token ids below {self.vocabulary}", "prompt")
         return list(prompt)
+
+    def between_ids(self, before: str, after: str, most: int) -> list[int]:
+        """The prompt for what stands between two texts (FIM), which may have `most` tokens.
+
+        DeepSeek's order (https://github.com/deepseek-ai/DeepSeek-Coder#2-code-insertion). Errors: PromptError, also for
+        a model without the tokens for it.
+        """
+        if any(self.token_id(mark) is None for mark in BETWEEN):
+            raise PromptError("suffix: this model has no tokens for it", "suffix", "no_fim_tokens")
+        begin, hole, end = BETWEEN
+        return self._encode(begin + before + hole + after + end, most, "prompt", special=True)
 
     def plain_ids(self, text: str, most: int) -> list[int]:
         """Returns the tokens of `text`, without the model's first token. Errors: PromptError for more than `most`."""

@@ -129,8 +129,8 @@ class AnswerGrammar:
 
 
 def _empty(mask: bytearray) -> bool:
-    """Whether no bit is set; faster than `any`, which looks at each byte in Python."""
-    return mask.count(0) == len(mask)
+    """Whether no bit is set. A comparison ends at the first difference; counting took as long as the mask itself."""
+    return mask == bytes(len(mask))
 
 
 def _put(mask: bytearray, tokens: Iterable[int], bit: int) -> None:

@@ -15,7 +15,7 @@ from .request import ChatPrompt, GenerationRequest, Prompt, Sampling, TextPrompt
 
 SAME_NAMES = (
     *("top_k", "min_p", "typical_p", "presence_penalty", "frequency_penalty", "repetition_penalty"),
-    *("logit_bias", "logprobs"),
+    "logit_bias",
 )
 
 
@@ -39,13 +39,15 @@ def prepare(prompts: Prompts, prompt: Prompt, most: int) -> tuple[list[int], Ren
     try:
         if isinstance(prompt, ChatPrompt):
             return prompts.chat(prompt, most)
+        if isinstance(prompt, TextPrompt) and prompt.suffix:
+            return prompts.between_ids(prompt.text, prompt.suffix, most), None
         return prompts.text_ids(prompt.text if isinstance(prompt, TextPrompt) else prompt.ids, most), None
     except PromptError as err:
         raise bad(err.message, err.param, err.code) from err
 
 
 def plan(request: GenerationRequest, prompts: Prompts, model: ServedModel, scope: str) -> list[Planned]:
-    """Returns the choices of a request, `n` for each prompt, with consecutive seeds. Errors: ApiError 400."""
+    """Returns the choices of a request, all drawn for each prompt, with consecutive seeds. Errors: ApiError 400."""
     biased = [token for token, _ in request.sampling.logit_bias]
     for where, ids in (("logit_bias", biased), ("stop_token_ids", request.ending.stop_tokens)):
         if any(not 0 <= i < prompts.vocabulary for i in ids):
@@ -55,7 +57,7 @@ def plan(request: GenerationRequest, prompts: Prompts, model: ServedModel, scope
         ids, talk = prepare(prompts, prompt, model.longest_prompt)
         demand = demand_of(request, prompt, talk, prompts)
         first = _job(request, prompts, model, ids, talk, scope)
-        for number in range(request.n):
+        for number in range(request.drawn):
             seed = None if first.seed is None else first.seed + number
             out.append(Planned(prompt, talk, demand, replace(first, id=secrets.token_hex(16), seed=seed)))
     return out
@@ -107,6 +109,8 @@ def _options(request: GenerationRequest, prompts: Prompts, talk: RenderedTalk | 
     plain = Sampling()
     out = {name: getattr(request.sampling, name) for name in SAME_NAMES}
     out = {name: value for name, value in out.items() if value != getattr(plain, name)}
+    if request.logprobs is not None:
+        out["logprobs"] = request.logprobs
     if request.ending.min_tokens:
         out["min_tokens"] = request.ending.min_tokens
     budget = request.ending.think_budget

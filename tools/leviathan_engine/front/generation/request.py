@@ -39,9 +39,13 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True)
 class TextPrompt:
-    """Text that is tokenised as it is, after the model's first token."""
+    """Text that is tokenised as it is, after the model's first token.
+
+    With a `suffix` the answer is the text between both, for models with fill-in-the-middle tokens.
+    """
 
     text: str
+    suffix: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,8 @@ class GenerationRequest:
     `where` is the body's field with the prompt, for messages. `echo`: the answer starts with the prompt's text.
     `ignored`: names of unknown fields that were ignored, for the header x-leviathan-ignored. Tool calls are parsed if a
     `ChatPrompt` has tools; without `parallel_calls` the answer ends after the first one. `progress`: a stream reports
-    the progress of the prompt. `form` is the required format of the answer's text.
+    the progress of the prompt. `form` is the required format of the answer's text. `best_of`, if above `n`: this many
+    answers are generated for each prompt, and the `n` with the likeliest tokens on average are returned; no stream.
     """
 
     prompts: tuple[Prompt, ...]
@@ -138,3 +143,14 @@ class GenerationRequest:
     parallel_calls: bool = True
     progress: bool = False
     form: Form | None = None
+    best_of: int = 0
+
+    @property
+    def drawn(self) -> int:
+        """How many answers are generated to each prompt."""
+        return max(self.n, self.best_of)
+
+    @property
+    def logprobs(self) -> int | None:
+        """How many likeliest tokens the engine names with each token: `sampling.logprobs`, or what ranking needs."""
+        return 0 if self.sampling.logprobs is None and self.drawn > self.n else self.sampling.logprobs

@@ -16,6 +16,7 @@ from ..served import Served
 from ..timing import Timing
 from ..tokenising import Tokenising
 from .answer_text import AnswerText
+from .best import best
 from .events import Choice, Event, Finish, LogprobDelta, PromptRead, TextDelta, TokenLogprob, Usage, Working
 from .grammars import Grammars
 from .planned import Planned, clamped, ignored, plan
@@ -71,7 +72,7 @@ class Generation:
         except ApiError as err:
             await reply.fail(err)
             return
-        self._timing.turn(sum(len(one.job.ids) for one in planned[:: self._request.n]))
+        self._timing.turn(sum(len(one.job.ids) for one in planned[:: self._request.drawn]))
         try:
             events = self._events(planned)
             await (self._stream(events, reply) if reply.stream else self._whole(events, len(planned), reply))
@@ -148,7 +149,7 @@ class Generation:
                     choices[event.index].add(event)
         finally:
             await events.aclose()
-        await reply.whole(reply.writer.whole(choices, self._usage()))
+        await reply.whole(reply.writer.whole(best(self._request, choices), self._usage()))
 
     async def _stream(self, events: AsyncGenerator[Event, None], reply: Reply) -> None:
         await reply.text(reply.writer.begin())

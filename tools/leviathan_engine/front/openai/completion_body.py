@@ -52,26 +52,36 @@ class CompletionBody(CommonBody):
         None, description="log probabilities, and this number of most likely tokens; not with echo"
     )
     best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES), INTEGRAL] | None = Field(
-        None, description="only the value of n"
+        None, description="answers to generate, of which the n likeliest are returned; at least n, not with stream"
     )
+    suffix: Text | None = Field(None, description="text after the answer; needs a prompt of text")
     echo: bool | None = Field(None, description="return the prompt's text before the answer")
 
     def named_logprobs(self) -> int | None:
         """Returns the number of most likely tokens to report with each token; None: no log probabilities."""
         if self.logprobs is not None and self.echo:
             raise bad("logprobs is not supported together with echo: leave one out", "logprobs", COMBINATION)
-        if self.best_of is not None and self.best_of != (self.n or 1):
-            raise bad("best_of is only supported with the value of n: leave it out", "best_of", COMBINATION)
         return self.logprobs
+
+    def drawn(self) -> int:
+        """How many answers are generated to each prompt."""
+        n = self.n or 1
+        if self.best_of is not None and self.best_of < n:
+            raise bad(f"best_of: expected at least n ({n}), got {self.best_of}", "best_of", COMBINATION)
+        if (self.best_of or n) > n and self.stream:
+            raise bad("best_of above n is not supported with stream: all answers come first", "best_of", COMBINATION)
+        return self.best_of or n
 
     def prompts(self) -> tuple[Prompt, ...]:
         """Returns the prompt, or all prompts of a list."""
         if isinstance(self.prompt, str):
-            return (TextPrompt(self.prompt),)
+            return (TextPrompt(self.prompt, self.suffix or ""),)
+        if self.suffix and not isinstance(self.prompt[0], str):
+            raise bad("suffix: expected a prompt of text, got token ids", "suffix", COMBINATION)
         if isinstance(self.prompt[0], int):
             return (TokenPrompt(tuple(i for i in self.prompt if isinstance(i, int))),)
         return tuple(
-            TextPrompt(one) if isinstance(one, str) else TokenPrompt(tuple(one))
+            TextPrompt(one, self.suffix or "") if isinstance(one, str) else TokenPrompt(tuple(one))
             for one in self.prompt
             if not isinstance(one, int)
         )
@@ -86,6 +96,7 @@ def read_completion(body: Mapping[str, Any], served: Served) -> tuple[Generation
         sampling=asked.sampling(),
         ending=asked.ending(DEFAULT_TOKENS),
         n=asked.n or 1,
+        best_of=asked.drawn(),
         stream=bool(asked.stream),
         progress=bool(asked.return_progress),
         form=asked.form(),

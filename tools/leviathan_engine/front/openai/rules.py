@@ -106,6 +106,6 @@ CHAT = FieldRules(
 COMPLETION = FieldRules(
     LET_THROUGH,
     NEUTRAL
-    | {"suffix": ("",), "messages": NOTHING, "add_special_tokens": (True,)}
+    | {"messages": NOTHING, "add_special_tokens": (True,)}
     | {"tools": ([],), "tool_choice": ("none", "auto"), "parallel_tool_calls": (True, False)},
 )
