@@ -83,7 +83,15 @@ def upgrade(stage: Stage, seen: dict[str, Any]) -> None:
 
 
 def examples(stage: Stage, seen: dict[str, Any]) -> None:
-    """Each example as it is, with a digest for the image: rendered, held to the policy, applied. Errors: WayError."""
+    """Each example as it is, but for the image's place: rendered, held to the policy, applied. Errors: WayError."""
+    places = {
+        "registry.host": stage.registry.host,
+        "registry.plain_http": "true",
+        "image.repository": "omni/engine",
+        "image.digest": digest_of(stage.layout),  # apply asks the registry for it
+        "cluster.context": "leviathan-e2e",
+    }
+    settings = [word for key, value in places.items() for word in ("--set", f"{key}={value}")]
     with ExitStack() as stack:
         for kind, plural in MONITORING.items():
             path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{plural}.monitoring.coreos.com"
@@ -95,17 +103,15 @@ def examples(stage: Stage, seen: dict[str, Any]) -> None:
             home = stage.folder / example.stem
             home.mkdir()
             (home / "site.toml").write_text(example.read_text(encoding="utf-8"), encoding="utf-8")
-            log_in(home, "ghcr.io")
-            told = must(
-                stage, home, "apply", "--set", f"image.digest={DIGEST}", "--set", "cluster.context=leviathan-e2e"
-            )
+            log_in(home, stage.registry.host)
+            told = must(stage, home, "apply", *settings)
             applied = sorted(inventory.ours(stage.plane.api))
             if example.stem == "runbook":
                 seen["a patch, by the API server and by the tool"] = patched_alike(stage)
             seen[example.stem] = {"says": told.out.splitlines()[-1:], "objects": len(applied)}
             for kind in ("deployments", "services"):
                 need(any(f"/{kind} " in name for name in applied), f"{example.stem}: no {kind} in {applied}")
-            must(stage, home, "delete", "--set", "cluster.context=leviathan-e2e")
+            must(stage, home, "delete", *settings)
             left = [
                 name
                 for name in inventory.ours(stage.plane.api)
