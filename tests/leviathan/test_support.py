@@ -11,10 +11,11 @@ from replay_api import Answer, ReplayApi
 
 from leviathan.cli.main import run as leviathan
 from leviathan.cluster.client import Cluster
+from leviathan.errors import LeviathanError
 from leviathan.preflight.check_result import Level
 from leviathan.rollout.observe.reader import collections
 from leviathan.site.load import load
-from leviathan.support.archive import ABOUT, objects, write
+from leviathan.support.archive import ABOUT, metrics_of, objects, write
 from leviathan.support.node_advice import diagnose
 from leviathan.support.probe import SCRIPT, SECTIONS, sections
 
@@ -131,6 +132,14 @@ def test_objects_come_without_managed_fields_and_no_secret_is_asked_for(api: Rep
     assert found["pods"][0]["metadata"] == {"name": "p"}
     assert "no nodes for you" in found["nodes"]
     assert not any("secrets" in each.path for each in api.asked)
+
+
+def test_an_answer_that_is_not_the_engines_is_not_called_metrics(api: ReplayApi, cluster: Cluster) -> None:
+    path = "/api/v1/namespaces/ai-workloads/pods/p:30000/proxy/metrics"
+    api.add("GET", path, Answer(403, "denied by a proxy"), Answer(200, "leviathan_ready 1"))
+    with pytest.raises(LeviathanError, match=r"no metrics \(p\): 403: .*denied by a proxy.*curl http://.*/metrics"):
+        metrics_of(load().site, cluster, "p")
+    assert "leviathan_ready 1" in metrics_of(load().site, cluster, "p")
 
 
 def test_an_archive_is_the_same_twice(tmp_path: Path) -> None:

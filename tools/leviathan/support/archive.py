@@ -53,8 +53,7 @@ def collect(
 
     def metrics() -> str:
         pod = read(site, cluster(), previous=False, tail=1)[0]
-        _, body, why = proxied(cluster(), site, name_of(pod), "/metrics")
-        return body.decode("utf-8", "replace") or f"{why}\n"
+        return metrics_of(site, cluster(), name_of(pod))
 
     makers: dict[str, Callable[[], str]] = {
         "versions.json": lambda: plain(
@@ -79,6 +78,18 @@ def collect(
             found[name] = f"not to be had: {error.line() if hasattr(error, 'line') else error}\n"
     console.clear()
     return found
+
+
+def metrics_of(site: Site, cluster: Cluster, pod: str) -> str:
+    """What the pod answers to /metrics. Errors: LeviathanError when it, or something on the way, answers otherwise."""
+    status, body, why = proxied(cluster, site, pod, "/metrics")
+    text = body.decode("utf-8", "replace")
+    if status == 200:
+        return text
+    endpoint = site.endpoint or "the endpoint"
+    raise LeviathanError(
+        "no metrics", where=pod, why=why or f"{status}: {text[:200]}", remedy=f"curl {endpoint}/metrics"
+    )
 
 
 def objects(site: Site, cluster: Cluster) -> dict[str, Any]:
