@@ -10,7 +10,7 @@ NONE = ("foo", "foo/bar", "host:80/x", "http:/x", "http://", "http://h:port/", "
 
 @pytest.mark.parametrize("url", [*NONE, "http://h/ x", "http://h/\u00e9"])
 def test_what_is_no_address(url: str) -> None:
-    with pytest.raises(FetchError, match=r"--index-url is '.*', wanted an address such as"):
+    with pytest.raises(FetchError, match=r"--index-url: expected an address such as .*, got '.*'"):
         check_address("index-url", url)
 
 

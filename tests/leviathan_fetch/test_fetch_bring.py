@@ -27,7 +27,7 @@ def leave(wanted: Record, downloads: Path, name: str, size: int) -> None:
 def test_what_has_come_needs_no_room(tmp_path: Path, name: str) -> None:
     downloads = tmp_path / "downloads"
     wanted = record(2 * store.free_bytes(tmp_path))
-    with pytest.raises(FetchError, match=r"downloads has .* free, at least") as got:
+    with pytest.raises(FetchError, match=r"downloads has .* free, but at least") as got:
         bring.need_space([wanted], downloads, tmp_path / "store")
     assert got.value.kind == "disk"
     leave(wanted, downloads, name, (wanted.size or 0) - 1000)
@@ -36,7 +36,7 @@ def test_what_has_come_needs_no_room(tmp_path: Path, name: str) -> None:
 
 def test_what_has_come_needs_room_in_a_store_on_another_disk(tmp_path: Path) -> None:
     if not OTHER_DISK.is_dir() or OTHER_DISK.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip(f"{OTHER_DISK} is no other disk")
+        pytest.skip(f"{OTHER_DISK} is not another disk")
     wanted = record(2 * store.free_bytes(OTHER_DISK))
     leave(wanted, tmp_path / "downloads", "part", wanted.size or 0)
     bring.need_space([wanted], tmp_path / "downloads", tmp_path / "store")

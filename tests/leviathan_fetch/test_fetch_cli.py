@@ -115,9 +115,9 @@ def test_two_fetches_at_a_time_one_waits_and_downloads_nothing(checkout: Checkou
     second = checkout.start(*call)
     assert second.stderr is not None
     said = second.stderr.readline()
-    assert said == f"fetch: another fetch (process {first.pid}) is at work in this checkout, waiting for it\n"
+    assert said == f"fetch: waiting for another fetch (process {first.pid}) in this checkout\n"
     checkout.site.resources[f"/files/{name}"].stall = None
-    checkout.site.ended.set()  # the first answer now ends short; the first fetch goes on by Range
+    checkout.site.ended.set()  # the first answer now ends short; the first fetch resumes with Range
     assert first.wait(30) == 0
     out, _ = second.communicate(timeout=30)
     assert (second.returncode, out) == (0, "fetch: 1 artifacts in the store, nothing to fetch\n")
@@ -126,7 +126,7 @@ def test_two_fetches_at_a_time_one_waits_and_downloads_nothing(checkout: Checkou
 
 
 def test_links_are_made_under_the_lock(checkout: Checkout) -> None:
-    """A fetch that needs nothing but other links waits for the one at work; one that needs nothing does not."""
+    """A fetch that only needs other links waits for the running one; one that needs nothing does not."""
     a, b = checkout.deb("a.deb", b"1"), checkout.deb("b.deb", b"2")
     assert checkout.run(*checkout.artifacts([a, b])).returncode == 0
     state = checkout.folder / ".leviathan"
@@ -134,7 +134,7 @@ def test_links_are_made_under_the_lock(checkout: Checkout) -> None:
         assert checkout.run(*checkout.artifacts([a, b])).stderr == ""
         child = checkout.start(*checkout.artifacts([b]))
         assert child.stderr is not None
-        assert "is at work in this checkout" in child.stderr.readline()
+        assert "waiting for another fetch" in child.stderr.readline()
         assert len(list(state.glob("roots/a*"))) == 2
     _, talk = child.communicate(timeout=30)
     assert (child.returncode, talk) == (0, "")
@@ -144,7 +144,7 @@ def test_links_are_made_under_the_lock(checkout: Checkout) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("[\n{", "leviathan: list.json:2:2 does not parse as JSON"),
+        ("[\n{", "leviathan: list.json:2:2 is not JSON"),
         ('[{"kind": "deb", "nmae": "x"}]', "leviathan: list.json: artifact 0: without a name: unknown key nmae"),
     ],
 )
@@ -180,7 +180,7 @@ def test_a_lock_that_is_too_big_for_the_disk(checkout: Checkout) -> None:
     record = checkout.deb("a.deb", b"1") | {"size": 1 << 60}
     done = checkout.run(*checkout.artifacts([record]))
     assert done.returncode == 1
-    assert "free, at least" in done.stderr
+    assert "free, but at least" in done.stderr
     assert done.stderr.endswith("free some disk space and run it again\n")
     assert checkout.site.requests == []
 
@@ -189,7 +189,7 @@ def test_outside_a_checkout(checkout: Checkout) -> None:
     done = checkout.run("lock", "--check", "--project", "/")
     assert (done.returncode, done.stderr) == (
         1,
-        "leviathan: / is not inside a checkout of Leviathan; go there, or name it with --project DIR\n",
+        "leviathan: / is not inside a checkout of Leviathan; go there, or give it with --project DIR\n",
     )
 
 
@@ -207,7 +207,7 @@ def test_lock_check_is_quiet_about_locks_that_fit_and_names_those_that_do_not(ch
     assert stale.returncode == 1
     assert stale.stdout.splitlines() == [
         "debian.json is older than debian-roots.json: run make lock",
-        "poetry.lock does not fit the pyproject.toml next to it: run make lock",
+        "poetry.lock does not match the pyproject.toml next to it: run make lock",
     ]
     engine = checkout.run("lock", "--check", "engine", "--json")
     assert (engine.returncode, json.loads(engine.stdout)) == (0, {"stale": []})
@@ -223,7 +223,7 @@ def test_an_address_that_is_none_is_one_line_that_names_the_option(checkout: Che
     done = checkout.run(*call, *given, **environment)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        f"leviathan: --{option} is 'foo', wanted an address such as https://host/path; "
+        f"leviathan: --{option}: expected an address such as https://host/path, got 'foo'; "
         f"correct it, or {variable} in the environment\n"
     )
 
@@ -233,7 +233,7 @@ def test_a_working_folder_that_is_a_file_is_one_line(checkout: Checkout) -> None
     done = checkout.run(*checkout.artifacts([checkout.deb("a.deb", b"1")]))
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
     assert done.stderr.startswith(f"leviathan: {checkout.folder}/.leviathan cannot be used: ")
-    assert "a file is where a folder belongs" in done.stderr
+    assert "there is a file in place of a folder" in done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -14,7 +14,7 @@ from leviathan_fetch.errors import from_system
     [
         (errno.EACCES, "give it to this user", "other"),
         (errno.ENOTDIR, "move it away", "other"),
-        (errno.EROFS, "a checkout that can be written", "other"),
+        (errno.EROFS, "a writable checkout", "other"),
         (errno.ENOSPC, "free some disk space", "disk"),
         (errno.EIO, "--debug", "other"),
     ],

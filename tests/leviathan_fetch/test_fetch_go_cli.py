@@ -1,4 +1,4 @@
-"""The command line for the Kubernetes programs as a process, with stand-ins for nix-store and Go on its PATH."""
+"""The command line for the Kubernetes programs as a process, with stand-ins for nix-store and Go in its PATH."""
 
 import json
 import shutil
@@ -77,7 +77,7 @@ def test_only_a_module_proxy_out_of_reach_is_status_3(
     done = run(checkout, "fetch")
     assert done.returncode == status
     last = done.stderr.splitlines()[-1]
-    assert ("etcd.deb is refused" if modules else "no Go module proxy is in reach") in last
+    assert ("etcd.deb is refused" if modules else "no Go module proxy is reachable") in last
 
 
 @pytest.mark.parametrize("command", ["lock", "fetch"])

@@ -96,7 +96,7 @@ def test_a_version_that_the_proxy_lacks_is_gone(greeting: Greeting) -> None:
 @pytest.mark.parametrize("proxy", ["off", "http://127.0.0.1:9"])
 def test_no_proxy_in_reach_is_said(greeting: Greeting, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("GOPROXY", proxy)
-    with pytest.raises(FetchError, match="no Go module proxy is in reach") as caught:
+    with pytest.raises(FetchError, match="no Go module proxy is reachable") as caught:
         greeting.vendor()
     assert caught.value.kind == "proxy"
     assert "GOPROXY" in caught.value.remedy

@@ -16,7 +16,7 @@ from leviathan_fetch.project import Project
 
 @pytest.fixture
 def project(root: Path, tmp_path: Path) -> Project:
-    """A checkout with nothing but nix/kubernetes."""
+    """A checkout with only nix/kubernetes."""
     shutil.copytree(root / "nix" / "kubernetes", tmp_path / "nix" / "kubernetes")
     (tmp_path / "nix" / "locks").mkdir()
     (tmp_path / "pyproject.toml").touch()
@@ -46,7 +46,7 @@ def test_a_changed_source_makes_it_stale(project: Project, name: str, capsys: py
     with (go_lock.source_folder(project) / name).open("a", encoding="utf-8") as stream:
         stream.write("\n")
     assert go.main(["check", "--project", str(project.root)]) == 1
-    assert "is of other sources than" in capsys.readouterr().err
+    assert "does not match the sources in" in capsys.readouterr().err
 
 
 def test_sources_do_not_run_into_one_another(project: Project) -> None:
@@ -75,12 +75,12 @@ def test_a_broken_lock_is_named(project: Project) -> None:
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        ({"debs": []}, "debs is a list, wanted an object"),
-        ({"suite": None}, "suite is null, wanted a string"),
-        ({"architecture": 1}, "architecture is an integer, wanted a string"),
-        ({"modules": "x"}, "modules is a string, wanted an object"),
-        ({"modules": {"filename": []}}, "modules: filename is a list, wanted a string"),
-        ({"debs": {"etcd-server": []}}, "debs: etcd-server is a list, wanted an object"),
+        ({"debs": []}, "debs: expected an object, got a list"),
+        ({"suite": None}, "suite: expected a string, got null"),
+        ({"architecture": 1}, "architecture: expected a string, got an integer"),
+        ({"modules": "x"}, "modules: expected an object, got a string"),
+        ({"modules": {"filename": []}}, "modules: filename: expected a string, got a list"),
+        ({"debs": {"etcd-server": []}}, "debs: etcd-server: expected an object, got a list"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_one_line(

@@ -54,5 +54,5 @@ def test_what_cannot_be_packed_is_named(tmp_path: Path) -> None:
         pack(folder, "vendor", tmp_path / "tar")
     (folder / "link").unlink()
     write(folder, ["n" * 200], 1, 0o644)
-    with pytest.raises(FetchError, match="nnn cannot be packed: name is too long"):
+    with pytest.raises(FetchError, match=r"cannot pack .*nnn: name is too long"):
         pack(folder, "vendor", tmp_path / "tar")

@@ -41,7 +41,7 @@ def test_an_index_without_hashes_is_believed_until_the_file_is_hashed(site: Site
 
 def test_another_hash_is_an_error_before_the_download(site: Site) -> None:
     site.serve("/some-pack/", page(sha256="0" * 64), kind=JSON)
-    with pytest.raises(FetchError, match=f"with the hash {'0' * 64}, the lock {HASH}") as got:
+    with pytest.raises(FetchError, match=f"expected the hash {HASH} from the lock, the index has {'0' * 64}") as got:
         index.find(site.url, "some-pack", WHEEL, HASH)
     assert got.value.kind == "hash"
 

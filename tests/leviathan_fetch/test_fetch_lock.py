@@ -87,8 +87,8 @@ def test_sources_that_do_not_fit(project: Project, change: dict[str, object]) ->
     [
         ({"version": 1}, "engine needs package and version"),
         ({"sha265": "x"}, "engine has unknown key sha265"),
-        ({"size": "x"}, r"sources\.json: engine: size is a string, wanted an integer"),
-        ({"size": True}, "size is a bool, wanted an integer"),
+        ({"size": "x"}, r"sources\.json: engine: size: expected an integer, got a string"),
+        ({"size": True}, "size: expected an integer, got a boolean"),
     ],
 )
 def test_broken_sources_name_the_key(project: Project, change: dict[str, object], why: str) -> None:
@@ -99,9 +99,9 @@ def test_broken_sources_name_the_key(project: Project, change: dict[str, object]
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        ({"groups": []}, "groups is a list, wanted an object"),
-        ({"packages": []}, "packages is a list, wanted an object"),
-        ({"groups": {"build": "bash"}}, "groups: build is a string, wanted a list"),
+        ({"groups": []}, "groups: expected an object, got a list"),
+        ({"packages": []}, "packages: expected an object, got a list"),
+        ({"groups": {"build": "bash"}}, "groups: build: expected a list, got a string"),
     ],
 )
 def test_a_debian_lock_of_the_wrong_type_names_file_and_key(
@@ -121,7 +121,9 @@ def test_a_group_that_names_what_is_no_name(project: Project, root: Path) -> Non
     shutil.copyfile(Project(root).debian_roots, project.debian_roots)
     good = json.loads(Project(root).debian_lock.read_text())
     project.debian_lock.write_text(json.dumps(good | {"groups": {"build": [["bash"]]}}))
-    assert lock.check(project, ["debian"]) == ["debian.json: group build names ['bash'], not locked: run make lock"]
+    assert lock.check(project, ["debian"]) == [
+        "debian.json: group build has ['bash'], which is not locked: run make lock"
+    ]
 
 
 def test_every_lock_of_the_repository_fits(root: Path) -> None:

@@ -59,13 +59,13 @@ def test_a_stale_lock_is_one_line(folder: Path) -> None:
     assert lock_poetry.check(folder, "poetry.lock") == []
     text = (folder / "pyproject.toml").read_text()
     (folder / "pyproject.toml").write_text(text.replace('"click (>=8.1,<9)"', '"click (>=8.0,<9)"'))
-    stale = "poetry.lock does not fit the pyproject.toml next to it: run make lock"
+    stale = "poetry.lock does not match the pyproject.toml next to it: run make lock"
     assert lock_poetry.check(folder, "poetry.lock") == [stale]
 
 
 def test_a_lock_that_does_not_parse_names_file_and_place(folder: Path) -> None:
     (folder / "poetry.lock").write_text('[metadata]\nx = "\n')
-    with pytest.raises(FetchError, match=r"poetry\.lock does not parse as TOML: .* \(at line 2, column 6\)") as got:
+    with pytest.raises(FetchError, match=r"poetry\.lock is not TOML: .* \(at line 2, column 6\)") as got:
         lock_poetry.check(folder, "poetry.lock")
     assert "make lock" in got.value.remedy
 
@@ -102,4 +102,4 @@ def test_a_lock_whose_metadata_is_no_table_does_not_fit(root: Path, tmp_path: Pa
     assert lock_poetry.check(tmp_path, "poetry.lock") == []
     (tmp_path / "poetry.lock").write_text("metadata = []\n")
     stale = lock_poetry.check(tmp_path, "poetry.lock")
-    assert stale == ["poetry.lock does not fit the pyproject.toml next to it: run make lock"]
+    assert stale == ["poetry.lock does not match the pyproject.toml next to it: run make lock"]

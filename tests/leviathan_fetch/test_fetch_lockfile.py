@@ -1,4 +1,4 @@
-"""The lock file: held by one process and its children, let go of by the kernel."""
+"""The lock file: held by one process and its children, released by the kernel."""
 
 import os
 import subprocess
@@ -48,7 +48,7 @@ def test_a_held_lock_is_waited_for_with_its_holders_id(tmp_path: Path, root: Pat
     with exclusive(path, say):
         pass
     child.communicate()
-    assert said == [f"fetch: another fetch (process {child.pid}) is at work in this checkout, waiting for it"]
+    assert said == [f"fetch: waiting for another fetch (process {child.pid}) in this checkout"]
 
 
 def test_a_child_keeps_the_lock_of_a_parent_that_died(tmp_path: Path, root: Path) -> None:

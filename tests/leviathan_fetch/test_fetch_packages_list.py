@@ -76,12 +76,12 @@ def test_roots_are_read(project: Project) -> None:
     ("change", "why"),
     [
         ({"seeds": "x"}, "has unknown key seeds"),
-        ({"groups": []}, "groups is a list, wanted an object"),
-        ({"groups": {"image": "bash"}}, "image is not a list of names"),
-        ({"groups": {"image": []}}, "image is not a list of names"),
-        ({"suites": [1]}, "suites is not a list of names"),
-        ({"architecture": ["amd64"]}, "architecture is a list, wanted a name"),
-        ({"seed": ""}, "seed is empty, wanted a name"),
+        ({"groups": []}, "groups: expected an object of lists, got a list"),
+        ({"groups": {"image": "bash"}}, "image: expected a list of names"),
+        ({"groups": {"image": []}}, "image: expected a list of names"),
+        ({"suites": [1]}, "suites: expected a list of names"),
+        ({"architecture": ["amd64"]}, "architecture: expected a name, got a list"),
+        ({"seed": ""}, "seed: expected a name, got empty"),
     ],
 )
 def test_bad_roots_name_the_key(project: Project, change: dict[str, object], why: str) -> None:
@@ -99,7 +99,7 @@ def test_missing_keys_are_named(project: Project) -> None:
 
 def test_roots_that_do_not_parse_name_line_and_column(project: Project) -> None:
     project.debian_roots.write_text('{\n "suites": [,]\n}')
-    with pytest.raises(FetchError, match=r"debian-roots\.json:2:13 does not parse as JSON"):
+    with pytest.raises(FetchError, match=r"debian-roots\.json:2:13 is not JSON"):
         lock_debian.read_roots(project.debian_roots)
 
 
@@ -124,7 +124,7 @@ def test_a_lock_whose_roots_have_changed(project: Project) -> None:
 
 def test_a_lock_whose_group_has_an_unlocked_member(project: Project) -> None:
     lock_for(project, groups={"image": ["bash", "dash"]})
-    assert lock_debian.check(project) == ["debian.json: group image names dash, not locked: run make lock"]
+    assert lock_debian.check(project) == ["debian.json: group image has dash, which is not locked: run make lock"]
 
 
 def test_a_lock_that_is_missing_or_broken(project: Project) -> None:
@@ -132,7 +132,7 @@ def test_a_lock_that_is_missing_or_broken(project: Project) -> None:
     with pytest.raises(FetchError, match=r"debian\.json does not exist") as missing:
         lock_debian.check(project)
     project.debian_lock.write_text('{"a": 1')
-    with pytest.raises(FetchError, match=r"debian\.json:1:8 does not parse as JSON") as broken:
+    with pytest.raises(FetchError, match=r"debian\.json:1:8 is not JSON") as broken:
         lock_debian.check(project)
     assert missing.value.remedy == broken.value.remedy == "run make lock"
 

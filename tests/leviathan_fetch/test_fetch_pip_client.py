@@ -162,8 +162,8 @@ def test_each_failure_is_an_answer_with_its_kind(index: ServeProject, tmp_path: 
     )
     errors = [answer[1] for answer in answers if isinstance(answer, tuple)]
     assert [error.kind for error in errors] == ["hash", "gone", "gone", "network", "gone"]
-    assert f"has {MANY} with the hash {HASH}, the lock {'0' * 64}" in errors[0].message
-    assert "did not come through in 5 tries: cut off at 5 bytes" in errors[3].message
+    assert f"{MANY}: expected the hash {'0' * 64}, the index has {HASH}" in errors[0].message
+    assert "in 5 attempts: cut off at 5 bytes" in errors[3].message
     assert isinstance(answers[5], Answer)
     assert answers[5].sha256 == ""
 

@@ -98,6 +98,4 @@ def test_poetry_reads_none_of_the_users_settings(bent: str, tmp_path: Path, monk
     given = dict(line.partition("=")[::2] for line in seen.read_text().splitlines())
     assert "POETRY_INSTALLER_NO_BINARY" not in given
     assert Path(given["POETRY_CONFIG_DIR"]).is_relative_to(project.state)
-    assert lines == [
-        f"lock: pip's settings name {pip_client.other_index(bent)}; Poetry asks the default index all the same"
-    ]
+    assert lines == [f"lock: pip's settings use {pip_client.other_index(bent)}, but Poetry uses the default index"]

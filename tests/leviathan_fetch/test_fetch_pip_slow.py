@@ -71,31 +71,31 @@ def test_a_file_that_drips_is_given_up(
         error, took = ask(link(site, url), tmp_path, monkeypatch)
     assert isinstance(error, FetchError)
     assert error.kind == "network"
-    words = f"pip: {NAME} did not come through in 5 tries: only "
+    words = f"pip: cannot download {NAME} in 5 attempts: received only "
     assert error.line().startswith(words)
     assert error.line().endswith(f"; {REMEDY}")
-    assert re.search(r"only \d+ bytes came in [0-5] s;", error.line())
+    assert re.search(r"received only \d+ bytes in [0-5] s;", error.line())
     assert 5 * SLOW <= took < BOUND
 
 
 def test_a_file_that_stalls_is_given_up(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence ends at pip's time-out, which is the user's to set; its retries do not begin anew after SLOW_S."""
+    """Silence ends at pip's time-out, which is the user's to set; its retries do not start again after SLOW_S."""
     monkeypatch.setenv("PIP_TIMEOUT", "1")
     with endless(b"", PAUSE, HEAD + BODY[:1000]) as url:
         error, took = ask(link(site, url), tmp_path, monkeypatch)
     assert isinstance(error, FetchError)
     assert (error.kind, error.remedy) == ("network", REMEDY)
-    assert f"{NAME} did not come through in 5 tries" in error.message
+    assert f"cannot download {NAME} in 5 attempts" in error.message
     assert took < BOUND
 
 
 @pytest.mark.parametrize(
     ("piece", "pause", "head", "says"),
     [
-        (b" ", PAUSE, PAGE_HEAD % b"", r"only \d+ bytes came in"),
-        (b" ", PAUSE, b"HTTP/1.1 200 OK\r\nX: ", r"only \d+ bytes came in"),
-        (b" " * 65536, 0, PAGE_HEAD % b"", "it sends more than 1 MiB"),
-        (b"", PAUSE, PAGE_HEAD % b"Content-Encoding: gzip\r\n", r"packed \('gzip'\)"),
+        (b" ", PAUSE, PAGE_HEAD % b"", r"received only \d+ bytes in"),
+        (b" ", PAUSE, b"HTTP/1.1 200 OK\r\nX: ", r"received only \d+ bytes in"),
+        (b" " * 65536, 0, PAGE_HEAD % b"", "the answer is larger than 1 MiB"),
+        (b"", PAUSE, PAGE_HEAD % b"Content-Encoding: gzip\r\n", r"compressed \('gzip'\)"),
     ],
     ids=["drips", "drips a head", "endless", "packed"],
 )
@@ -117,7 +117,7 @@ def test_a_page_has_an_end_in_time_too(tmp_path: Path, monkeypatch: pytest.Monke
     with endless(b" " * 500, 0.1, PAGE_HEAD % b"") as url:
         error, took = ask(url.removesuffix("/f") + "/simple", tmp_path, monkeypatch)
     assert isinstance(error, FetchError)
-    assert "bytes came in 1 s" in error.message
+    assert "bytes in 1 s" in error.message
     assert took < BOUND
 
 
@@ -147,7 +147,7 @@ def test_pip_itself_is_ended_where_an_index_drips(tmp_path: Path, monkeypatch: p
         monkeypatch.setenv("PIP_INDEX_URL", url.removesuffix("/f") + "/simple")
         with pytest.raises(FetchError) as caught:
             lock_poetry.install(Project(tmp_path), lambda _line: None)
-    assert re.search(r"poetry==[\d.]+ ran past 4 s and was ended$", caught.value.message)
+    assert re.search(r"poetry==[\d.]+ timed out after 4 s and was ended$", caught.value.message)
     assert caught.value.remedy == process.FETCHING_REMEDY
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -163,6 +163,6 @@ def test_apt_is_ended_where_a_mirror_drips(tmp_path: Path, monkeypatch: pytest.M
         private = apt.prepare(tmp_path / "apt", ["bookworm"], "amd64")
         wanted = apt_download.Wanted("bookworm", "pool/main/a/a.deb", HASH, tmp_path / "a.deb")
         for call in (private.update, lambda: apt_download.download(private, [wanted])):
-            with pytest.raises(FetchError, match="ran past 4 s and was ended") as caught:
+            with pytest.raises(FetchError, match="timed out after 4 s and was ended") as caught:
                 call()
             assert caught.value.remedy == process.FETCHING_REMEDY

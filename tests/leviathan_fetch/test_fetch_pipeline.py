@@ -116,7 +116,9 @@ def test_a_wrong_hash_is_tried_a_second_time_then_says_got_and_wanted(
     outcome, talk = fetch([wrong, right])
     assert outcome.added == 1
     got = hashlib.sha256(b"bad").hexdigest()
-    assert [error.message for error in outcome.errors] == [f"wrong.deb has the hash {got} (3 bytes), wanted {'0' * 64}"]
+    assert [error.message for error in outcome.errors] == [
+        f"wrong.deb: expected the hash {'0' * 64}, got {got} (3 bytes)"
+    ]
     assert outcome.errors[0].kind == "hash"
     assert talk == f"leviathan: {outcome.errors[0].line()}\n"
     assert len(site.ranges("/pool/wrong.deb")) == 2
@@ -168,7 +170,7 @@ def test_a_store_path_that_is_not_the_flakes_is_an_error(artifact: MakeRecord, f
     elsewhere = Record(**{**vars(record), "store": "/nix/store/y-p.deb"})
     outcome, _ = fetch([elsewhere])
     assert [error.message for error in outcome.errors] == [
-        f"p.deb became {record.store} in the store, the flake wants /nix/store/y-p.deb"
+        f"p.deb: expected the store path /nix/store/y-p.deb, got {record.store}"
     ]
 
 

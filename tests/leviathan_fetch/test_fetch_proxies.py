@@ -65,5 +65,5 @@ def test_a_login_goes_to_its_host_only(site: Site, tmp_path: Path) -> None:
 
 def test_an_endless_page_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "PAGE", 1 << 20)
-    with pytest.raises(FetchError, match="a page of more than 1 MiB"):
+    with pytest.raises(FetchError, match="larger than 1 MiB"):
         web.read(site.serve("/p", b" " * (3 << 20)), "text/html")

@@ -40,17 +40,17 @@ def test_each_kind() -> None:
     ("item", "why"),
     [
         (DEB | {"sha265": "x"}, "bash_5_amd64.deb: unknown key sha265"),
-        (DEB | {"kind": "rpm"}, "kind is 'rpm', wanted one of deb, pypi, seed"),
+        (DEB | {"kind": "rpm"}, "kind: expected one of deb, pypi, seed, got 'rpm'"),
         ({key: DEB[key] for key in DEB if key != "suite"}, "suite is missing"),
         ({key: WHEEL[key] for key in WHEEL if key != "version"}, "version is missing"),
         (SEED | {"narHash": ""}, "narHash is missing"),
-        (DEB | {"sha256": "A" * 64}, "wanted 64 lower-case hex digits"),
-        (DEB | {"sha256": "a" * 63}, "wanted 64 lower-case hex digits"),
-        (DEB | {"store": "/nix/store/xyz-other"}, "wanted a store path that ends in -bash_5_amd64.deb"),
-        (DEB | {"name": "../x", "store": "/nix/store/a-../x"}, "wanted a store path"),
-        (DEB | {"size": -1}, "size is -1"),
-        (DEB | {"size": "10"}, "size is '10'"),
-        ("text", "is a str, wanted an object"),
+        (DEB | {"sha256": "A" * 64}, "expected 64 lower-case hex digits"),
+        (DEB | {"sha256": "a" * 63}, "expected 64 lower-case hex digits"),
+        (DEB | {"store": "/nix/store/xyz-other"}, "expected a store path that ends in -bash_5_amd64.deb"),
+        (DEB | {"name": "../x", "store": "/nix/store/a-../x"}, "expected a store path"),
+        (DEB | {"size": -1}, "size: expected a number of bytes, got -1"),
+        (DEB | {"size": "10"}, "size: expected a number of bytes, got '10'"),
+        ("text", "expected an object, got a str"),
     ],
 )
 def test_a_bad_record_is_named_with_its_key(item: object, why: str) -> None:
@@ -61,7 +61,7 @@ def test_a_bad_record_is_named_with_its_key(item: object, why: str) -> None:
 
 
 def test_a_list_that_is_none() -> None:
-    with pytest.raises(FetchError, match="stdin holds a dict, wanted a list"):
+    with pytest.raises(FetchError, match="stdin: expected a list of artifacts, got a dict"):
         parse("{}", "stdin")
-    with pytest.raises(FetchError, match="stdin:2:1 does not parse as JSON"):
+    with pytest.raises(FetchError, match="stdin:2:1 is not JSON"):
         parse("[\n", "stdin")

@@ -44,7 +44,7 @@ def test_a_keep_that_was_stopped_halfway_is_done_anew(checkout: Checkout, monkey
     assert store.kept(a, roots)
     with monkeypatch.context() as broken:
         broken.setenv("PATH", "/nonexistent")
-        with pytest.raises(FetchError, match="nix-store is not on this machine"):
+        with pytest.raises(FetchError, match="nix-store is not on PATH"):
             store.keep(b, roots)
     assert not store.kept(a, roots)
     store.keep(a, roots)

@@ -22,11 +22,10 @@ SPARE = 64 << 20
 
 
 def bring(missing: Sequence[Record], options: Options, project: Project, handle: int, downloads: Path) -> Outcome:
-    """Fetch the `missing` artifacts; `handle` is the lock that is held, for children to inherit.
+    """Fetches the `missing` artifacts; `handle` is the lock that is held, for children to inherit.
 
-    `downloads` is where they lie until they are in the store: a folder for each list of artifacts, since what else is
-    in it goes when the whole list has come. Errors: FetchError; each artifact that failed has had a line of its own
-    before.
+    `downloads` has the files until they are in the store. Each list of artifacts needs its own folder, because the
+    folder is removed when the list is complete. Errors: FetchError, after a line for each artifact that failed.
     """
     need_space(missing, downloads, project.store)
     shutil.rmtree(project.state / "tmp", ignore_errors=True)  # what a killed fetch left there
@@ -52,12 +51,12 @@ def bring(missing: Sequence[Record], options: Options, project: Project, handle:
                 job.folder.rmdir()  # those where nothing has come
     if outcome.errors:
         raise FetchError(f"{len(outcome.errors)} of {len(jobs)} artifacts could not be fetched, see above")
-    shutil.rmtree(downloads, ignore_errors=True)  # with what earlier locks left there
+    shutil.rmtree(downloads, ignore_errors=True)  # including files of earlier locks
     return outcome
 
 
 def job_of(record: Record, downloads: Path) -> Job:
-    """The job for a record, with its folder; a file that an interrupted fetch had already named is its part again."""
+    """Makes the job of a record, with its folder; a file that an interrupted fetch renamed becomes its part again."""
     job = Job(record, downloads / record.sha256)
     job.folder.mkdir(parents=True, exist_ok=True)
     named = job.folder / record.name
@@ -67,9 +66,9 @@ def job_of(record: Record, downloads: Path) -> Job:
 
 
 def need_space(missing: Sequence[Record], downloads: Path, nix_store: Path) -> None:
-    """Errors: FetchError when what the locks state of sizes does not fit the disks of the downloads and the store.
+    """Checks that the sizes in the locks fit the disks of the downloads and the store. Errors: FetchError.
 
-    What earlier fetches left in `downloads` is there already; it takes room again in a store on another disk.
+    What earlier fetches left in `downloads` only needs room in a store on another disk.
     """
     whole = sum(record.size or 0 for record in missing)
     left = sum(max(0, (record.size or 0) - come(record, downloads)) for record in missing)
@@ -78,29 +77,29 @@ def need_space(missing: Sequence[Record], downloads: Path, nix_store: Path) -> N
         need = count + SPARE
         free = store.free_bytes(folder)
         if free < need:
-            what = f"{folder} has {size(free)} free, at least {size(need)} are needed"
+            what = f"{folder} has {size(free)} free, but at least {size(need)} are needed"
             raise FetchError(what, "free some disk space and run it again", "disk")
 
 
 def come(record: Record, downloads: Path) -> int:
-    """The bytes of a record that earlier fetches left in `downloads`, under either name (see `job_of`)."""
+    """Returns the bytes of a record that earlier fetches left in `downloads`, under either name (see `job_of`)."""
     job = Job(record, downloads / record.sha256)
     return max((path.stat().st_size for path in (job.part, job.folder / record.name) if path.is_file()), default=0)
 
 
 def debian_client(options: Options, project: Project, handle: int) -> Client:
-    """What brings Debian packages: the mirror that was named, else the host's apt. Errors: FetchError without both."""
+    """Returns the client for Debian packages: the given mirror, or the host's apt. Errors: FetchError without both."""
     if options.debian_mirror:
         addresses = clients.pool(options.debian_mirror, options.debian_security_mirror)
         return clients.WebClient(addresses, options.jobs)
     if not apt.available():
         what = "this host has no apt to fetch Debian packages with"
-        raise FetchError(what, "name a mirror: --debian-mirror URL, or LEVIATHAN_DEBIAN_MIRROR")
+        raise FetchError(what, "give a mirror with --debian-mirror URL or LEVIATHAN_DEBIAN_MIRROR")
     return clients.AptClient(project.state / "apt", max(1, options.jobs // 2), (handle,))
 
 
 def index_client(options: Options, handle: int) -> Client:
-    """What brings wheels and source archives: the index that was named, else the host's pip."""
+    """Returns the client for wheels and source archives: the given index, or the host's pip. Errors: FetchError."""
     if options.index_url:
         return clients.WebClient(clients.simple_index(options.index_url), options.jobs)
     if pip_client.find_python() is None:

@@ -21,13 +21,13 @@ def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--project", metavar="DIR", default=".", help="the checkout (default: around this folder)")
-    common.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    common.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
     common.add_argument("--debug", action="store_true", help="show every command and every traceback")
     top = argparse.ArgumentParser(prog="leviathan_fetch", description="Fetch the locked artifacts; refresh the locks.")
     commands = top.add_subparsers(dest="command", required=True)
-    fetch = commands.add_parser("fetch", parents=[common], help="bring every locked artifact into the Nix store")
-    fetch.add_argument("--artifacts", metavar="FILE", help="what nix eval --json .#lib.artifacts printed; - is stdin")
-    fetch.add_argument("--jobs", "-j", type=positive, default=4, help="downloads at a time (default: 4)")
+    fetch = commands.add_parser("fetch", parents=[common], help="fetch every locked artifact into the Nix store")
+    fetch.add_argument("--artifacts", metavar="FILE", help="output of nix eval --json .#lib.artifacts; - is stdin")
+    fetch.add_argument("--jobs", "-j", type=positive, default=4, help="number of concurrent downloads (default: 4)")
     for option, what in (
         ("debian-mirror", "read Debian's pool below this address instead of through apt"),
         ("debian-security-mirror", "the same for the security suite (default: the mirror's address with -security)"),
@@ -36,8 +36,10 @@ def parser() -> argparse.ArgumentParser:
         variable = "LEVIATHAN_" + option.upper().replace("-", "_")
         text = f"{what}; or in the environment: {variable}"
         fetch.add_argument(f"--{option}", metavar="URL", default=os.environ.get(variable) or None, help=text)
-    lock = commands.add_parser("lock", parents=[common], help="refresh locks, or say whether they fit their roots")
-    lock.add_argument("--check", action="store_true", help="change nothing; exit 1 when a lock does not fit its roots")
+    lock = commands.add_parser("lock", parents=[common], help="refresh locks, or check whether they match their roots")
+    lock.add_argument(
+        "--check", action="store_true", help="change nothing; exit with 1 if a lock does not match its roots"
+    )
     lock.add_argument("locks", nargs="*", metavar="LOCK", help=f"which of {', '.join(LOCKS)} (default: all)")
     return top
 
@@ -45,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 def positive(text: str) -> int:
     """A number of downloads from the command line. Errors: ArgumentTypeError unless it is 1 to 64."""
     if not text.isdecimal() or not 1 <= int(text) <= 64:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 64")
+        raise argparse.ArgumentTypeError(f"expected an integer from 1 to 64, got {text!r}")
     return int(text)
 
 

@@ -27,11 +27,11 @@ def ar_members(data: bytes) -> dict[str, bytes]:
             raise ValueError(f"the ar header at byte {at} is broken")
         digits = header[48:58].strip()
         if not digits.isdigit():
-            raise ValueError(f"the ar header at byte {at} states the size {digits!r}")
+            raise ValueError(f"the ar header at byte {at} has the size {digits!r}")
         size = int(digits)
         content = data[at + HEADER : at + HEADER + size]
         if len(content) < size:
-            raise ValueError(f"the ar member at byte {at} is cut short")
+            raise ValueError(f"the ar member at byte {at} is cut off")
         members[header[:16].decode("ascii").rstrip().rstrip("/")] = content
         at += HEADER + size + size % 2
     return members
@@ -40,7 +40,7 @@ def ar_members(data: bytes) -> dict[str, bytes]:
 def member(deb: Path, name: str) -> bytes:
     """The content of the file `name` (such as ``bin/busybox``) in the package `deb`.
 
-    Errors: FetchError when `deb` is no Debian package, or has no such file.
+    Errors: FetchError if `deb` is not a Debian package, or has no such file.
     """
     try:
         archives = [item for item in ar_members(deb.read_bytes()).items() if item[0].startswith("data.tar")]
@@ -52,5 +52,5 @@ def member(deb: Path, name: str) -> bytes:
                     stream = tar.extractfile(entry)
                     return stream.read() if stream else b""
     except (ValueError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
-        raise FetchError(f"{deb.name} cannot be unpacked: {error}", "remove it and run fetch again") from None
+        raise FetchError(f"cannot unpack {deb.name}: {error}", "remove it and run fetch again") from None
     raise FetchError(f"{deb.name} has no file {name}", "make lock")

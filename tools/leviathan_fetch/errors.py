@@ -34,9 +34,9 @@ def from_system(error: OSError) -> FetchError:
     if error.errno in (errno.EACCES, errno.EPERM):
         return FetchError(what, "give it to this user (sudo chown -R USER FOLDER), then run it again")
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
-        return FetchError(what, "a file is where a folder belongs: move it away, then run it again")
+        return FetchError(what, "there is a file in place of a folder: move it away, then run it again")
     if error.errno == errno.EROFS:
-        return FetchError(what, "run it in a checkout that can be written")
+        return FetchError(what, "run it in a writable checkout")
     return FetchError(what, "run it with --debug to see where")
 
 

@@ -36,7 +36,7 @@ def read_records(options: Options, project: Project) -> list[Record]:
     except UnicodeDecodeError as error:
         raise FetchError(f"{options.artifacts} is not UTF-8 at byte {error.start}", "correct --artifacts") from None
     except OSError as error:
-        raise FetchError(f"{options.artifacts} cannot be read: {error.strerror}", "correct --artifacts") from None
+        raise FetchError(f"cannot read {options.artifacts}: {error.strerror}", "correct --artifacts") from None
 
 
 def fetch(options: Options, project: Project, say: Callable[[str], None]) -> Summary:

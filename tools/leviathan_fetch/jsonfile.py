@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 from leviathan_fetch.errors import FetchError
 
 T = TypeVar("T")
-KINDS = {dict: "an object", list: "a list", str: "a string", int: "an integer", type(None): "null"}
+KINDS = {dict: "an object", list: "a list", str: "a string", int: "an integer", bool: "a boolean", type(None): "null"}
 
 
 def read_object(path: Path, remedy: str) -> dict[str, Any]:
     """The JSON object in `path`.
 
-    Errors: FetchError with file, line and column when it does not parse, and with the file when it is missing or is
-    no object; `remedy` says what to do then.
+    Errors: FetchError with file, line and column if it is not JSON, and with the file if it is missing or is not an
+    object; `remedy` says what to do then.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -26,9 +26,9 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
         raise FetchError(f"{path} is not UTF-8 at byte {error.start}", remedy) from None
     except json.JSONDecodeError as error:
         where = f"{path}:{error.lineno}:{error.colno}"
-        raise FetchError(f"{where} does not parse as JSON: {error.msg}", remedy) from None
+        raise FetchError(f"{where} is not JSON: {error.msg}", remedy) from None
     if not isinstance(value, dict):
-        raise FetchError(f"{path} holds a {type(value).__name__}, wanted an object", remedy)
+        raise FetchError(f"{path}: expected an object, got {a_kind(type(value))}", remedy)
     return value
 
 
@@ -41,8 +41,8 @@ def field(value: Mapping[str, Any], key: str, kind: type[T], where: str, remedy:
     if key not in value:
         raise FetchError(f"{where} has no {key}", remedy)
     found = value[key]
-    if type(found) is not kind:  # not isinstance: true and false are no numbers
-        raise FetchError(f"{where}: {key} is {a_kind(type(found))}, wanted {a_kind(kind)}", remedy)
+    if type(found) is not kind:  # not isinstance: true and false are not numbers
+        raise FetchError(f"{where}: {key}: expected {a_kind(kind)}, got {a_kind(type(found))}", remedy)
     return found
 
 

@@ -13,9 +13,9 @@ PAUSE = 0.2
 
 @contextmanager
 def exclusive(path: Path, say: Callable[[str], None]) -> Iterator[int]:
-    """Hold the lock file `path`, waiting for it with a message by `say`; gives the file descriptor, for children.
+    """Holds the lock file `path`; waits for it with a message through `say`. Yields the descriptor, for children.
 
-    The kernel lets go of the lock when the last process that has the descriptor ends, however it ends.
+    The kernel releases the lock when the last process with the descriptor ends, even if it is killed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -26,7 +26,7 @@ def exclusive(path: Path, say: Callable[[str], None]) -> Iterator[int]:
                 break
             if turn == 1:  # not at once: the holder's process id comes a moment after its lock
                 holder = os.pread(handle, 20, 0).decode(errors="replace").strip() or "unknown"
-                say(f"fetch: another fetch (process {holder}) is at work in this checkout, waiting for it")
+                say(f"fetch: waiting for another fetch (process {holder}) in this checkout")
             time.sleep(PAUSE)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)

@@ -37,5 +37,5 @@ def check_address(option: str, url: str) -> None:
     except ValueError:
         good = False
     if not good or not url.isascii() or any(letter.isspace() for letter in url):
-        what = f"--{option} is {url.rpartition('@')[2]!r}, wanted an address such as https://host/path"
+        what = f"--{option}: expected an address such as https://host/path, got {url.rpartition('@')[2]!r}"
         raise FetchError(what, f"correct it, or LEVIATHAN_{option.upper().replace('-', '_')} in the environment")

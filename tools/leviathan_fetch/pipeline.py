@@ -73,9 +73,9 @@ class Pipeline:
         self.outcome = Outcome()
 
     def run(self, work: Work) -> Outcome:
-        """Bring all jobs into the store; a job with a wrong hash is tried a second time, from nothing.
+        """Fetches all jobs into the store; a job with a wrong hash is tried a second time, from the start.
 
-        Errors: FetchError when going on makes no sense: no network, a full disk, a client that does not work.
+        Errors: FetchError if there is no point in continuing: no network, a full disk, a client that does not work.
         """
         self.before = {job: size_of(job.part) for _, jobs in work for job in jobs}
         for target in [*[self.check_all] * HASHERS, self.add_all]:
@@ -162,8 +162,8 @@ class Pipeline:
                 self.before[job] = 0
                 self.events.put(Event(job, again=True))
                 continue
-            what = f"{job.record.name} has the hash {got} ({size} bytes), wanted {wanted}"
-            remedy = "run it again; if it stays, the mirror is broken or the lock is: make lock"
+            what = f"{job.record.name}: expected the hash {wanted}, got {got} ({size} bytes)"
+            remedy = "run it again; if the error stays, the mirror or the lock is broken: make lock"
             self.events.put(Event(job, FetchError(what, remedy, "hash")))
 
     def add_all(self) -> None:
@@ -188,12 +188,12 @@ class Pipeline:
             shutil.rmtree(job.folder, ignore_errors=True)
             problem = None
             if got != job.record.store:
-                what = f"{job.record.name} became {got} in the store, the flake wants {job.record.store}"
-                problem = FetchError(what, "make lock; if it stays, this is a fault of Leviathan")
+                what = f"{job.record.name}: expected the store path {job.record.store}, got {got}"
+                problem = FetchError(what, "make lock; if the error stays, this is a bug of Leviathan")
             self.events.put(Event(job, problem))
 
     def named(self, job: Job) -> Path | None:
-        """The file (of a seed: the folder) under its name in the store; None when it was no good, which is reported."""
+        """Renames the file (of a seed: the folder) to its store name; returns None after reporting a bad one."""
         path = job.folder / job.record.name
         try:
             if job.record.kind != "seed":

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from leviathan_fetch.errors import FetchError, InterruptedFetch
 
 GRACE = 5.0
-#: Seconds for a program that fetches by itself: apt, Go, pip and Poetry have time-outs for silence, and none for a
-#: server that drips. Far more than any of them takes on a slow line.
+#: Seconds for a program that downloads: apt, Go, pip and Poetry have time-outs for silence, but none for a server that
+#: drips. Far more than any of them takes on a slow line.
 FETCHING_S = 4 * 3600.0
-FETCHING_REMEDY = "check the network, the proxy and the mirror or index that it asks, then run it again"
+FETCHING_REMEDY = "check the network, the proxy, and the mirror or index that it uses, then run it again"
 Child = subprocess.Popen[str]
 
 
@@ -43,8 +43,8 @@ class Children:
             try:
                 child: Child = subprocess.Popen(list(argv), text=True, start_new_session=True, **how)  # type: ignore[call-overload]
             except FileNotFoundError:
-                what = f"{argv[0]} is not on this machine"
-                raise FetchError(what, f"install the package that has {argv[0]}") from None
+                what = f"the program {argv[0]} is not on PATH"
+                raise FetchError(what, f"install the package that provides {argv[0]}") from None
             self.running.add(child)
             return child
 
@@ -125,7 +125,7 @@ def run(
     try:
         stdout, stderr = child.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        what = f"{shlex.join(argv)} ran past {timeout:.0f} s and was ended"
+        what = f"{shlex.join(argv)} timed out after {timeout:.0f} s and was ended"
         raise FetchError(what, late) from None
     finally:
         CHILDREN.end(child)
@@ -145,5 +145,5 @@ def fetching(
     check: bool = True,
     keep_open: Sequence[int] = (),
 ) -> Done:
-    """As `run`, for a program that fetches by itself: it has FETCHING_S seconds. Errors: those of `run`."""
+    """As `run`, for a program that downloads: its time limit is FETCHING_S seconds. Errors: those of `run`."""
     return run(argv, env=env, cwd=cwd, check=check, keep_open=keep_open, timeout=FETCHING_S, late=FETCHING_REMEDY)

@@ -67,4 +67,4 @@ def find(start: Path) -> Project:
     for folder in (start, *start.parents):
         if (folder / "nix" / "locks").is_dir() and (folder / "pyproject.toml").is_file():
             return Project(folder)
-    raise FetchError(f"{start} is not inside a checkout of Leviathan", "go there, or name it with --project DIR")
+    raise FetchError(f"{start} is not inside a checkout of Leviathan", "go there, or give it with --project DIR")

@@ -44,9 +44,9 @@ def parse(text: str, where: str) -> list[Record]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise FetchError(f"{where}:{error.lineno}:{error.colno} does not parse as JSON: {error.msg}", remedy) from None
+        raise FetchError(f"{where}:{error.lineno}:{error.colno} is not JSON: {error.msg}", remedy) from None
     if not isinstance(value, list):
-        raise FetchError(f"{where} holds a {type(value).__name__}, wanted a list of artifacts", remedy)
+        raise FetchError(f"{where}: expected a list of artifacts, got a {type(value).__name__}", remedy)
     records = []
     for index, item in enumerate(value):
         try:
@@ -59,23 +59,23 @@ def parse(text: str, where: str) -> list[Record]:
 def build(item: Any) -> Record:
     """One record from its JSON object. Errors: ValueError that names the key."""
     if not isinstance(item, dict):
-        raise ValueError(f"is a {type(item).__name__}, wanted an object")
+        raise ValueError(f"expected an object, got a {type(item).__name__}")
     label = item.get("name", "without a name")
     unknown = sorted(item.keys() - {*REQUIRED, *OPTIONAL})
     if unknown:
         raise ValueError(f"{label}: unknown key {unknown[0]}")
     if item.get("kind") not in KINDS:
-        raise ValueError(f"{label}: kind is {item.get('kind')!r}, wanted one of {', '.join(KINDS)}")
+        raise ValueError(f"{label}: kind: expected one of {', '.join(KINDS)}, got {item.get('kind')!r}")
     for key in (*REQUIRED, *NEEDED_BY_KIND[item["kind"]]):
         if not isinstance(item.get(key), str) or not item[key]:
             raise ValueError(f"{label}: {key} is missing")
     if not re.fullmatch("[0-9a-f]{64}", item["sha256"]):
-        raise ValueError(f"{label}: sha256 is {item['sha256']!r}, wanted 64 lower-case hex digits")
+        raise ValueError(f"{label}: sha256: expected 64 lower-case hex digits, got {item['sha256']!r}")
     if "/" in item["name"] or not item["store"].endswith(f"-{item['name']}"):
-        raise ValueError(f"{label}: store is {item['store']!r}, wanted a store path that ends in -{label}")
+        raise ValueError(f"{label}: store: expected a store path that ends in -{label}, got {item['store']!r}")
     size = item.get("size")
     if size is not None and (not isinstance(size, int) or size < 0):
-        raise ValueError(f"{label}: size is {size!r}, wanted a number of bytes")
+        raise ValueError(f"{label}: size: expected a number of bytes, got {size!r}")
     optional = {key: item.get(key) or "" for key in ("architecture", "suite", "member")}
     required = {key: item[key] for key in REQUIRED}
     return Record(**required, **optional, size=size)

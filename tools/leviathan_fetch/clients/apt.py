@@ -16,7 +16,7 @@ from leviathan_fetch.jsonfile import write_text
 
 HELPER = "/usr/lib/apt/apt-helper"
 KEYRINGS = tuple(f"/usr/share/keyrings/debian-archive-keyring.{suffix}" for suffix in ("pgp", "gpg"))
-NO_DEBIAN = "add a Debian mirror to the host's apt sources, or give fetch --debian-mirror URL"
+NO_DEBIAN = "add a Debian mirror to the host's apt sources, or use fetch --debian-mirror URL"
 
 
 def available() -> bool:
@@ -189,9 +189,9 @@ def classify(text: str) -> tuple[str, str]:
     if re.search(r"No space left|Write error|write error|ENOSPC", text):
         return "disk", "free some disk space and run it again"
     if re.search(r"Hash Sum mismatch|hash sum mismatch", text):
-        return "hash", "run it again; if it stays, the mirror is broken or the lock is: make lock"
+        return "hash", "run it again; if the error stays, the mirror or the lock is broken: make lock"
     if re.search(r"\b(404|410)\b|Not Found|File not found|No such file", text):
-        return "gone", "make lock, or name an archive that keeps old versions with --debian-mirror URL"
+        return "gone", "make lock, or use an archive that keeps old versions: --debian-mirror URL"
     if re.search(r"resolving|resolve|[Cc]onnect|timed out|unreachable|Connection|\b50[0234]\b", text):
         return "network", "check the network and apt's proxy settings, then run it again"
     return "other", ""

@@ -40,9 +40,9 @@ def parse(text: str, suite: str, wanted: set[tuple[str, str]]) -> dict[tuple[str
 
 
 def find(lists: Iterable[tuple[str, str]], wanted: set[tuple[str, str]]) -> dict[str, Binary]:
-    """Package → record for each (package, version) in `wanted`, from (suite, text) `lists`; the first suite wins.
+    """Returns package → record for each (package, version) in `wanted`, from (suite, text) `lists`; first suite wins.
 
-    Errors: FetchError when one is in no list, or when one package is wanted in two versions.
+    Errors: FetchError if one is missing in all lists, or if a package is wanted in two versions.
     """
     found: dict[tuple[str, str], Binary] = {}
     for suite, text in lists:
@@ -50,7 +50,7 @@ def find(lists: Iterable[tuple[str, str]], wanted: set[tuple[str, str]]) -> dict
             found.setdefault(key, binary)
     missing = sorted("=".join(key) for key in wanted - found.keys())
     if missing:
-        raise FetchError(f"no package list has {', '.join(missing)}", "make lock, when the mirror is whole again")
+        raise FetchError(f"no package list has {', '.join(missing)}", "make lock, when the mirror is complete again")
     by_name: dict[str, Binary] = {}
     for key in sorted(found):
         other = by_name.setdefault(key[0], found[key])

@@ -1,6 +1,6 @@
-"""Plain HTTP for hosts without apt or pip: a file by its address, resumed by Range, retried, never trusted.
+"""Downloads files over HTTP for hosts without apt or pip, with range requests and retries.
 
-RFC 9110 §14 (range requests). Hashes are checked by the caller.
+RFC 9110 §14 (range requests). The caller checks hashes.
 """
 
 import base64
@@ -26,7 +26,7 @@ PIECE = 1 << 18
 PAGE = 64 << 20
 PAGE_S = 300.0
 #: Bytes of a file whose size no lock knows: the largest wheels have 3 GB. And bytes a second that must come on average,
-#: once an attempt has taken SLOW_S seconds: an answer that drips for ever is none.
+#: once an attempt has taken SLOW_S seconds, because an answer that drips forever is useless.
 FILE = 16 << 30
 LEAST_RATE = 1 << 10
 SLOW_S = 60.0
@@ -34,7 +34,7 @@ NETWORK = "check the network and the address, then run it again: finished parts 
 
 
 class Again(Exception):
-    """An attempt failed in a way that another may not."""
+    """A transient error of an attempt."""
 
 
 def request(url: str, headers: dict[str, str]) -> urllib.request.Request:
@@ -57,8 +57,8 @@ class _Proxies(urllib.request.BaseHandler):
         if proxy is None:
             return
         if proxy.scheme != "http":
-            text = f"the proxy {proxy.address} of {proxy.source} is spoken to with TLS, which urllib cannot"
-            raise FetchError(text, f"name an HTTP proxy, or add {request.host} to NO_PROXY", "network")
+            text = f"the proxy {proxy.address} of {proxy.source} needs TLS, which urllib does not support for proxies"
+            raise FetchError(text, f"use an HTTP proxy, or add {request.host} to NO_PROXY", "network")
         if proxy.username:
             login = base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
             request.add_unredirected_header("Proxy-Authorization", f"Basic {login}")
@@ -125,10 +125,10 @@ def retried(url: str, attempt: Callable[[], Any], sleep: Callable[[float], None]
             trouble = str(reason) or type(reason).__name__
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                what = f"no space left while {public(url)} came in"
+                what = f"no space left while downloading {public(url)}"
                 raise FetchError(what, "free some disk space and run it again", "disk") from None
             trouble = str(error)
-    raise FetchError(f"{public(url)} did not come through{proxy} in {ATTEMPTS} tries: {trouble}", NETWORK, "network")
+    raise FetchError(f"cannot download {public(url)}{proxy} in {ATTEMPTS} attempts: {trouble}", NETWORK, "network")
 
 
 def _proxy_text(url: str) -> str:
@@ -137,7 +137,7 @@ def _proxy_text(url: str) -> str:
         proxy = proxy_for(url, os.environ)
     except ProxyRefused:
         return ""  # the attempt says it
-    return f" by the proxy {proxy.address} of {proxy.source}" if proxy is not None else ""
+    return f" through the proxy {proxy.address} of {proxy.source}" if proxy is not None else ""
 
 
 def read(url: str, accept: str, sleep: Callable[[float], None] = time.sleep) -> tuple[bytes, str, str]:
@@ -151,7 +151,7 @@ def read(url: str, accept: str, sleep: Callable[[float], None] = time.sleep) -> 
             while piece := answer.read1(PIECE):
                 body += piece
                 if len(body) > PAGE or time.monotonic() > ends:
-                    what = f"{public(url)} is a page of more than {PAGE >> 20} MiB, or of more than {PAGE_S:.0f} s"
+                    what = f"{public(url)} is larger than {PAGE >> 20} MiB, or takes longer than {PAGE_S:.0f} s"
                     raise FetchError(what, NETWORK, "network")
             return bytes(body), answer.headers.get_content_type(), answer.url
 
@@ -160,10 +160,10 @@ def read(url: str, accept: str, sleep: Callable[[float], None] = time.sleep) -> 
 
 
 def download(url: str, target: Path, sleep: Callable[[float], None] = time.sleep, *, size: int | None = None) -> None:
-    """Bring the file at `url` to `target`, going on where `target` ends; `size` is how many bytes the lock has for it.
+    """Downloads the file at `url` to `target`, and resumes at the end of `target`; `size` is its size in the lock.
 
-    Errors: see `retried`, and FetchError of kind ``hash`` for more bytes than that (None: than FILE). What came stays,
-    but for a file that is too large.
+    Errors: see `retried`, and FetchError of kind ``hash`` for more bytes than that (None: than FILE). Received bytes
+    stay, except for a file that is too large.
     """
 
     def attempt() -> None:
@@ -175,7 +175,7 @@ def download(url: str, target: Path, sleep: Callable[[float], None] = time.sleep
                 append = answer.status == 206
                 if append and not str(answer.headers.get("Content-Range")).startswith(f"bytes {have}-"):
                     target.unlink()
-                    raise Again("the server sent another range than asked for")
+                    raise Again("the server sent another range than requested")
                 length = answer.headers.get("Content-Length")
                 come, before = 0, have if append else 0
                 with target.open("ab" if append else "wb") as out:
@@ -186,12 +186,12 @@ def download(url: str, target: Path, sleep: Callable[[float], None] = time.sleep
                             raise _too_large(url, target, most, size)
                         took = time.monotonic() - began
                         if took > SLOW_S and come < took * LEAST_RATE:
-                            raise Again(f"only {come} bytes came in {took:.0f} s")
+                            raise Again(f"received only {come} bytes in {took:.0f} s")
         except urllib.error.HTTPError as error:
             if error.code != 416:
                 raise
             target.unlink()
-            raise Again("the partial file did not fit") from None
+            raise Again("the server refused to resume the partial file") from None
         there = target.stat().st_size
         wanted = int(length) + (have if append else 0) if length and length.isdecimal() else None
         if wanted is not None and there != wanted:

@@ -81,6 +81,6 @@ def find(index_url: str, project: str, filename: str, sha256: str) -> str:
         return fitting[0].url
     if named:
         got = named[0].sha256
-        text = f"the index has {filename} with the hash {got}, the lock {sha256}"
-        raise FetchError(text, "make lock, when you trust the index", "hash")
+        text = f"{filename}: expected the hash {sha256} from the lock, the index has {got}"
+        raise FetchError(text, "make lock, if you trust the index", "hash")
     raise FetchError(f"{web.public(page)} does not list {filename}", "make lock", "gone")

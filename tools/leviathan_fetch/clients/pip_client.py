@@ -1,4 +1,4 @@
-"""Talk to the worker that downloads with the host's pip (see pip_worker)."""
+"""Runs the worker that downloads with the host's pip (see pip_worker)."""
 
 import json
 import os
@@ -18,10 +18,10 @@ from leviathan_fetch.clients import http
 from leviathan_fetch.errors import FetchError
 
 WORKER = Path(__file__).with_name("pip_worker.py")
-NO_PIP = "apt-get install python3-pip, or name a package index with --index-url URL"
+NO_PIP = "apt-get install python3-pip, or give a package index with --index-url URL"
 REMEDIES = {
     "gone": "make lock",
-    "hash": "make lock, when you trust the index",
+    "hash": "make lock, if you trust the index",
     "network": "check the network and pip's settings (pip config list), then run it again",
     "disk": "free some disk space and run it again",
 }
@@ -86,7 +86,7 @@ def settings(python: str) -> dict[str, str]:
     """
     done = process.run([python, "-c", READ_SETTINGS], check=False)
     if done.status != 0:
-        raise FetchError(f"pip's settings cannot be read: {done.tail(1)}", "correct them: pip config debug")
+        raise FetchError(f"cannot read pip's settings: {done.tail(1)}", "correct them: pip config debug")
     found = {}
     try:
         values = json.loads(done.stdout)
@@ -101,7 +101,7 @@ def settings(python: str) -> dict[str, str]:
 
 
 def environment(python: str) -> dict[str, str]:
-    """Variables for a pip that asks where the user's pip asks, and is bent by none of the other settings.
+    """Returns variables for a pip that uses the user's indexes, and none of the user's other settings.
 
     A `user`, `target`, `no-binary`, `constraint` or `require-hashes` of a pip.conf would change what is installed, or
     end it. pip ignores a variable that is empty.
@@ -166,7 +166,7 @@ class PipWorker:
             self.child.stdin.write(json.dumps(value) + "\n")
             self.child.stdin.flush()
         except BrokenPipeError:
-            return  # its last words say why: `receive` reads them
+            return  # its last output says why: `receive` reads it
 
     def submit(self, task: Task) -> None:
         """Ask for a file; its answer comes from `receive` at some time."""
@@ -181,7 +181,7 @@ class PipWorker:
         if not line:
             self.talk.seek(0)
             words = [text.strip() for text in self.talk.read().splitlines() if text.strip()]
-            raise FetchError(f"pip ended early: {words[-1] if words else 'it printed nothing'}", NO_PIP)
+            raise FetchError(f"pip ended early: {words[-1] if words else 'without output'}", NO_PIP)
         value = json.loads(line)
         if "fatal" in value:
             raise FetchError(value["fatal"], NO_PIP)

@@ -12,7 +12,7 @@ or ``{"error", "kind"}``. The end of stdin ends the worker at once: no orphan su
 
 import sys
 
-del sys.path[0]  # this folder's modules are no business of pip's imports
+del sys.path[0]  # pip must not import this folder's modules
 
 import errno  # noqa: E402
 import importlib  # noqa: E402
@@ -33,7 +33,7 @@ PIECE = 1 << 18
 
 
 class Refused(Exception):
-    """A file that pip cannot give; `kind` as in errors.FetchError."""
+    """A file that pip cannot download; `kind` as in errors.FetchError."""
 
     def __init__(self, text: str, kind: str) -> None:
         super().__init__(text)
@@ -41,14 +41,14 @@ class Refused(Exception):
 
 
 class GaveUp(Exception):
-    """An answer that is too slow, too long or packed. No OSError: urllib3 would try those again, one by one."""
+    """An answer that is too slow, too long or compressed. Not an OSError, because urllib3 would retry those."""
 
 
 class Received(threading.local):
-    """What this thread's present request has brought.
+    """Counts the bytes of this thread's current request.
 
-    pip reads pages whole, and files in pieces of its own, so a server that drips would hold it for days: each byte
-    comes before its time-out. Looked at with each read of a socket, whatever reads it: head, page, file, redirect.
+    pip reads pages as a whole, and files in its own pieces, so a server that drips could hold it for days: each byte
+    comes before the time-out. So every read of a socket is counted: head, page, file, redirect.
     """
 
     slow_s, least_rate = 0.0, 0
@@ -58,26 +58,26 @@ class Received(threading.local):
     seconds = float("inf")
 
     def begin(self, most: int, seconds: float = float("inf")) -> None:
-        """A new request, that may bring `most` bytes in `seconds`."""
+        """Starts a new request with limits of `most` bytes and `seconds`."""
         self.began, self.come, self.most, self.seconds = time.monotonic(), 0, most, seconds
 
     def check(self, more: int = 0) -> None:
-        """Count `more` bytes. Errors: GaveUp when they are too many, too slow or too late."""
+        """Counts `more` bytes. Errors: GaveUp if they are too many, too slow or too late."""
         if self.began is None:
             return
         self.come += more
         took = time.monotonic() - self.began
         if self.come > self.most:
-            raise GaveUp(f"it sends more than {self.most >> 20} MiB")
+            raise GaveUp(f"the answer is larger than {self.most >> 20} MiB")
         if took > self.seconds or (took > self.slow_s and self.come < took * self.least_rate):
-            raise GaveUp(f"only {self.come} bytes came in {took:.0f} s")
+            raise GaveUp(f"received only {self.come} bytes in {took:.0f} s")
 
 
 RECEIVED = Received()
 
 
 def count_what_comes(slow_s: float, least_rate: int) -> None:
-    """Has each read of a socket of this process counted and checked: `least_rate` bytes a second after `slow_s`."""
+    """Counts and checks every read of a socket in this process: at least `least_rate` bytes/s after `slow_s`."""
     Received.slow_s, Received.least_rate = slow_s, least_rate
     read = socket.SocketIO.readinto
 
@@ -139,10 +139,10 @@ class Pip:
 
     @staticmethod
     def refuse_packed(answer: Any, **_: Any) -> None:
-        """A packed body can be a thousand times as large as what came, and none was asked for. Errors: GaveUp."""
+        """Refuses a compressed body, which can unpack to a thousand times its size. Errors: GaveUp."""
         packed = answer.headers.get("Content-Encoding", "identity")
         if packed != "identity":
-            raise GaveUp(f"its answer is packed ({packed[:20]!r}) though none was asked for")
+            raise GaveUp(f"the answer is compressed ({packed[:20]!r}), which was not requested")
 
     def link(self, task: dict[str, str]) -> Any:
         """pip's Link for the file. Errors: Refused when no index has it, or only with another hash, or none answers."""
@@ -164,7 +164,7 @@ class Pip:
         for link in links:
             if not task["sha256"] or link.hash_name != "sha256" or link.hash == task["sha256"]:
                 return link
-        raise Refused(f"the index has {name} with the hash {links[0].hash}, the lock {task['sha256']}", "hash")
+        raise Refused(f"{name}: expected the hash {task['sha256']}, the index has {links[0].hash}", "hash")
 
     def missing(self, task: dict[str, str], others: bool) -> Refused:
         """Why there is no link: the index lacks the file, or could not be asked."""
@@ -175,7 +175,7 @@ class Pip:
         return Refused(f"no index has {what}", "gone")
 
     def fetch(self, link: Any, target: Path) -> None:
-        """Bring the file at `link` to `target`, going on where it ends. Errors: Refused, OSError."""
+        """Downloads the file at `link` to `target`, and resumes at its end. Errors: Refused, OSError."""
         url = link.url_without_fragment
         if urlsplit(url).scheme == "file":
             shutil.copyfile(link.file_path, target)
@@ -193,16 +193,16 @@ class Pip:
                 trouble = short(str(error))
             if not trouble:
                 return
-        raise Refused(f"{link.filename} did not come through in {ATTEMPTS} tries: {trouble}", "network")
+        raise Refused(f"cannot download {link.filename} in {ATTEMPTS} attempts: {trouble}", "network")
 
     def attempt(self, url: str, target: Path) -> str:
-        """One request, from the end of `target` on; what went wrong, or an empty string when the file is whole."""
+        """Makes one request, from the end of `target`; returns what went wrong, "" if the file is complete."""
         have = target.stat().st_size if target.exists() else 0
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
         with self.session.get(url, headers=headers, stream=True) as answer:
             if answer.status_code == 416:
                 target.unlink()
-                return "the partial file did not fit"
+                return "the server refused to resume the partial file"
             if answer.status_code in (404, 410):
                 raise Refused(f"the index links to {Path(urlsplit(url).path).name}, which is not there", "gone")
             if answer.status_code not in (200, 206):
@@ -211,7 +211,8 @@ class Pip:
             length = answer.headers.get("Content-Length")
             need, room = int(length or 0), shutil.disk_usage(target.parent).free
             if need > room:
-                raise Refused(f"{target.parent} has {room // 10**6} MB free, {need // 10**6} more are needed", "disk")
+                text = f"{target.parent} has {room // 10**6} MB free, but {need // 10**6} MB are needed"
+                raise Refused(text, "disk")
             size = have
             with target.open("ab" if have else "wb") as out:
                 for piece in answer.iter_content(PIECE):
@@ -254,7 +255,7 @@ def serve(pip: Pip, tasks: "queue.Queue[dict[str, str]]", out: threading.Lock) -
             answer |= {"error": str(error), "kind": error.kind}
         except Exception as error:  # whatever pip raises is an answer, not the end of the other downloads
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                answer |= {"error": f"no space left while {task['filename']} came in", "kind": "disk"}
+                answer |= {"error": f"no space left while downloading {task['filename']}", "kind": "disk"}
             else:
                 answer |= {"error": f"{type(error).__name__}: {error}", "kind": "other"}
         with out:
@@ -269,7 +270,7 @@ def main() -> None:
         pip = Pip(settings["platforms"], **{name: settings[name] for name in ("page", "page_s", "file")})
     except (ImportError, AttributeError, TypeError) as error:
         version = getattr(importlib.import_module("pip"), "__version__", "unknown")
-        print(json.dumps({"fatal": f"pip {version} is unlike those that fetch knows: {error}"}), flush=True)  # noqa: T201
+        print(json.dumps({"fatal": f"pip {version} is not supported by fetch: {error}"}), flush=True)  # noqa: T201
         os._exit(1)
     tasks: queue.Queue[dict[str, str]] = queue.Queue()
     out = threading.Lock()

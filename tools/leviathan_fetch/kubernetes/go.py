@@ -22,7 +22,7 @@ from leviathan_fetch.progress import size
 NEEDED = (1, 24)
 MINIMUM = ".".join(map(str, NEEDED))
 PLACES = ("/usr/local/go/bin/go", "/usr/lib/go/bin/go")
-NO_PROXY = "set GOPROXY to a Go module proxy that is in reach; only make e2e needs it"
+NO_PROXY = "set GOPROXY to a reachable Go module proxy; only make e2e needs it"
 HEARTBEAT = 10.0
 
 
@@ -99,15 +99,15 @@ def failure(words: str) -> FetchError:
     text = next(
         (line for line in errors if "SECURITY ERROR" in line or "mismatch" in line), (errors or ["nothing"])[-1]
     )
-    what = f"Go cannot bring the modules of Kubernetes: {text}"
+    what = f"Go cannot download the modules of Kubernetes: {text}"
     if re.search(r"SECURITY ERROR|checksum mismatch", words):
-        return FetchError(what, "the proxy gives another file than go.sum pins: try another GOPROXY", "hash")
+        return FetchError(what, "the proxy has another file than go.sum pins: try another GOPROXY", "hash")
     if re.search(r"no space left|disk quota", words):
         return FetchError(what, "free some disk space and run it again", "disk")
     if re.search(
         r"dial tcp|lookup |[Tt]imeout|connection re|TLS handshake|proxyconnect|no such host|50[0234] |GOPROXY", words
     ):
-        return FetchError(f"no Go module proxy is in reach: {text}", NO_PROXY, "proxy")
+        return FetchError(f"no Go module proxy is reachable: {text}", NO_PROXY, "proxy")
     if re.search(r"\b(403|404|410)\b|unknown revision|not available", words):
         return FetchError(what, "the proxy does not serve this version: try another GOPROXY", "gone")
     return FetchError(what, "run it by hand to see more: go mod vendor")

@@ -83,11 +83,11 @@ def bring_modules(
     make(target, client(debs, state / "toolchain", say), project, handle, say)
     got = digest(target)
     if got != lock.sha256:
-        what = f"{lock.filename} has the hash {got} ({size(target.stat().st_size)}), wanted {lock.sha256}"
+        what = f"{lock.filename}: expected the hash {lock.sha256}, got {got} ({size(target.stat().st_size)})"
         raise FetchError(what, "this Go packs other files than the one that made the lock: use Go 1.24", "hash")
     path = store.add([target], False, project.state / "tmp")[0]
     if path != wanted.store:
-        raise FetchError(f"{lock.filename} became {path} in the store, wanted {wanted.store}")
+        raise FetchError(f"{lock.filename}: expected the store path {wanted.store}, got {path}")
     shutil.rmtree(state)
 
 
@@ -96,7 +96,7 @@ def client(debs: Sequence[Path], folder: Path, say: Callable[[str], None]) -> st
     toolchain = [deb for deb in debs if TOOLCHAIN in deb.name]
     go = go_client.find_go() if toolchain else go_client.need_go()
     if go is None:
-        say(f"fetch: this host has no Go {go_client.MINIMUM} or newer, Debian's is used")
+        say(f"fetch: this host has no Go {go_client.MINIMUM} or newer, so Debian's is used")
         go = go_client.unpack(toolchain, folder)
     return go
 
@@ -105,6 +105,6 @@ def make(target: Path, go: str, project: Project, handle: int, say: Callable[[st
     """Make the tar of modules at `target` with the client `go`. Errors: FetchError."""
     state = target.parent
     state.mkdir(parents=True, exist_ok=True)
-    say("fetch: Go brings the modules of Kubernetes")
+    say("fetch: Go downloads the modules of Kubernetes")
     folder = go_client.vendor(go, source_folder(project), state, say, (handle,))
     pack(folder, "vendor", target)

@@ -100,7 +100,7 @@ def read(project: Project) -> GoLock:
     debs = {name: binary(name, value["debs"], f"{path}: debs") for name in value["debs"]}
     lock = GoLock(debs=debs, **{key: modules[key] for key in MODULES})
     if lock.sources_sha256 != sources_digest(source_folder(project)):
-        raise FetchError(f"{path} is of other sources than {source_folder(project)}", RELOCK)
+        raise FetchError(f"{path} does not match the sources in {source_folder(project)}", RELOCK)
     return lock
 
 

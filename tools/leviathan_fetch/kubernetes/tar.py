@@ -28,4 +28,4 @@ def pack(folder: Path, top: str, target: Path) -> None:
                 try:
                     tar.addfile(entry, stream)
                 except ValueError as error:
-                    raise FetchError(f"{name} cannot be packed: {error}") from None
+                    raise FetchError(f"cannot pack {name}: {error}") from None

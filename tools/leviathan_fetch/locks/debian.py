@@ -37,14 +37,14 @@ def read_roots(path: Path) -> Roots:
             raise FetchError(f"{path} has {what} key {', '.join(sorted(keys))}", remedy)
     groups = value["groups"]
     if not isinstance(groups, dict):
-        raise FetchError(f"{path}: groups is a {type(groups).__name__}, wanted an object of lists", remedy)
+        raise FetchError(f"{path}: groups: expected an object of lists, got a {type(groups).__name__}", remedy)
     for key, names in {"suites": value["suites"], **groups}.items():
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-            raise FetchError(f"{path}: {key} is not a list of names", remedy)
+            raise FetchError(f"{path}: {key}: expected a list of names", remedy)
     for key in ("architecture", "seed"):
         if not isinstance(value[key], str) or not value[key]:
             got = "empty" if value[key] == "" else f"a {type(value[key]).__name__}"
-            raise FetchError(f"{path}: {key} is {got}, wanted a name", remedy)
+            raise FetchError(f"{path}: {key}: expected a name, got {got}", remedy)
     return Roots(
         tuple(value["suites"]),
         value["architecture"],
@@ -94,7 +94,8 @@ def seed_of(project: Project, binary: Binary, private: apt.Apt) -> dict[str, str
             raise error
         got = hashlib.sha256(deb.read_bytes()).hexdigest()
         if got != binary.sha256:
-            raise FetchError(f"{binary.filename} has the hash {got}, wanted {binary.sha256}", "run it again", "hash")
+            text = f"{binary.filename}: expected the hash {binary.sha256}, got {got}"
+            raise FetchError(text, "run it again", "hash")
         folder = seed.unpack(deb, SEED_MEMBER, Path(name) / "seed")
         return {"member": SEED_MEMBER, "narHash": store.nar_hash(folder)}
 
@@ -116,5 +117,7 @@ def check(project: Project) -> list[str]:
         members = jsonfile.field(groups, name, list, f"{path}: groups", remedy)
         lost = [str(member) for member in members if not isinstance(member, str) or member not in packages]
         if lost:
-            lines.append(f"{project.debian_lock.name}: group {name} names {', '.join(lost)}, not locked: run make lock")
+            lines.append(
+                f"{project.debian_lock.name}: group {name} has {', '.join(lost)}, which is not locked: run make lock"
+            )
     return lines

@@ -32,7 +32,7 @@ def read_toml(path: Path, remedy: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise FetchError(f"{path} does not exist", remedy) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FetchError(f"{path} does not parse as TOML: {error}", remedy) from None
+        raise FetchError(f"{path} is not TOML: {error}", remedy) from None
 
 
 def content_hash(pyproject: dict[str, Any]) -> str:
@@ -57,7 +57,7 @@ def check(folder: Path, label: str) -> list[str]:
     lock = read_toml(folder / "poetry.lock", f"run: make lock, or restore it: git checkout {label}")
     metadata = lock.get("metadata")
     if not isinstance(metadata, dict) or metadata.get("content-hash") != wanted:
-        return [f"{label} does not fit the pyproject.toml next to it: run make lock"]
+        return [f"{label} does not match the pyproject.toml next to it: run make lock"]
     return []
 
 
@@ -108,7 +108,7 @@ def refresh(project: Project, folder: Path, say: Callable[[str], None]) -> str:
     """
     python, poetry = install(project, say)
     if other := pip_client.other_index(python):
-        say(f"lock: pip's settings name {other}; Poetry asks the default index all the same")
+        say(f"lock: pip's settings use {other}, but Poetry uses the default index")
     work = project.state / "tmp" / f"lock.{os.getpid()}"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)

@@ -7,7 +7,7 @@ the project does not support, although locking does not depend on it: this locks
 
 import sys
 
-del sys.path[0]  # this folder's modules are no business of Poetry's imports
+del sys.path[0]  # Poetry must not import this folder's modules
 
 import importlib  # noqa: E402
 from typing import Any  # noqa: E402

@@ -46,8 +46,8 @@ def refresh(project: Project) -> dict[str, Any]:
             with target.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
             if answer.sha256 and digest != answer.sha256:
-                wanted = f"the index says {answer.sha256}"
-                raise FetchError(f"{answer.filename} has the hash {digest}, {wanted}", "run it again", "hash")
+                text = f"{answer.filename}: expected the hash {answer.sha256} from the index, got {digest}"
+                raise FetchError(text, "run it again", "hash")
             new[name] = {key: entry[key] for key in ROOTS} | {
                 "filename": answer.filename,
                 "sha256": digest,
