@@ -40,12 +40,12 @@ def test_an_image_within_its_budget_has_no_finding(layers: list[Layer]) -> None:
         (lambda layers: [_layer("debian", 201), layers[1]], _BUDGET, "debian: 201 bytes compressed, 1 over its budget"),
         (lambda layers: [_layer("debian", 201), layers[1]], _BUDGET, "total: 1,201 bytes compressed, 1 over"),
         (lambda layers: [*layers, _layer("new", 0)], _BUDGET, "new: this layer has no budget"),
-        (lambda layers: layers[1:], _BUDGET, "debian: a budget, but no such layer"),
-        (lambda layers: layers, replace(_BUDGET, big_files={}), "/opt/libbig.so: 60,000,000 bytes and no reason"),
+        (lambda layers: layers[1:], _BUDGET, "debian: there is a budget, but no such layer"),
+        (lambda layers: layers, replace(_BUDGET, big_files={}), "/opt/libbig.so: 60,000,000 bytes, without a reason"),
         (
             lambda layers: layers,
             replace(_BUDGET, big_files={**_BUDGET.big_files, "*/old.so": "was needed"}),
-            "*/old.so: no file over 50 MB fits it",
+            "*/old.so: matches no file over 50 MB",
         ),
     ],
 )
@@ -77,9 +77,9 @@ def test_the_table_as_text(layers: list[Layer]) -> None:
         "    60.0 MB  /opt/libbig.so: the engine links it",
         "",
         "budget: debian: 3,000,000 bytes compressed, 2,999,800 over its budget of 200"
-        " (drop what nothing loads, or raise it in nix/budget.json)",
+        " (remove what nothing loads, or raise the budget in nix/budget.json)",
         "budget: total: 3,001,000 bytes compressed, 2,999,800 over its budget of 1,200"
-        " (drop what nothing loads, or raise it in nix/budget.json)",
+        " (remove what nothing loads, or raise the budget in nix/budget.json)",
     ]
 
 
@@ -113,7 +113,7 @@ def test_reads_a_budget(tmp_path: Path) -> None:
     [
         ({"total_compressed": None}, "lacks total_compressed"),
         ({"total_compressed": "3 GB"}, "total_compressed is '3 GB'"),
-        ({"layers": []}, "layers is []"),
+        ({"layers": []}, "layers: expected an object, got []"),
         ({"layers": {"a": -1}}, "layers.a is -1"),
         ({"layers": {"a": 1.5}}, "layers.a is 1.5"),
         ({"big_files": {"*/x": ""}}, "big_files.*/x is ''"),

@@ -175,7 +175,7 @@ def test_reads_exceptions(tmp_path: Path) -> None:
         ({"carries": "sm_70", "why": "x"}, "carries is 'sm_70'"),
         ({"carries": ["sm_70"], "why": "x", "spread": "yes"}, "spread"),
         ({"carries": ["sm_70"], "why": "x", "note": 1}, "unknown key note"),
-        (["sm_70"], "wanted an object"),
+        (["sm_70"], "expected an object"),
     ],
 )
 def test_a_malformed_exception_is_named(tmp_path: Path, value: object, named: str) -> None:

@@ -87,14 +87,14 @@ def test_a_good_name_is_taken(layers: list[Layer], tmp_path: Path, ref: str) -> 
 
 def test_layers_that_disturb_one_another_are_refused(layer_of: MakeLayer, tmp_path: Path) -> None:
     lower, upper = layer_of("lower", {"lib": "usr/lib"}), layer_of("upper", {"lib/x": b""})
-    with pytest.raises(ImageError, match=r"disturb one another in 1 places: .*/lib"):
+    with pytest.raises(ImageError, match=r"conflict in 1 places: .*/lib"):
         make_layout([lower, upper], Config(), "a", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_layer_twice_and_no_layer_are_refused(layers: list[Layer], tmp_path: Path) -> None:
     for wrong in ([layers[0], layers[0]], []):
-        with pytest.raises(ImageError, match="name each layer once"):
+        with pytest.raises(ImageError, match="give each layer once"):
             make_layout(wrong, Config(), "a", tmp_path / "out")
 
 

@@ -112,8 +112,8 @@ def test_documents_that_do_not_fit_their_descriptor_are_found(layers: list[Layer
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda index: index["manifests"].append(index["manifests"][0]), "holds 2 images"),
-        (lambda index: index["manifests"][0].update(digest="md5:00"), "names the blob 'md5:00'"),
+        (lambda index: index["manifests"].append(index["manifests"][0]), "expected one image, version 1.0.0, got 2"),
+        (lambda index: index["manifests"][0].update(digest="md5:00"), "got 'md5:00'"),
         (lambda index: index["manifests"][0].pop("digest"), "not a readable OCI layout"),
         (lambda index: index.update(manifests=None), "not a readable OCI layout"),
     ],

@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _say(f"leviathan_image: {where}{error.strerror}: correct the path, its permissions or the free space")
+        _say(f"leviathan_image: {where}{error.strerror}; correct the path or its permissions, or free some space")
         return 1
     except KeyboardInterrupt:
         _say("leviathan_image: interrupted")

@@ -44,7 +44,7 @@ def _add_layer(commands: _Commands) -> None:
     layer.add_argument("--level", type=int, default=9, help="zstd level, 1 to 19 (default %(default)s)")
     layer.add_argument("--long", type=int, default=0, help="log2 of zstd's match window in bytes, up to 27")
     layer.add_argument(
-        "--threads", type=int, default=0, help="zstd's threads; 0 is one a core. The bytes stay the same"
+        "--threads", type=int, default=0, help="zstd's threads; 0: one per core. The bytes do not depend on it"
     )
     layer.add_argument("--comment", default="", help="for the image's history")
 
@@ -60,14 +60,14 @@ def _add_layout(commands: _Commands) -> None:
 
 
 def _add_checks_of_an_image(commands: _Commands) -> None:
-    check = commands.add("verify", "hash a layout again and judge every tar header")
+    check = commands.add("verify", "hash a layout again and check every tar header")
     check.add_argument("layout", type=Path)
 
-    table = commands.add("table", "print the size of each layer and hold it against the budget")
+    table = commands.add("table", "print the size of each layer and compare it with the budget")
     table.add_argument("--budget", required=True, type=Path, help="JSON: total_compressed, layers, big_files")
     table.add_argument("layers", nargs="+", type=Path, metavar="LAYER")
 
-    differ = commands.add("diff", "say where two layouts differ, down to the first byte")
+    differ = commands.add("diff", "show where two layouts differ, down to the first byte")
     differ.add_argument("first", type=Path)
     differ.add_argument("second", type=Path)
 
@@ -90,7 +90,7 @@ def _add_checks_of_files(commands: _Commands) -> None:
     hygiene.add_argument("--exceptions", type=Path, help="JSON: rule → glob → reason")
     text = f"a path that no file may name, ^ first: only where a path begins (default {' '.join(BUILD_PATHS)})"
     hygiene.add_argument("--build-path", action="append", help=text)
-    hygiene.add_argument("--layer", action="append", default=[], type=Path, help="also judge this layer's tar")
+    hygiene.add_argument("--layer", action="append", default=[], type=Path, help="also check this layer's tar")
 
 
 def _names(text: str) -> list[str]:

@@ -35,7 +35,7 @@ def read_budget(path: Path) -> Budget:
         raise ImageError(f"{path} lacks {', '.join(missing)}", "add it")
     limits = document["layers"]
     if not isinstance(limits, dict):
-        raise ImageError(f"{path}: layers is {limits!r}, wanted an object", "correct the file")
+        raise ImageError(f"{path}: layers: expected an object, got {limits!r}", "correct the file")
     reasons = jsonfile.table(f"{path}: big_files", document["big_files"])
     return Budget(
         total=jsonfile.whole(f"{path}: total_compressed", document["total_compressed"]),
@@ -79,16 +79,18 @@ def check(layers: Sequence[Layer], budget: Budget) -> list[Finding]:
         elif not row.ok:
             over = row.compressed - row.budget
             what = f"{row.compressed:,} bytes compressed, {over:,} over its budget of {row.budget:,}"
-            found.append(Finding("budget", row.name, what, f"drop what nothing loads, or raise it in {budget.source}"))
+            found.append(
+                Finding("budget", row.name, what, f"remove what nothing loads, or raise the budget in {budget.source}")
+            )
     for name in sorted(budget.layers.keys() - {layer.name for layer in layers}):
-        found.append(Finding("budget", name, "a budget, but no such layer", f"drop it from {budget.source}"))
+        found.append(Finding("budget", name, "there is a budget, but no such layer", f"remove it from {budget.source}"))
     used = set()
     for path, size in (item for layer in layers for item in layer.biggest):
         globs = [glob for glob in budget.big_files if fnmatchcase(path, glob)]
         used.update(globs)
         if not globs:
-            what = f"{size:,} bytes and no reason"
-            found.append(Finding("big-file", path, what, f"drop it, or add it to big_files in {budget.source}"))
+            what = f"{size:,} bytes, without a reason"
+            found.append(Finding("big-file", path, what, f"remove the file, or add it to big_files in {budget.source}"))
     for glob in sorted(budget.big_files.keys() - used):
-        found.append(Finding("big-file", glob, "no file over 50 MB fits it", f"drop it from {budget.source}"))
+        found.append(Finding("big-file", glob, "matches no file over 50 MB", f"remove it from {budget.source}"))
     return found

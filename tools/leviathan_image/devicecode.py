@@ -36,7 +36,7 @@ def read_exceptions(path: Path | None) -> list[Exempt]:
     for glob, value in jsonfile.read_object(path).items():
         where = f"{path}: {glob}"
         if not isinstance(value, dict):
-            raise ImageError(f"{where} is {value!r}, wanted an object", "correct the file")
+            raise ImageError(f"{where}: expected an object, got {value!r}", "correct the file")
         jsonfile.reject_unknown(where, value.keys(), ("carries", "why", "spread"))
         carries = jsonfile.strings(f"{where}: carries", value.get("carries"))
         spread = value.get("spread", False)
@@ -72,7 +72,7 @@ def judge(
             found.append(Finding(_CHECK, path, what, f"look why it changed, then correct {table}"))
     for exempt in exceptions:
         if exempt.glob not in used:
-            what = "a stale exception: no file with device code fits it first"
+            what = "a stale exception: it is not the first match of any file with device code"
             found.append(Finding(_CHECK, exempt.glob, what, f"drop it from {table}"))
         elif exempt.spread and spread.get(exempt.glob, set()) != exempt.carries:
             what = f"together its files miss {_names(exempt.carries - spread.get(exempt.glob, set()))}"

@@ -39,11 +39,11 @@ def make_layout(layers: Sequence[Layer], config: Config, ref: str, out: Path, sh
         raise ImageError(f"the image name {ref!r} is not what an OCI index may hold", "write it as omni/engine:tag")
     names = [layer.name for layer in layers]
     if len(set(names)) != len(names) or not names:
-        raise ImageError(f"the layers are {', '.join(names) or 'none'}", "name each layer once")
+        raise ImageError(f"expected different layers, got {', '.join(names) or 'none'}", "give each layer once")
     findings = check_stack([read_contents(layer) for layer in layers], shadow)
     if findings:
         shown = "; ".join(finding.line() for finding in findings[:20])
-        raise ImageError(f"the layers disturb one another in {len(findings)} places: {shown}")
+        raise ImageError(f"the layers conflict in {len(findings)} places: {shown}")
     blobs = out / "blobs" / "sha256"
     try:
         if out.exists() and any(out.iterdir()):

@@ -49,7 +49,7 @@ def blob_path(folder: Path, digest: str) -> Path:
     """Where `digest` lies in the layout `folder`. Raises ImageError on anything but `sha256:` and 64 hex digits."""
     algorithm, _, name = digest.partition(":")
     if algorithm != "sha256" or len(name) != 64 or set(name) - set("0123456789abcdef"):
-        raise ImageError(f"{folder} names the blob {digest!r}, wanted sha256:<64 hex digits>", "make the layout again")
+        raise ImageError(f"{folder}: expected a blob sha256:<64 hex digits>, got {digest!r}", "make the layout again")
     return folder / "blobs" / "sha256" / name
 
 
@@ -59,7 +59,10 @@ def open_layout(folder: Path) -> Image:
         version = json.loads((folder / "oci-layout").read_bytes())["imageLayoutVersion"]
         index = json.loads((folder / "index.json").read_bytes())
         if version != "1.0.0" or len(index["manifests"]) != 1:
-            raise ImageError(f"{folder} holds {len(index['manifests'])} images, version {version}", "wanted one, 1.0.0")
+            raise ImageError(
+                f"{folder}: expected one image, version 1.0.0, got {len(index['manifests'])}, version {version}",
+                "make it again",
+            )
         entry = index["manifests"][0]
         manifest = _document(folder, entry, MANIFEST_TYPE)
         config = _document(folder, manifest["config"], CONFIG_TYPE)
@@ -74,7 +77,7 @@ def open_layout(folder: Path) -> Image:
         raise ImageError(f"{folder}: {len(blobs)} layers but {len(diff_ids)} diff_ids", "make the layout again")
     wrong = sorted({blob.media_type for blob in blobs} - {MEDIA_TYPE})
     if wrong:
-        raise ImageError(f"{folder} has layers of type {', '.join(wrong)}, wanted {MEDIA_TYPE}", "make it again")
+        raise ImageError(f"{folder}: expected layers of type {MEDIA_TYPE}, got {', '.join(wrong)}", "make it again")
     names = [line.rpartition(" ")[2] for line in history] if len(history) == len(blobs) else []
     layers = tuple(
         OpenedLayer(names[number] if names else str(number), blob, diff_id)
@@ -101,5 +104,5 @@ def _document(folder: Path, item: dict[str, Any], media_type: str) -> dict[str, 
         )
     document = json.loads(data)
     if not isinstance(document, dict):
-        raise ImageError(f"{folder}: blob {descriptor.digest} is no JSON object", "make the layout again")
+        raise ImageError(f"{folder}: blob {descriptor.digest} is not a JSON object", "make the layout again")
     return document

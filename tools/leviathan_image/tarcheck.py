@@ -88,9 +88,9 @@ def check_tar(stream: IO[bytes], layer: str) -> TarReport:
         elif not (member.isreg() or member.issym()):
             complain(path, f"member type {member.type!r}: only files, folders and symbolic links belong in a layer")
         if member.mtime != SOURCE_DATE_EPOCH:
-            complain(path, f"time {member.mtime}, wanted {SOURCE_DATE_EPOCH}")
+            complain(path, f"expected the time {SOURCE_DATE_EPOCH}, got {member.mtime}")
         if member.uname or member.gname:
-            complain(path, f"owner name {member.uname!r}, {member.gname!r}, wanted numbers only")
+            complain(path, f"expected only numeric owners, got the names {member.uname!r}, {member.gname!r}")
         if extra := sorted(set(member.pax_headers) - {"path", "linkpath", "size"}):
             complain(path, f"pax records {', '.join(extra)}")
     while hashed.read():

@@ -53,5 +53,5 @@ def test_another_assembler_is_refused() -> None:
 
 
 def test_native_is_refused_before_anything_runs() -> None:
-    with pytest.raises(ImageError, match="another one on every machine"):
+    with pytest.raises(ImageError, match="depends on the machine"):
         features_of("native", "no-such-clang")

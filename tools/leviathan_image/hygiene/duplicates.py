@@ -68,7 +68,7 @@ def _finding(name: str, group: Iterable[Library], what: str) -> Finding:
 
 
 def _soname(path: Path) -> str | None:
-    """The SONAME, empty where there is none; None for what is no shared library."""
+    """Returns the SONAME, "" if there is none; None for a file that is not a shared library."""
     try:
         if path.stat().st_size < 64:
             return None

@@ -13,7 +13,7 @@ Exceptions = Mapping[Rule, Mapping[str, str]]
 
 
 def read_exceptions(path: Path | None) -> Exceptions:
-    """The table in `path`: `{rule: {glob: why}}`; a glob is held against a finding's place (a path in the image, or a
+    """The table in `path`: `{rule: {glob: why}}`; a glob is matched with a finding's place (a path in the image, or a
     library's name for `duplicate`). No file is an empty table. Raises ImageError on an unknown rule or no reason.
     """
     if path is None:
@@ -41,5 +41,5 @@ def apply(findings: Iterable[Finding], exceptions: Exceptions, source: str) -> l
     for rule, reasons in exceptions.items():
         for glob in reasons:
             if (rule, glob) not in used:
-                left.append(Finding(rule, glob, "a stale exception: no finding fits it", f"drop it from {source}"))
+                left.append(Finding(rule, glob, "a stale exception: no finding matches it", f"remove it from {source}"))
     return left

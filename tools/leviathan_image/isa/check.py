@@ -38,7 +38,7 @@ def read_exceptions(path: Path | None) -> list[Dispatched]:
     for glob, value in (jsonfile.read_object(path) if path else {}).items():
         where = f"{path}: {glob}"
         if not isinstance(value, dict):
-            raise ImageError(f"{where} is {value!r}, wanted an object", "correct the file")
+            raise ImageError(f"{where}: expected an object, got {value!r}", "correct the file")
         jsonfile.reject_unknown(where, value.keys(), ("features", "why"))
         features = jsonfile.strings(f"{where}: features", value.get("features"))
         found.append(Dispatched(glob, frozenset(features), jsonfile.string(f"{where}: why", value.get("why"))))
@@ -52,10 +52,10 @@ def check_file(
     allowed = features_of(march, programs.clang)
     code = disassemble(path, programs.objdump)
     found = beyond(list(code.places), allowed, Assembler(programs.assembler))
-    facts = [f"{path.name}: {code.count:,} instructions, {len(code.places):,} distinct, held against {march}"]
+    facts = [f"{path.name}: {code.count:,} instructions, {len(code.places):,} distinct, checked for {march}"]
     findings = judge(path.name, march, code, found, exceptions)
     if not code.count:
-        findings.append(Finding("isa", path.name, "no instruction in it", "name the built library"))
+        findings.append(Finding("isa", path.name, "has no instructions", "give the built library"))
     return findings, facts
 
 
@@ -83,7 +83,7 @@ def judge(
     for (function, needs), (address, text, count) in by_function.items():
         more = f" and {count - 1} other kinds" if count > 1 else ""
         what = f"{address:#x}: {' '.join(text.split())}{more} needs {' '.join(needs)}, which {march} lacks"
-        findings.append(Finding("isa", f"{name}: {function}", what, "build it for its march alone"))
+        findings.append(Finding("isa", f"{name}: {function}", what, "build it only for its march"))
     for item in exceptions:
         if item.glob not in used:
             what = "a stale exception: no function needs it"

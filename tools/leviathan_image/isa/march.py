@@ -17,7 +17,7 @@ def features_of(march: str, clang: str) -> frozenset[str]:
     on a march that this clang does not know, and on `native`, which means another CPU on every machine.
     """
     if march == "native":
-        raise ImageError("the march native is another one on every machine", "name one, such as znver4 or x86-64-v3")
+        raise ImageError("the march native depends on the machine", "give a march such as znver4 or x86-64-v3")
     done = call(argv(clang, march))
     if done.returncode:
         known = re.search(r"valid target CPU values are: (.*)", done.stderr)
