@@ -110,7 +110,7 @@ def test_front_whose_engine_has_gone(front: FrontProcess) -> None:
     error = failure(front)
     assert bad(error)[0] == "health"
     assert "503, failed: failed, " in error.line()
-    assert "(the engine has gone)" in error.line()
+    assert "(the engine process has ended)" in error.line()
 
 
 def test_front_whose_engine_is_not_greedy(front: FrontProcess) -> None:

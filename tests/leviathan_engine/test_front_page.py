@@ -59,5 +59,5 @@ def test_a_script_that_would_end_its_element_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.js").write_text("1")
     assert assemble(tmp_path).body == b"<script>1</script>"
     (tmp_path / "a.js").write_text('"</script>"')
-    with pytest.raises(ValueError, match=r"a\.js has </script"):
+    with pytest.raises(ValueError, match=r"a\.js contains </script"):
         assemble(tmp_path)

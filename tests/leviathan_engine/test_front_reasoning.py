@@ -111,7 +111,7 @@ def test_v31_is_told_to_think_by_the_request(v31: FrontProcess) -> None:
     assert message(v31) == {"role": "assistant", "content": "Four."}
     refused = v31.post(CHAT, chat(chat_template_kwargs={"colour": 1}))
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "chat_template_kwargs")
-    assert "colour: the model's chat template reads" in refused.json()["error"]["message"]
+    assert "colour is not a value that the model's chat template reads" in refused.json()["error"]["message"]
 
 
 def test_a_wish_that_cannot_be_fulfilled_is_named_in_a_header(r1: FrontProcess, v31: FrontProcess) -> None:
