@@ -20,7 +20,7 @@ SEEN = {
     "metadata": {"name": "gpu-box", "labels": NODE["metadata"]["labels"] | card(8, 9)},
     "status": {**NODE["status"], "conditions": [{"type": "Ready", "status": "True"}]},
 }
-LISTS = {
+LISTS: dict[str, list[dict[str, Any]]] = {
     "/api/v1/nodes": [SEEN],
     "/apis/node.k8s.io/v1/runtimeclasses": [{"metadata": {"name": "nvidia"}, "handler": "nvidia"}],
     "/apis/storage.k8s.io/v1/storageclasses": [{"metadata": {"name": "local-path"}}],

@@ -15,7 +15,7 @@ from leviathan.init.write import site_text
 from leviathan.manifests.rendering import render
 from leviathan.site.load import load
 
-NODE = {
+NODE: dict[str, Any] = {
     "metadata": {
         "name": "gpu-box",
         "labels": {

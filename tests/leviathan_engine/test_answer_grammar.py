@@ -144,6 +144,13 @@ def bits(mask: bytearray | None) -> set[int]:
     return {8 * place + bit for place, byte in enumerate(mask) for bit in range(8) if byte >> bit & 1}
 
 
+def only(made: Prompts, text: str) -> int:
+    """The one token that is `text`."""
+    token = made.token_id(text)
+    assert token is not None
+    return token
+
+
 def follow(babbler: Babbler, grammar: str, ends: Sequence[int] = (1,), **options: Any) -> AnswerGrammar:
     return AnswerGrammar(babbler.start(grammar), SamplingOptions(grammar=grammar, **options), ends)
 
@@ -152,7 +159,8 @@ def test_the_grammar_begins_after_the_thought(model: tuple[Prompts, Babbler]) ->
     made, babbler = model
     close, blank = made.plain_ids("</think>\n\n", 9)
     grammar = babbler.composer.compose(form("choice", ["yes"]))
-    tags = {"think_open": made.token_id("<think>"), "think_close": close, "think_end": (close, blank)}
+    opened = only(made, "<think>")
+    tags: dict[str, Any] = {"think_open": opened, "think_close": close, "think_end": (close, blank)}
     yes = set(made.plain_ids("yes", 9))  # where the text is certain, only the tokenizer's own token may come
     following = follow(babbler, grammar, thinking=True, **tags)
     for token in made.plain_ids("I think so", 9):
@@ -164,8 +172,8 @@ def test_the_grammar_begins_after_the_thought(model: tuple[Prompts, Babbler]) ->
     assert bits(following.allowed()) == yes
     # A model that opens the thought itself may do so, first of all and once.
     following = follow(babbler, grammar, **tags)
-    assert bits(following.allowed()) == yes | {tags["think_open"]}
-    following.take(tags["think_open"])
+    assert bits(following.allowed()) == yes | {opened}
+    following.take(opened)
     assert following.allowed() is None
     assert not following.finished
 
@@ -184,7 +192,7 @@ def test_a_lazy_grammar_begins_with_its_token(model: tuple[Prompts, Babbler]) ->
 def test_the_end_may_come_when_the_grammar_is_complete(model: tuple[Prompts, Babbler]) -> None:
     made, babbler = model
     grammar = babbler.composer.compose(form("regex", "ab?"))
-    a, b = made.token_id("a"), made.token_id("b")
+    a, b = only(made, "a"), only(made, "b")
     following = follow(babbler, grammar, (1, 50))
     assert bits(following.allowed()) == {a, made.token_id("ab")}
     following.take(a)

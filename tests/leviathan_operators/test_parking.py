@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 
 import pytest
 from fake_store import FakeStore, digests
@@ -38,7 +39,7 @@ class CountingStore(FakeStore):
         super().__init__(pages)
         self.reads = 0
 
-    def read(self, pages: list[int]) -> list[bytes | bytearray | memoryview]:  # type: ignore[override]
+    def read(self, pages: Sequence[int]) -> list[bytes | bytearray | memoryview]:
         self.reads += len(pages)
         return super().read(pages)
 

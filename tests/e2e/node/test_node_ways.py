@@ -83,6 +83,7 @@ def test_bytes_of_any_number_come_back(kubelet: KubeletServer, size: int) -> Non
     came = bytearray()
     while len(came) < size:
         piece = line.recv()
+        assert isinstance(piece, bytes)
         assert piece[:1] == b"\0"
         came += piece[1:]
     assert bytes(came) == sent[:size]
@@ -94,6 +95,7 @@ def test_what_cannot_be_reached_is_told_on_the_channel_of_errors(
     kubelet: KubeletServer, pod: str, port: int, words: str
 ) -> None:
     piece = opened(kubelet, pod, port).recv()
+    assert isinstance(piece, bytes)
     assert piece[:1] == b"\1"
     assert words in piece.decode()
 

@@ -55,7 +55,7 @@ def main() -> None:
 @contextlib.contextmanager
 def served(source: Path, *rate: str) -> Iterator[str]:
     """The address of the file on a server of its own."""
-    argv = [sys.executable, HERE / "file_server.py", source, *rate]
+    argv = [sys.executable, str(HERE / "file_server.py"), str(source), *rate]
     server = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     try:
