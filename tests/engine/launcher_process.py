@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -38,17 +38,18 @@ class Running:
         rules: Path = RULES,
         engine: tuple[str, ...] = CPU,
         flags: Mapping[str, object] = MappingProxyType({}),
+        packages: Sequence[str] = sys.path,
     ) -> None:
         """Starts, with a small model unless `flags` name one; `engine` is what stands after `--`.
 
-        Only `work`/s can be written to.
+        Only `work`/s can be written to. `packages` are the folders that it finds its modules in.
         """
         port = import_module("test_server").free_port()
         self.work, self.url, self.log = work, f"http://127.0.0.1:{port}", work / "log"
         self.state, self.last_words = work / "s", work / "s" / "termination-log"
         for folder in ("models", "shims", "s"):
             (work / folder).mkdir()
-        if "--gguf_path" not in flags:
+        if not {"--gguf_path", "--model_path"} & flags.keys():
             import_module("test_gguf_alone").write_model(work / "models" / "tiny.gguf", split_kv_b=True)
         (work / "shims" / "sitecustomize.py").write_text(SHIMS)
         own: dict[str, object] = {
@@ -62,9 +63,10 @@ class Running:
             "--optimize_config_path": rules,
         }
         words = [word for pair in (own | dict(flags)).items() for word in map(str, pair)]
-        path = os.pathsep.join([str(work / "shims"), str(HERE), *sys.path])
+        path = os.pathsep.join([str(work / "shims"), str(HERE), *packages])
         env = dict(os.environ) | {"PYTHONPATH": path, "LEVIATHAN_STATE": str(self.state)}
-        env["LEVIATHAN_TERMINATION_LOG"] = str(self.last_words)
+        # As engine_process.environment has it: several threads of torch's wait for one another on CPUs that others use.
+        env |= {"LEVIATHAN_TERMINATION_LOG": str(self.last_words), "OMP_NUM_THREADS": "1"}
         with self.log.open("wb") as sink:
             argv = [sys.executable, str(HERE / "read_only.py"), str(self.state)]
             argv += [sys.executable, "-m", "leviathan_engine", *words, "--", *engine]

@@ -4,7 +4,6 @@ from typing import Any
 
 import pydantic
 import pytest
-from answers import PARIS, USER, call, rest_of_call
 from llama_index.core.llms import ChatMessage
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
@@ -39,7 +38,6 @@ def test_chat_and_complete(server: Any, chat: bool) -> None:
 
 
 def test_chat_with_tools(server: Any) -> None:
-    server.say(call("weather", PARIS))
     found = model(server)
     answer = found.chat_with_tools([FunctionTool.from_defaults(weather)], "Weather?")
     (one,) = found.get_tool_calls_from_response(answer)
@@ -47,7 +45,6 @@ def test_chat_with_tools(server: Any) -> None:
 
 
 def test_structured_answers(server: Any) -> None:
-    server.say(rest_of_call(USER))
     wanted = User(name="Ada", age=36)
     assert model(server).structured_predict(User, PromptTemplate("Who?")) == wanted
     assert model(server).as_structured_llm(User).complete("Who?").raw == wanted

@@ -6,7 +6,6 @@ from typing import Any
 
 import litellm
 import pytest
-from answers import PARIS, USER, call
 
 ASK = [{"role": "user", "content": "2 + 2?"}]
 PROVIDERS = ["openai/", "hosted_vllm/", "llamafile/", "lm_studio/"]
@@ -36,14 +35,12 @@ def test_chat_and_stream(ask: Any, provider: str) -> None:
 
 
 @pytest.mark.parametrize("provider", [*PROVIDERS, "ollama_chat/"])
-def test_tools(server: Any, ask: Any, provider: str) -> None:
-    server.say(call("weather", PARIS))
+def test_tools(ask: Any, provider: str) -> None:
     (found,) = ask(provider, tools=[WEATHER]).choices[0].message.tool_calls
     assert (found.function.name, json.loads(found.function.arguments)) == ("weather", {"city": "Paris"})
 
 
-def test_response_format(server: Any, ask: Any) -> None:
-    server.say(USER)
+def test_response_format(ask: Any) -> None:
     schema = {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}}
     form = {"type": "json_schema", "json_schema": {"name": "user", "schema": schema}}
     assert json.loads(ask(response_format=form).choices[0].message.content)["age"] == 36
