@@ -258,3 +258,14 @@ def test_a_proxy_in_the_way_is_named() -> None:
 
 def test_bounds_are_those_of_the_site() -> None:
     assert Bounds().body == 4 * MIB
+
+
+def test_a_web_server_that_has_no_such_page_is_no_empty_registry() -> None:
+    """A registry without the repository says so in its own form; the control is the same status with that form."""
+    with (
+        hostile(lambda handler: answer(handler, 404, b"<h1>Not Found</h1>")) as host,
+        pytest.raises(RegistryError, match="404"),
+    ):
+        client(host).tags()
+    with hostile(lambda handler: answer(handler, 404, b'{"errors": [{"code": "NAME_UNKNOWN"}]}')) as host:
+        assert client(host).tags() == []

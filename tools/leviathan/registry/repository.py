@@ -25,6 +25,7 @@ from leviathan.registry.responses import (
     parsed,
     present,
     received,
+    registry_errors,
     with_digest,
 )
 from leviathan.retry import TRANSIENT_STATUSES
@@ -122,6 +123,8 @@ class Client:
             seen.add(url)
             response = self._steady("list the tags", "GET", url, {200, 404})
             if response.status_code == 404:
+                if not registry_errors(response):  # a web server, and no registry that lacks the repository
+                    raise self.refused("list the tags", response)
                 break
             page = parsed(response)
             tags = page.get("tags") or [] if isinstance(page, dict) else None

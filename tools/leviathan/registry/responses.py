@@ -75,4 +75,10 @@ def error_text(response: httpx.Response) -> str:
         text = f"{first.get('code', '')} {first.get('message', '')}{f' {detail}' if detail else ''}".strip()
     except (KeyError, IndexError, TypeError, AttributeError):
         text = " ".join(response.content[:2000].decode("utf-8", "replace").split())
-    return text[:300] or f"status {response.status_code}"
+    return text[:300] or response.reason_phrase or "without a reason"
+
+
+def registry_errors(response: httpx.Response) -> bool:
+    """Whether the answer has a registry's list of errors. Source: OCI distribution specification, "Error Codes"."""
+    body = parsed(response)
+    return isinstance(body, dict) and isinstance(body.get("errors"), list)
