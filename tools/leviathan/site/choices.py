@@ -1,10 +1,10 @@
-"""Keys of the site file whose values are one of a few words."""
+"""Enumerations: keys of the site file that accept one of a few words."""
 
 from enum import Enum
 
 
 class Variant(Enum):
-    """How the partition gets into the pod."""
+    """Who mounts the partition: the privileged pod itself, or the kubelet."""
 
     PRIVILEGED = "privileged"
     UNPRIVILEGED = "unprivileged"
@@ -20,7 +20,7 @@ class Storage(Enum):
 
 
 class Kept(Enum):
-    """Where conversations that left the GPUs are kept, besides main memory."""
+    """Where conversations evicted from GPU memory are stored, in addition to main memory."""
 
     MEMORY = "memory"
     POD = "pod"
@@ -28,7 +28,7 @@ class Kept(Enum):
 
 
 class ServiceType(Enum):
-    """How the Service is reached. Source: Kubernetes, "Service", "Publishing Services"."""
+    """Type of the Service. Source: Kubernetes, "Service", "Publishing Services"."""
 
     NODE_PORT = "NodePort"
     CLUSTER_IP = "ClusterIP"
@@ -36,7 +36,7 @@ class ServiceType(Enum):
 
 
 class ApiKey(Enum):
-    """Whether clients need a key."""
+    """Whether clients need an API key."""
 
     OFF = "off"
     SECRET = "secret"

@@ -1,4 +1,4 @@
-"""For a wrong value of a key: what its author probably wants, and which key is for it."""
+"""Hints for wrong values: what the user probably meant, and which key is for it."""
 
 import re
 from typing import Any
@@ -7,69 +7,69 @@ WHOLE_DISK = re.compile(r"/dev/(nvme\d+n\d+|mmcblk\d+|sd[a-z]+|vd[a-z]+|xvd[a-z]
 
 
 def partition(value: Any) -> str:
-    """A whole disk, a folder, or a logical volume by the name that device-mapper does not use."""
+    """For a whole disk, a folder, or a logical volume that is not named as in /dev/mapper."""
     if not isinstance(value, str) or not value:
         return ""
     if WHOLE_DISK.fullmatch(value):
-        return f"{value} is the whole disk: name its partition (lsblk {value} lists them)"
+        return f"{value} is a whole disk; set one of its partitions (lsblk {value} lists them)"
     if volume := re.fullmatch(r"/dev/([^/]+)/([^/]+)", value):
         group, name = (part.replace("-", "--") for part in volume.groups())
-        return f"a logical volume goes by /dev/mapper/{group}-{name}"
+        return f"for a logical volume, set /dev/mapper/{group}-{name}"
     if value.startswith("/dev/"):
-        return "lsblk -o NAME,PATH,FSTYPE,SIZE on the node lists what there is"
+        return "lsblk -o NAME,PATH,FSTYPE,SIZE on the node lists its partitions"
     if value.startswith("/"):
-        return f'for a folder of the node set storage.kind = "host_path" and storage.path = "{value}"'
+        return f'for a folder on the node, set storage.kind = "host_path" and storage.path = "{value}"'
     return ""
 
 
 def path(value: Any) -> str:
-    """A device in the place of a folder."""
+    """For a device instead of a folder."""
     if isinstance(value, str) and value.startswith("/dev/"):
-        return 'for a device set storage.kind = "partition" and storage.partition'
-    return "write the whole path of the folder"
+        return 'for a device, set storage.kind = "partition" and storage.partition'
+    return "write the absolute path of the folder"
 
 
 def host(value: Any) -> str:
-    """A URL, or a path after the host, as a Harbor project has it."""
+    """For a URL, or a path after the host, as in a Harbor project."""
     if not isinstance(value, str):
         return ""
     if "://" in value:
-        return "leave the scheme out; registry.plain_http chooses between HTTP and HTTPS"
+        return "remove the scheme; registry.plain_http chooses between HTTP and HTTPS"
     name, _, project = value.partition("/")
     if project:
-        return f'the path belongs into image.repository: registry.host = "{name}", image.repository = "{project}/..."'
+        return f'the path belongs in image.repository: registry.host = "{name}", image.repository = "{project}/..."'
     return ""
 
 
 def repository(value: Any) -> str:
-    """Capitals, a tag, or the registry in front."""
+    """For uppercase letters, a tag, or a registry in front."""
     if not isinstance(value, str):
         return ""
     if value != value.lower():
-        return f"a repository has no capitals: {value.lower()}"
+        return f"a repository name must be lowercase: {value.lower()}"
     if ":" in value or "@" in value:
-        return "the tag belongs into image.tag, a digest into image.digest, the registry into registry.host"
+        return "the tag belongs in image.tag, a digest in image.digest, the registry in registry.host"
     return ""
 
 
 def address(value: Any) -> str:
-    """A port after the address, or a URL."""
+    """For a port after the address, or a URL."""
     if not isinstance(value, str):
         return ""
     if "://" in value:
-        return "a whole URL belongs into service.url"
+        return "a URL belongs in service.url"
     if not value:
-        return 'for an endpoint without a NodePort set service.type = "ClusterIP", or service.url'
-    return "the port belongs into engine.node_port" if ":" in value else ""
+        return 'for an endpoint without a NodePort, set service.type = "ClusterIP", or service.url'
+    return "the port belongs in engine.node_port" if ":" in value else ""
 
 
 def node_port(_value: Any) -> str:
-    """A port outside of Kubernetes' range."""
-    return 'other ports: service.type = "LoadBalancer" with engine.port, or an Ingress (access.ingress_host)'
+    """For a port outside the NodePort range."""
+    return 'for other ports, set service.type = "LoadBalancer" and engine.port, or use an Ingress (access.ingress_host)'
 
 
 def gpus(value: Any) -> str:
-    """None at all."""
+    """For zero."""
     if value == 0:
-        return "the engine needs at least one card; a shared one or a MIG slice goes by resources.gpu_resource"
+        return "the engine needs at least one GPU; for a shared GPU or a MIG slice, set resources.gpu_resource"
     return ""

@@ -1,6 +1,6 @@
-"""The site file as a JSON Schema, by which editors complete and check it.
+"""Generates the JSON Schema of the site file, which editors use for completion and validation.
 
-Source: JSON Schema, draft 2020-12; Taplo and Even Better TOML read it by the file's first line, `#:schema PATH`.
+Source: JSON Schema, draft 2020-12. Taplo and Even Better TOML find it through the first line, `#:schema PATH`.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 from leviathan.site.keys import Spec
 
-#: The checked-in copy; a test holds it to the code.
+#: The checked-in copy. A test compares it with the code.
 FILE = Path(__file__).with_name("site.schema.json")
 TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
@@ -20,8 +20,8 @@ TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 def schema(specs: Sequence[Spec], defaults: dict[str, dict[str, Any]], renamed: dict[str, str]) -> dict[str, Any]:
     """The schema of a site file.
 
-    Arguments: `specs`, every key; `defaults`, {section: {key: value}}; `renamed`, old path → path of today, which the
-    file may have too.
+    Arguments: `specs`, every key; `defaults`, {section: {key: value}}; `renamed`, old path → current path; the schema
+    accepts both.
     """
     sections: dict[str, dict[str, Any]] = {}
     for spec in specs:
@@ -45,7 +45,7 @@ def schema(specs: Sequence[Spec], defaults: dict[str, dict[str, Any]], renamed: 
 
 
 def text(document: dict[str, Any]) -> str:
-    """The schema as the checked-in file has it."""
+    """The text of the checked-in file."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The types of the site file's keys: what a value may be, and how it is read from TOML and from text."""
+"""The types of the site file's keys: allowed values, and how to read them from TOML and from strings."""
 
 import difflib
 import re
@@ -14,10 +14,10 @@ from leviathan.site.quantity import PATTERN, parse_quantity
 
 @dataclass(frozen=True)
 class Key:
-    """What a key means and may be.
+    """The meaning and the allowed values of a key.
 
-    Arguments: `help`, in one line; `wants`, the allowed values in words; `accepts` tests one; `schema`, the same for
-    JSON Schema; `hint`, for a wrong value: what its author probably wants, and the key for it, or an empty text.
+    Arguments: `help`, one line; `wants`, the allowed values in words; `accepts`, tests a value; `schema`, the same
+    constraint as JSON Schema; `hint`, maps a wrong value to what the user probably meant, or to an empty string.
     """
 
     help: str
@@ -53,16 +53,16 @@ class Spec:
 
 
 def between(low: float, high: float, unit: str = "") -> dict[str, Any]:
-    """Allowed are numbers from `low` to `high`, both included."""
+    """A constraint: numbers from `low` to `high`, inclusive."""
     return {
-        "wants": f"from {low:g} to {high:g}{f' {unit}' if unit else ''}",
+        "wants": f"from {low:.9g} to {high:.9g}{f' {unit}' if unit else ''}",
         "accepts": lambda value: low <= value <= high,
         "schema": {"minimum": low, "maximum": high},
     }
 
 
 def zero_or(low: int, high: int) -> dict[str, Any]:
-    """Allowed are 0 and the numbers from `low` to `high`, both included."""
+    """A constraint: 0, or numbers from `low` to `high`, inclusive."""
     return {
         "wants": f"from {low} to {high}, or 0",
         "accepts": lambda value: value == 0 or low <= value <= high,
@@ -71,7 +71,7 @@ def zero_or(low: int, high: int) -> dict[str, Any]:
 
 
 def like(pattern: str, example: str) -> dict[str, Any]:
-    """Allowed are strings that match the whole of `pattern`; `example` shows one."""
+    """A constraint: strings that match all of `pattern`, such as `example`."""
     return {
         "wants": f"such as {example}",
         "accepts": lambda value: re.fullmatch(pattern, value) is not None,
@@ -80,7 +80,7 @@ def like(pattern: str, example: str) -> dict[str, Any]:
 
 
 def each_like(pattern: str, example: str) -> dict[str, Any]:
-    """Allowed are lists of strings that each match the whole of `pattern`; `example` shows one."""
+    """A constraint: lists of strings that each match all of `pattern`, such as `example`."""
     return {
         "wants": f"such as {example}",
         "accepts": lambda values: all(re.fullmatch(pattern, value) is not None for value in values),
@@ -89,7 +89,7 @@ def each_like(pattern: str, example: str) -> dict[str, Any]:
 
 
 def quantity(example: str) -> dict[str, Any]:
-    """Allowed are Kubernetes quantities above zero."""
+    """A constraint: Kubernetes quantities above zero."""
 
     def accepts(value: str) -> bool:
         try:
@@ -119,16 +119,16 @@ def specs(site: type) -> list[Spec]:
     for section in fields(site):
         section_type = typing.get_type_hints(site)[section.name]
         hints = typing.get_type_hints(section_type, include_extras=True)
-        for name in (each.name for each in fields(section_type)):
+        for name in (entry.name for entry in fields(section_type)):
             type_, key = typing.get_args(hints[name])[:2]
             found.append(Spec(section.name, name, type_, key))
     return found
 
 
 def from_toml(spec: Spec, value: Any) -> Any:
-    """`value`, as TOML has it, as the key's type.
+    """Convert `value`, as parsed from TOML, to the key's type.
 
-    Errors: ValueError, in words, when the type or the value is wrong.
+    Errors: ValueError with a readable message, if the type or the value is wrong.
     """
     typed = _typed(spec.type, value)
     if typed is None or (spec.key.accepts is not None and not spec.key.accepts(typed)):
@@ -143,22 +143,22 @@ def from_toml(spec: Spec, value: Any) -> Any:
 
 
 def from_text(spec: Spec, text: str) -> Any:
-    """`text`, from a flag or the environment, as the key's type; lists are separated by commas.
+    """Convert `text`, from a flag or the environment, to the key's type. Commas separate the items of a list.
 
-    Errors: ValueError, in words, when the type or the value is wrong.
+    Errors: ValueError with a readable message, if the type or the value is wrong.
     """
     return from_toml(spec, _untext(spec.type, text))
 
 
 def shown(value: Any, *, quoted_only: bool = True) -> str:
-    """A value as an error shows it; not `quoted_only`: with its type, where that is the point."""
+    """A value as an error shows it. Without `quoted_only`, a string is called one, because its type is wrong."""
     if isinstance(value, str):
         return f"{value!r}" if quoted_only else f"the string {value!r}"
     return str(value).lower() if isinstance(value, bool) else f"{value!r}"
 
 
 def nearest(name: str, allowed: Iterable[str], cutoff: float = 0.6) -> str:
-    """The one of `allowed` that `name` was probably meant to be, or an empty text."""
+    """The name in `allowed` that is most similar to `name`, or an empty string."""
     return next(iter(difflib.get_close_matches(name, list(allowed), n=1, cutoff=cutoff)), "")
 
 
@@ -189,7 +189,7 @@ def _untext(type_: Any, text: str) -> Any:
 
 
 def toml(value: Any) -> str:
-    """A value as TOML has it. Source: TOML 1.0, basic strings."""
+    """Format a value as TOML. Source: TOML 1.0, basic strings."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Builds the site from its layers: defaults, the site file, the environment, flags. Later layers win."""
+"""Builds the site from its layers: defaults, site file, environment, flags. Each layer overrides the earlier ones."""
 
 import re
 import tomllib
@@ -16,7 +16,7 @@ from leviathan.site.schema import Site
 
 DEFAULTS = Path(__file__).with_name("site.toml")
 PREFIX = "LEVIATHAN_"
-#: Variables with the prefix that are no keys of the site.
+#: Variables that have the prefix but are not keys of the site.
 OTHER_VARIABLES = frozenset(
     {
         "LEVIATHAN_SITE",
@@ -28,21 +28,21 @@ OTHER_VARIABLES = frozenset(
     }
 )
 SPECS = specs(Site)
-#: Keys of earlier releases, and what they are called now; both work.
+#: Old name → new name of renamed keys. Both work.
 RENAMED = {f"nvme.{name}": f"storage.{name}" for name in ("partition", "filesystem", "size_gb", "mount_point")}
 RENAMED_VARIABLES = {f"{PREFIX}{old}".upper().replace(".", "_"): new for old, new in RENAMED.items()}
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The site, for each `section.key` where its value comes from, and `notes` about keys with another name now."""
+    """A loaded site. `origins`: `section.key` → where its value comes from; `notes`: one per renamed key in use."""
 
     site: Site
     origins: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
     def values(self) -> dict[str, dict[str, Any]]:
-        """The site as plain data, as JSON and TOML have it: {section: {key: value}}."""
+        """The site as plain JSON data: {section: {key: value}}."""
         plain: dict[str, dict[str, Any]] = {}
         for spec in SPECS:
             value = getattr(getattr(self.site, spec.section), spec.name)
@@ -61,9 +61,9 @@ def load(
 ) -> Loaded:
     """Build the site.
 
-    Arguments: `path` of the user's site file, or none; `environ`, of which the LEVIATHAN_SECTION_KEY variables count;
-    `settings`, each `section.key=value`; `named`, `section.key` → text from flags of their own, which win over these.
-    Errors: UsageError that names every wrong key with its origin, the allowed values and the nearest match.
+    Arguments: `path`, the user's site file, if any; `environ`, read for LEVIATHAN_SECTION_KEY variables; `settings`,
+    each `section.key=value`; `named`, `section.key` → string from dedicated flags, which override `settings`.
+    Errors: UsageError that names each wrong key with its origin, the allowed values and the nearest match.
     """
     problems: list[str] = []
     values: dict[str, Any] = {}
@@ -86,15 +86,15 @@ def load(
         problems = [f"{text} ({origins[text.split(':')[0]]})" for text in conflicts(site)]
     if problems:
         raise UsageError(
-            "wrong site" if len(problems) == 1 else f"wrong site, {len(problems)} problems",
+            "invalid site" if len(problems) == 1 else f"invalid site, {len(problems)} problems",
             why=" | ".join(problems),
-            remedy="correct it where it stands; `leviathan site --default` shows every key with its meaning",
+            remedy="correct the value; `leviathan site --default` explains every key",
         )
     return Loaded(site, origins, tuple(notes))
 
 
 def _derive(values: dict[str, Any], origins: dict[str, str]) -> None:
-    """Defaults that follow from other keys: only a partition is mounted by a privileged pod."""
+    """Set defaults that depend on other keys: only storage.kind = partition uses the privileged variant."""
     if origins["workload.variant"] == "default" and values["storage.kind"] is not Storage.PARTITION:
         values["workload.variant"], origins["workload.variant"] = Variant.UNPRIVILEGED, "storage.kind"
 
@@ -110,7 +110,7 @@ def _layer_file(
             problems.append(f"{section} ({origin}): {_unknown('section', section, sections)}")
             continue
         if not isinstance(table, dict):
-            problems.append(f"{section} ({origin}): is a section: write [{section}] and its keys below")
+            problems.append(f"{section} ({origin}): expected a section; write [{section}] and its keys below it")
             continue
         for name, value in table.items():
             key = _today(f"{section}.{name}", origin, notes)
@@ -118,8 +118,8 @@ def _layer_file(
                 allowed = [spec.name for spec in SPECS if spec.section == section] or [old.split(".")[1] for old in old]
                 problems.append(f"{key} ({origin}): {_unknown('key', name, allowed, section)}")
                 continue
-            if origins.get(key) == origin:  # a file that was half moved to the new names
-                problems.append(f"{key} ({origin}): stands there under its old name too: keep one of the two")
+            if origins.get(key) == origin:  # a file that has both the old and the new name
+                problems.append(f"{key} ({origin}): is also set under its old name; remove one of the two")
                 continue
             try:
                 values[key] = from_toml(known[key], value)
@@ -137,17 +137,19 @@ def _tables(path: Path) -> dict[str, Any]:
             "cannot read the site file",
             where=str(path),
             why=error.strerror or str(error),
-            remedy="name it with --site FILE",
+            remedy="name the right file with --site FILE",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError("the site file is not TOML", where=str(path), why=str(error), remedy=f"edit {path}") from None
+        raise UsageError(
+            "the site file is not valid TOML", where=str(path), why=str(error), remedy=f"edit {path}"
+        ) from None
 
 
 def _today(key: str, origin: str, notes: list[str]) -> str:
-    """What a key is called now; an old name is noted."""
+    """The current name of a key. Adds a note if `key` is an old name."""
     now = RENAMED.get(key, key)
     if now != key:
-        notes.append(f"{key} ({origin}) is called {now} now; the old name works too")
+        notes.append(f"{key} ({origin}) is now called {now}; the old name still works")
     return now
 
 
@@ -160,13 +162,13 @@ def _from_environment(environ: Mapping[str, str], problems: list[str], notes: li
             continue
         if name in RENAMED_VARIABLES:
             spec = _spec(RENAMED_VARIABLES[name])
-            notes.append(f"${name} is called ${spec.variable} now; the old name works too")
+            notes.append(f"${name} is now called ${spec.variable}; the old name still works")
             found.append((spec, environ[name], f"${name}"))
             continue
         if name in known:
             found.append((known[name], environ[name], f"${name}"))
             continue
-        # A name of another tool is none of our business; one that looks like a slip of ours is an error.
+        # The variable may belong to another tool; report it only if it looks like a misspelled key.
         section, separator, _ = name.removeprefix(PREFIX).partition("_")
         ours = separator and section in sections
         near = nearest(name, known, 0.6 if ours else 0.9)
@@ -198,7 +200,7 @@ def _spec(path: str) -> Spec:
 
 
 def _unknown(what: str, name: str, allowed: list[str], section: str = "") -> str:
-    """An unknown name: the nearest one, also of another section, and all that are allowed."""
+    """The message for an unknown name: the nearest known name, also of another section, and all allowed names."""
     leaf = name.rsplit(".", 1)[-1]
     elsewhere = [spec.path for spec in SPECS if spec.section != section and spec.name == leaf]
     near = elsewhere[0] if what == "key" and elsewhere else nearest(name, allowed)

@@ -1,4 +1,4 @@
-"""Regular expressions of the site file's strings."""
+"""Regular expressions for strings in the site file."""
 
 NAME = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 ADDRESS = r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?)"

@@ -16,9 +16,9 @@ PATTERN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
 def parse_quantity(text: str) -> Fraction:
     """The exact value of a quantity in its base unit (bytes, cores, devices).
 
-    Errors: ValueError when `text` is no quantity. Example: `parse_quantity("500m")` is 1/2.
+    Errors: ValueError if `text` is not a quantity. Example: `parse_quantity("500m")` is 1/2.
     """
     match = PATTERN.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no Kubernetes quantity (examples: 360Gi, 96, 500m)")
+        raise ValueError(f"expected a Kubernetes quantity such as 360Gi, 96 or 500m, got {text!r}")
     return Fraction(match[1]) * SUFFIXES[match[2] or ""]

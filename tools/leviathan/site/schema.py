@@ -1,6 +1,6 @@
 """The site: one typed, frozen value with everything that differs from cluster to cluster.
 
-The defaults are the runbook's and stand in `site.toml` beside this module, nowhere else.
+The defaults are those of the runbook. They are only in `site.toml` next to this module.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from leviathan.site.cluster_sections import Cluster, Engine, Resources, ServiceS
 from leviathan.site.image_sections import Image, Push, Registry
 from leviathan.site.model_sections import Model, Rollout, Smoke, Start
 
-#: The Deployment of the runbook: its objects keep the names and labels that they had when there was only one release.
+#: The runbook's Deployment. Its objects keep the names and labels from the time when there was only one release.
 RUNBOOK_DEPLOYMENT = "cortex-leviathan"
 
 
@@ -50,20 +50,20 @@ class Site:
 
     @property
     def node_selector(self) -> dict[str, str]:
-        """The labels by which the pod finds its node; empty: any node."""
+        """The pod's nodeSelector; empty: any node."""
         name = {"kubernetes.io/hostname": self.cluster.node} if self.cluster.node else {}
         return name | dict(label.split("=", 1) for label in self.cluster.node_labels)
 
     @property
     def where(self) -> str:
-        """The node as sentences name it."""
+        """The node in words, for messages."""
         return self.cluster.node or (
             f"nodes with {','.join(self.cluster.node_labels)}" if self.node_selector else "any node"
         )
 
     @property
     def endpoint(self) -> str:
-        """The URL where clients reach the engine; empty where only the API server leads to it."""
+        """The URL that clients use; empty if the engine is reachable only through the API server."""
         if self.service.url:
             return self.service.url.rstrip("/")
         scheme = "https" if self.access.tls_secret else "http"
@@ -75,7 +75,7 @@ class Site:
 
     @property
     def downloads(self) -> bool:
-        """Whether the model is downloaded by a Job of ours, and not by a pod of others."""
+        """Whether our Job downloads the model, instead of an existing pod."""
         return bool((self.model.repository or self.model.urls) and not self.model.pod)
 
     @property
@@ -85,5 +85,5 @@ class Site:
 
     @property
     def release(self) -> str:
-        """The label of this release's objects; empty for the runbook's, whose objects carry none."""
+        """The release label of our objects; empty for the runbook's Deployment, whose objects have no such label."""
         return "" if self.workload.deployment == RUNBOOK_DEPLOYMENT else self.workload.deployment

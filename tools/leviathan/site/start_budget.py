@@ -1,4 +1,4 @@
-"""One start budget, from bytes and bandwidth, for every time-out that could cut a start short."""
+"""The start budget: computed from sizes and bandwidths, it sets every timeout that could interrupt a start."""
 
 import math
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from leviathan.site.schema import Site
 
 #: Seconds between two startup probes.
 PROBE_PERIOD_S = 10
-#: Seconds that the pod has to end: up to 30 s for the engine to finish or cancel, and as much again.
+#: Seconds that the pod has to shut down: up to 30 s for the engine to finish or cancel, and 30 s of reserve.
 GRACE_S = 60
 
 
 @dataclass(frozen=True)
 class StartBudget:
-    """What a start may take, in seconds, the margin included.
+    """The time that a start may take, in seconds, including the margin.
 
-    `load_s` reads the model, `setup_s` is the rest of the engine's start, `pull_s` brings the image to the node,
-    `end_s` lets the old pod end.
+    `load_s`: reading the model. `setup_s`: the rest of the engine's start. `pull_s`: pulling the image. `end_s`:
+    shutting down the old pod.
     """
 
     load_s: float
@@ -26,24 +26,24 @@ class StartBudget:
 
     @property
     def failure_threshold(self) -> int:
-        """Startup probes that may fail: enough for load and set-up."""
+        """failureThreshold of the startup probe, which covers load and setup."""
         return math.ceil((self.load_s + self.setup_s) / PROBE_PERIOD_S)
 
     @property
     def startup_s(self) -> int:
-        """Seconds from the container's start until it is given up."""
+        """Seconds from the container's start until the kubelet restarts it."""
         return self.failure_threshold * PROBE_PERIOD_S
 
     @property
     def progress_deadline_s(self) -> int:
-        """Seconds from the change of the Deployment until its rollout counts as failed."""
+        """progressDeadlineSeconds: seconds from the change of the Deployment until its rollout counts as failed."""
         return self.startup_s + math.ceil(self.pull_s + self.end_s)
 
     def text(self) -> str:
-        """The budget with its parts, in one line."""
+        """The budget and its parts, in one line."""
         return (
-            f"start budget: load {self.load_s:.0f} s + set-up {self.setup_s:.0f} s = startupProbe {self.startup_s} s;"
-            f" + image pull {self.pull_s:.0f} s + old pod's end {self.end_s:.0f} s"
+            f"start budget: load {self.load_s:.0f} s + setup {self.setup_s:.0f} s = startupProbe {self.startup_s} s;"
+            f" + image pull {self.pull_s:.0f} s + shutdown of the old pod {self.end_s:.0f} s"
             f" = progressDeadlineSeconds {self.progress_deadline_s} s"
         )
 
@@ -51,8 +51,8 @@ class StartBudget:
 def start_budget(site: Site) -> StartBudget:
     """The budget of a site.
 
-    load = model.size_gb ÷ start.disk_mb_per_s, pull = start.image_gb ÷ start.network_mb_per_s; both and start.setup_s
-    times start.margin. Sizes in 10^9, rates in 10^6 bytes.
+    load = model.size_gb ÷ start.disk_mb_per_s; pull = start.image_gb ÷ start.network_mb_per_s; these two and
+    start.setup_s are multiplied by start.margin. Sizes are in 10^9 bytes, rates in 10^6 bytes per second.
     """
     start = site.start
     return StartBudget(
