@@ -265,7 +265,7 @@ in
         status=0
         sh ${shell.leviathan}/bin/leviathan preflight >said 2>&1 || status=$?
         [ $status = 3 ] || fail "preflight ends with $status"
-        for words in "there is no kubeconfig" "no OCI image layout" "attempts in a row failed"; do
+        for words in "no kubeconfig found" "no OCI image layout" "attempts in a row failed"; do
           ${seed.path}/bin/busybox grep -q "$words" said || fail "preflight does not say: $words"
         done
         ${seed.path}/bin/busybox grep -q "this check failed" said && fail "a check of preflight is broken"

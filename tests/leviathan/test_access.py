@@ -104,8 +104,8 @@ def test_a_door_that_is_no_longer_asked_for_is_found_by_the_annotation(api: Repl
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("access.allow_from=namespace:x", "nothing is kept out without access.network_policy = true"),
-        ("access.ingress_tls_secret=x", "there is no Ingress without access.ingress_host"),
+        ("access.allow_from=namespace:x", "has no effect without access.network_policy = true"),
+        ("access.ingress_tls_secret=x", "has no effect without access.ingress_host"),
         ("access.api_key=on", "expected one of off, secret, got 'on'"),
         ("access.gateway=public", "expected a string such as gateways/public"),
         ("access.allow_from=everybody", "expected a list of strings such as"),
@@ -165,7 +165,7 @@ def test_a_secret_without_the_entry_says_so(
     with pytest.raises(ClusterError, match=r"Secret/k has no API key.*its entry api-key is missing or empty"):
         secrets.read_key(chosen, cluster)
     assert TestedDeployment(chosen, {}, Console(), cluster).api_key() == ""
-    assert "warning: the API key is not known: Secret/k has no API key" in capsys.readouterr().err
+    assert "warning: cannot read the API key: Secret/k has no API key" in capsys.readouterr().err
 
 
 def test_preflight_says_who_may_ask(api: ReplayApi, cluster: Cluster) -> None:
@@ -178,10 +178,13 @@ def test_preflight_says_who_may_ask(api: ReplayApi, cluster: Cluster) -> None:
         return [(each.level, f"{each.text}; {each.fix}") for each in access(facts)]
 
     assert found() == [
-        (Level.OK, "no API key (access.api_key = off): everybody who reaches http://192.168.3.2:30000 may ask; ")
+        (
+            Level.OK,
+            "no API key is required (access.api_key = off): anyone who can reach http://192.168.3.2:30000 can use it; ",
+        )
     ]
     key, pull, tls = found("access.api_key=secret", "image.pull_secret=pull", "access.tls_secret=tls")
-    assert key == (Level.OK, "Secret/cortex-leviathan-api-key will be made; ")
+    assert key == (Level.OK, "apply will create Secret/cortex-leviathan-api-key; ")
     assert pull[0] is tls[0] is Level.PROBLEM
     assert "create secret docker-registry pull --docker-server=192.168.3.10:5000" in pull[1]
     assert "create secret tls tls --cert=tls.crt --key=tls.key" in tls[1]

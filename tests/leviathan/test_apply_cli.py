@@ -53,20 +53,20 @@ def played(
         ("created", ["apply", "--digest", DIGEST], 0, "Deployment/cortex-leviathan created", "warning: would violate"),
         ("unchanged", ["apply", "--digest", DIGEST], 0, "nothing to do: 3 objects", ""),
         ("configured-dry", ["apply", "--dry-run", "--digest", DIGEST], 0, "would be configured", ""),
-        ("conflict", ["apply", "--digest", DIGEST], 6, "", "error: 2 fields belong to other managers"),
-        ("forced", ["apply", "--force-conflicts", "--digest", DIGEST], 0, "configured", "taken over: "),
+        ("conflict", ["apply", "--digest", DIGEST], 6, "", "error: other field managers own 2 fields"),
+        ("forced", ["apply", "--force-conflicts", "--digest", DIGEST], 0, "configured", "taking over: "),
         ("not-pruned", ["apply", "--no-prune", "--digest", DIGEST], 0, "nothing to do", ""),
-        ("forbidden", ["apply", "--digest", DIGEST], 6, "", "error: you may not do this"),
+        ("forbidden", ["apply", "--digest", DIGEST], 6, "", "error: forbidden: this kubeconfig may not "),
         ("diff-none", ["diff", "--digest", DIGEST], 0, "", "no difference in 3 objects"),
         ("diff-image", ["diff", "--digest", DIGEST], 2, "--- live/Deployment/cortex-leviathan", ""),
         ("diff-conflict", ["diff", "--digest", DIGEST], 2, "+++ site/Deployment/cortex-leviathan", "conflict: "),
-        ("unauthorized", ["diff", "--digest", DIGEST], 6, "", "error: the cluster does not know who you are"),
+        ("unauthorized", ["diff", "--digest", DIGEST], 6, "", "error: the cluster does not accept these credentials"),
         ("delete", ["delete", "--timeout", "60"], 0, "Namespace/lab-delete deleted", ""),
         ("delete-dry", ["delete", "--dry-run"], 0, "Namespace/lab-delete-dry would be deleted", ""),
         ("delete-nothing", ["delete"], 0, "nothing to do", ""),
-        ("rollback-passed", ["rollback"], 0, "the last that passed the smoke test", ""),
-        ("rollback-dry", ["rollback", "--dry-run"], 0, "would go back to", ""),
-        ("rollback-nothing", ["rollback"], 6, "", "error: there is nothing to go back to"),
+        ("rollback-passed", ["rollback"], 0, "the last image that passed the smoke test", ""),
+        ("rollback-dry", ["rollback", "--dry-run"], 0, "would roll back to", ""),
+        ("rollback-nothing", ["rollback"], 6, "", "error: there is no earlier image to roll back to"),
     ],
 )
 def test_status_and_streams(
@@ -92,7 +92,7 @@ def test_status_and_streams(
     [
         ("configured", ["apply", "--digest", DIGEST], {"ok": True, "changed": True}),
         ("diff-image", ["diff", "--digest", DIGEST], {"ok": True, "different": True, "looked_at": 3}),
-        ("delete-stranger", ["delete"], {"ok": True, "namespace_stays": "others live in it: ConfigMap/somebodys"}),
+        ("delete-stranger", ["delete"], {"ok": True, "namespace_stays": "it has other objects: ConfigMap/somebodys"}),
         ("rollback-before", ["rollback"], {"ok": True, "changed": True}),
         ("conflict", ["apply", "--digest", DIGEST], {"ok": False}),
     ],
@@ -155,7 +155,7 @@ def test_a_registry_that_is_away_is_a_warning(
     status, wrote = played(scene, [*argv, *where], tmp_path, base, monkeypatch)
     assert status == 0
     assert len(wrote) == ("--dry-run" not in argv)
-    assert "warning: not known whether the registry has the image: cannot look for the" in capsys.readouterr().err
+    assert "warning: cannot check whether the registry has the image: cannot check for the" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_without_a_kubeconfig_the_status_is_the_commands_own(
     """As `rollout` has 7 and `model` 5."""
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     assert run([name]) == 6
-    assert capsys.readouterr().err.startswith("error: there is no kubeconfig")
+    assert capsys.readouterr().err.startswith("error: no kubeconfig found")
 
 
 @pytest.mark.parametrize(("name", "status"), [("apply", 6), ("diff", 6), ("push", 4)])

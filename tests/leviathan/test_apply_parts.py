@@ -221,7 +221,7 @@ def test_volumes_that_may_not_be_listed_are_said_and_left(api: ReplayApi, cluste
     api.add("GET", path, Answer(body=empty), refusal)
     said: list[str] = []
     assert labelled(cluster, "ai", said.append) == []
-    assert said == ["note: persistentvolumes may not be listed, so none is looked at: cannot list persistentvolumes"]
+    assert said == ["note: skipping persistentvolumes, because they cannot be listed: cannot list persistentvolumes"]
     with pytest.raises(ClusterError, match="may not"):  # what is in the namespace must be known
         labelled(cluster, "ai", said.append)
 
@@ -317,6 +317,6 @@ def test_a_deployment_that_we_never_applied_gets_the_image_alone() -> None:
 
 
 def test_what_is_no_digest_is_a_usage_error(api: ReplayApi, cluster: Cluster, site: Site) -> None:
-    with pytest.raises(UsageError, match="not a digest: latest"):
+    with pytest.raises(UsageError, match="--to is not a digest"):
         run(site, cluster, Console(), to="latest")
     assert api.asked == []

@@ -147,7 +147,7 @@ def test_conflicts_name_field_manager_and_both_values(tmp_path: Path) -> None:
         ("kubectl-edit", "Deployment/cortex-leviathan.spec.replicas"),
         ("kubectl-edit", 'Deployment/cortex-leviathan.spec.template.spec.containers[name="engine"].image'),
     ]
-    assert "is 2; --force-conflicts would set it to 1 and make it leviathan's" in error.line()
+    assert "is 2; --force-conflicts would set it to 1 and make leviathan its owner" in error.line()
 
 
 def test_forcing_takes_over_only_when_it_is_asked_for(tmp_path: Path) -> None:
@@ -180,8 +180,8 @@ def test_what_kubectl_left_in_the_pod_is_said(tmp_path: Path) -> None:
     with replayed("kubectls", tmp_path) as (playing, _):
         SCENES["kubectls"].act(playing)
     talk = playing.talk.getvalue()
-    assert ".spec.template.spec.nodeName = 'node-of-nobody' is not in the manifests and stays" in talk
-    assert "command = ['/bin/bash', '-c'] is not in the manifests and stays" in talk
+    assert ".spec.template.spec.nodeName = 'node-of-nobody' is not in the manifests, but " in talk
+    assert "command = ['/bin/bash', '-c'] is not in the manifests, but " in talk
     assert "dnsPolicy" not in talk  # which the server fills in for everybody
     with replayed("forced", tmp_path) as (playing, _):
         SCENES["forced"].act(playing)
@@ -236,7 +236,7 @@ def test_a_rollback_says_where_it_goes(tmp_path: Path) -> None:
     with replayed("rollback-passed", tmp_path) as (playing, _):
         done = playing.rollback()
     assert done.after.endswith(f"@{ONE}")
-    assert done.data()["source"] == "the last that passed the smoke test"
+    assert done.data()["source"] == "the last image that passed the smoke test"
     with replayed("rollback-nothing", tmp_path) as (playing, _), pytest.raises(ClusterError) as caught:
         playing.rollback()
     assert caught.value.reason == "NothingBefore"
@@ -252,7 +252,7 @@ def test_a_delete_is_done_when_everything_is_gone(tmp_path: Path) -> None:
     with replayed("delete-held", tmp_path) as (playing, _), pytest.raises(ClusterError) as caught:
         SCENES["delete-held"].act(playing)
     assert caught.value.reason == "Timeout"
-    assert "held by example.org/hold" in caught.value.line()
+    assert "blocked by example.org/hold" in caught.value.line()
 
 
 @pytest.mark.parametrize("scene", ["volume-moved", "volume-grown", "volume-shrunk"])
@@ -260,7 +260,7 @@ def test_a_bound_volume_is_not_changed_and_the_way_does_not_hang(scene: str, tmp
     """`kubectl delete persistentvolumes` would wait for ever while the claim is there; see the scene delete-moved."""
     with replayed(scene, tmp_path) as (playing, _), pytest.raises(ClusterError) as caught:
         SCENES[scene].act(playing)
-    assert caught.value.remedy.startswith("leviathan delete, then leviathan apply again")
+    assert caught.value.remedy.startswith("leviathan delete, then leviathan apply (")
     assert "kubectl delete" not in caught.value.remedy
 
 

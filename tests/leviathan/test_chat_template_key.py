@@ -109,7 +109,7 @@ def test_preflight_says_which_template_it_is(tmp_path: Path) -> None:
     (found,) = checked(str(path))
     assert found.level is Level.OK
     assert hashlib.sha256(TEMPLATE.encode()).hexdigest() in found.text
-    assert "not a known one" in found.text
+    assert "unknown, and therefore rendered in a process of its own" in found.text
     (there,) = checked("/models/t.jinja")
     assert "in the pod" in there.text
     assert checked("") == []

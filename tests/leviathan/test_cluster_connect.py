@@ -95,7 +95,7 @@ def test_no_kubeconfig_names_the_places(site: Site, tmp_path: Path) -> None:
 def test_a_broken_kubeconfig_is_one_line(site: Site, tmp_path: Path, text: str) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(text)
-    with pytest.raises(ClusterError, match="cannot be used") as caught:
+    with pytest.raises(ClusterError, match="the kubeconfig is invalid") as caught:
         connect(site, {"KUBECONFIG": str(path)})
     assert caught.value.reason == "BadKubeconfig"
     assert "\n" not in caught.value.line()

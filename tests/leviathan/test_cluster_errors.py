@@ -15,7 +15,7 @@ from leviathan.errors import ExitCode
 @pytest.mark.parametrize(
     ("code", "reason", "message", "says"),
     [
-        (401, "Unauthorized", "Unauthorized", ("does not know who you are", "talosctl kubeconfig")),
+        (401, "Unauthorized", "Unauthorized", ("does not accept these credentials", "talosctl kubeconfig")),
         (
             403,
             "Forbidden",
@@ -24,15 +24,15 @@ from leviathan.errors import ExitCode
         ),
         (403, "Forbidden", 'violates PodSecurity "baseline:latest"', ("Pod Security", "enforce=privileged")),
         (403, "Forbidden", "exceeded quota: gpus", ("quota", "describe resourcequota -n ai")),
-        (404, "NotFound", 'namespaces "ai" not found', ("deployments/x is not there", "leviathan apply")),
-        (409, "AlreadyExists", "exists", ("there already", "get deployments/x -n ai")),
-        (409, "Conflict", "the object has been modified", ("same moment", "run it again")),
+        (404, "NotFound", 'namespaces "ai" not found', ("deployments/x does not exist", "leviathan apply")),
+        (409, "AlreadyExists", "exists", ("exists already", "get deployments/x -n ai")),
+        (409, "Conflict", "the object has been modified", ("at the same time", "run the command again")),
         (422, "Invalid", "spec.replicas: Invalid value", ("invalid", "leviathan site")),
-        (403, "Forbidden", 'RuntimeClass "nvidia" not found', ("RuntimeClass is not there", "cluster.runtime_class")),
+        (403, "Forbidden", 'RuntimeClass "nvidia" not found', ("RuntimeClass does not exist", "cluster.runtime_class")),
         (422, "Invalid", "spec.selector: field is immutable", ("invalid", "delete deployments x -n ai")),
         (422, "Invalid", "provided port is already allocated", ("invalid", "engine.node_port")),
-        (429, "TooManyRequests", "slow down", ("too much to do", "wait")),
-        (500, "InternalError", "etcd", ("fails", "/readyz?verbose")),
+        (429, "TooManyRequests", "slow down", ("overloaded", "wait")),
+        (500, "InternalError", "etcd", ("internal error", "/readyz?verbose")),
         (418, "", "tea", ("HTTP 418", "kubectl --context replay get --raw")),
     ],
 )

@@ -255,7 +255,7 @@ def test_push_and_tags(tmp_path: Path) -> None:
     with FaultRegistry().serve() as registry:
         where = ("--registry", registry.host)
         plan = leviathan(tmp_path, "push", *where, "--layout", str(layout.path), "--dry-run")
-        assert "would send 2 of 2 blobs" in plan.stdout
+        assert "would upload 2 of 2 blobs" in plan.stdout
         assert not registry.blobs
         done = leviathan(tmp_path, "push", *where, "--layout", str(layout.path), "--result-file", "r.json")
         assert done.returncode == 0, done.stderr
@@ -284,7 +284,7 @@ def test_signal_lets_the_chunk_arrive(number: signal.Signals, tmp_path: Path) ->
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert "stopping after the chunks under way" in err
+        assert "stopping after the current chunks" in err
         assert err.splitlines()[-1].startswith("error: stopped: ")
         [held] = registry.uploads.values()
         assert len(held) % MIB == 0

@@ -58,7 +58,9 @@ def test_chooses_by_name(name: str, layout: Layout) -> None:
     edit_index(layout, lambda index: index["manifests"].append(named))
     assert load_image(layout.path, "two").top.digest == entry["digest"]
     assert load_image(layout.path, "leviathan-standard").top.digest == layout.digest
-    with pytest.raises(LayoutError, match=f"no single image for the tag three .*2 images: leviathan-standard, {name}"):
+    with pytest.raises(
+        LayoutError, match=f"cannot find exactly one image for the tag three .*2 images: leviathan-standard, {name}"
+    ):
         load_image(layout.path, "three")
 
 
@@ -102,7 +104,7 @@ def test_missing_blob_names_the_link(layout: Layout) -> None:
 def test_wrong_size(layout: Layout) -> None:
     path = (layout.path / "blobs/sha256" / layout.biggest[7:]).resolve()
     path.write_bytes(b"short")
-    with pytest.raises(LayoutError, match=r"a blob has a wrong size .*5 bytes instead of 1000"):
+    with pytest.raises(LayoutError, match=r"a blob has a wrong size .*expected 1000 bytes, got 5"):
         load_image(layout.path, "t")
 
 
@@ -117,12 +119,12 @@ def test_damaged_manifest(layout: Layout) -> None:
     ("manifests", "words"),
     [
         ([], "lists 0 images: none"),
-        ("text", "a broken descriptor"),
-        ([{"digest": "sha256:../../etc/passwd", "size": 1}], "a broken descriptor"),
-        ([{"digest": f"sha256:{'0' * 64}", "size": -1}], "a broken descriptor"),
-        ([{"digest": f"sha256:{'0' * 64}", "size": True}], "a broken descriptor"),
-        ([{"digest": f"sha512:{'0' * 128}", "size": 1}], "a broken descriptor"),
-        ([None], "a broken descriptor"),
+        ("text", "invalid descriptor"),
+        ([{"digest": "sha256:../../etc/passwd", "size": 1}], "invalid descriptor"),
+        ([{"digest": f"sha256:{'0' * 64}", "size": -1}], "invalid descriptor"),
+        ([{"digest": f"sha256:{'0' * 64}", "size": True}], "invalid descriptor"),
+        ([{"digest": f"sha512:{'0' * 128}", "size": 1}], "invalid descriptor"),
+        ([None], "invalid descriptor"),
     ],
 )
 def test_broken_index(manifests: object, words: str, layout: Layout) -> None:
@@ -131,7 +133,9 @@ def test_broken_index(manifests: object, words: str, layout: Layout) -> None:
         load_image(layout.path, "t")
 
 
-@pytest.mark.parametrize(("text", "words"), [("{", "no JSON"), ("[]", "no JSON object"), ("{}", "a broken descriptor")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("{", "not valid JSON"), ("[]", "not a JSON object"), ("{}", "invalid descriptor")]
+)
 def test_index_that_is_none(text: str, words: str, layout: Layout) -> None:
     (layout.path / "index.json").write_text(text)
     with pytest.raises(LayoutError, match=words):

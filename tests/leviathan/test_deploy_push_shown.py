@@ -41,14 +41,14 @@ def test_lines_without_a_terminal(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     first, *beats = err.splitlines()
-    assert first == f"push: 2 of 2 blobs to send, 6.3 MB, to http://{registry.host}/omni/engine"
+    assert first == f"push: 2 of 2 blobs to upload, 6.3 MB, to http://{registry.host}/omni/engine"
     beats = beats[:-1] if beats[-1].endswith("100 %, all sent") else beats  # the last chunk may be on its way
     assert len(beats) >= 2
     assert all(LINE.fullmatch(line) for line in beats), err
     percents = [int(re.findall(r"(\d+) %", line)[0]) for line in beats]
     assert percents == sorted(percents)
     assert "\x1b" not in err
-    assert "2 blobs sent (6.3 MB in " in out
+    assert "2 blobs uploaded (6.3 MB in " in out
 
 
 def test_one_line_on_a_terminal(tmp_path: Path) -> None:
@@ -62,4 +62,4 @@ def test_one_line_on_a_terminal(tmp_path: Path) -> None:
             assert sum(LINE.fullmatch(row) is not None for row in rows) == 1
             assert running.wait() == 0
             assert not any(LINE.fullmatch(row) for row in running.screen.all)
-            assert any(row.startswith("2 blobs sent (4.2 MB in ") for row in running.screen.all)
+            assert any(row.startswith("2 blobs uploaded (4.2 MB in ") for row in running.screen.all)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("meters")
 def test_plain_http_where_https_is_expected(layout: Layout, tmp_path: Path) -> None:
     with FaultRegistry().serve() as registry:
         with pytest.raises(
-            RegistryError, match=r"answers plain HTTP where HTTPS is expected .*registry.plain_http = true"
+            RegistryError, match=r"the registry speaks HTTP, but the site file says HTTPS .*registry.plain_http = true"
         ):
             run(registry, layout, tmp_path, registry_plain_http="false")
         assert registry.requests == []
@@ -36,7 +36,9 @@ def test_https_where_plain_http_is_expected(
 ) -> None:
     """A TLS server that is not Go's: it says nothing to plain HTTP, and closes the connection."""
     with FaultRegistry().serve(server_tls) as registry:
-        with pytest.raises(RegistryError, match=r"speaks HTTPS where HTTP is configured .*registry.plain_http = false"):
+        with pytest.raises(
+            RegistryError, match=r"speaks HTTPS, but the site file says HTTP .*registry.plain_http = false"
+        ):
             run(registry, layout, tmp_path, push_retries="1")
         assert registry.requests == []
         run(registry, layout, tmp_path, registry_plain_http="false", registry_ca_file=str(ca_file))  # the control
@@ -46,10 +48,12 @@ def test_https_where_plain_http_is_expected(
 def test_400_for_want_of_tls(layout: Layout, tmp_path: Path, server_tls: ssl.SSLContext) -> None:
     """As nginx does: plain HTTP on its TLS port gets an answer, in words of its own."""
     with as_nginx(server_tls) as host:
-        with pytest.raises(RegistryError, match=r"speaks HTTPS where HTTP is configured .*registry.plain_http = false"):
+        with pytest.raises(
+            RegistryError, match=r"speaks HTTPS, but the site file says HTTP .*registry.plain_http = false"
+        ):
             push(make_site(host, layout), make_around(tmp_path)[0])
     with FaultRegistry(Fault("HEAD", status=400)).serve() as registry:  # the control: a 400, and no TLS
-        with pytest.raises(RegistryError, match="the registry refuses to look for") as caught:
+        with pytest.raises(RegistryError, match="the registry refuses to check for") as caught:
             run(registry, layout, tmp_path)
         assert "HTTPS" not in str(caught.value)
 
@@ -95,7 +99,7 @@ def test_no_byte_leaves_without_tls(
                     assert len(other.requests) > 0
                 else:
                     with pytest.raises(
-                        RegistryError, match=r"address that is not safe \(http://127\.1:.*TLS; fix: "
+                        RegistryError, match=r"an address without TLS \(http://127\.1:.*unencrypted; fix: "
                     ) as caught:
                         run(registry, layout, tmp_path / "tls", registry_plain_http="false", **named)
                     assert other.requests == []

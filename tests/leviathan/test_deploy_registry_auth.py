@@ -263,7 +263,7 @@ def test_token_server_without_tls(layout: Layout, tmp_path: Path) -> None:
         raise AssertionError("asked")
 
     authorizer = Authorizer("reg", Credentials("u", "p"), ask, plain_http=False)
-    with pytest.raises(RegistryError, match=r"the token server is not safe \(http://a/t\)"):
+    with pytest.raises(RegistryError, match=r"the token server does not use TLS \(http://a/t\)"):
         authorizer.answer('Bearer realm="http://a/t"', ["s"], None)
     allowed = Authorizer("reg", Credentials("u", "p"), lambda request: {"token": "t"}, plain_http=True)
     assert allowed.answer('Bearer realm="http://a/t"', ["s"], None) == "Bearer t"

@@ -186,7 +186,7 @@ def test_later_wins(tmp_path: Path) -> None:
     [
         ("[registry]\nhosts = 'x'", "registry.hosts (FILE): no such key, nearest: host, allowed: host, plain_http"),
         ("[registy]\nhost = 'x'", "registy (FILE): no such section, nearest: registry, allowed: registry, image, push"),
-        ("registry = 'x'", "registry (FILE): is a section: write [registry] and its keys below"),
+        ("registry = 'x'", "registry (FILE): expected a section; write [registry] and its keys below it"),
         ("[push]\nparallel = 'four'", "push.parallel (FILE): expected an integer from 1 to 32, got the string 'four'"),
         ("[push]\nparallel = 33", "push.parallel (FILE): expected an integer from 1 to 32, got 33"),
         ("[push]\nparallel = true", "push.parallel (FILE): expected an integer from 1 to 32, got true"),
@@ -196,8 +196,8 @@ def test_later_wins(tmp_path: Path) -> None:
         ("[resources]\nmemory_limit = '360GB'", "with a Kubernetes quantity such as 360Gi, got '360GB'"),
         ("[nvme]\npartition = '/dev/nvme0n1'", "expected a string such as /dev/nvme0n1p1"),
         ("[nvme]\npartition = '/dev/sda'", "expected a string such as /dev/nvme0n1p1"),
-        ("[image]\nrepository = 'Omni'", "got 'Omni'; a repository has no capitals: omni"),
-        ("[cluster]\naddress = '192.168.3.2:30000'", "got '192.168.3.2:30000'; the port belongs into engine.node_port"),
+        ("[image]\nrepository = 'Omni'", "got 'Omni'; a repository name must be lowercase: omni"),
+        ("[cluster]\naddress = '192.168.3.2:30000'", "got '192.168.3.2:30000'; the port belongs in engine.node_port"),
         ("[engine]\nnode_port = 80", "engine.node_port (FILE): expected an integer from 30000 to 32767, or 0, got 80"),
     ],
 )  # fmt: skip
@@ -209,7 +209,7 @@ def test_wrong_file_names_the_key(toml: str, words: str, tmp_path: Path) -> None
 def test_all_problems_at_once(tmp_path: Path) -> None:
     file = write(tmp_path, "[push]\nparallel = 0\nretries = -1\n")
     text = problem(file, settings=["push.chunk_mib=x"], environ={"LEVIATHAN_PUSH_TIMEOUT_S": "no"})
-    assert text.startswith("wrong site, 4 problems: ")
+    assert text.startswith("invalid site, 4 problems: ")
     for name in (
         "push.parallel",
         "push.retries",
@@ -241,13 +241,13 @@ def test_partitions(good: str) -> None:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("engine.gpu_split=1,2,3", "engine.gpu_split: 3 numbers for resources.gpus = 2 (--set)"),
-        ("engine.gpu_split=-1,2", "a share below zero"),
+        ("engine.gpu_split=1,2,3", "expected one integer per GPU (resources.gpus = 2), got 3 (--set)"),
+        ("engine.gpu_split=-1,2", "engine.gpu_split: expected integers of 0 or more, got a negative one"),
         ("engine.cache_lens=63", "expected an integer from 64 to 16777216, or 0"),
         ("resources.cpu_request=97", "resources.cpu_request: 97 is more than resources.cpu_limit = 96 (--set)"),
         ("resources.memory_request=361Gi", "resources.memory_request"),
         ("engine.model_path=/elsewhere/x", "/elsewhere/x is not below storage.mount_point = /models"),
-        ("model.size_gb=4000", "4000 GB do not fit storage.size_gb = 3700"),
+        ("model.size_gb=4000", "4000 GB do not fit into storage.size_gb = 3700"),
     ],
 )
 def test_conflicts(setting: str, words: str) -> None:
@@ -256,7 +256,7 @@ def test_conflicts(setting: str, words: str) -> None:
 
 def test_answers_leave_room_for_a_prompt() -> None:
     assert load(settings=["engine.max_new_tokens=8192"]).site.engine.cache_lens == 0
-    words = "engine.max_new_tokens: leaves no room for a prompt in engine.cache_lens"
+    words = "engine.max_new_tokens: 8192 leaves no room for a prompt in engine.cache_lens = 8192"
     assert words in problem(settings=["engine.max_new_tokens=8192", "engine.cache_lens=8192"])
 
 
@@ -295,9 +295,9 @@ def test_environment_slips_are_errors_and_others_are_not_ours() -> None:
 
 def test_unreadable_and_broken_files(tmp_path: Path) -> None:
     assert f"cannot read the site file ({tmp_path}/none): No such file" in problem(tmp_path / "none")
-    assert "is not TOML" in problem(write(tmp_path, "[push\n"))
+    assert "is not valid TOML" in problem(write(tmp_path, "[push\n"))
     (tmp_path / "site.toml").write_bytes(b"\xff\xfe")
-    assert "is not TOML" in problem(tmp_path / "site.toml")
+    assert "is not valid TOML" in problem(tmp_path / "site.toml")
 
 
 def test_every_default_is_accepted_again() -> None:
@@ -314,5 +314,5 @@ def test_quantity(text: str, value: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "Gi", "1GB", "-1", "1e3", " 1", "1 Gi", "0x1"])
 def test_not_a_quantity(text: str) -> None:
-    with pytest.raises(ValueError, match="no Kubernetes quantity"):
+    with pytest.raises(ValueError, match="expected a Kubernetes quantity"):
         parse_quantity(text)

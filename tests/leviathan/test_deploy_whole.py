@@ -179,7 +179,7 @@ def test_given_digest_is_looked_for_and_not_pushed(placed: Stage) -> None:
     assert sorted(placed.registry.storage.rglob("*")) == storage
     report = result(placed.folder)
     assert states(report["phases"])["push"] == "nothing to do"
-    assert report["phases"][1]["summary"] == "the digest is given, and the registry has it: nothing is pushed"
+    assert report["phases"][1]["summary"] == "image.digest is set, and the registry has it: nothing to push"
     wrong = deploy(placed.folder, "--from", "push", *given[:-1], DIGEST)
     assert wrong.returncode == 4
     assert wrong.stderr.splitlines()[-1].startswith("error: push: the registry does not have the image (http://")
@@ -320,7 +320,7 @@ def test_failed_rollout_asks_for_what_passed_before(tmp_path: Path) -> None:
         without = deploy(tmp_path, *flags)
         done = deploy(tmp_path, "--rollback-on-failure", *flags)
     assert (without.returncode, done.returncode) == (7, 7), done.stderr
-    words = "rollout: not rolled back: no image has passed the smoke test so far"
+    words = "rollout: not rolled back: no image has passed the smoke test yet"
     assert words in done.stderr
     assert words not in without.stderr
     assert "leviathan deploy --from apply " in done.stderr.splitlines()[-1]

@@ -165,7 +165,7 @@ def test_a_job_that_failed_or_has_other_work_is_made_again(
 
 
 def test_without_a_source_the_keys_are_named(cluster: Cluster) -> None:
-    with pytest.raises(ModelError, match=r"nothing to download from.*model\.repository=OWNER/NAME") as caught:
+    with pytest.raises(ModelError, match=r"no source is set for the download.*model\.repository=OWNER/NAME") as caught:
         run(site("model.repository=", "model.include="), lambda: cluster, Console(), force_download=True)
     assert caught.value.exit_code is ExitCode.MODEL
 

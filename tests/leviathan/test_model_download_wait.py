@@ -92,9 +92,9 @@ def test_a_pod_that_succeeded_on_a_node_that_is_away(restarts: int, tmp_path: Pa
         seconds = time.monotonic() - began
     assert done.how is DownloadOutcome.ENDED
     assert done.text() == (
-        f"the pod {SPACE}/{NAME} has succeeded (the log of pods/{NAME} cannot be had from its node: no log)"
+        f"the pod {SPACE}/{NAME} has succeeded (the API server cannot get the log of pods/{NAME} from its node: no log)"
     )
-    assert done.data()["log_unread"].startswith("the log of ")
+    assert done.data()["log_unread"].startswith("the API server cannot get the log of ")
     assert seconds < 20
 
 
@@ -103,14 +103,14 @@ def test_a_download_on_a_node_that_is_away_says_so(tmp_path: Path) -> None:
     api.statuses = [200] + [502] * 100
     api.write("1%")
     error = failure(api, tmp_path, talk, model__idle_s="4")
-    assert error.what == "the download hangs"
-    told = f"model: the log of pods/{NAME} cannot be had from its node (no log); trying again"
+    assert error.what == "the download makes no progress"
+    told = f"model: the API server cannot get the log of pods/{NAME} from its node (no log); retrying"
     assert talk.getvalue().count(told) == 1
 
 
 def test_no_pod(tmp_path: Path) -> None:
     error = failure(LogApi(recorded("missing")), tmp_path)
-    assert error.what == "there is no pod that downloads the model"
+    assert error.what == "the pod that downloads the model does not exist"
     assert f"kubectl --context lab -n {SPACE} get pods" in error.remedy
 
 
@@ -121,7 +121,7 @@ def test_a_pod_that_failed_shows_its_last_lines(tmp_path: Path) -> None:
     api.write("No space left on device")
     talk = Talk()
     error = failure(api, tmp_path, talk)
-    assert error.what == "the download has failed"
+    assert error.what == "the download failed"
     assert error.why == "Error, exit 1: disk full; its last line: No space left on device"
     assert "  | writing part 3\n  | No space left on device\n" in talk.getvalue()
 
@@ -136,7 +136,7 @@ def test_a_pod_that_failed_after_it_was_done_is_done(tmp_path: Path) -> None:
 
 def test_a_container_that_restarts_again_and_again(tmp_path: Path) -> None:
     error = failure(LogApi(recorded("looping")), tmp_path)
-    assert error.what == "the download restarts again and again"
+    assert error.what == "the download keeps restarting"
     assert error.why.startswith("Completed, exit 0")
 
 
@@ -172,14 +172,14 @@ def test_a_container_between_two_runs_is_waited_for(tmp_path: Path) -> None:
 
 def test_an_image_that_cannot_be_pulled(tmp_path: Path) -> None:
     error = failure(LogApi(recorded("image")), tmp_path)
-    assert error.what == "the download's pod cannot start"
+    assert error.what == "the pod that downloads the model cannot start"
     assert error.why.startswith("ImagePullBackOff: Back-off pulling image")
 
 
 def test_a_pod_without_a_place_is_waited_for_and_then_given_up(tmp_path: Path) -> None:
     talk = Talk()
     error = failure(LogApi(recorded("unschedulable")), tmp_path, talk, model__idle_s="1")
-    assert error.what == "the download hangs"
+    assert error.what == "the download makes no progress"
     assert "the pod is pending (Unschedulable: 0/1 nodes are available" in error.why
     assert talk.getvalue().count("has not started") == 1
 
@@ -193,7 +193,7 @@ def test_a_pod_that_is_deleted_meanwhile(tmp_path: Path) -> None:
         api.pod, api.ended = None, True
 
     meanwhile(api, take_away)
-    assert failure(api, tmp_path).what == "the download's pod was deleted before it was done"
+    assert failure(api, tmp_path).what == "the pod that downloads the model was deleted before it was done"
 
 
 def test_another_pod_of_the_same_name_is_read_from_its_beginning(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_another_pod_of_the_same_name_is_read_from_its_beginning(tmp_path: Path)
         done = wait(api, tmp_path, talk)
     assert done.how is DownloadOutcome.WAITED
     assert done.lines == 1
-    assert f"model: {SPACE}/{NAME} is another pod now: its log begins anew" in talk.getvalue()
+    assert f"model: {SPACE}/{NAME} was recreated, so its log starts again" in talk.getvalue()
 
 
 # --- following
@@ -243,8 +243,8 @@ def test_silence_is_an_end(tmp_path: Path) -> None:
     api.write("99%")
     began = time.monotonic()
     error = failure(api, tmp_path, talk, model__idle_s="2")
-    assert error.what == "the download hangs"
-    assert "nothing new in its log for 2 s; its last line: 99%" in error.why
+    assert error.what == "the download makes no progress"
+    assert "no new log line for 2 s; its last line: 99%" in error.why
     assert "--set model.idle_s=SECONDS" in error.remedy
     assert 2 <= time.monotonic() - began < 60
 
@@ -271,7 +271,7 @@ def test_a_bar_that_is_only_sent_again_is_silence(tmp_path: Path) -> None:
     api = LogApi(recorded("running"))
     api.rest = "2026-11-23T20:00:01.5Z 0%\r10%"
     error = failure(api, tmp_path, model__idle_s="3")
-    assert error.what == "the download hangs"
+    assert error.what == "the download makes no progress"
     assert error.why.endswith("its last line: 10%")
     assert len(api.asked) >= 3
 

@@ -62,7 +62,7 @@ def test_the_files_in_the_pod_are_compared(hashed: bool, folder: Path, manifest:
     with api.serve():
         done = compare(api, tmp_path, hashed=hashed, model__manifest=str(manifest), model__folder=str(folder))
     how = "2 of them by SHA-256" if hashed else "by name and size"
-    assert done.text().splitlines()[1] == f"2 files, 3.0 kB, as in {manifest}, {how} ({folder} in {SPACE}/{NAME})"
+    assert done.text().splitlines()[1] == f"2 files, 3.0 kB, match {manifest}, {how} ({folder} in {SPACE}/{NAME})"
     assert done.data()["verified"]["hashed"] == (2 if hashed else 0)
     assert {container for _, container, _ in api.commands} == {"download"}
 
@@ -73,7 +73,7 @@ def test_a_changed_file_in_the_pod_is_found(folder: Path, manifest: Path, tmp_pa
     api = finished()
     with api.serve():
         compare(api, tmp_path, **named)  # the size is right
-        with pytest.raises(ModelError, match="hashes to"):
+        with pytest.raises(ModelError, match="expected SHA-256"):
             compare(api, tmp_path, hashed=True, **named)
         (folder / "part-1.gguf").unlink()
         with pytest.raises(ModelError, match=r"part-1\.gguf is missing"):
@@ -91,7 +91,7 @@ def test_a_folder_that_is_not_in_the_pod(manifest: Path, tmp_path: Path) -> None
 def test_no_right_to_run_a_command(manifest: Path, tmp_path: Path) -> None:
     api = finished()
     api.statuses = [200, 403]
-    with api.serve(), pytest.raises(ModelError, match="you may not run a command in the pod") as caught:
+    with api.serve(), pytest.raises(ModelError, match="this kubeconfig may not exec into pods") as caught:
         compare(api, tmp_path, model__manifest=str(manifest))
     assert "auth can-i get pods --subresource=exec" in caught.value.remedy
 
@@ -102,7 +102,7 @@ def test_the_engine_lends_its_eyes_when_the_download_is_over(folder: Path, manif
     api.write(DONE)
     wanted = site()
     with api.serve():
-        with pytest.raises(ModelError, match="the model's files cannot be seen") as caught:
+        with pytest.raises(ModelError, match="there is no running pod to read the model's files with") as caught:
             compare(api, tmp_path, model__manifest=str(manifest))
         assert "--set model.manifest=" in caught.value.remedy
         engine = json.loads(json.dumps(recorded("running")))
@@ -116,9 +116,9 @@ def test_without_a_manifest_nothing_is_compared(tmp_path: Path) -> None:
     api = finished()
     with api.serve():
         done = compare(api, tmp_path)
-        assert done.text().endswith("files not compared: model.manifest names no manifest")
+        assert done.text().endswith("files not compared: model.manifest is not set")
         assert done.data()["verified"] is None
-        with pytest.raises(ModelError, match="nothing to compare with"):
+        with pytest.raises(ModelError, match="there is no manifest to compare the files with"):
             compare(api, tmp_path, hashed=True)
     assert not api.commands
 
@@ -156,7 +156,9 @@ def test_the_command_waits(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["downloaded"]["how"] == "already done"
     assert gone.returncode == 5
-    assert gone.stderr.splitlines()[-1].startswith(f"error: there is no pod that downloads the model ({SPACE}/{NAME})")
+    assert gone.stderr.splitlines()[-1].startswith(
+        f"error: the pod that downloads the model does not exist ({SPACE}/{NAME})"
+    )
     assert json.loads((tmp_path / "r.json").read_text())["error"]["exit_code"] == 5
 
 
@@ -164,7 +166,7 @@ def test_the_command_compares_a_local_folder_without_a_cluster(folder: Path, man
     where = ("--folder", str(folder), "--manifest", str(manifest))
     done = leviathan(tmp_path, *where, "--sha256")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"2 files, 3.0 kB, as in {manifest}, 2 of them by SHA-256 ({folder})\n"
+    assert done.stdout == f"2 files, 3.0 kB, match {manifest}, 2 of them by SHA-256 ({folder})\n"
     (folder / "extra.gguf").write_bytes(b"")
     wrong = leviathan(tmp_path, *where)
     assert wrong.returncode == 5
@@ -193,6 +195,6 @@ def test_a_written_manifest_is_a_plan_and_a_comparison(tmp_path: Path) -> None:
     assert leviathan(tmp_path, *same).returncode == 0
     wrong = leviathan(tmp_path, *same, "--sha256")
     assert wrong.returncode == 5
-    assert "tiny.gguf hashes to" in wrong.stderr
+    assert "tiny.gguf: expected SHA-256" in wrong.stderr
     (folder / "tiny.gguf").write_bytes(data[:-1])
     assert "(1 B too short)" in leviathan(tmp_path, *same).stderr

@@ -221,20 +221,20 @@ def test_manifest_reads_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": "leviathan-model/2"}, '"format" is not'),
-        ({"files": []}, "no list of files"),
-        ({"files": None}, "no list of files"),
-        ({"extra": 1}, "the manifest has extra"),
-        ({"files": [{"name": "a", "size": 1}, {"name": "a", "size": 2}]}, "a stands twice"),
-        ({"files": [{"name": "../a", "size": 1}]}, "not a path below"),
-        ({"files": [{"name": "/a", "size": 1}]}, "not a path below"),
-        ({"files": [{"name": "a//b", "size": 1}]}, "not a path below"),
-        ({"files": [{"name": "a\n", "size": 1}]}, "not a path below"),
-        ({"files": [{"name": "a", "size": -1}]}, "not a number of bytes"),
-        ({"files": [{"name": "a", "size": True}]}, "not a number of bytes"),
-        ({"files": [{"name": "a", "size": 1, "sha256": "A" * 64}]}, "not 64 hexadecimal digits"),
-        ({"files": [{"name": "a", "size": 1, "sha1": "x"}]}, "has sha1"),
-        ({"files": ["a"]}, "is no file"),
+        ({"format": "leviathan-model/2"}, 'expected an object with "format"'),
+        ({"files": []}, "expected a list of files, got []"),
+        ({"files": None}, "expected a list of files, got None"),
+        ({"extra": 1}, "the manifest has unknown keys: extra"),
+        ({"files": [{"name": "a", "size": 1}, {"name": "a", "size": 2}]}, "a is listed twice"),
+        ({"files": [{"name": "../a", "size": 1}]}, "expected a path below"),
+        ({"files": [{"name": "/a", "size": 1}]}, "expected a path below"),
+        ({"files": [{"name": "a//b", "size": 1}]}, "expected a path below"),
+        ({"files": [{"name": "a\n", "size": 1}]}, "expected a path below"),
+        ({"files": [{"name": "a", "size": -1}]}, "expected a number of bytes"),
+        ({"files": [{"name": "a", "size": True}]}, "expected a number of bytes"),
+        ({"files": [{"name": "a", "size": 1, "sha256": "A" * 64}]}, "expected 64 hexadecimal digits"),
+        ({"files": [{"name": "a", "size": 1, "sha1": "x"}]}, "has unknown keys: sha1"),
+        ({"files": ["a"]}, "expected an object with name and size, got 'a'"),
     ],
 )
 def test_a_wrong_manifest_is_named(change: dict[str, Any], words: str, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_a_wrong_manifest_is_named(change: dict[str, Any], words: str, tmp_path:
 def test_no_json_is_no_manifest(text: str, tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     path.write_text(text)
-    with pytest.raises(ModelError, match="this is no model manifest"):
+    with pytest.raises(ModelError, match="the file is not a model manifest"):
         read_manifest(path)
     with pytest.raises(ModelError, match="cannot read the model manifest"):
         read_manifest(tmp_path / "none.json")
@@ -276,9 +276,9 @@ GOOD = {"a.gguf": 10, "sub/b.gguf": 20, "README.md": 5}
         (GOOD, {}, []),
         (GOOD, {"a.gguf": HASH}, []),
         ({"a.gguf": 10}, {}, ["sub/b.gguf is missing"]),
-        (GOOD | {"a.gguf": 4}, {}, ["a.gguf has 4 bytes instead of 10 (6 B too short)"]),
-        (GOOD | {"a.gguf": 14}, {"a.gguf": HASH}, ["a.gguf has 14 bytes instead of 10 (4 B too long)"]),
-        (GOOD, {"a.gguf": "b" * 64}, [f"a.gguf hashes to {'b' * 12}… instead of {'a' * 12}…"]),
+        (GOOD | {"a.gguf": 4}, {}, ["a.gguf: expected 10 bytes, got 4 (6 B too short)"]),
+        (GOOD | {"a.gguf": 14}, {"a.gguf": HASH}, ["a.gguf: expected 10 bytes, got 14 (4 B too long)"]),
+        (GOOD, {"a.gguf": "b" * 64}, [f"a.gguf: expected SHA-256 {'a' * 12}…, got {'b' * 12}…"]),
         (GOOD | {"c.gguf": 1}, {}, ["c.gguf is not in the manifest"]),
         ({}, {}, ["a.gguf is missing", "sub/b.gguf is missing"]),
     ],
@@ -289,7 +289,7 @@ def test_differences(sizes: dict[str, int], hashes: dict[str, str], words: list[
 
 def test_verify_says_what_was_compared() -> None:
     done = verify(Manifest(FILES), "m.json", GOOD, {"a.gguf": HASH}, "/models")
-    assert done.text() == "2 files, 30 B, as in m.json, 1 of them by SHA-256 (/models)"
+    assert done.text() == "2 files, 30 B, match m.json, 1 of them by SHA-256 (/models)"
     assert verify(Manifest(FILES), "m.json", GOOD, {}, "/models").text().endswith("by name and size (/models)")
     many = Manifest(tuple(ModelFile(f"{n}.gguf", 1) for n in range(20)))
     with pytest.raises(ModelError, match="differs from the manifest in 20 files") as caught:

@@ -48,7 +48,7 @@ def test_amounts_as_the_api_writes_them(text: str | int, value: Fraction | int) 
 
 @pytest.mark.parametrize("text", ["", "Gi", "1KB", "1 Gi", "1ee3", "x"])
 def test_no_amount(text: str) -> None:
-    with pytest.raises(ValueError, match="no Kubernetes quantity"):
+    with pytest.raises(ValueError, match="expected a Kubernetes quantity"):
         amount(text)
 
 
@@ -192,4 +192,4 @@ def test_a_build_with_avx_512_where_the_chosen_has_none(chosen: str, cpu: str, f
 
 
 def test_a_build_that_is_not_in_the_table_is_not_guessed() -> None:
-    assert choose(("znver9",), labels("AVX2")) == (None, "what znver9 needs is not known here")
+    assert choose(("znver9",), labels("AVX2")) == (None, "the CPU flags that znver9 needs are unknown")

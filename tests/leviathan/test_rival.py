@@ -44,15 +44,15 @@ def nothing(_path: str) -> None:
 
 def test_a_volume_of_another_namespaces_claim_is_not_taken() -> None:
     what, fix = rival(objects(*INITS)["PersistentVolume"], objects()["PersistentVolume"], nothing)
-    assert what == "PersistentVolume/leviathan-models is there for the claim ai-workloads/leviathan-models"
-    assert fix == "give this release's another name: --set storage.volume=NAME"
+    assert what == "PersistentVolume/leviathan-models exists already, for the claim ai-workloads/leviathan-models"
+    assert fix == "give this release's object another name: --set storage.volume=NAME"
 
 
 @pytest.mark.parametrize("kind", ["PersistentVolume", "PersistentVolumeClaim"])
 def test_in_one_namespace_the_runbooks_is_told_by_its_deployment(kind: str) -> None:
     wanted, live, runbook = objects(*NAMED)[kind], objects()[kind], objects()["Deployment"]
     what, _ = rival(wanted, live, {RUNBOOK: runbook}.get)
-    assert what == f"{kind}/leviathan-models is there, of the release cortex-leviathan"
+    assert what == f"{kind}/leviathan-models belongs to the release cortex-leviathan"
     # Without it the volume is this release's own, of a tool that gave no label yet.
     assert rival(wanted, live, nothing) == ("", "")
 
@@ -61,7 +61,7 @@ def test_in_one_namespace_the_runbooks_is_told_by_its_deployment(kind: str) -> N
 def test_an_object_with_another_releases_label_is_not_taken(kind: str) -> None:
     theirs = copy.deepcopy(objects()[kind])
     theirs["metadata"]["labels"]["app.kubernetes.io/instance"] = "other"
-    assert "is there, of the release other" in rival(objects()[kind], theirs, nothing)[0]
+    assert "belongs to the release other" in rival(objects()[kind], theirs, nothing)[0]
     assert rival(theirs, theirs, nothing) == ("", "")
     assert rival(objects()[kind], objects()[kind], nothing) == ("", "")
 
@@ -87,5 +87,5 @@ def test_apply_and_preflight_refuse_before_anything_is_changed(api: ReplayApi, t
     api.add("GET", "/apis/apps/v1/namespaces/leviathan/deployments", Answer(200, NONE))
     asked = names(Facts(new, {}, Console(Talk()), connect=lambda: cluster))
     [bad] = [each for each in asked if each.level is Level.PROBLEM]
-    assert bad.text == "PersistentVolume/leviathan-models is there for the claim ai-workloads/leviathan-models"
+    assert bad.text == "PersistentVolume/leviathan-models exists already, for the claim ai-workloads/leviathan-models"
     assert bad.fix.endswith("--set storage.volume=NAME")

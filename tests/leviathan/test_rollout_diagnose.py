@@ -249,7 +249,7 @@ def test_an_old_pod_that_does_not_end_is_said_after_its_grace() -> None:
     (found,) = findings("old-pod-stays", now=now + 60)
     assert (found.code, found.severity) == ("old-pod-stays", FATAL)
     assert "--force --grace-period=0" in found.remedy
-    assert "only when the node is off" in found.remedy
+    assert "only if the node is off" in found.remedy
 
 
 def test_restarts_before_the_watching_do_not_count_while_it_runs() -> None:

@@ -115,7 +115,7 @@ def test_no_change_is_given_up_after_the_idle_time() -> None:
     assert run.at(idle - 1, snapshot) is None
     verdict = run.at(idle, snapshot)
     assert verdict is not None
-    assert (verdict.outcome, verdict.why) == (Outcome.IDLE, "nothing has changed for 5 min 0 s")
+    assert (verdict.outcome, verdict.why) == (Outcome.IDLE, "no progress for 5 min 0 s")
 
 
 def test_bytes_that_are_loaded_are_a_change() -> None:
@@ -184,7 +184,7 @@ def test_lines_of_the_stages() -> None:
     assert line_of(scene("loading").snapshot()) == "loading"
     told = line_of(scene("loading").snapshot(health=healthy(503, LOADING)))
     assert told == "loading, layer 12 of 61, 19.8 %, 80.00 GB of 404.00 GB, about 5 min 29 s left"
-    assert line_of(scene("crash").snapshot()) == "waiting for the next start of the engine; 3 restarts"
+    assert line_of(scene("crash").snapshot()) == "waiting for the engine to be restarted; 3 restarts"
     assert line_of(scene("old-pod-stays").snapshot()).startswith("waiting for the old pod to end: cortex-leviathan-")
 
 

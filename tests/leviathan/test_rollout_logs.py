@@ -61,7 +61,7 @@ def test_a_node_that_is_away_is_said_soon(server: ReplayApi, tmp_path: Path) -> 
     server.add("GET", f"{path}/log", Answer(500, body={"kind": "Status", "code": 500, "message": dial}))
     began = time.monotonic()
     with pytest.raises(
-        ClusterError, match=r"cannot be had from its node .*no route to host; fix: is the node up"
+        ClusterError, match=r"cannot get the log of .* from its node .*no route to host; fix: check that the node is up"
     ) as error:
         engine_log.read(recorded.site, cluster_of(server, tmp_path, again_s=90), previous=False, tail=None)
     assert time.monotonic() - began < 15
@@ -101,7 +101,7 @@ def test_no_log(previous: bool, server: ReplayApi, tmp_path: Path) -> None:
 def test_no_pod(server: ReplayApi, tmp_path: Path) -> None:
     recorded = scene("no-deployment")
     server.add("GET", PODS, list_answer("pods", []))
-    with pytest.raises(LeviathanError, match=r"there is no pod of the engine .*leviathan status"):
+    with pytest.raises(LeviathanError, match=r"the engine has no pod .*leviathan status"):
         engine_log.read(recorded.site, cluster_of(server, tmp_path), previous=False, tail=None)
 
 
@@ -116,7 +116,7 @@ def test_follow_goes_on_after_a_break_and_says_how_it_ended(server: ReplayApi, t
     engine_log.follow(recorded.site, cluster_of(server, tmp_path), Console(talk), written.append, tail=5)
     assert written == ["one", "two", "two", "three"]
     said = talk.getvalue().splitlines()
-    assert said[0].startswith("the connection broke; going on with the log of the last ")
+    assert said[0].startswith("the connection broke; resuming with the log of the last ")
     assert said[1].endswith("the engine has ended: Error, exit code 1: error: no GGUF file: name the folder")
     first, second = asked(server)
     assert first == {"container": "engine", "follow": "true", "tailLines": "5"}
@@ -140,7 +140,7 @@ def test_follow_counts_breaks_since_the_last_line(
     server.exchanges = [each for each in server.exchanges if not each.path.startswith(path)]
     server.add("GET", path, Answer(body=recorded.pod))
     server.add("GET", f"{path}/log", silent)
-    with pytest.raises(LeviathanError, match="breaks again and again"):
+    with pytest.raises(LeviathanError, match="broke 3 times in a row"):
         engine_log.follow(recorded.site, cluster_of(server, tmp_path), Console(Talk()), written.append, tail=None)
     assert len(written) == 4
 

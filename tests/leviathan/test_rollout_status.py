@@ -81,7 +81,7 @@ def test_through_the_api_where_the_address_is_not_reached(server: ReplayApi, tmp
     status = looked(server, recorded, tmp_path)
     assert status.ok
     assert "health" in status.text()
-    assert "not reached through the NodePort: Connection refused" in status.text()
+    assert "not reachable through the NodePort: Connection refused" in status.text()
     assert "HTTP 200, ok, through the API server" in status.text()
     assert "14.2, decoding the last answer" in status.text()
 

@@ -95,7 +95,7 @@ def test_healthy(server: ReplayApi, tmp_path: Path) -> None:
     stage.health(Answer(503, body=LOADING), Answer(body=READY))
     done = stage.run()
     assert done.reached
-    assert done.text().splitlines()[1] == f"{server.address}/health is 200, the model took 6 min 52 s to answer"
+    assert done.text().splitlines()[1] == f"{server.address}/health is 200, the model took 6 min 52 s to load"
     assert f"pod/{name_of(stage.scene.pod)} is ready on talos-u8k-rze" in done.text()
     assert json.loads(json.dumps(done.data()))["health_reached"] is True
     assert {each.method for each in server.asked} == {"GET"}  # it changes nothing
@@ -132,7 +132,7 @@ def test_an_address_that_is_not_reached(server: ReplayApi, tmp_path: Path) -> No
     done = stage.run()
     assert not done.reached
     assert done.inner_ok
-    assert "is not reached from here: Connection refused; asked through the API server it is 200" in done.text()
+    assert "cannot be reached from here: Connection refused; through the API server it is 200" in done.text()
     assert f"curl -i {done.endpoint}/health" in done.text()
 
 
@@ -259,9 +259,9 @@ def test_nor_later_when_the_connection_has_died_unseen(reason: str, server: Repl
 def test_what_may_go_away_is_waited_for(server: ReplayApi, tmp_path: Path) -> None:
     stage = Stage(server, "registry-down", tmp_path, timeout_s=80_000)
     stage.health()
-    error = stage.failure("wait: nothing listens at the registry's address")
+    error = stage.failure("wait: the registry refuses connections")
     assert error.outcome is Outcome.IDLE
-    assert error.why.startswith("nothing has changed for 2 h 4")
+    assert error.why.startswith("no progress for 2 h 4")
     assert "; ImagePullBackOff: ErrImagePull" in error.why
 
 
@@ -271,7 +271,7 @@ def test_nothing_known_says_whose_turn_it_is(server: ReplayApi, tmp_path: Path) 
         each["metadata"]["deletionTimestamp"] = "2100-01-01T00:00:00Z"
     stage.health()
     error = stage.failure("waiting for the old pod to end")
-    assert error.what.startswith("the rollout does not go on: waiting for the old pod to end")
+    assert error.what.startswith("the rollout makes no progress: waiting for the old pod to end")
     assert "kubectl -n ai-workloads get pods -l app=leviathan-671b" in error.remedy
 
 

@@ -98,12 +98,12 @@ def test_old_keys_work_everywhere_and_are_noted(tmp_path: Path) -> None:
     loaded = load(path)
     assert loaded.site.storage.partition == "/dev/sda1"
     assert loaded.site.storage.size_gb == 2000
-    assert f"nvme.partition ({path}) is called storage.partition now; the old name works too" in loaded.notes
+    assert f"nvme.partition ({path}) is now called storage.partition; the old name still works" in loaded.notes
     assert len(loaded.notes) == len(RENAMED) == 4
     by_environment = load(environ={"LEVIATHAN_NVME_PARTITION": "/dev/sdb1"})
     assert by_environment.site.storage.partition == "/dev/sdb1"
     assert by_environment.notes == (
-        "$LEVIATHAN_NVME_PARTITION is called $LEVIATHAN_STORAGE_PARTITION now; the old name works too",
+        "$LEVIATHAN_NVME_PARTITION is now called $LEVIATHAN_STORAGE_PARTITION; the old name still works",
     )
     assert load(settings=["nvme.partition=/dev/sdc1"]).site.storage.partition == "/dev/sdc1"
     assert wrong(tomllib.loads(path.read_text())) == []
@@ -203,7 +203,7 @@ def test_conversations_may_be_kept_in_the_pod_or_in_a_claim() -> None:
     assert (volume, said) == ({"persistentVolumeClaim": {"claimName": "talks"}}, flags)
     assert "fsGroup" not in security  # the privileged launcher hands the folder to the engine's user itself
     assert kept(*claim, "workload.variant=unprivileged")[2]["fsGroup"] == 65532
-    with pytest.raises(LeviathanError, match=r"engine.kept_claim: name a claim of its own"):
+    with pytest.raises(LeviathanError, match=r"engine.kept_claim: expected a separate claim"):
         site("engine.kept=claim")
 
 

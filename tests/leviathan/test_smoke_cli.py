@@ -55,9 +55,9 @@ def test_fails_with_8_and_every_check(tmp_path: Path) -> None:
         code, out, err = smoke(tmp_path, "--url", url, "--json", "--result-file", "r.json")
     assert code == 8
     assert err.splitlines()[-1].startswith(
-        f"error: smoke check health failed (2 of 7 checks failed) ({url}): wanted 200"
+        f"error: smoke check health failed (2 of 7 checks failed) ({url}): expected 200"
     )
-    assert "received 200 text/html: <html></html>; also failed: refusal" in err
+    assert "got 200 text/html: <html></html>; also failed: refusal" in err
     report = json.loads(out)
     assert report == json.loads((tmp_path / "r.json").read_text())
     error = report["error"]
@@ -70,9 +70,12 @@ def test_fails_with_8_and_every_check(tmp_path: Path) -> None:
 
 def test_usage_errors_are_2(tmp_path: Path) -> None:
     for arguments, words in (
-        (("--url", "nonsense"), "no address of an endpoint: nonsense; fix: --url http://HOST:PORT"),
-        (("--url", "http://x", "--rollback-on-failure"), "do not go together"),
-        (("--dry-run", "--rollback-on-failure"), "do not go together"),
+        (
+            ("--url", "nonsense"),
+            "invalid endpoint address: expected a URL such as http://HOST:PORT, got 'nonsense'; fix: --url http://HOST:PORT",
+        ),
+        (("--url", "http://x", "--rollback-on-failure"), "cannot be used with"),
+        (("--dry-run", "--rollback-on-failure"), "cannot be used with"),
         (
             ("--url", "http://x", "--set", "smoke.api_key_file=none"),
             "cannot read the API key (smoke.api_key_file none)",

@@ -83,7 +83,7 @@ def test_passed_image_is_noted(api: ReplayApi, tmp_path: Path) -> None:
     api.add("PATCH", PATH, Answer(200, deployment(passed=IMAGE)))
     done, _ = smoke(tmp_path)
     assert isinstance(done, Smoked)
-    assert (done.digest, done.changed, done.recorded) == (IMAGE, True, f"noted as passed: {IMAGE}")
+    assert (done.digest, done.changed, done.recorded) == (IMAGE, True, f"recorded as passed: {IMAGE}")
     [asked] = writes(api)
     assert asked.body == {"metadata": {"annotations": {PASSED: IMAGE}}}
     assert asked.headers["content-type"] == "application/merge-patch+json"
@@ -103,8 +103,8 @@ LEFT_ALONE: list[tuple[tuple[Answer, ...], str]] = [
     ((Answer(200, deployment(status_availableReplicas=0)),), "the Deployment is still rolling out (leviathan rollout)"),
     ((Answer(200, deployment(status_observedGeneration=0)),), "the Deployment is still rolling out"),
     ((Answer(200, deployment()), Answer(200, deployment(metadata_generation=99))), "was changed during the test"),
-    ((Answer(200, tagged()),), "its image is not named by digest: 127.0.0.1:5999/omni/engine:a-tag"),
-    ((Answer(200, deployment()),), "you may not do this"),
+    ((Answer(200, tagged()),), "its image is not pinned by digest: 127.0.0.1:5999/omni/engine:a-tag"),
+    ((Answer(200, deployment()),), "forbidden: this kubeconfig may not "),
 ]
 
 
@@ -118,7 +118,7 @@ def test_what_cannot_be_said_is_not_noted(
     done, talk = smoke(tmp_path)
     assert isinstance(done, Smoked)
     assert (done.digest, done.changed) == ("", False)
-    assert "warning: not noted as passed, so no rollback can come back to it: " in talk
+    assert "warning: not recorded as passed, so rollbacks will not choose this image: " in talk
     assert why in talk
     assert len(writes(api)) == ("may not" in why)
 
@@ -128,10 +128,10 @@ def test_dry_run_notes_nothing_and_says_so(api: ReplayApi, tmp_path: Path) -> No
     api.add("GET", PATH, Answer(200, deployment(passed=OTHER)))
     done, talk = smoke(tmp_path, dry=True)
     assert isinstance(done, Smoked)
-    assert done.text().splitlines()[-1] == f"dry run, nothing was noted; would be noted as passed: {IMAGE}"
+    assert done.text().splitlines()[-1] == f"dry run: would be recorded as passed: {IMAGE}"
     assert (done.changed, writes(api)) == (False, [])
     assert talk.count("smoke: passed ") == 7
-    with pytest.raises(UsageError, match="--dry-run and --rollback-on-failure do not go together"):
+    with pytest.raises(UsageError, match="--dry-run cannot be used with --rollback-on-failure"):
         smoke(tmp_path, dry=True, back=True)
 
 
@@ -139,21 +139,21 @@ def test_dry_run_says_what_is_in_the_way(api: ReplayApi, tmp_path: Path) -> None
     api.add("GET", PATH, GONE)
     done, talk = smoke(tmp_path, dry=True)
     assert isinstance(done, Smoked)
-    assert done.recorded == "dry run, nothing was noted, nor would be: there is no Deployment"
+    assert done.recorded == "dry run: would not be recorded as passed: there is no Deployment"
     assert "warning" not in talk
 
 
 def test_without_a_cluster_the_endpoint_is_tested(tmp_path: Path) -> None:
     done, talk = smoke(tmp_path)
     assert isinstance(done, Smoked)
-    assert "not noted as passed, so no rollback can come back to it: there is no kubeconfig" in talk
+    assert "not recorded as passed, so rollbacks will not choose this image: no kubeconfig found" in talk
 
 
 def test_another_address_leaves_the_cluster_alone(api: ReplayApi, tmp_path: Path) -> None:
     done, _ = smoke(tmp_path, url=True)
     assert isinstance(done, Smoked)
     assert api.asked == []
-    with pytest.raises(UsageError, match="do not go together"):
+    with pytest.raises(UsageError, match="cannot be used with"):
         smoke(tmp_path, url=True, back=True)
 
 
@@ -168,8 +168,8 @@ def denied(reply: Any, body: Any) -> None:
 DENIED = dict.fromkeys(("models", "completion", "chat", "stream", "refusal"), denied)
 NOT_BACK: list[tuple[dict[str, Any], tuple[Answer, ...], str]] = [
     ({"completion": wrong}, (GONE,), "there is no Deployment"),
-    ({"completion": wrong}, (Answer(200, deployment()),), "no image has passed the smoke test so far"),
-    ({"completion": wrong}, (Answer(200, deployment(passed=IMAGE)),), "this image is the one that passed last"),
+    ({"completion": wrong}, (Answer(200, deployment()),), "no image has passed the smoke test yet"),
+    ({"completion": wrong}, (Answer(200, deployment(passed=IMAGE)),), "this image is the last one that passed"),
     (
         {"completion": wrong},
         (Answer(200, deployment(passed=OTHER, status_availableReplicas=0)),),
@@ -180,7 +180,7 @@ NOT_BACK: list[tuple[dict[str, Any], tuple[Answer, ...], str]] = [
         (Answer(200, deployment(passed=OTHER)), Answer(200, deployment(passed=OTHER, metadata_generation=99))),
         "the Deployment was changed during the test",
     ),
-    (DENIED, (Answer(200, deployment(passed=OTHER)),), "what was received says nothing about its image"),
+    (DENIED, (Answer(200, deployment(passed=OTHER)),), "the failure is not about its image"),
 ]
 
 
@@ -202,7 +202,10 @@ def test_rollback_that_is_refused_is_told(api: ReplayApi, tmp_path: Path) -> Non
     api.add("PATCH", PATH, Answer(403, {"kind": "Status", "reason": "Forbidden", "code": 403, "message": "no"}))
     error, _ = smoke(tmp_path, back=True, completion=wrong)
     assert isinstance(error, SmokeError)
-    assert (error.exit_code, error.rollback.startswith("the rollback has failed: you may not do this")) == (8, True)
+    assert (
+        error.exit_code,
+        error.rollback.startswith("the rollback failed: forbidden: this kubeconfig may not "),
+    ) == (8, True)
     [asked] = writes(api)
     assert asked.body["spec"]["template"]["spec"]["containers"][0]["image"] == OTHER
 

@@ -78,7 +78,7 @@ def test_front_with_a_key(tmp_path: Path) -> None:
         for environ, file in (({}, ""), ({"LEVIATHAN_API_KEY": key}, str(tmp_path / "other"))):
             error = failure(front, environ, smoke_api_key_file=file)
             assert bad(error) == ["models", "completion", "stream", "refusal"]
-            assert "received 401 application/json" in error.line()
+            assert "got 401 application/json" in error.line()
             assert "secret" not in error.line() + str(error.report())
     finally:
         front.close()
@@ -87,14 +87,14 @@ def test_front_with_a_key(tmp_path: Path) -> None:
 def test_front_that_loads(front: FrontProcess) -> None:
     error = failure(front)
     assert bad(error) == ["health", "models", "completion", "stream", "refusal"]
-    assert "received 503, loading: starting, 0 %" in error.line()
+    assert "got 503, loading: starting, 0 %" in error.line()
 
 
 def test_front_with_another_model(front: FrontProcess) -> None:
     front.serve(name="other")
     error = failure(front)
     assert bad(error) == ["models", "completion", "stream"]  # an unknown model is refused with 4xx, too
-    assert "wanted the model letters in /v1/models; received the models other" in error.line()
+    assert "expected the model letters in /v1/models, got the models other" in error.line()
     assert "fix: set engine.model_name" in error.line()
 
 
@@ -126,7 +126,7 @@ def test_front_whose_engine_is_not_greedy(front: FrontProcess) -> None:
     front.serve()
     error = failure(front)
     assert bad(error) == ["completion", "stream"]
-    assert "received two texts that part after 1 characters: " in error.line()
+    assert "got texts that differ after 1 characters: " in error.line()
 
 
 def test_slow_front_misses_the_floors(front: FrontProcess) -> None:
@@ -140,8 +140,8 @@ def test_slow_front_misses_the_floors(front: FrontProcess) -> None:
     ("content", "words"),
     [
         (None, "cannot read the API key .*No such file"),
-        ("\n", "there is no API key"),
-        ("a\x00b", "a character that no"),
+        ("\n", "the API key is empty"),
+        ("a\x00b", "a character that is not allowed"),
     ],
 )
 def test_wrong_key_file(content: str | None, words: str, tmp_path: Path) -> None:

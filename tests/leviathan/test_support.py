@@ -111,7 +111,7 @@ def test_the_archive_holds_what_it_says_and_a_cluster_that_is_gone_is_no_obstacl
     out = tmp_path / "x.tar.gz"
     assert leviathan(["support", "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "missing: engine.log: not to be had: there is no kubeconfig" in said
+    assert "missing: engine.log: not to be had: no kubeconfig found" in said
     assert out.stat().st_mode & 0o077 == 0
     with tarfile.open(out) as archive:
         texts = {Path(each.name).name: archive.extractfile(each).read().decode() for each in archive}  # type: ignore[union-attr]

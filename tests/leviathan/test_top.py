@@ -51,4 +51,4 @@ def test_a_line_by_hand() -> None:
 
 def test_what_is_not_an_engine(capsys: pytest.CaptureFixture[str]) -> None:
     assert leviathan(["top", "--url", "http://127.0.0.1:9", "--times", "1"]) == 1
-    assert "no metrics of the engine (http://127.0.0.1:9/metrics)" in capsys.readouterr().err
+    assert "cannot read the engine's metrics (http://127.0.0.1:9/metrics)" in capsys.readouterr().err

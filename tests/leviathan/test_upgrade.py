@@ -29,7 +29,7 @@ def test_a_key_under_both_names_is_an_error(tmp_path: Path, old_first: bool) -> 
     sections = ["[nvme]\nsize_gb = 1.0\n", "[storage]\nsize_gb = 2.0\n"]
     path = tmp_path / "site.toml"
     path.write_text("".join(sections if old_first else reversed(sections)))
-    with pytest.raises(UsageError, match=r"storage\.size_gb \(.*\): stands there under its old name too: keep one"):
+    with pytest.raises(UsageError, match=r"storage\.size_gb \(.*\): is also set under its old name; remove one"):
         load(path)
 
 

@@ -46,20 +46,20 @@ def message(setting: str) -> str:
     ("wall", "setting", "words"),
     [
         (1, "storage.partition=/srv/models", 'set storage.kind = "host_path" and storage.path = "/srv/models"'),
-        (1, "storage.partition=/dev/vg0/models", "a logical volume goes by /dev/mapper/vg0-models"),
-        (1, "storage.partition=/dev/nvme0n1", "/dev/nvme0n1 is the whole disk: name its partition (lsblk /dev/nvme0n1"),
-        (2, "storage.kind=host_path", "storage.path: name the node's folder that has the model"),
-        (3, "storage.kind=existing_claim", "storage.claim: name the claim that holds the model"),
-        (5, "image.make_pull_secret=true", "image.pull_secret names no Secret to make"),
+        (1, "storage.partition=/dev/vg0/models", "for a logical volume, set /dev/mapper/vg0-models"),
+        (1, "storage.partition=/dev/nvme0n1", "/dev/nvme0n1 is a whole disk; set one of its partitions (lsblk"),
+        (2, "storage.kind=host_path", "storage.path: expected the folder on the node that has the model"),
+        (3, "storage.kind=existing_claim", "storage.claim: expected the name of the claim that holds the model"),
+        (5, "image.make_pull_secret=true", "needs the name of the Secret in image.pull_secret"),
         (7, "engine.node_port=0x", "expected an integer from 30000 to 32767, or 0"),
-        (7, "engine.node_port=443", 'other ports: service.type = "LoadBalancer" with engine.port, or an Ingress'),
+        (7, "engine.node_port=443", 'for other ports, set service.type = "LoadBalancer" and engine.port'),
         (10, "cluster.node_labels=gpu", "cluster.node_labels (--set): expected a list of strings such as"),
-        (11, "resources.gpus=0", "the engine needs at least one card; a shared one or a MIG slice goes by"),
+        (11, "resources.gpus=0", "the engine needs at least one GPU; for a shared GPU or a MIG slice, set"),
         (20, "registry.host=ghcr.io/acme", 'registry.host = "ghcr.io", image.repository = "acme/..."'),
-        (20, "registry.host=https://ghcr.io", "leave the scheme out; registry.plain_http chooses"),
-        (20, "image.repository=Acme/Engine", "a repository has no capitals: acme/engine"),
-        (20, "image.repository=acme/engine:v1", "the tag belongs into image.tag"),
-        (22, "cluster.address=https://engine.example", "a whole URL belongs into service.url"),
+        (20, "registry.host=https://ghcr.io", "remove the scheme; registry.plain_http chooses"),
+        (20, "image.repository=Acme/Engine", "a repository name must be lowercase: acme/engine"),
+        (20, "image.repository=acme/engine:v1", "the tag belongs in image.tag"),
+        (22, "cluster.address=https://engine.example", "a URL belongs in service.url"),
     ],
 )  # fmt: skip
 def test_a_message_names_the_key_and_the_way_out(wall: int, setting: str, words: str) -> None:
@@ -78,7 +78,7 @@ def test_wall_2_and_3_a_folder_and_claims_are_kinds_of_storage() -> None:
         ("storage.kind=existing_claim", "storage.claim=mine"),
     ):
         assert not pod(*settings)["containers"][0]["securityContext"].get("privileged")
-    assert "leave the key out, or set unprivileged" in conflict("storage.kind=pvc", "workload.variant=privileged")
+    assert "remove the key, or set it to unprivileged" in conflict("storage.kind=pvc", "workload.variant=privileged")
 
 
 def conflict(*settings: str) -> str:
@@ -107,7 +107,7 @@ def test_wall_5_the_pull_secret_is_named_and_made(api: ReplayApi, cluster: Clust
     sent = api.asked[-1].body
     assert sent["type"] == "kubernetes.io/dockerconfigjson"
     assert sent["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "leviathan"}
-    with pytest.raises(ClusterError, match=r"no login to make Secret/login from.*docker login ghcr\.io"):
+    with pytest.raises(ClusterError, match=r"no registry login to create Secret/login from.*docker login ghcr\.io"):
         secrets.ensure(wanted, cluster, {"DOCKER_CONFIG": str(tmp_path / "none")}, Console())
 
 
@@ -144,7 +144,7 @@ def test_wall_9_and_10_runtime_class_and_node_may_be_left_open() -> None:
     assert "nodeSelector" not in bare
     labelled_pod = pod("cluster.node=", "cluster.node_labels=nvidia.com/gpu.product=RTX,disk=fast")
     assert labelled_pod["nodeSelector"] == {"nvidia.com/gpu.product": "RTX", "disk": "fast"}
-    assert "cluster.node: a volume of storage.kind = partition is on one node" in conflict(
+    assert "cluster.node: storage.kind = partition is on one node; set its name here" in conflict(
         "cluster.node=", "workload.variant=unprivileged"
     )
 
@@ -208,7 +208,7 @@ def test_wall_13_a_namespace_of_others_is_warned_of(cluster: Cluster, answered: 
     answered("/api/v1/namespaces/default", {"metadata": {"name": "default", "labels": {}}, "status": {}})
     (found,) = namespace.namespace(facts(cluster, "cluster.namespace=default"))
     assert found.level is Level.WARNING
-    assert "for every pod in it, and delete leaves it there" in found.text
+    assert "for all pods in it, and delete does not remove that label" in found.text
     assert "--set cluster.namespace=cortex-leviathan" in found.fix
 
 
@@ -296,14 +296,14 @@ def test_wall_16_a_second_release_must_not_share_the_label(
     answered("/apis/apps/v1/namespaces/ai-workloads/deployments", listed("Deployment", other))
     found = list(namespace._rivals(facts(cluster, "workload.deployment=second")))
     assert found[0].fix == "leviathan preflight --set workload.app=second"
-    assert "Deployment/cortex-leviathan has pods with app=leviathan-671b too" in found[0].text
+    assert "pods of Deployment/cortex-leviathan also have app=leviathan-671b" in found[0].text
 
 
 def test_wall_26_the_defaults_say_whose_names_they_are() -> None:
     from leviathan.site.load import DEFAULTS  # noqa: PLC0415
 
     text = DEFAULTS.read_text()
-    assert "omni/engine is its image, cortex-leviathan its Deployment. Yours may be any." in text
+    assert "omni/engine (the image) and cortex-leviathan (the Deployment) are the runbook's. Yours can differ." in text
 
 
 def test_wall_17_and_18_the_plan_before_the_download_is_of_the_models_size() -> None:

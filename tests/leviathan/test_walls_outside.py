@@ -88,7 +88,7 @@ def test_wall_22_an_endpoint_behind_an_own_ca_names_the_variable(
     behind_own_ca: str, ca_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At once, not after smoke.reach_s; and the variable helps."""
-    with pytest.raises(Wrong, match=r"not trusted \(.*\): name its authority's PEM file in SSL_CERT_FILE") as caught:
+    with pytest.raises(Wrong, match=r"not trusted \(.*\): set SSL_CERT_FILE to the PEM file of its CA") as caught:
         Endpoint(behind_own_ca, timeout_s=5).get("/health")
     assert not isinstance(caught.value, Unreachable)
     monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))

@@ -1,14 +1,14 @@
-"""Which HTTP answers may be different a moment later, and how long a server asks to wait."""
+"""Which HTTP statuses are transient, and how long a server asks to wait."""
 
 import email.utils
 import time
 
-#: Request time-out, too early, too many requests, and the server's own failures.
+#: Request timeout, too early, too many requests, and errors of the server.
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 def parse_retry_after(value: str | None, now: float | None = None) -> float | None:
-    """Seconds that a Retry-After header asks for, or None when there is none that makes sense (RFC 9110, 10.2.3)."""
+    """The seconds in a Retry-After header, or None if it is missing or invalid (RFC 9110, 10.2.3)."""
     if value is None:
         return None
     if value.strip().isascii() and value.strip().isdigit():

@@ -16,7 +16,7 @@ from .stage import GATE, Running, Stage
 
 SMALL = 1 << 20  # bytes: a launcher's layer, its configuration and its manifest are well below
 AWAY = 6.0  # seconds without an API server at the least: after 5 the tool says so
-TOO_SLOW = ("error: smoke: smoke check rate failed (", "): wanted at least 100000 tokens/s; received ")
+TOO_SLOW = ("error: smoke: smoke check rate failed (", "): expected at least 100000 tokens/s, got ")
 SILENT = "; the API server has not answered for "
 
 

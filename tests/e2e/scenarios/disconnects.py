@@ -200,7 +200,7 @@ BREAKS = (
         (
             "error: apply: the registry does not have the image (",
             "/manifests/sha256:",
-            "): a new pod could not pull it; fix: ",
+            "): the new pod could not pull it; fix: ",
         ),
         image_missing,
         fresh=False,
@@ -228,7 +228,7 @@ BREAKS = (
         (*DEPLOY, "--skip", "preflight"),
         ExitCode.ROLLOUT,
         (
-            f"error: rollout: not enough free GPUs: 2 are wanted, {objects.NODE} has 2 in all, and others hold them (",
+            f"error: rollout: not enough free GPUs: 2 needed, {objects.NODE} has 2 in total, and other pods use them (",
             "Insufficient nvidia.com/gpu",
         ),
         gpus_taken,
@@ -265,7 +265,7 @@ BREAKS = (
         "engine hangs",
         (*DEPLOY, "--set", "rollout.idle_s=30"),
         ExitCode.ROLLOUT,
-        ("error: rollout: the rollout does not go on: ", "): nothing has changed for 3", " s; fix: leviathan logs; "),
+        ("error: rollout: the rollout makes no progress: ", "): no progress for 3", " s; fix: leviathan logs; "),
         partial(signalled, number=signal.SIGSTOP),
     ),
     Break(

@@ -72,8 +72,8 @@ def deployed(stage: Stage, home: Path) -> list[str]:
         f"{one['phase']}: {one['state']} in {one['seconds']:.1f} s: {one['summary']}" for one in outcome.data["phases"]
     ]
     need(len(told) == 6, f"{len(told)} phases")
-    need("made Secret/leviathan-api-key" in outcome.talk, "no API key was made")
-    need(f"made Job/{K3S}-download" in outcome.talk, "no Job downloads")
+    need("created Secret/leviathan-api-key" in outcome.talk, "no API key was made")
+    need(f"created Job/{K3S}-download" in outcome.talk, "no Job downloads")
     manifest = json.loads((home / "model.json").read_text(encoding="utf-8"))
     need([each["name"] for each in manifest["files"]] == ["tiny.gguf"], f"another manifest: {manifest['files']}")
     return told

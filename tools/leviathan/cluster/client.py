@@ -1,7 +1,7 @@
-"""A Kubernetes API server as plain dicts: reads with retries, server-side apply, watches and logs.
+"""A client for the Kubernetes API that works with plain dicts: reads with retries, server-side apply, watches, logs.
 
-Everything goes through the official client's ApiClient (kubeconfig, certificates, tokens, exec plugins); its
-typed models are not used, so that an object is what the server sent.
+Requests go through the official client's ApiClient, which handles kubeconfig, certificates, tokens and exec plugins.
+Its typed models are not used, so an object is exactly what the server sent.
 """
 
 import functools
@@ -24,9 +24,9 @@ __all__ = ["LOG_PATIENCE", "MANAGER", "Cause", "Cluster", "ClusterError", "Retry
 
 #: Our field manager: what server-side apply records as the owner of the fields that we set.
 MANAGER = "leviathan"
-#: Objects in one page of a list.
+#: Objects per page of a list.
 PAGE = 500
-#: Pages of a list: the largest clusters have 150,000 pods.
+#: Maximum pages of a list: the largest clusters have 150,000 pods.
 PAGES = 1000
 JSON = "application/json"
 
@@ -116,7 +116,7 @@ class Cluster:
         return self._json("PATCH", path, {"fieldManager": MANAGER, **query}, body=body, content_type=content_type)
 
     def delete(self, path: str, **query: Any) -> Object | None:
-        """Delete the object at `path`; what the server says, or None when there is none."""
+        """Delete the object at `path`. Returns the server's answer, or None if there is no such object."""
         try:
             return self._json("DELETE", path, query)
         except ClusterError as error:
@@ -125,7 +125,7 @@ class Cluster:
             raise
 
     def version(self) -> Object:
-        """What `/version` answers: gitVersion, major, minor, platform ..."""
+        """The answer of `/version`: gitVersion, major, minor, platform ..."""
         return self._json("GET", "/version", {})
 
     def watch(
@@ -133,9 +133,9 @@ class Cluster:
     ) -> Iterator[tuple[str, Object]]:
         """The changes below `path` as (ADDED, MODIFIED, DELETED or BOOKMARK, object).
 
-        Without `resource_version` it begins with an ADDED for each object that there is. It ends after `timeout_s`
-        seconds, when the server closes, and when the connection breaks: watch again then. A version that the server no
-        longer has is a ClusterError with the reason "Expired".
+        Without `resource_version`, it begins with an ADDED for each existing object. It ends after `timeout_s` seconds,
+        when the server closes the connection, and when the connection breaks; then watch again. Errors: ClusterError,
+        with the reason "Expired" if the server no longer has the version.
         """
         asked = self.transport.asked("GET", path)
         query = {"watch": True, "allowWatchBookmarks": True, "timeoutSeconds": max(int(timeout_s), 1), **query}
@@ -150,7 +150,7 @@ class Cluster:
                 event = json.loads(line)
                 kind, found = str(event["type"]), event["object"]
             except (ValueError, RecursionError, KeyError, TypeError):
-                raise bad_answer(f"it is no event of a watch: {line[:100]!r}", asked.where) from None
+                raise bad_answer(f"expected an event of a watch, got {line[:100]!r}", asked.where) from None
             if kind == "ERROR":
                 code = found.get("code") if isinstance(found, dict) else None
                 raise refused(asked, code if isinstance(code, int) and code else 500, json.dumps(found))
@@ -173,10 +173,10 @@ class Cluster:
     ) -> Iterator[str]:
         """The lines of a pod's log, without line ends; undecodable bytes become U+FFFD.
 
-        Arguments: `container`, needed when the pod has several; `follow`, go on until the container ends; `tail`, the
-        last lines only; `previous`, of the container before the last restart; `since_s`, of the last seconds only.
-        Errors: ClusterError; reason Timeout when for `timeout_s` seconds no byte came, ConnectionLost when the
-        connection broke, BadRequest when the container has not started.
+        Arguments: `container`, needed if the pod has several; `follow`, continue until the container ends; `tail`, only
+        the last lines; `previous`, the log of the container before the last restart; `since_s`, only the last seconds.
+        Errors: ClusterError with the reason Timeout if no byte arrived for `timeout_s` seconds, ConnectionLost if the
+        connection broke, BadRequest if the container has not started.
         """
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         given = {"container": container, "tailLines": tail, "sinceSeconds": since_s}
@@ -204,7 +204,7 @@ class Cluster:
             if not metadata.get("continue"):
                 return
             more = {"continue": str(metadata["continue"])}
-        raise bad_answer(f"its list does not end after {PAGES} pages", where)
+        raise bad_answer(f"the list does not end after {PAGES} pages", where)
 
     def _json(
         self,
@@ -226,9 +226,9 @@ class Cluster:
 
 
 def connect(site: Site, environ: Mapping[str, str]) -> Cluster:
-    """The cluster of the site: kubeconfig from $KUBECONFIG or ~/.kube/config, context `cluster.context`.
+    """A client for the site's cluster: kubeconfig from $KUBECONFIG or ~/.kube/config, context `cluster.context`.
 
-    Nothing is asked yet. What the user should know of the kubeconfig goes to stderr, once a process.
+    Sends no request yet. Warnings about the kubeconfig go to stderr, once per process.
     Errors: ClusterError with the reason NoKubeconfig, UnknownContext, BadKubeconfig or BadProxy.
     """
     opened = open_client(site.cluster.context, environ)

@@ -1,4 +1,4 @@
-"""Takes everything that carries our label out of the cluster, nothing else, and waits until it is gone."""
+"""Deletes the objects that carry our label, and waits until they are gone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from leviathan.site.choices import ApiKey
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 
-#: Seconds between two looks, and between two lines that say what is still there.
+#: Seconds between two checks, and between two progress lines.
 LOOK_S = 1.0
 HEARTBEAT_S = 10.0
 
 
 @dataclass(frozen=True)
 class Deleted:
-    """The result of a delete: what is gone (in a dry run: would be), and why the namespace stays, if it does."""
+    """The result of a delete: what was deleted (in a dry run: would be), and why the namespace was kept, if it was."""
 
     namespace: str
     gone: tuple[str, ...]
@@ -33,17 +33,17 @@ class Deleted:
 
     @property
     def changed(self) -> bool:
-        """Whether the cluster is (would be) different from before."""
+        """Whether the cluster was (would be) changed."""
         return bool(self.gone)
 
     def text(self) -> str:
-        """One line for each object, and one for the namespace where it stays."""
+        """One line per object, and one for the namespace if it is kept."""
         word = "would be deleted" if self.dry_run else "deleted"
         lines = [f"{each} {word}" for each in self.gone]
         if self.stays:
-            lines.append(f"Namespace/{self.namespace} stays: {self.stays}")
+            lines.append(f"Namespace/{self.namespace} is kept: {self.stays}")
         if not self.gone:
-            lines.append(f"nothing to do: nothing of leviathan's is in {self.namespace}")
+            lines.append(f"nothing to do: {self.namespace} has no objects of leviathan")
         return "\n".join(lines)
 
     def data(self) -> dict[str, Any]:
@@ -59,11 +59,11 @@ class Deleted:
 
 
 def run(site: Site, cluster: Cluster, console: Console, *, timeout_s: float = 300, dry_run: bool = False) -> Deleted:
-    """Delete what carries our label in the site's namespace, and the namespace if it is ours and has nothing else.
+    """Delete the objects with our label in the site's namespace, and the namespace if it is ours and otherwise empty.
 
-    Dependents (ReplicaSets, pods) go first, so that GPUs and volumes are free when it returns.
-    Arguments: `timeout_s`, seconds until everything has to be gone; `dry_run`, only say what would be deleted.
-    Errors: ClusterError (exit status APPLY); reason Timeout when something does not go, with what holds it.
+    Deletes dependents (ReplicaSets, pods) first, so that GPUs and volumes are free when it returns.
+    Arguments: `timeout_s`, seconds until everything must be gone; `dry_run`, only report what would be deleted.
+    Errors: ClusterError (exit status APPLY); with the reason Timeout and what blocks it, if an object is not deleted.
     """
     start = console.clock()
     with exits(ExitCode.APPLY):
@@ -85,28 +85,26 @@ def run(site: Site, cluster: Cluster, console: Console, *, timeout_s: float = 30
 
 
 def _namespace(cluster: Cluster, site: Site) -> tuple[Object | None, str]:
-    """The namespace if it is to be deleted, and why it stays if it does; neither when there is none."""
+    """The namespace if it is to be deleted, or why it is kept; neither if it does not exist."""
     name = site.cluster.namespace
     found = cluster.get(f"/api/v1/namespaces/{name}")
     if found is None:
         return None, ""
     if not is_ours(found):
         level = (found["metadata"].get("labels") or {}).get(ENFORCE)
-        keeps = (
-            f", and keeps {ENFORCE}=privileged (to take it off: {cluster.kubectl} label namespace {name} {ENFORCE}-)"
-        )
-        return None, f"it was there before and does not carry our label{keeps if level == 'privileged' else ''}"
+        keeps = f", and keeps {ENFORCE}=privileged (to remove it: {cluster.kubectl} label namespace {name} {ENFORCE}-)"
+        return None, f"leviathan did not create it{keeps if level == 'privileged' else ''}"
     if "deletionTimestamp" in found["metadata"]:
         return found, ""
     others = foreign(cluster, name) or _other_releases(cluster, site)
     if others:
         listed = ", ".join(others[:10]) + (f" and {len(others) - 10} more" if len(others) > 10 else "")
-        return None, f"others live in it: {listed}"
+        return None, f"it has other objects: {listed}"
     return found, ""
 
 
 def _secrets(cluster: Cluster, site: Site) -> list[Object]:
-    """The Secrets that were made for the site: asked for by name, because listing shows every Secret's content."""
+    """The Secrets that we created for the site. Read by name, because listing would show the content of all Secrets."""
     names = [site.api_key_secret] if site.access.api_key is ApiKey.SECRET else []
     names += [site.image.pull_secret] if site.image.make_pull_secret else []
     found = [cluster.get(f"/api/v1/namespaces/{site.cluster.namespace}/secrets/{name}") for name in names]
@@ -114,7 +112,7 @@ def _secrets(cluster: Cluster, site: Site) -> list[Object]:
 
 
 def _job(cluster: Cluster, site: Site) -> list[Object]:
-    """The download's Job, where the site has one."""
+    """The Job that downloads the model, if the site has one."""
     if not site.downloads:
         return []
     path = f"/apis/batch/v1/namespaces/{site.cluster.namespace}/jobs/{job_name(site)}"
@@ -123,13 +121,13 @@ def _job(cluster: Cluster, site: Site) -> list[Object]:
 
 
 def _other_releases(cluster: Cluster, site: Site) -> list[str]:
-    """The Deployments of other releases of ours that live in the namespace."""
+    """The Deployments of our other releases in the namespace."""
     path = f"/apis/apps/v1/namespaces/{site.cluster.namespace}/deployments"
     return [title(each) for each in cluster.list(path, labelSelector=SELECTOR) if not is_ours(each, site.release)]
 
 
 def _await_gone(cluster: Cluster, console: Console, objects: Sequence[Object], ends: float) -> None:
-    """Wait until the objects are gone. An object of the same name that was made anew counts as gone."""
+    """Wait until the objects are gone. If an object was recreated with the same name, the old one counts as gone."""
     left = list(objects)
     said = console.clock()
     while True:
@@ -139,7 +137,7 @@ def _await_gone(cluster: Cluster, console: Console, objects: Sequence[Object], e
             if live is not None and live["metadata"]["uid"] == each["metadata"]["uid"]:
                 still.append(live)
         left = still
-        console.status(f"waiting for {', '.join(map(title, left))} to go" if left else "")
+        console.status(f"waiting until {', '.join(map(title, left))} is deleted" if left else "")
         if not left:
             console.clear()
             return
@@ -147,12 +145,12 @@ def _await_gone(cluster: Cluster, console: Console, objects: Sequence[Object], e
             raise _stuck(cluster.kubectl, left, _pods(cluster, left))
         if console.clock() - said >= HEARTBEAT_S:
             said = console.clock()
-            console.say(f"still there: {', '.join([*map(_holding, left), *_pods(cluster, left)])}")
+            console.say(f"not deleted yet: {', '.join([*map(_holding, left), *_pods(cluster, left)])}")
         cluster.transport.sleep(LOOK_S)
 
 
 def _holding(each: Object) -> str:
-    """An object and what holds it: finalizers, or a namespace's conditions."""
+    """An object and what blocks its deletion: finalizers, or a namespace's conditions."""
     finalizers = each["metadata"].get("finalizers") or (each.get("spec") or {}).get("finalizers") or []
     said = [
         condition["message"]
@@ -160,17 +158,17 @@ def _holding(each: Object) -> str:
         if each["kind"] == "Namespace" and condition.get("status") == "True"
     ]
     held = ", ".join([*finalizers, *said])
-    return f"{title(each)} (held by {held})" if held else title(each)
+    return f"{title(each)} (blocked by {held})" if held else title(each)
 
 
 def _pods(cluster: Cluster, left: Sequence[Object]) -> list[str]:
-    """Our pods that hold what is left, each with its node: only the kubelet there can let it go."""
+    """Our pods that use the remaining objects, each with its node, because only the kubelet there can end it."""
     spaces = sorted({each["metadata"]["namespace"] for each in left if each["metadata"].get("namespace")})
     pods = [
         each for space in spaces for each in cluster.list(f"/api/v1/namespaces/{space}/pods", labelSelector=SELECTOR)
     ]
     return [
-        f"{title(each)} (ends on node {each['spec'].get('nodeName', 'none')} since {ends})"
+        f"{title(each)} (shutting down on node {each['spec'].get('nodeName', 'none')} since {ends})"
         if (ends := each["metadata"].get("deletionTimestamp"))
         else title(each)
         for each in pods
@@ -181,10 +179,10 @@ def _stuck(kubectl: str, left: Sequence[Object], pods: Sequence[str]) -> Cluster
     first = left[0]
     space = f" -n {name}" if (name := first["metadata"].get("namespace")) else ""
     shown = f"pods{space}" if pods else f"{first['kind'].lower()} {first['metadata']['name']}{space}"
-    node = f"; is the node up? {kubectl} get nodes" if pods else ""
+    node = f"; check that the node is up: {kubectl} get nodes" if pods else ""
     return ClusterError(
-        "not everything went in time",
-        why=f"still there: {', '.join([*map(_holding, left), *pods])}",
+        "not all objects were deleted in time",
+        why=f"left: {', '.join([*map(_holding, left), *pods])}",
         remedy=f"{kubectl} describe {shown}{node}; then leviathan delete again",
         reason="Timeout",
     )

@@ -1,7 +1,7 @@
-"""Asks the API server what applying the manifests would do, object by object, without doing it.
+"""Asks the API server, with a dry run per object, what applying the manifests would change.
 
-Every object is looked at before one is changed, so that all conflicts and refusals are said at once and a deployment
-that cannot be applied whole is not applied in part.
+Checks all objects before changing any. So all conflicts and refusals are reported at once, and a deployment that cannot
+be applied completely is not applied in part.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Change(Enum):
 
 @dataclass(frozen=True)
 class Conflict:
-    """A field that another manager has set to another value: `now` is its value, `wanted` is that of the manifests."""
+    """A field that another manager owns with a different value: `now` is its value, `wanted` that of the manifests."""
 
     object: str
     field: str
@@ -38,21 +38,21 @@ class Conflict:
 
     @property
     def owner(self) -> str:
-        """Whose the field is."""
+        """The field manager that owns the field."""
         return self.manager or "another manager"
 
     def text(self) -> str:
         """The conflict in one line, with what --force-conflicts would do."""
         return (
-            f"{self.object}: {self.field} belongs to {self.owner} and is {_shown(self.now)}; "
-            f"--force-conflicts would set it to {_shown(self.wanted)} and make it {MANAGER}'s"
+            f"{self.object}: {self.field} is owned by {self.owner} and is {_shown(self.now)}; "
+            f"--force-conflicts would set it to {_shown(self.wanted)} and make {MANAGER} its owner"
         )
 
     def overruled(self) -> str:
         """What --force-conflicts does to the field, in one line."""
         return (
-            f"{self.object}: {self.field} was {_shown(self.now)} and {self.owner}'s, becomes {_shown(self.wanted)} "
-            f"and {MANAGER}'s"
+            f"{self.object}: {self.field} changes from {_shown(self.now)} to {_shown(self.wanted)}, and its owner from "
+            f"{self.owner} to {MANAGER}"
         )
 
     def data(self) -> dict[str, Any]:
@@ -64,9 +64,9 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Step:
-    """One object: as it is `wanted`, `live` (None: not there), and the `result` of applying it, taking over conflicts.
+    """One object: `wanted`, `live` (None: does not exist), and the `result` of applying it with --force-conflicts.
 
-    `result` is None where the server cannot be asked, because the object's namespace is not there yet.
+    `result` is None if the server cannot check the object, because its namespace does not exist yet.
     """
 
     wanted: Object
@@ -81,7 +81,7 @@ class Step:
 
     @property
     def change(self) -> Change:
-        """What applying does. An object whose values stay but become ours is configured, too."""
+        """What applying changes. If only the field manager changes, the object counts as configured."""
         if self.live is None:
             return Change.CREATED
         if self.result is None or without_servers(self.live) != without_servers(self.result):
@@ -90,18 +90,17 @@ class Step:
 
     @property
     def adopts(self) -> bool:
-        """Whether all values stay as they are, but the fields of other managers, or of none, become ours."""
+        """Whether applying keeps all values, but makes us the manager of fields."""
         if self.live is None or self.result is None or without_servers(self.live) != without_servers(self.result):
             return False
         return applied_fields(self.live, MANAGER) != applied_fields(self.result, MANAGER)
 
 
 def look(cluster: Cluster, objects: Sequence[Object]) -> list[Step]:
-    """One step for each object, in the order of applying.
+    """One step per object, in the order of applying.
 
-    A namespace that is there without our label keeps being somebody else's: our label is not put on it, so that
-    `leviathan delete` never takes it away.
-    Errors: ClusterError; when the server refuses several objects, one for all of them.
+    An existing namespace without our label does not get it, so `leviathan delete` never deletes that namespace.
+    Errors: ClusterError; if the server refuses several objects, one error for all.
     """
     steps: list[Step] = []
     refusals: list[tuple[str, ClusterError]] = []
@@ -146,14 +145,14 @@ def _step(cluster: Cluster, wanted: Object, live: Object | None) -> Step:
 
 
 def refuse_conflicts(steps: Sequence[Step]) -> None:
-    """Errors: ClusterError 409 that names each field in conflict, if there is one."""
+    """Raise ClusterError 409, which names each field in conflict, if there are conflicts."""
     found = [each for step in steps for each in step.conflicts]
     if not found:
         return
     raise ClusterError(
-        "a field belongs to another manager" if len(found) == 1 else f"{len(found)} fields belong to other managers",
+        "another field manager owns a field" if len(found) == 1 else f"other field managers own {len(found)} fields",
         why=" | ".join(each.text() for each in found),
-        remedy="leave the fields to them, or run it again with --force-conflicts",
+        remedy="keep their values, or run the command again with --force-conflicts",
         status=409,
         reason="Conflict",
         causes=[
@@ -166,7 +165,7 @@ def refuse_conflicts(steps: Sequence[Step]) -> None:
 def _refuse_rival(cluster: Cluster, wanted: Object, live: Object) -> None:
     what, remedy = rival(wanted, live, cluster.get)
     if what:
-        why = "applying takes it from that release"
+        why = "applying would take it over from that release"
         raise ClusterError(what, why=why, remedy=remedy, status=409, reason="Conflict")
 
 

@@ -1,4 +1,4 @@
-"""The error of everything that talks to the Kubernetes API, and the fields that the API names in it.
+"""The error of all requests to the Kubernetes API, and the fields that the API names in it.
 
 Source: Server-Side Apply, "Conflicts".
 """
@@ -25,18 +25,18 @@ class Cause:
 
     @property
     def manager(self) -> str:
-        """Whose the field is, where the cause is a conflict of field managers; else empty."""
+        """The manager that owns the field, if the cause is a conflict of field managers; else empty."""
         found = MANAGER.search(self.message)
         return found["manager"] if found else ""
 
 
 class ClusterError(LeviathanError):
-    """The Kubernetes API is not reached, refuses, or answers what is no answer.
+    """The Kubernetes API cannot be reached, refuses a request, or sends an invalid answer.
 
-    Arguments: as LeviathanError, and `status`, the HTTP status (0: none came), `reason`, Kubernetes' machine-readable
-    reason (NotFound, Conflict, Expired ...; with status 0 one of NoKubeconfig, UnknownContext, BadKubeconfig,
-    BadProxy, UnknownHost, Unreachable, TLS, Timeout, ConnectionLost, BadAnswer), `causes`, one a field,
-    `retry_after_s`, the seconds that the server asks to wait, 0 where it does not.
+    Arguments: those of LeviathanError, and `status`, the HTTP status (0: no answer); `reason`, Kubernetes'
+    machine-readable reason (NotFound, Conflict, Expired ...; with status 0 one of NoKubeconfig, UnknownContext,
+    BadKubeconfig, BadProxy, UnknownHost, Unreachable, TLS, Timeout, ConnectionLost, BadAnswer); `causes`, one per
+    field; `retry_after_s`, the seconds that the server asks to wait, or 0.
     """
 
     def __init__(
@@ -58,16 +58,16 @@ class ClusterError(LeviathanError):
         self.retry_after_s = retry_after_s
 
     def report(self) -> dict[str, Any]:
-        """The error for `--json`, with the API's own words beside ours."""
+        """The error for `--json`, including the API's own words."""
         causes = [{"reason": each.reason, "message": each.message, "field": each.field} for each in self.causes]
         return {**super().report(), "status": self.status, "reason": self.reason, "causes": causes}
 
 
 @contextlib.contextmanager
 def exits(code: ExitCode) -> Iterator[None]:
-    """Give the errors of cluster, layout and registry in this block the exit status `code`: that of the phase.
+    """Give cluster, layout and registry errors in this block the exit status `code` of the current phase.
 
-    A layout's and a registry's own status is that of a push, which is one phase of those that use them.
+    Layout and registry errors have the exit status of the push by default, but other phases raise them too.
     """
     try:
         yield

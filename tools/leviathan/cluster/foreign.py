@@ -1,4 +1,4 @@
-"""Finds what lives in a namespace and is not ours, over every kind that the API server knows."""
+"""Finds objects in a namespace that are not ours, of every kind that the API server knows."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,16 +7,16 @@ from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.cluster.kinds import is_ours
 from leviathan.manifests.files import Object
 
-#: What Kubernetes itself puts into every namespace.
+#: Objects that Kubernetes creates in every namespace.
 GIVEN = frozenset({("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")})
-#: What only tells of other objects, and goes with them.
+#: Kinds that only describe other objects, and disappear with them.
 TELLING = frozenset({"Event", "PodMetrics"})
 
 
 def foreign(cluster: Cluster, namespace: str) -> list[str]:
-    """What in `namespace` is neither ours nor Kubernetes' own, as `Kind/name`; kinds that cannot be listed as `kind ?`.
+    """Objects in `namespace` that neither we nor Kubernetes created, as `Kind/name`; `kind ?` if it cannot be listed.
 
-    What belongs to an object of ours (a ReplicaSet, a pod, an EndpointSlice) is ours.
+    Dependents of our objects (ReplicaSets, pods, EndpointSlices) count as ours.
     Errors: ClusterError.
     """
     found: list[str] = []
@@ -43,7 +43,7 @@ def foreign(cluster: Cluster, namespace: str) -> list[str]:
 
 
 def listable(cluster: Cluster) -> Iterator[tuple[tuple[str, str], str]]:
-    """Every kind that lives in namespaces and can be listed: ((prefix, plural), kind). Source: API discovery."""
+    """Every namespaced kind that can be listed: ((prefix, plural), kind). Source: API discovery."""
     yield from _resources(cluster, "/api/v1")
     groups = cluster.get("/apis") or {}
     for group in groups.get("groups", []):
@@ -56,7 +56,7 @@ def _resources(cluster: Cluster, prefix: str) -> Iterator[tuple[tuple[str, str],
     except ClusterError as error:
         if not error.status:
             raise
-        yield (prefix, "*"), prefix  # an aggregated API that is down: its objects cannot be known
+        yield (prefix, "*"), prefix  # an aggregated API that is down: its objects are unknown
         return
     for each in answer.get("resources", []):
         if each.get("namespaced") and "list" in each.get("verbs", []) and "/" not in each["name"]:

@@ -1,4 +1,4 @@
-"""The kinds of objects that the manifests have, where the API keeps them, and which of them are ours."""
+"""The kinds of objects in the manifests, their API paths, and which objects are ours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from leviathan.manifests.files import Object
 from leviathan.manifests.fit import INSTANCE
 from leviathan.manifests.policy import MANAGED
 
-#: Selects what `leviathan` applied.
+#: Selects the objects that `leviathan` applied.
 SELECTOR = f"{MANAGED[0]}={MANAGED[1]}"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind: `prefix` of its group and version (/api/v1), `plural` in paths, whether it lives in a namespace."""
+    """A kind: `prefix` of its group and version (/api/v1), `plural` in paths, whether it is namespaced."""
 
     name: str
     prefix: str
@@ -22,12 +22,12 @@ class Kind:
     namespaced: bool = True
 
     def collection(self, namespace: str) -> str:
-        """The API path of the kind's objects, in the namespace where it has one."""
+        """The API path of the kind's objects, in `namespace` if the kind is namespaced."""
         space = f"/namespaces/{namespace}" if self.namespaced else ""
         return f"{self.prefix}{space}/{self.plural}"
 
 
-#: In the order in which they are applied. Deleting goes the other way.
+#: In the order of applying. Deleting uses the reverse order.
 KINDS = (
     Kind("Namespace", "/api/v1", "namespaces", namespaced=False),
     Kind("PersistentVolume", "/api/v1", "persistentvolumes", namespaced=False),
@@ -37,7 +37,7 @@ KINDS = (
 )
 
 
-#: What a site may have besides, in the order of applying; some of them are CustomResourceDefinitions of others.
+#: Further kinds that a site may have, in the order of applying. Some are defined by other projects' CRDs.
 MORE_KINDS = (
     Kind("ServiceAccount", "/api/v1", "serviceaccounts"),
     Kind("Secret", "/api/v1", "secrets"),
@@ -55,12 +55,12 @@ MORE_KINDS = (
     Kind("Job", "/apis/batch/v1", "jobs"),
     Kind("CronJob", "/apis/batch/v1", "cronjobs"),
 )
-#: The Deployment's annotation with those of them that the site has, so that they are found when it has them no more.
+#: The Deployment's annotation that lists the further kinds in use, so that pruning finds them later.
 MORE = "leviathan/more-kinds"
 
 
 def more_kinds(deployments: Sequence[Object]) -> list[Kind]:
-    """The further kinds that the annotations of Deployments name, in the order of deleting."""
+    """The further kinds named in annotations of Deployments, in the order of deleting."""
     named = {
         name
         for each in deployments
@@ -71,16 +71,16 @@ def more_kinds(deployments: Sequence[Object]) -> list[Kind]:
 
 
 def kind_of(each: Object) -> Kind:
-    """The kind of an object. Errors: RenderError when it is none that is applied."""
+    """The kind of an object. Errors: RenderError if we do not apply this kind."""
     for kind in (*KINDS, *MORE_KINDS):
         version = kind.prefix.removeprefix("/apis/").removeprefix("/api/")
         if (kind.name, version) == (each["kind"], each.get("apiVersion", version)):
             return kind
     known = ", ".join(sorted(kind.name for kind in (*KINDS, *MORE_KINDS)))
     raise RenderError(
-        f"objects of the kind {each['kind']} ({each.get('apiVersion')}) are not applied",
-        why=f"known are {known}",
-        remedy="apply it with kubectl",
+        f"leviathan cannot apply objects of kind {each['kind']} ({each.get('apiVersion')})",
+        why=f"supported kinds: {known}",
+        remedy="apply the object with kubectl",
     )
 
 
@@ -91,17 +91,17 @@ def path_of(each: Object) -> str:
 
 
 def title(each: Object) -> str:
-    """An object as lines name it: Kind/name."""
+    """An object in messages: Kind/name."""
     return f"{each['kind']}/{each['metadata']['name']}"
 
 
 def is_ours(each: Object, release: str | None = None) -> bool:
-    """Whether an object carries our label, and, where `release` is given, is one of that release."""
+    """Whether an object carries our label and, if `release` is given, belongs to that release."""
     labels = each["metadata"].get("labels") or {}
     return bool(labels.get(MANAGED[0]) == MANAGED[1]) and release in (None, labels.get(INSTANCE, ""))
 
 
 def in_order(objects: Sequence[Object]) -> list[Object]:
-    """The objects in the order in which they are applied: the namespace first, what others need before them."""
+    """The objects in the order of applying: the namespace first, and each object after those that it needs."""
     names = [kind.name for kind in (*KINDS[:3], *MORE_KINDS[:6], *KINDS[3:], *MORE_KINDS[6:])]
     return sorted(objects, key=lambda each: names.index(kind_of(each).name))

@@ -1,4 +1,4 @@
-"""Finds the kubeconfig and the context, and makes the official client's ApiClient of them."""
+"""Finds the kubeconfig and the context, and creates the official client's ApiClient from them."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -15,22 +15,19 @@ from leviathan.cluster.kubeconfig_fields import Chosen, Headers
 from leviathan.proxies import Proxy
 from leviathan.site.keys import nearest
 
-#: Where k3s and kubeadm leave the administrator's kubeconfig on a control-plane node.
+#: Where k3s and kubeadm write the administrator's kubeconfig on a control-plane node.
 NODES = (Path("/etc/rancher/k3s/k3s.yaml"), Path("/etc/kubernetes/admin.conf"))
 
 
 def kubeconfig_paths(environ: Mapping[str, str]) -> list[Path]:
-    """The files that there may be: those of $KUBECONFIG (separated as in $PATH), else ~/.kube/config."""
+    """The kubeconfig files to try: those in $KUBECONFIG (separated as in $PATH), else ~/.kube/config."""
     named = [Path(each).expanduser() for each in environ.get("KUBECONFIG", "").split(os.pathsep) if each]
     return named or [Path(environ.get("HOME", "~")).expanduser() / ".kube" / "config"]
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What a context leads to: the official client's ApiClient, the context's name, and what it says of the way.
-
-    `proxy` is the one that requests go through, None for none; `warnings`, what the user should know of the kubeconfig.
-    """
+    """An opened context: the official client's ApiClient, the context's name, the proxy (or None), and warnings."""
 
     api: Any
     context: str
@@ -39,7 +36,7 @@ class Opened:
 
 
 def _where_one_is() -> str:
-    """How to come by a kubeconfig: k3s and kubeadm leave one on the node, which may be this machine."""
+    """How to get a kubeconfig. k3s and kubeadm write one on the node, which may be this machine."""
     here = next((path for path in NODES if path.exists()), None)
     if here is not None:
         return f"export KUBECONFIG={here}"
@@ -48,7 +45,7 @@ def _where_one_is() -> str:
 
 
 def open_client(context: str, environ: Mapping[str, str]) -> Opened:
-    """The official client for a context; `context` empty is the current one. Fields count as they do for kubectl.
+    """The official client for a context; an empty `context` means the current one. Reads all fields as kubectl does.
 
     Errors: ClusterError with the reason NoKubeconfig, UnknownContext, BadKubeconfig or BadProxy.
     """
@@ -56,7 +53,7 @@ def open_client(context: str, environ: Mapping[str, str]) -> Opened:
     where = ", ".join(map(str, paths))
     if not any(path.is_file() for path in paths):
         raise ClusterError(
-            "there is no kubeconfig",
+            "no kubeconfig found",
             where=where,
             remedy=_where_one_is(),
             reason="NoKubeconfig",
@@ -73,7 +70,7 @@ def open_client(context: str, environ: Mapping[str, str]) -> Opened:
             raise _no_context(name, known, where)
         chosen = fields.choose(paths, name)
         settings = Configuration()
-        settings.retries = False  # this package retries, and knows what may be sent twice
+        settings.retries = False  # this package retries itself: it knows which requests may be sent twice
         with fields.plugin_errors() as said:
             config.load_kube_config(config_file=files, context=name, client_configuration=settings)
         _settle_credentials(settings, chosen, said)
@@ -81,10 +78,11 @@ def open_client(context: str, environ: Mapping[str, str]) -> Opened:
         proxy = fields.proxy_of(chosen, settings.host, environ)
     except (config.ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ClusterError(
-            "the kubeconfig cannot be used",
+            "the kubeconfig is invalid",
             where=where,
             why=f"{type(error).__name__}: {error}",
-            remedy=f"KUBECONFIG={where.replace(', ', os.pathsep)} kubectl config view --minify, and correct the file",
+            remedy=f"correct the file; to check it: KUBECONFIG={where.replace(', ', os.pathsep)} "
+            "kubectl config view --minify",
             reason="BadKubeconfig",
         ) from None
     _settle_proxy(settings, proxy)
@@ -95,11 +93,11 @@ def open_client(context: str, environ: Mapping[str, str]) -> Opened:
 
 
 def _settle_credentials(settings: Any, chosen: Chosen, said: Sequence[str]) -> None:
-    """Have the token fit a header, now and each time that a plugin gives another; none at all goes over plain HTTP.
+    """Check that the token fits into a header, now and after each renewal by a plugin. Send no token over plain HTTP.
 
-    Errors: ClusterError, also where a plugin has given nothing: without it requests would be those of nobody.
+    Errors: ClusterError, also if a plugin gave no credentials: the requests would otherwise be anonymous.
     """
-    if not str(settings.host).startswith("https:"):  # kubectl sends none, either
+    if not str(settings.host).startswith("https:"):  # as kubectl does
         settings.api_key.clear()
         settings.refresh_api_key_hook = None
         return
@@ -121,7 +119,7 @@ def _settle_credentials(settings: Any, chosen: Chosen, said: Sequence[str]) -> N
 
 
 def _settle_proxy(settings: Any, proxy: Proxy | None) -> None:
-    """Have the official client, and its WebSocket, use this proxy or none, whatever the environment says to them."""
+    """Make the official client and its WebSocket use this proxy or none, regardless of the environment."""
     settings.proxy = proxy.address if proxy is not None else None
     settings.no_proxy = "-" if proxy is not None else "*"  # a name that no host has; every host
     # Not empty, so that the WebSocket reads `no_proxy` (`websocket_proxycare` of kubernetes.stream).
@@ -129,7 +127,7 @@ def _settle_proxy(settings: Any, proxy: Proxy | None) -> None:
 
 
 def _send_with(api: Any, headers: Headers) -> None:
-    """Add `headers` to every request; ApiClient's own default headers cannot have one name twice."""
+    """Add `headers` to every request. ApiClient's default headers cannot hold the same name twice."""
     from urllib3 import HTTPHeaderDict  # noqa: PLC0415 - slow to import, as the client
 
     if not headers:
@@ -147,24 +145,24 @@ def _send_with(api: Any, headers: Headers) -> None:
 
 
 def _unverified(server: str) -> str:
-    """The warning for insecure-skip-tls-verify, in place of a line of urllib3 for each request."""
+    """The warning for insecure-skip-tls-verify, instead of urllib3's warning per request."""
     import urllib3  # noqa: PLC0415 - slow to import, as the client
 
     urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     return (
-        f"the kubeconfig has insecure-skip-tls-verify: whoever is between here and {server} can take it over; "
-        "use certificate-authority instead"
+        f"the kubeconfig sets insecure-skip-tls-verify, so anyone on the network path to {server} can read and change "
+        "requests; use certificate-authority instead"
     )
 
 
 def _contexts(paths: list[Path]) -> tuple[list[str], str]:
-    """The names of the contexts of all files, and the current one: the first that a file names."""
+    """The names of the contexts in all files, and the current context: that of the first file that sets one."""
     names: list[str] = []
     current = ""
     for path in (path for path in paths if path.is_file()):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
-            raise ValueError(f"{path} is no kubeconfig")
+            raise ValueError(f"{path} is not a kubeconfig")
         names += [each["name"] for each in content.get("contexts") or []]
         current = current or content.get("current-context") or ""
     return names, current

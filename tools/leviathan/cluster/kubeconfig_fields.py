@@ -1,7 +1,7 @@
-"""The fields of a kubeconfig's cluster and user that the official client does not read, as kubectl honours them.
+"""Handles the fields of a kubeconfig that kubectl honours but the official client ignores.
 
-What is neither read by the client nor honoured here is refused by name: a field that is dropped in silence can make
-every request go elsewhere, or be another user's. Source: client-go, `clientcmd/api/v1/types.go`, `rest/transport.go`.
+A field that neither the client nor this module supports is an error: if it were ignored, requests could go to another
+server, or run as another user. Source: client-go, `clientcmd/api/v1/types.go`, `rest/transport.go`.
 """
 
 import base64
@@ -49,7 +49,7 @@ USER = frozenset(
         "extensions",
     ]
 )
-#: What a header's name may have besides letters and digits; `%` is what the others are written with.
+#: Characters that a header's name may have in addition to letters and digits. Others are percent-encoded.
 TOKEN_SIGNS = "!#$&'*+-.^_`|~"
 #: Headers, in order; a name may occur more than once.
 Headers = Sequence[tuple[str, str]]
@@ -57,7 +57,7 @@ Headers = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Chosen:
-    """The cluster and the user of a context, as the files have them; `where` names the files."""
+    """The cluster and the user of a context, as in the files; `where` names the files."""
 
     cluster: Mapping[str, Any]
     user: Mapping[str, Any]
@@ -69,16 +69,15 @@ class Chosen:
 
 
 def filled(paths: Sequence[Path]) -> list[Path]:
-    """The files that have something in them: kubectl skips an empty one, unless all are."""
+    """The files that are not empty, as kubectl skips empty ones; all files if all are empty."""
     found = [path for path in paths if path.is_file()]
     return [path for path in found if yaml.safe_load(path.read_text(encoding="utf-8")) is not None] or found
 
 
 def choose(paths: Sequence[Path], context: str) -> Chosen:
-    """The cluster and the user of `context`; of several files the first that has a name counts.
+    """The cluster and the user of `context`. If several files define a name, the first one counts.
 
-    Errors: ClusterError for a field that is not honoured; KeyError, TypeError and AttributeError for what is no
-    kubeconfig.
+    Errors: ClusterError for an unsupported field; KeyError, TypeError and AttributeError for an invalid kubeconfig.
     """
     files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
 
@@ -96,9 +95,9 @@ def choose(paths: Sequence[Path], context: str) -> Chosen:
         for name in fields:
             if name not in known:
                 raise chosen.bad(
-                    f"the kubeconfig's {kind} has the field {name}, which leviathan does not honour",
-                    f"known: {', '.join(sorted(known))}",
-                    "remove it, or choose another context: --set cluster.context=NAME",
+                    f"the kubeconfig's {kind} has the field {name}, which leviathan does not support",
+                    f"supported: {', '.join(sorted(known))}",
+                    "remove the field, or choose another context: --set cluster.context=NAME",
                 )
     return chosen
 
@@ -111,20 +110,20 @@ def impersonation(chosen: Chosen) -> Headers:
     found += [("Impersonate-Group", group) for group in user.get("as-groups") or []]
     found += [(f"Impersonate-Extra-{_key(name)}", value) for name in extra for value in extra[name] or []]
     if found and not user.get("as"):
-        why = "as-uid, as-groups and as-user-extra are of the user that `as` names"
-        raise chosen.bad("the kubeconfig's user has no `as`", why, "add `as: USER`, or remove them")
+        why = "as-uid, as-groups and as-user-extra need the user name in `as`"
+        raise chosen.bad("the kubeconfig's user has no `as`", why, "add `as: USER`, or remove those fields")
     for name, value in (pairs := [*([("Impersonate-User", user["as"])] if user.get("as") else []), *found]):
         if not isinstance(value, str) or re.search(r"[\x00-\x1f\x7f]", value):
             raise chosen.bad(
-                f"the kubeconfig's user has a value that the header {name} cannot carry",
-                f"expected a string in one line, got {value!r:.80}",
+                f"the kubeconfig's user has a value that cannot be sent in the header {name}",
+                f"expected a string without line breaks, got {value!r:.80}",
                 "correct as, as-uid, as-groups or as-user-extra",
             )
     return [(name, value.encode().decode("latin-1")) for name, value in pairs]  # Go sends UTF-8 as it is
 
 
 def _key(name: str) -> str:
-    """A name of as-user-extra as a part of a header's name: other signs as % and their code."""
+    """A name in as-user-extra as part of a header's name, with other characters percent-encoded."""
     plain = (each if each.isascii() and (each.isalnum() or each in TOKEN_SIGNS) else _escaped(each) for each in name)
     return "".join(plain)
 
@@ -134,7 +133,7 @@ def _escaped(sign: str) -> str:
 
 
 def proxy_of(chosen: Chosen, server: str, environ: Mapping[str, str]) -> Proxy | None:
-    """The proxy to the API server: `proxy-url`, which NO_PROXY does not bear on, else what the environment names.
+    """The proxy to the API server: `proxy-url`, which ignores NO_PROXY, else the proxy from the environment.
 
     Errors: ClusterError.
     """
@@ -149,13 +148,13 @@ def proxy_of(chosen: Chosen, server: str, environ: Mapping[str, str]) -> Proxy |
 
 
 def proxy_headers(proxy: Proxy) -> dict[str, str]:
-    """What a proxy gets of the user name and password in its address."""
+    """The headers with a proxy's user name and password."""
     login = base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
     return {"proxy-authorization": f"Basic {login}"} if proxy.username else {}
 
 
 class _Said(logging.Handler):
-    """Keeps what a library logs as an error."""
+    """Collects the errors that a library logs."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -167,7 +166,7 @@ class _Said(logging.Handler):
 
 @contextlib.contextmanager
 def plugin_errors() -> Iterator[list[str]]:
-    """What the official client logs in this block: it says of a credential plugin's failure nowhere else."""
+    """Collect what the official client logs in this block. It reports failures of credential plugins only there."""
     root, said = logging.getLogger(), _Said()
     before, root.handlers = root.handlers, [said]
     try:
@@ -177,21 +176,21 @@ def plugin_errors() -> Iterator[list[str]]:
 
 
 def plugin_failed(chosen: Chosen, said: Sequence[str]) -> ClusterError:
-    """The error of a credential plugin that gave no credentials."""
+    """The error for a credential plugin that returned no credentials."""
     plugin = chosen.user["exec"]
     command = " ".join([str(plugin.get("command", "")), *map(str, plugin.get("args") or [])])
     hint = str(plugin.get("installHint") or "")
     return ClusterError(
-        "the kubeconfig's credential plugin gives no credentials",
+        "the kubeconfig's credential plugin returned no credentials",
         where=f"exec: {command}",
-        why=" ".join(said) or "it answered neither a token nor a certificate",
-        remedy=hint or f"see why it fails: {command}",
+        why=" ".join(said) or "it returned neither a token nor a certificate",
+        remedy=hint or f"run it to see why: {command}",
         reason="BadKubeconfig",
     )
 
 
 def checked_token(chosen: Chosen, header: str) -> str:
-    """An Authorization header without the blanks and line ends that a token file has around its token.
+    """An Authorization header, with whitespace around the token removed.
 
     Errors: ClusterError, which does not show the token.
     """
@@ -199,7 +198,7 @@ def checked_token(chosen: Chosen, header: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e]+", token.strip()):
         raise chosen.bad(
             "the kubeconfig's token cannot be sent",
-            "it is empty, or has blanks, line ends or letters that no header carries",
-            "get a fresh kubeconfig (Talos: talosctl kubeconfig --force)",
+            "it is empty, or has spaces, line breaks or characters that are not allowed in a header",
+            "get a new kubeconfig (Talos: talosctl kubeconfig --force)",
         )
     return f"{scheme} {token.strip()}"

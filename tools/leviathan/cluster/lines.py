@@ -1,4 +1,4 @@
-"""The lines of an HTTP answer, as they arrive."""
+"""Splits a streamed HTTP answer into lines, as they arrive."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,11 +8,11 @@ from leviathan.cluster.errors import ClusterError
 
 
 def lines(answer: Any, timeout_s: float | None = None) -> Iterator[str | None]:
-    """Each line of a urllib3 answer without its end; None, as the last, when the connection broke.
+    """Yield each line of a urllib3 answer without its line end, and None at the end if the connection broke.
 
-    `timeout_s` is only for the text of the error. A line that was cut by the break is not given.
-    Errors: ClusterError with the reason Timeout when no byte came within the answer's read time-out, if `timeout_s` is
-    given; without it that is an end like any other.
+    A line that the break cut off is not yielded. `timeout_s` is only for the error's text.
+    Errors: ClusterError with the reason Timeout if no byte arrived within the answer's read timeout and `timeout_s` is
+    given. Without `timeout_s`, such a timeout ends the lines normally.
     """
     from urllib3.exceptions import HTTPError, ReadTimeoutError  # noqa: PLC0415
 
@@ -20,7 +20,7 @@ def lines(answer: Any, timeout_s: float | None = None) -> Iterator[str | None]:
     try:
         for piece in answer.stream(PIECE, decode_content=False):
             if len(rest) > MOST_LINE:
-                raise bad_answer(f"it has a line of more than {MOST_LINE >> 20} MiB")
+                raise bad_answer(f"a line has more than {MOST_LINE >> 20} MiB")
             *whole, rest = (rest + piece).split(b"\n")
             for line in whole:
                 yield line.decode("utf-8", "replace")
@@ -29,7 +29,9 @@ def lines(answer: Any, timeout_s: float | None = None) -> Iterator[str | None]:
     except ReadTimeoutError:
         if timeout_s is not None:
             raise ClusterError(
-                f"nothing came for {timeout_s:g} s", remedy="wait longer, or look whether it hangs", reason="Timeout"
+                f"received nothing for {timeout_s:g} s",
+                remedy="wait longer, or check whether it hangs",
+                reason="Timeout",
             ) from None
     except (HTTPError, OSError):
         yield None

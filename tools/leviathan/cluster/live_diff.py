@@ -1,4 +1,4 @@
-"""Shows what applying would change: the live objects against what a dry run on the server makes of them."""
+"""Shows what applying would change: compares the live objects with the result of a dry run on the server."""
 
 import difflib
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from leviathan.manifests.rendering import render
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 
-#: The exit status of `leviathan diff` when there are differences, as tools that plan changes have it.
+#: The exit status of `leviathan diff` if there are differences, as for other planning tools.
 DIFFERENT = 2
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One object that applying would change: `before` and `after` as YAML, empty where there is none."""
+    """One object that applying would change: `before` and `after` as YAML, empty if it does not exist."""
 
     title: str
     change: Change
@@ -31,13 +31,13 @@ class Difference:
     conflicts: tuple[Conflict, ...] = ()
 
     def text(self) -> str:
-        """A unified diff; a line of words where only the fields' manager changes."""
+        """A unified diff; a comment line if only the field manager changes."""
         old = f"live/{self.title}" if self.before else "/dev/null"
         new = f"site/{self.title}" if self.after else "/dev/null"
         lines = list(
             difflib.unified_diff(self.before.splitlines(), self.after.splitlines(), old, new, lineterm="", n=3)
         )
-        return "\n".join(lines) if lines else f"# {self.title}: same values, which become ours"
+        return "\n".join(lines) if lines else f"# {self.title}: same values, leviathan becomes the field manager"
 
     def data(self) -> dict[str, Any]:
         """The difference for programs."""
@@ -62,7 +62,7 @@ class Differences:
         return bool(self.found)
 
     def text(self) -> str:
-        """Unified diffs; empty when there is no difference."""
+        """The unified diffs; empty if there are no differences."""
         return "\n".join(each.text() for each in self.found)
 
     def data(self) -> dict[str, Any]:
@@ -77,10 +77,10 @@ class Differences:
 def run(
     site: Site, cluster: Cluster, console: Console, *, environ: Mapping[str, str], prune: bool = True
 ) -> Differences:
-    """Compare what the site's manifests would make of the cluster with what is there; nothing is changed.
+    """Compare the cluster with the result of applying the site's manifests. Changes nothing.
 
-    Fields of other managers that the manifests want otherwise are shown as taken over, and said as conflicts.
-    `managedFields`, `status` and what the server numbers are left out.
+    Fields that other managers own with different values are shown as changed, and reported as conflicts. Leaves out
+    `managedFields`, `status` and fields that the server counts up.
     Errors: ClusterError and LayoutError (exit status APPLY, never 2), RenderError.
     """
     with exits(ExitCode.APPLY):

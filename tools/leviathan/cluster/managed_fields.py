@@ -1,4 +1,4 @@
-"""Fields of objects as server-side apply names them: in conflicts, and in `managedFields`.
+"""Reads the field paths of server-side apply, in conflicts and in `managedFields`.
 
 Source: sigs.k8s.io/structured-merge-diff, fieldpath: `.spec.containers[name="engine"].image` in messages; in FieldsV1
 `f:` is a field, `k:` an entry of a list by its keys, `v:` one of a set by its value, `i:` one by its place, `.` itself.
@@ -13,20 +13,20 @@ from typing import Any
 from leviathan.manifests.files import Object
 
 MISSING = object()
-#: What differs at every look, or belongs to the server alone.
+#: Metadata that only the server writes.
 SERVERS = ("managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink")
 KEYS = re.compile(r"\[([^\]]*)\]")
 
 
 def without_servers(each: Object) -> Object:
-    """A copy of an object without its status and what the server alone writes."""
+    """A copy of an object without its status and without fields that only the server writes."""
     kept = {key: deepcopy(value) for key, value in each.items() if key != "status"}
     kept["metadata"] = {key: value for key, value in kept.get("metadata", {}).items() if key not in SERVERS}
     return kept
 
 
 def value_at(each: Any, field: str) -> Any:
-    """The value at a field as a conflict names it, or MISSING. Keys may contain dots: the longest that fits counts."""
+    """The value at a field path of a conflict, or MISSING. Keys may contain dots; the longest matching key counts."""
     if not field:
         return each
     if field.startswith("[") and isinstance(each, list):
@@ -76,7 +76,7 @@ def applied_fields(each: Object, manager: str) -> dict[str, Any]:
 def extract(value: Any, fields: dict[str, Any]) -> Any:
     """The part of `value` that the FieldsV1 `fields` name: what their manager last applied.
 
-    Applying it again as the same manager changes nothing, as leaving a field out would take it away.
+    Applying this again as the same manager changes nothing, whereas leaving a field out would remove it.
     """
     inner = {key: sub for key, sub in fields.items() if key != "."}
     if not inner:
@@ -92,7 +92,7 @@ def extract(value: Any, fields: dict[str, Any]) -> Any:
 
 
 def _extract_entry(each: Any, place: int, fields: dict[str, Any]) -> Any:
-    """The part of one entry of a list that `fields` name, or MISSING. The list's order stays, as applying sets it."""
+    """The part of one list entry that `fields` name, or MISSING. The order of the list is kept."""
     for key, sub in fields.items():
         kind, _, text = key.partition(":")
         if (kind == "v" and each == json.loads(text)) or (kind == "i" and place == int(text)):
@@ -103,9 +103,9 @@ def _extract_entry(each: Any, place: int, fields: dict[str, Any]) -> Any:
 
 
 def extras(value: Any, plain: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Fields that `value` has beyond `plain`, as (field, value); a field that both have is none, whatever is in it.
+    """Fields that `value` has and `plain` does not, as (field, value).
 
-    Entries of lists are told apart by their `name`; lists of others are not looked into.
+    Entries of lists are matched by their `name`. Lists without names are skipped.
     """
     if isinstance(value, dict) and isinstance(plain, dict):
         pairs = [(f"{path}.{key}", each, plain.get(key, MISSING)) for key, each in value.items()]

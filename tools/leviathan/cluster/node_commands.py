@@ -1,4 +1,4 @@
-"""Commands on a node, for the system that it has: remedies are written for Talos, and said for Debian, k3s, kubeadm."""
+"""Adapts commands on a node to its system: remedies are written for Talos, and shown for Debian, k3s, kubeadm."""
 
 import json
 import re
@@ -19,9 +19,9 @@ SHELL = {
 }
 WORDS = {
     "install Talos' NVIDIA container toolkit extension": "install the NVIDIA container toolkit",
-    "the driver extension and the toolkit extension must be of one version": "the driver and its libraries must be of "
-    "one version",
-    "on Talos the NVIDIA extensions and kernel modules": "on the node the driver",
+    "the driver extension and the toolkit extension must have the same version": "the driver and its libraries must "
+    "have the same version",
+    "on Talos, check the NVIDIA extensions and kernel modules": "on the node, check the driver",
     "; on Talos: ": "; ",
 }
 REGISTRY = re.compile(

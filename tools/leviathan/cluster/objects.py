@@ -1,4 +1,4 @@
-"""Reads Kubernetes objects as plain dicts: owners, conditions, container states, events.
+"""Reads fields of Kubernetes objects, which are plain dicts: owners, conditions, container states, events.
 
 Source of the shapes: Kubernetes API reference, Pod v1, Event v1, Deployment v1 (apps).
 """
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-#: A Kubernetes object as JSON has it.
+#: A Kubernetes object as JSON.
 Object = dict[str, Any]
-#: The container with the engine, as the manifests name it.
+#: The name of the engine's container in the manifests.
 ENGINE = "engine"
 REVISION = "deployment.kubernetes.io/revision"
 HASH = "pod-template-hash"
@@ -22,7 +22,7 @@ def name_of(each: Object) -> str:
 
 
 def uid_of(each: Object) -> str:
-    """The object's uid: a pod that is made anew has another one."""
+    """The object's uid. A recreated pod has a different one."""
     return str(each["metadata"].get("uid", ""))
 
 
@@ -49,7 +49,7 @@ def is_true(each: Object, kind: str) -> bool:
 
 
 def container_of(pod: Object) -> Mapping[str, Any]:
-    """The status of the engine's container, empty when the kubelet has not written any."""
+    """The status of the engine's container; empty if the kubelet has not written it yet."""
     statuses: list[Mapping[str, Any]] = pod.get("status", {}).get("containerStatuses") or []
     return next((entry for entry in statuses if entry.get("name") == ENGINE), statuses[0] if statuses else {})
 
@@ -61,17 +61,17 @@ def state_of(container: Mapping[str, Any], which: str = "state") -> tuple[str, M
 
 
 def is_ending(pod: Object) -> bool:
-    """Whether the pod has been deleted and is on its way out."""
+    """Whether the pod is being deleted."""
     return "deletionTimestamp" in pod["metadata"]
 
 
 def has_ended(pod: Object) -> bool:
-    """Whether none of the pod's containers runs or will run again."""
+    """Whether all containers have ended and will not be restarted."""
     return pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
 
 
 def is_ready(pod: Object) -> bool:
-    """Whether the pod is Ready and stays."""
+    """Whether the pod is Ready and is not being deleted."""
     return is_true(pod, "Ready") and not is_ending(pod)
 
 

@@ -1,7 +1,7 @@
-"""Asks the API server whether it would let the Deployment's pod in, before the Deployment is applied.
+"""Checks, before the Deployment is applied, whether the API server would admit its pod.
 
-A Deployment is taken whatever its pods ask for; that Pod Security, a quota, a missing RuntimeClass or a webhook refuses
-them is found out only by the controller, in an event of a ReplicaSet. A dry-run creation of the pod says it at once.
+The API server accepts any Deployment. If Pod Security, a quota, a missing RuntimeClass or a webhook refuses the pod,
+only the controller notices, and writes an event on the ReplicaSet. A dry-run creation of the pod reports it at once.
 """
 
 import re
@@ -11,18 +11,18 @@ from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.cluster.managed_fields import MISSING, extras, value_at
 from leviathan.manifests.files import Object
 
-#: Refusals that say nothing of the pod: no right to create one by hand, and a service account that is about to be made.
+#: Refusals that are not about the pod: no permission to create pods, or a service account that does not exist yet.
 NOT_THE_POD = re.compile(r"cannot create resource|error looking up service account")
-#: Admission reads a namespace's labels from a cache, which follows a write by milliseconds, on a busy machine by more:
-#: how often a refusal of Pod Security is asked again after we wrote the namespace, and seconds between two tries.
+#: Admission reads a namespace's labels from a cache, which lags behind a write by milliseconds or more. So a refusal by
+#: Pod Security is checked again after we wrote the namespace: number of retries, and seconds between them.
 SETTLES, PAUSE_S = 25, 0.2
 
 
 def check_pod(cluster: Cluster, deployment: Object, *, again: int = 0) -> bool:
-    """Whether the server was able to say that it lets the pod in; False when it could not be asked.
+    """Whether the server confirmed that it admits the pod; False if it could not be asked.
 
-    Arguments: `again`, how often a refusal of Pod Security is not believed yet, and asked again.
-    Errors: ClusterError when it refuses the pod, and when it is not reached.
+    Arguments: `again`, number of retries after a refusal by Pod Security.
+    Errors: ClusterError if the server refuses the pod, or cannot be reached.
     """
     for _ in range(again):
         try:
@@ -59,10 +59,10 @@ def _ask(cluster: Cluster, deployment: Object) -> bool:
 
 
 def leftovers(cluster: Cluster, wanted: Object, result: Object) -> list[str]:
-    """Fields of a Deployment's pod that are there only because another manager once set them: each as one line.
+    """Fields of a Deployment's pod that remain only because another manager once set them, each as one line.
 
-    Server-side apply leaves such fields alone, also when they turn the meaning of ours (nodeName, command). What the
-    server itself fills in is told apart by a dry-run creation of the same Deployment under another name.
+    Server-side apply keeps such fields, even if they change the meaning of ours (nodeName, command). To ignore the
+    defaults of the server, this compares with a dry-run creation of the same Deployment under another name.
     """
     others = [entry for entry in result["metadata"].get("managedFields", []) if _sets_pod(entry)]
     if not others:
@@ -74,7 +74,9 @@ def leftovers(cluster: Cluster, wanted: Object, result: Object) -> list[str]:
     pod = ".spec.template"
     managers = ", ".join(dict.fromkeys(entry["manager"] for entry in others))
     found = extras(value_at(result, pod), value_at(made, pod), pod)
-    return [f"{field} = {value!r} is not in the manifests and stays; set by {managers}" for field, value in found]
+    return [
+        f"{field} = {value!r} is not in the manifests, but {managers} set it, so it is kept" for field, value in found
+    ]
 
 
 def _sets_pod(entry: Object) -> bool:

@@ -1,7 +1,7 @@
-"""A way to a pod's port through the API server, for a Service that has no address outside of the cluster.
+"""Forwards a local port to a pod through the API server, for a Service that has no address outside the cluster.
 
-Listens on a port of 127.0.0.1; each connection there becomes a port-forward of its own (Kubernetes API,
-`pods/portforward` over a WebSocket). It takes the right to create pods/portforward.
+Listens on a port of 127.0.0.1. Each connection gets its own port-forward (Kubernetes API, `pods/portforward` over a
+WebSocket). Needs the permission to create pods/portforward.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ Open = Callable[[], Any]
 
 @contextlib.contextmanager
 def forwarded(open_remote: Open) -> Iterator[str]:
-    """The URL that leads to the pod while the block runs. Errors of `open_remote` close the connection that asked."""
+    """The local URL of the pod, valid while the block runs. A connection is closed if its `open_remote` fails."""
     server = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=_accept, args=(server, open_remote), daemon=True).start()
     try:
@@ -34,9 +34,9 @@ def forwarded(open_remote: Open) -> Iterator[str]:
 
 @contextlib.contextmanager
 def endpoint_of(site: Site, cluster: Callable[[], Cluster]) -> Iterator[str]:
-    """The URL of the site's engine while the block runs: its own address, else a way through the API server.
+    """The URL of the site's engine, valid while the block runs: its own address, else a port-forward.
 
-    Arguments: `cluster`, called only for the latter. Errors: LeviathanError when there is no pod.
+    Arguments: `cluster`, called only for a port-forward. Errors: LeviathanError if there is no pod.
     """
     if site.endpoint:
         yield site.endpoint
@@ -62,11 +62,11 @@ def to_pod(cluster: Cluster, namespace: str, pod: str, port: int) -> Open:
             found = portforward(api.connect_get_namespaced_pod_portforward, pod, namespace, ports=str(port))
         except (ApiException, OSError) as error:
             raise ClusterError(
-                f"no way to port {port} of the pod {pod} through the API server",
+                f"cannot forward port {port} of the pod {pod} through the API server",
                 where=namespace,
                 why=" ".join(str(getattr(error, "reason", "") or error).split())[:200],
-                remedy=f"{cluster.kubectl} -n {namespace} auth can-i create pods --subresource=portforward; or set "
-                "service.url to an address that clients use",
+                remedy="set service.url to the URL that clients use, or get the permission: "
+                f"{cluster.kubectl} -n {namespace} auth can-i create pods --subresource=portforward",
             ) from None
         return found.socket(port)
 
@@ -83,7 +83,7 @@ def _accept(server: socket.socket, open_remote: Open) -> None:
 
 
 def _serve(client: socket.socket, open_remote: Open) -> None:
-    """Carry bytes both ways until one side ends."""
+    """Copy bytes in both directions until one side ends."""
     try:
         remote = open_remote()
     except ClusterError:

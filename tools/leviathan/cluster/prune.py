@@ -1,4 +1,4 @@
-"""Finds what carries our label and is in the manifests no more."""
+"""Finds objects that carry our label but are no longer in the manifests."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,12 +8,11 @@ from leviathan.manifests.files import Object
 
 
 def labelled(cluster: Cluster, namespace: str, say: Callable[[str], None], release: str = "") -> list[Object]:
-    """Everything of the manifests' kinds that carries our label and belongs to `namespace`, in the order of deleting.
+    """The objects that carry our label and belong to `namespace`, in the order of deleting.
 
-    Of several releases in the namespace only the objects of `release` count; those of the runbook's carry no name.
-
-    Of what has no namespace only PersistentVolumes that are claimed from `namespace` are given, and never a Namespace.
-    What may not be listed is said, and left alone.
+    If the namespace has several releases, returns only the objects of `release`; it is empty for the runbook's release.
+    Of objects without a namespace, returns only PersistentVolumes that are claimed from `namespace`, never a Namespace.
+    Reports kinds that may not be listed, and skips them.
     Errors: ClusterError.
     """
     found: list[Object] = []
@@ -25,7 +24,7 @@ def labelled(cluster: Cluster, namespace: str, say: Callable[[str], None], relea
         except ClusterError as error:
             if error.status != 403 or kind.namespaced:
                 raise
-            say(f"note: {kind.plural} may not be listed, so none is looked at: {error.why}")
+            say(f"note: skipping {kind.plural}, because they cannot be listed: {error.why}")
             continue
         found += [item for item in each if is_ours(item, release) and _belongs(kind, item, namespace)]
     for kind in more_kinds(found):
@@ -35,13 +34,13 @@ def labelled(cluster: Cluster, namespace: str, say: Callable[[str], None], relea
 
 
 def _more(cluster: Cluster, kind: Kind, namespace: str, say: Callable[[str], None]) -> list[Object]:
-    """The labelled objects of a further kind; none where its definition has gone. Errors: ClusterError."""
+    """The labelled objects of a further kind; none if its definition no longer exists. Errors: ClusterError."""
     try:
         return cluster.list(kind.collection(namespace), labelSelector=SELECTOR)
     except ClusterError as error:
         if error.status not in (403, 404):
             raise
-        say(f"note: {kind.plural} cannot be listed, so none is looked at: {error.why}")
+        say(f"note: skipping {kind.plural}, because they cannot be listed: {error.why}")
         return []
 
 

@@ -1,4 +1,4 @@
-"""Brings an earlier image back: the last that passed the smoke test, else the one before, else one that is named."""
+"""Rolls back to an earlier image: that of --to, else the last that passed the smoke test, else the previous one."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from leviathan.site.patterns import DIGEST
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 
-#: Where the smoke test writes the image that it let pass.
+#: The annotation in which the smoke test records the image that passed.
 PASSED = "leviathan/passed-digest"
 REVISION = "deployment.kubernetes.io/revision"
 CONTAINER = "engine"
@@ -21,7 +21,7 @@ CONTAINER = "engine"
 
 @dataclass(frozen=True)
 class RolledBack:
-    """The result of a rollback: the images before and after, and `source`, where the latter was found."""
+    """The result of a rollback: the images before and after, and `source`, why the latter was chosen."""
 
     deployment: str
     before: str
@@ -31,17 +31,17 @@ class RolledBack:
 
     @property
     def changed(self) -> bool:
-        """Whether another image is (would be) run than before."""
+        """Whether the image is (would be) different from before."""
         return self.before != self.after
 
     def text(self) -> str:
-        """Two lines: what it went back to and why, and how it stays so."""
+        """The image that it rolled back to and why, the image before, and how to keep it."""
         if not self.changed:
             return f"nothing to do: {self.deployment} runs {self.after} ({self.source})"
         digest = self.after.rpartition("@")[2]
-        pin = f"\nso that the next apply keeps it: --set image.digest={digest}" if "@" in self.after else ""
+        pin = f"\nto keep it at the next apply: --set image.digest={digest}" if "@" in self.after else ""
         return (
-            f"{self.deployment} {'would go' if self.dry_run else 'goes'} back to {self.after} ({self.source})\n"
+            f"{self.deployment} {'would roll' if self.dry_run else 'rolled'} back to {self.after} ({self.source})\n"
             f"from {self.before}{pin}"
         )
 
@@ -66,16 +66,20 @@ def run(
     dry_run: bool = False,
     pullable: Callable[[str], None] = lambda image: None,
 ) -> RolledBack:
-    """Have the Deployment run an earlier image, and change nothing else in it. Does not wait for the rollout.
+    """Set an earlier image in the Deployment, and change nothing else. Does not wait for the rollout.
 
-    Arguments: `to`, a digest (sha256:...) of the site's repository, or empty: the image that last passed the smoke
-    test, where none has, the image of the newest earlier ReplicaSet that differs; `pullable` gets the image that `to`
-    names, and raises where no pod could pull it.
-    Errors: UsageError for a `to` that is no digest; ClusterError (exit status APPLY), with the reason NothingBefore
-    when there is nothing to go back to; RegistryError.
+    Arguments: `to`, a digest (sha256:...) in the site's repository. If it is empty, chooses the image that last passed
+    the smoke test; if none has passed, the image of the newest earlier ReplicaSet that differs. `pullable` is called
+    with the image named by `to`, and raises if no pod could pull it.
+    Errors: UsageError if `to` is not a digest; ClusterError (exit status APPLY), with the reason NothingBefore if there
+    is no earlier image; RegistryError.
     """
     if to and not re.fullmatch(DIGEST, to):
-        raise UsageError(f"not a digest: {to}", why="wants sha256: and 64 hex digits", remedy="leviathan tags")
+        raise UsageError(
+            "--to is not a digest",
+            why=f"expected sha256: and 64 hexadecimal digits, got {to!r}",
+            remedy="leviathan tags lists the registry's tags",
+        )
     namespace, name = site.cluster.namespace, site.workload.deployment
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
     with exits(ExitCode.APPLY):
@@ -93,10 +97,10 @@ def run(
         else:
             after, source = _earlier(cluster, live, before)
         done = RolledBack(f"Deployment/{name}", before, after, source, dry_run)
-        if done.changed and to:  # what has run here before may lie on the node, wherever it came from
+        if done.changed and to:  # an image that ran here before may be on the node, even if the registry has lost it
             pullable(after)
         if done.changed:
-            # Only the image can be in conflict, as the rest is what we last applied: this is what `force` takes over.
+            # Only the image can conflict, because the rest is what we applied last. `force` takes the image over.
             cluster.apply(path, with_image(live, after), force=True, dry_run=dry_run)
     for text in dict.fromkeys(cluster.warnings):
         console.debug(f"warning: {text}")
@@ -109,7 +113,7 @@ def image_of(template: Object) -> str:
 
 
 def with_image(live: Object, image: str) -> Object:
-    """What we last applied of a Deployment, with another image: applied again, it changes the image alone."""
+    """The Deployment as we last applied it, with another image. Applying this changes only the image."""
     mine: Object = extract(live, fields) if (fields := applied_fields(live, MANAGER)) else {}
     meta = {"name": live["metadata"]["name"], "namespace": live["metadata"]["namespace"]}
     body = {**mine, "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {**mine.get("metadata", {}), **meta}}
@@ -125,30 +129,30 @@ def with_image(live: Object, image: str) -> Object:
 
 
 def _engine(template: Object) -> Object:
-    """The engine's container in a pod template: that of its name, else the first."""
+    """The engine's container in a pod template: the one with its name, else the first."""
     containers: list[Object] = template["spec"]["containers"]
     return next((each for each in containers if each["name"] == CONTAINER), containers[0])
 
 
 def _earlier(cluster: Cluster, live: Object, before: str) -> tuple[str, str]:
-    """The image to go back to, and where it was found."""
+    """The image to roll back to, and why it was chosen."""
     passed = (live["metadata"].get("annotations") or {}).get(PASSED)
     if passed == before:
-        return before, "it is the last that passed the smoke test; another one: --to DIGEST"
+        return before, "the last image that passed the smoke test; to choose another one: --to DIGEST"
     if passed:
-        return passed, "the last that passed the smoke test"
+        return passed, "the last image that passed the smoke test"
     uid, namespace = live["metadata"]["uid"], live["metadata"]["namespace"]
     sets = cluster.list(f"/apis/apps/v1/namespaces/{namespace}/replicasets")
     mine = [each for each in sets if any(owner["uid"] == uid for owner in each["metadata"].get("ownerReferences", []))]
     for each in sorted(mine, key=_revision, reverse=True):
         image = image_of(each["spec"]["template"])
         if image != before:
-            return image, f"the image of revision {_revision(each)}; none has passed the smoke test so far"
+            return image, f"the image of revision {_revision(each)}; no image has passed the smoke test yet"
     raise ClusterError(
-        "there is nothing to go back to",
+        "there is no earlier image to roll back to",
         where=f"Deployment/{live['metadata']['name']}",
-        why=f"no smoke test has passed, and {_count(mine)} {before}",
-        remedy="name an image with --to DIGEST; what the registry has: leviathan tags",
+        why=f"no image has passed the smoke test, and {_count(mine)} {before}",
+        remedy="name an image with --to DIGEST; leviathan tags lists the registry's tags",
         reason="NothingBefore",
     )
 
@@ -159,4 +163,4 @@ def _revision(each: Object) -> int:
 
 
 def _count(sets: Sequence[Object]) -> str:
-    return "no ReplicaSet has anything but" if len(sets) != 1 else "the one ReplicaSet has"
+    return "all ReplicaSets have" if len(sets) != 1 else "the only ReplicaSet has"

@@ -1,4 +1,4 @@
-"""The Secrets that a site asks for: made when they are missing, never read back into output, never overwritten.
+"""Creates the Secrets that a site needs if they do not exist. Never overwrites them, and never prints their content.
 
 Source: Kubernetes, "Secrets" (type kubernetes.io/dockerconfigjson), and docker-cli's config file.
 """
@@ -17,24 +17,24 @@ from leviathan.site.choices import ApiKey
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 
-#: The entry of the Secret with the key, and the name of the file in the pod.
+#: The entry of the Secret that has the API key, and the name of the file in the pod.
 API_KEY = "api-key"
 
 
 def ensure(site: Site, cluster: Cluster, environ: Mapping[str, str], console: Console) -> list[str]:
-    """Make the site's missing Secrets; the titles of those that were made.
+    """Create the site's missing Secrets, and return the titles of those that were created.
 
-    Errors: ClusterError when the cluster refuses, or there is no login to make the pull Secret from.
+    Errors: ClusterError if the cluster refuses, or if there is no registry login to create the pull Secret from.
     """
     made = []
     if site.image.make_pull_secret and _missing(site, cluster, site.image.pull_secret):
         _create(site, cluster, _pull_secret(site, environ))
         made.append(f"Secret/{site.image.pull_secret}")
-        console.say(f"made Secret/{site.image.pull_secret} from the login for {site.registry.host}")
+        console.say(f"created Secret/{site.image.pull_secret} from your login for {site.registry.host}")
     if site.access.api_key is ApiKey.SECRET and _missing(site, cluster, site.api_key_secret):
         _create(site, cluster, secret(site, site.api_key_secret, "Opaque", {API_KEY: new_key()}))
         made.append(f"Secret/{site.api_key_secret}")
-        console.say(f"made Secret/{site.api_key_secret} with a new API key; to read it: {read_command(site, cluster)}")
+        console.say(f"created Secret/{site.api_key_secret} with a new API key; read it: {read_command(site, cluster)}")
     return made
 
 
@@ -50,9 +50,9 @@ def read_command(site: Site, cluster: Cluster) -> str:
 
 
 def read_key(site: Site, cluster: Cluster) -> str:
-    """The API key out of the site's Secret.
+    """The API key from the site's Secret.
 
-    Errors: ClusterError when it may not be read, or there is none.
+    Errors: ClusterError if the Secret cannot be read, or has no key.
     """
     found = cluster.get(path(site, site.api_key_secret))
     try:
@@ -62,7 +62,7 @@ def read_key(site: Site, cluster: Cluster) -> str:
             f"Secret/{site.api_key_secret} has no API key",
             where=site.cluster.namespace,
             why="there is no such Secret" if found is None else f"its entry {API_KEY} is missing or empty",
-            remedy="leviathan apply makes a missing one; of one that is there, correct the entry",
+            remedy="run leviathan apply, which creates a missing Secret; if the Secret exists, correct the entry",
         ) from None
 
 
@@ -79,12 +79,12 @@ def _create(site: Site, cluster: Cluster, secret: Object) -> None:
     try:
         cluster.create(f"/api/v1/namespaces/{site.cluster.namespace}/secrets", secret, fieldManager="leviathan")
     except ClusterError as error:
-        if error.status != 409:  # somebody else was faster
+        if error.status != 409:  # another process created it first
             raise
 
 
 def secret(site: Site, name: str, kind: str, data: Mapping[str, str]) -> Object:
-    """A Secret with our label; `data` as text."""
+    """A Secret with our label; the values of `data` are plain strings."""
     labels = {MANAGED[0]: MANAGED[1], **({INSTANCE: site.release} if site.release else {})}
     return {
         "apiVersion": "v1",
@@ -101,10 +101,10 @@ def _pull_secret(site: Site, environ: Mapping[str, str]) -> Object:
     found = first_credentials(host, site.image.repository, environ)
     if found is None:
         raise ClusterError(
-            f"there is no login to make Secret/{site.image.pull_secret} from",
+            f"there is no registry login to create Secret/{site.image.pull_secret} from",
             where=", ".join(map(str, auth_files(environ))),
-            why=f"none of them has an entry for {host}",
-            remedy=f"docker login {host}, or make the Secret yourself and set image.make_pull_secret = false",
+            why=f"none of these files has an entry for {host}",
+            remedy=f"docker login {host}, or create the Secret yourself and set image.make_pull_secret = false",
         )
     config = json.dumps({"auths": {host: _entry(found)}})
     return secret(site, site.image.pull_secret, "kubernetes.io/dockerconfigjson", {".dockerconfigjson": config})

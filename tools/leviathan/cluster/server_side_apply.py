@@ -1,4 +1,4 @@
-"""Brings the manifests into the cluster by server-side apply, and prunes what they had and have no more."""
+"""Applies the manifests with server-side apply, and prunes objects that are no longer in them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from leviathan.terminal.output import Console
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happened (in a dry run: would happen) to one object; `note` says more, or is empty."""
+    """What happened (in a dry run: would happen) to one object; `note` adds details, or is empty."""
 
     title: str
     change: Change
@@ -33,7 +33,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Applied:
-    """The result of an apply; `overruled` are the conflicts that were decided for us by --force-conflicts."""
+    """The result of an apply; `overruled` are the conflicts that --force-conflicts took over."""
 
     image: str
     namespace: str
@@ -44,11 +44,11 @@ class Applied:
 
     @property
     def changed(self) -> bool:
-        """Whether the cluster is (would be) different from before."""
+        """Whether the cluster was (would be) changed."""
         return any(each.change is not Change.UNCHANGED for each in self.outcomes)
 
     def text(self) -> str:
-        """One line for each object, and one for all."""
+        """One line per object, and a summary line."""
         would = "would be " if self.dry_run else ""
         lines = [
             f"{each.title} {would if each.change is not Change.UNCHANGED else ''}{each.change.value}"
@@ -82,11 +82,11 @@ def run(
     dry_run: bool = False,
     pullable: Callable[[str], None] = lambda image: None,
 ) -> Applied:
-    """Apply the site's manifests: look at all objects first, then write what differs, then prune.
+    """Apply the site's manifests: first check all objects, then write those that differ, then prune.
 
-    Arguments: `environ`, for the manifests' folder; `force_conflicts`, take fields over from other managers; `prune`,
-    delete what carries our label and is not rendered; `dry_run`, let the server check everything and change nothing;
-    `pullable` gets the image before a Deployment is changed, and raises where no pod could pull it.
+    Arguments: `environ`, for the manifests' folder; `force_conflicts`, take over fields from other managers; `prune`,
+    delete objects with our label that are not rendered; `dry_run`, only validate on the server; `pullable`, called with
+    the image before a Deployment is changed, raises if no pod could pull it.
     Errors: ClusterError, LayoutError and RegistryError (exit status APPLY), RenderError.
     """
     with exits(ExitCode.APPLY):
@@ -97,7 +97,7 @@ def run(
             refuse_conflicts(steps)
         overruled = tuple(each for step in steps for each in step.conflicts)
         for each in overruled:
-            console.say(f"taken over: {each.overruled()}")
+            console.say(f"taking over: {each.overruled()}")
         if any(each.change is not Change.UNCHANGED for each in steps if each.wanted["kind"] == "Deployment"):
             pullable(rendered.image)
         namespace = site.cluster.namespace
@@ -115,9 +115,9 @@ def run(
                 cluster.delete(path_of(gone), propagationPolicy="Background")
         _leftovers(cluster, console, steps)
     outcomes = [Outcome(each.title, each.change, _note(each, dry_run=dry_run)) for each in steps]
-    outcomes += [Outcome(title(each), Change.PRUNED, "carries our label, and is not in the manifests") for each in old]
+    outcomes += [Outcome(title(each), Change.PRUNED, "has our label, but is not in the manifests") for each in old]
     renewed = not dry_run and outcomes[0].change is not Change.UNCHANGED
-    # What was said before the namespace had its labels holds no more.
+    # Warnings from before the namespace had its labels no longer apply.
     warnings = _warn(console, tuple(dict.fromkeys(cluster.warnings[looked if renewed else 0 :])), rendered.objects)
     return Applied(rendered.image, namespace, tuple(outcomes), warnings, overruled, dry_run)
 
@@ -131,7 +131,7 @@ def _write(
     dry_run: bool,
     secrets: Callable[[], object],
 ) -> None:
-    """Apply what differs, each before what needs it; before the Deployment Secrets are made and its pod is checked."""
+    """Apply the objects that differ, in order. Before the Deployment, create Secrets and check its pod."""
     done: list[str] = []
     fresh = any(each.change is not Change.UNCHANGED for each in steps if each.wanted["kind"] == "Namespace")
     for step in steps:
@@ -142,12 +142,12 @@ def _write(
         try:
             asked = step.wanted["kind"] == "Deployment" and not (dry_run and fresh)
             if asked and not check_pod(cluster, step.wanted, again=SETTLES if fresh else 0):
-                console.debug("whether the cluster lets the pod in could not be asked")
+                console.debug("could not check whether the cluster admits the pod")
             if not dry_run:
                 cluster.apply(path_of(step.wanted), step.wanted, force=force_conflicts)
         except ClusterError:
             if done:
-                console.say(f"applied before it failed: {', '.join(done)}; the rest is as it was")
+                console.say(f"applied before the failure: {', '.join(done)}; the other objects are unchanged")
             raise
         done.append(step.title)
 
@@ -165,20 +165,20 @@ def _leftovers(cluster: Cluster, console: Console, steps: Sequence[Step]) -> Non
 
 def _note(step: Step, *, dry_run: bool) -> str:
     if dry_run and step.live is None and step.result is None:
-        return "its namespace is new: not checked by the server"
+        return "its namespace does not exist yet, so the server did not check it"
     if step.wanted["kind"] == "Namespace" and step.live is not None and not is_ours(step.wanted):
-        return "was there before: it is not ours, and stays when we are deleted"
+        return "existed before: leviathan delete will keep it"
     if step.adopts:
-        return "same values, which become ours"
+        return "same values, leviathan becomes the field manager"
     return ""
 
 
 def _warn(console: Console, warnings: tuple[str, ...], objects: Sequence[Object]) -> tuple[str, ...]:
-    """Say what the server warned of. That the privileged pod breaks `baseline` is what its namespace's label is for."""
+    """Print the server's warnings. A privileged pod always violates `baseline`; the namespace's label allows that."""
     expected = any(
         each["kind"] == "Namespace" and each["metadata"]["labels"].get(ENFORCE) == "privileged" for each in objects
     )
     for text in warnings:
         known = expected and text.startswith("would violate PodSecurity")
-        console.say(f"warning: {text}{' (expected: the namespace lets privileged pods in)' if known else ''}")
+        console.say(f"warning: {text}{' (expected: the namespace allows privileged pods)' if known else ''}")
     return warnings

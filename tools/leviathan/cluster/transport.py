@@ -1,4 +1,4 @@
-"""Requests to a Kubernetes API server through the official client, with the retries that each one bears."""
+"""Sends requests to a Kubernetes API server through the official client, and retries those that are safe to repeat."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -17,9 +17,9 @@ APPLY = "application/apply-patch+yaml"
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long is waited, in seconds.
+    """How long to wait, in seconds.
 
-    `first_s`: for the first answer at all; `again_s`: for an API server that has answered before (it may restart);
+    `first_s`: for the first answer; `again_s`: for an API server that has answered before, because it may restart;
     `request_s`: for one answer; `connect_s`: for one connection; `pause_s`: before the first retry, doubled each time.
     """
 
@@ -30,16 +30,16 @@ class RetryPolicy:
     pause_s: float = 0.25
 
 
-#: For a pod's log: a node that does not answer has none for us, and what is to be said of the pod must not wait for it.
+#: For a pod's log. If the node does not answer, other messages about the pod must not wait for its log.
 LOG_PATIENCE = RetryPolicy(first_s=5.0, again_s=5.0, request_s=10.0)
 
 
 class Transport:
     """One API server's HTTP.
 
-    Arguments: `api`, the official client's ApiClient; `context`, its name in the kubeconfig, for errors; `patience`;
-    `clock` (seconds, monotonic) and `sleep` are injected for tests; `proxy`, what `api` sends through, for errors.
-    `warnings` collects the texts of Warning headers.
+    Arguments: `api`, the official client's ApiClient; `context`, the name of the kubeconfig context, for errors;
+    `patience`, the retry policy; `clock` (seconds, monotonic) and `sleep`, injected for tests; `proxy`, the proxy that
+    `api` uses, for errors. `warnings` collects the texts of Warning headers.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Transport:
         self._answered = False
 
     def asked(self, method: str, path: str) -> ApiRequest:
-        """A request as errors name it."""
+        """A request, for error messages."""
         proxy = f"{self.proxy.address} of {self.proxy.source}" if self.proxy is not None else ""
         return ApiRequest(method, path, self.context, self.server, proxy)
 
@@ -77,10 +77,10 @@ class Transport:
         stream: bool = False,
         read_s: float | None = None,
     ) -> Any:
-        """The server's answer with success, a urllib3 response; tried again until the deadline as the request bears it.
+        """Send a request and return the successful answer, a urllib3 response. Retries until the deadline if safe.
 
-        Arguments: `query`, booleans become true and false; `body`, what JSON can say; `stream`, leave the body unread,
-        and bound the wait for each of its pieces by `read_s` seconds, if given.
+        Arguments: `query`, booleans become true and false; `body`, a JSON value; `stream`, do not read the body, and
+        limit the wait for each piece of it to `read_s` seconds, if given.
         Errors: ClusterError.
         """
         ends = self.clock() + (self.patience.again_s if self._answered else self.patience.first_s)
@@ -151,10 +151,10 @@ class Transport:
 
 
 def bears_retry(method: str, content_type: str, error: ClusterError, tried: int) -> bool:
-    """Whether a request that was `tried` so many times may be sent again after `error`.
+    """Whether a request may be sent again after `error`; `tried` is the number of attempts so far.
 
-    Reads as often as time allows; writes that are idempotent (delete, server-side apply) once; every request after a
-    429, which says that the server has done nothing yet.
+    Reads may always be retried. Idempotent writes (delete, server-side apply) may be retried once. Every request may be
+    retried after a 429, because the server has not processed it.
     """
     if error.reason in ("TLS", "BadAnswer", "BadKubeconfig") or (
         error.status and error.status not in TRANSIENT_STATUSES

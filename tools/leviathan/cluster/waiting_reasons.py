@@ -1,4 +1,4 @@
-"""Why a container waits, in the kubelet's words. Source: pkg/kubelet/images/types.go, pkg/kubelet/container."""
+"""The kubelet's reasons of waiting containers. Source: pkg/kubelet/images/types.go, pkg/kubelet/container."""
 
 #: About the container's image.
 IMAGE = frozenset(
@@ -12,9 +12,9 @@ IMAGE = frozenset(
         "SignatureValidationFailed",
     }
 )
-#: The kubelet tries again at once after these.
+#: The kubelet retries at once after these.
 FIRST_FAILURE = frozenset({"ErrImagePull", "RegistryUnavailable"})
-#: Nothing changes until somebody acts.
+#: Permanent: nothing changes until somebody acts.
 STUCK = (IMAGE - FIRST_FAILURE) | {
     "CreateContainerConfigError",
     "CreateContainerError",

@@ -1,4 +1,4 @@
-"""`leviathan model --download`: makes the Job, waits for its log's last line, and keeps the manifest that it prints."""
+"""`leviathan model --download`: creates the Job, waits for its last log line, and saves the manifest that it prints."""
 
 import base64
 import binascii
@@ -23,9 +23,9 @@ from leviathan.site.schema import Site
 from leviathan.terminal.output import Console, write_atomically
 from leviathan.terminal.progress import Waiting
 
-#: What has to be there before the Job: the namespace and the claim that it writes to.
+#: Kinds that must exist before the Job: the namespace and the claim that it writes to.
 FIRST = ("Namespace", "PersistentVolume", "PersistentVolumeClaim")
-#: Seconds until the Job's controller has made a pod.
+#: Seconds to wait until the Job's controller has created a pod.
 POD_S = 60.0
 LOOK_S = 1.0
 
@@ -38,17 +38,17 @@ def download(
     *,
     pause: Callable[[float], None] = time.sleep,
 ) -> tuple[Downloaded, Manifest]:
-    """Download the model of `model.repository` or `model.urls` onto the site's storage.
+    """Download the model in `model.repository` or `model.urls` to the site's storage.
 
-    A Job that is there with the same arguments is followed; one that has failed, or has others, is made again, and the
-    download resumes. The manifest goes to the file model.manifest, where the site names one.
+    Follows an existing Job with the same arguments. Recreates a Job that has failed or has other arguments; the
+    download then resumes. Writes the manifest to the file in model.manifest, if set.
     Errors: ModelError, ClusterError, LayoutError, RenderError.
     """
     rendered = render(site, environ)
     for each in rendered.objects:
         if each["kind"] in FIRST and cluster.get(path_of(each)) is None:
             cluster.apply(path_of(each), each)
-            console.say(f"model: made {each['kind']}/{each['metadata']['name']}")
+            console.say(f"model: created {each['kind']}/{each['metadata']['name']}")
     ensure(site, cluster, environ, console)
     _start(site, cluster, console, job(site, rendered.image), pause)
     pod = _pod(site, cluster, console, pause)
@@ -67,18 +67,18 @@ def job_path(site: Site) -> str:
 
 
 def _start(site: Site, cluster: Cluster, console: Console, wanted: Object, pause: Callable[[float], None]) -> None:
-    """Make the Job, unless it is there with the same work and has not failed. A Job's pod cannot be changed."""
+    """Create the Job, unless it exists with the same work and has not failed. A Job's pod template is immutable."""
     live = cluster.get(job_path(site))
     if live is not None:
         if not _failed(live) and _work(live) == _work(wanted) and "deletionTimestamp" not in live["metadata"]:
-            console.say(f"model: Job/{name_of(site)} is there")
+            console.say(f"model: Job/{name_of(site)} exists already")
             return
         cluster.delete(job_path(site), propagationPolicy="Foreground")
-        with Waiting(console, f"model: the old Job/{name_of(site)} ends"):
+        with Waiting(console, f"model: deleting the old Job/{name_of(site)}"):
             while cluster.get(job_path(site)) is not None:
                 pause(LOOK_S)
     cluster.create(job_path(site).rpartition("/")[0], wanted, fieldManager="leviathan")
-    console.say(f"model: made Job/{name_of(site)}: {' '.join(arguments(site)[:6])}")
+    console.say(f"model: created Job/{name_of(site)}: {' '.join(arguments(site)[:6])}")
 
 
 def _failed(live: Object) -> bool:
@@ -92,7 +92,7 @@ def _work(each: Object) -> Any:
 
 
 def _pod(site: Site, cluster: Cluster, console: Console, pause: Callable[[float], None]) -> str:
-    """The name of the Job's newest pod. Errors: ModelError when none is made in time."""
+    """The name of the Job's newest pod. Errors: ModelError if none is created in time."""
     path, selector = f"/api/v1/namespaces/{site.cluster.namespace}/pods", f"job-name={name_of(site)}"
     ends = console.clock() + POD_S
     while True:
@@ -109,14 +109,14 @@ def _pod(site: Site, cluster: Cluster, console: Console, pause: Callable[[float]
 
 
 def manifest_of(log: Iterable[str]) -> Manifest:
-    """The manifest that the downloader's log ends with. Errors: ModelError when it is not there, or not whole."""
+    """The manifest at the end of the downloader's log. Errors: ModelError if it is missing or incomplete."""
     files: dict[str, ModelFile] = {}
     packed: list[str] = []
     for line in log:
         kind, _, rest = line.partition(": ")
         if kind == "file" and len(words := rest.split(" ", 2)) == 3 and words[1].isdigit():
             files[words[2]] = ModelFile(words[2], int(words[1]), words[0])
-            packed = []  # of a log with two runs, the last one counts
+            packed = []  # if the log has two runs, the last one counts
         elif kind == "header":
             packed.append(rest)
     try:
@@ -127,7 +127,7 @@ def manifest_of(log: Iterable[str]) -> Manifest:
     if not files or not header:
         raise ModelError(
             "the download's log has no manifest",
-            why="its lines `file:` and `header:` are missing or not whole: the log was cut off",
-            remedy="leviathan model --download again: it verifies what is there and prints the manifest again",
+            why="the lines `file:` and `header:` are missing or incomplete, so the log was cut off",
+            remedy="run leviathan model --download again, which verifies the files and prints the manifest again",
         )
     return Manifest(tuple(files[name] for name in sorted(files)), header)

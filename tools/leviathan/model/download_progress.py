@@ -1,4 +1,4 @@
-"""What is said while the download is waited for: how far it is, its last line, and for how long there was none."""
+"""Shows the progress of a download: how far it is, its last log line, and how long ago that was."""
 
 from collections import deque
 
@@ -9,14 +9,14 @@ from leviathan.terminal.progress import time_text
 
 #: Lines of the log that a failure shows.
 TAIL = 15
-#: Seconds between two rewritings of the status line: a log can be faster than a terminal.
+#: Minimum seconds between two updates of the status line, because a log can be faster than a terminal.
 SHOW_S = 0.2
 
 
 class Talk:
-    """Keeps what was heard of the log, and says it; `last` is its last line.
+    """Keeps the state of the log, and shows it; `last` is its last line.
 
-    Arguments: `heartbeat_s`, seconds between two lines where stderr is no terminal.
+    Arguments: `heartbeat_s`, seconds between two progress lines if stderr is not a terminal.
     """
 
     def __init__(self, console: Console, heartbeat_s: float) -> None:
@@ -30,7 +30,7 @@ class Talk:
         self._told = ""
 
     def hear(self, each: LogChunk) -> None:
-        """Something new came from the log."""
+        """Process a new chunk of the log."""
         self._heard_at = self.console.clock()
         text = each.text.rstrip()
         self.last = text.rsplit("\r", 1)[-1].strip() or self.last
@@ -40,14 +40,14 @@ class Talk:
             self._tail.append(self.last)
 
     def silent_s(self) -> float:
-        """Seconds since something was heard."""
+        """Seconds since the last chunk."""
         return self.console.clock() - self._heard_at
 
     def beat(self) -> None:
-        """Say how far it is, where it is time to."""
+        """Show the progress, if it is time to."""
         now = self.console.clock()
         parts = [self._progress.text()] if self._progress else []
-        parts.append(self.last[:120] if self.last else "no word yet")
+        parts.append(self.last[:120] if self.last else "no log line yet")
         still = now - self._heard_at
         parts += [f"nothing new for {time_text(still)}"] if still >= 5 else []
         line = f"model: {', '.join(parts)}"
@@ -59,7 +59,7 @@ class Talk:
             self.console.say(line)
 
     def tell(self, text: str) -> None:
-        """Say something once, until there is something else to say."""
+        """Print `text`, unless it was the last text printed."""
         if text != self._told:
             self._told = text
             self.console.say(f"model: {text}")

@@ -1,4 +1,4 @@
-"""Waits until the download's pod has said that it is done, and says why when it never will."""
+"""Waits until the pod that downloads the model is done, or explains why it will not be."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,10 +17,10 @@ from leviathan.terminal.progress import time_text
 def wait_for_download(
     site: Site, cluster: Cluster, console: Console, *, pause: Callable[[float], None] = time.sleep
 ) -> Downloaded:
-    """Wait until `model.done_marker` stands in the log of `model.pod`, or the pod has succeeded.
+    """Wait until the log of `model.pod` contains `model.done_marker`, or the pod has succeeded.
 
-    Errors: ModelError when the pod is missing, failed, cannot start, restarts again and again, or says nothing for
-    model.idle_s seconds; ClusterError when the API refuses or is gone for as long.
+    Errors: ModelError if the pod is missing, has failed, cannot start, keeps restarting, or logs nothing for
+    model.idle_s seconds; ClusterError if the API refuses, or cannot be reached for as long.
     """
     return _Gate(site, cluster, console, pause).run()
 
@@ -55,9 +55,9 @@ class _Gate:
                 raise self._hangs(seen)
 
     def _step(self, seen: Seen, before: Seen | None) -> Downloaded | None:
-        """One look at the pod and at what is new in its log; the result when the download is done."""
+        """Check the pod and the new part of its log once. Returns the result if the download is done."""
         if before is not None and before.uid and seen.uid and before.uid != seen.uid:
-            self.talk.tell(f"{self.where} is another pod now: its log begins anew")
+            self.talk.tell(f"{self.where} was recreated, so its log starts again")
             self.log.restart()
             before = None
         if seen.state is State.MISSING:
@@ -67,7 +67,7 @@ class _Gate:
             self.pause(PAUSE_S)
             return None
         if seen.state is State.STUCK:
-            raise self._failed("the download's pod cannot start", seen)
+            raise self._failed("the pod that downloads the model cannot start", seen)
         restarted = seen.restarts > (before.restarts if before is not None else 0)
         if restarted:
             self.talk.tell(f"the container {seen.container} of {self.where} has restarted ({seen.restarts} times)")
@@ -75,7 +75,7 @@ class _Gate:
         if (restarted and self._marked(seen, previous=True, follow=False)) or self._marked(seen, follow=follow):
             return self._done(DownloadOutcome.WAITED if self.followed else DownloadOutcome.ALREADY)
         if seen.state is State.RUNNING:
-            self.followed = True  # what there was is read; from now on it is waited for
+            self.followed = True  # the existing log is read; from now on, wait for new lines
             return None
         if seen.state is State.BETWEEN:
             self.pause(PAUSE_S)
@@ -83,16 +83,16 @@ class _Gate:
         if seen.state is State.SUCCEEDED:
             return self._done(DownloadOutcome.ENDED)
         looping = seen.state is State.LOOPING
-        raise self._failed("the download restarts again and again" if looping else "the download has failed", seen)
+        raise self._failed("the download keeps restarting" if looping else "the download failed", seen)
 
     def _marked(self, seen: Seen, *, follow: bool, previous: bool = False) -> bool:
-        """Read what is new in the log; whether the marker is in it."""
+        """Read the new part of the log; whether it has the marker."""
         try:
             ended = seen.state is not State.RUNNING
             for each in self.log.read(seen.container, follow=follow, ended=ended, previous=previous):
                 if isinstance(each, Silence):
                     if each.broken:
-                        self.talk.tell(f"the log's stream broke ({each.broken}); going on where it was")
+                        self.talk.tell(f"the connection to the log broke ({each.broken}); resuming")
                         self.pause(PAUSE_S)
                 elif self._hear(each):
                     return True
@@ -102,7 +102,7 @@ class _Gate:
             if seen.state is not State.RUNNING and error.status != 404:
                 self.unread = f"{error.what}: {error.why}"
             if seen.state is State.RUNNING and not previous:
-                self.pause(PAUSE_S)  # it has not started yet, or its log is just gone
+                self.pause(PAUSE_S)  # the container has not started yet, or its log was just removed
         return False
 
     def _hear(self, each: LogChunk) -> bool:
@@ -111,14 +111,14 @@ class _Gate:
 
     @contextmanager
     def _outlived(self) -> Iterator[None]:
-        """Outlive an API server or kubelet that is away, once there was an answer at all."""
+        """Tolerate an API server or kubelet that cannot be reached, if it has answered before."""
         try:
             yield
         except ClusterError as error:
             answered = self.log.opened > 0
             if not answered or not passing(error):
                 raise
-            self.talk.tell(f"{error.what} ({error.why or error.reason}); trying again")
+            self.talk.tell(f"{error.what} ({error.why or error.reason}); retrying")
             self.pause(PAUSE_S)
 
     def _done(self, how: DownloadOutcome) -> Downloaded:
@@ -130,10 +130,12 @@ class _Gate:
 
     def _missing(self, *, gone: bool) -> ModelError:
         return ModelError(
-            "the download's pod was deleted before it was done" if gone else "there is no pod that downloads the model",
+            "the pod that downloads the model was deleted before it was done"
+            if gone
+            else "the pod that downloads the model does not exist",
             where=self.where,
-            remedy=f"start it, or name another one (--set model.pod=NAME, --set model.pod_namespace=NAME); what there "
-            f"is: {self.kubectl} get pods. If the model is on the disk: leviathan deploy --from apply",
+            remedy=f"start it, or name another one (--set model.pod=NAME, --set model.pod_namespace=NAME); to list the "
+            f"pods: {self.kubectl} get pods. If the model is already on the disk: leviathan deploy --from apply",
         )
 
     def _failed(self, what: str, seen: Seen) -> ModelError:
@@ -143,8 +145,8 @@ class _Gate:
             what,
             where=self.where,
             why=f"{seen.why or seen.state.value}{last}",
-            remedy=f"{self.kubectl} describe pod {self.model.pod}; correct it, start it again, and run "
-            "leviathan model again",
+            remedy=f"{self.kubectl} describe pod {self.model.pod}; fix and restart the pod, then run leviathan model "
+            "again",
         )
 
     def _hangs(self, seen: Seen | None) -> ModelError:
@@ -153,9 +155,9 @@ class _Gate:
         last = f"; its last line: {self.talk.last[:200]}" if self.talk.last else ""
         why = seen.why if seen is not None and seen.why else ""
         return ModelError(
-            "the download hangs",
+            "the download makes no progress",
             where=self.where,
-            why=f"nothing new in its log for {time_text(self.model.idle_s)}{state}{f' ({why})' if why else ''}{last}",
-            remedy=f"{self.kubectl} logs {self.model.pod} --tail=50; if it works in silence, wait longer: "
+            why=f"no new log line for {time_text(self.model.idle_s)}{state}{f' ({why})' if why else ''}{last}",
+            remedy=f"{self.kubectl} logs {self.model.pod} --tail=50; if it works without logging, wait longer: "
             "--set model.idle_s=SECONDS",
         )

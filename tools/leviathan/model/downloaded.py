@@ -8,13 +8,13 @@ from leviathan.errors import ExitCode, LeviathanError
 
 
 class ModelError(LeviathanError):
-    """The download failed, hangs or cannot be seen, or the files are not those of the manifest."""
+    """The download failed, makes no progress or cannot be observed, or the files do not match the manifest."""
 
     exit_code = ExitCode.MODEL
 
 
 class DownloadOutcome(Enum):
-    """How the gate came to be open."""
+    """How the wait for the download ended."""
 
     ALREADY = "already done"
     WAITED = "done"
@@ -23,9 +23,9 @@ class DownloadOutcome(Enum):
 
 @dataclass(frozen=True)
 class Downloaded:
-    """The download is done: `where` its pod is, seconds waited, lines read, how often the stream was opened again.
+    """A finished download: `where` its pod is, seconds waited, lines read, number of reconnections.
 
-    `unread`: why nothing is known of the log of a pod that has succeeded, where the node did not give it.
+    `unread`: why the log of a pod that has succeeded could not be read; empty if it was read.
     """
 
     how: DownloadOutcome
@@ -39,7 +39,7 @@ class Downloaded:
     def text(self) -> str:
         """The result in one line."""
         if self.how is DownloadOutcome.ENDED:
-            left = f'"{self.marker}" is not in what is left of its log'
+            left = f'"{self.marker}" is not in the rest of its log'
             return f"the pod {self.where} has succeeded ({self.unread or left})"
         said = f'"{self.marker}" is in the log of {self.where}'
         return f"already downloaded: {said}" if self.how is DownloadOutcome.ALREADY else f"downloaded: {said}"

@@ -1,4 +1,4 @@
-"""The model's files in a local folder: names, sizes, and on request what they hash to."""
+"""Reads the model's files in a local folder: names, sizes, and optionally their hashes."""
 
 import hashlib
 import os
@@ -16,11 +16,13 @@ PIECE = 4 << 20
 
 
 def local_sizes(folder: Path) -> dict[str, int]:
-    """Every file below `folder`, links followed: name with slashes → bytes. Errors: ModelError."""
+    """All files below `folder`, following links: name with slashes → bytes. Errors: ModelError."""
     found: dict[str, int] = {}
     try:
         if not folder.is_dir():
-            raise ModelError("no such folder", where=str(folder), remedy="name the model's folder with --folder")
+            raise ModelError(
+                "the folder does not exist", where=str(folder), remedy="name the model's folder with --folder"
+            )
         for root, _, names in os.walk(folder, onerror=_raise):
             for path in (Path(root) / name for name in names):
                 if path.is_file():
@@ -41,7 +43,7 @@ def local_hashes(folder: Path, names: list[str], console: Console, heartbeat_s: 
 def write_manifest_of(folder: Path, console: Console, *, hashed: bool, heartbeat_s: float) -> Manifest:
     """The manifest of the GGUF model in `folder`: its .gguf files and its header.
 
-    The model is checked first, as the engine does: a manifest of half a model would be worse than none.
+    Checks the model first, as the engine does, because a manifest of an incomplete model would be misleading.
     Errors: ModelError.
     """
     sizes = {name: size for name, size in local_sizes(folder).items() if name.endswith(SUFFIX)}
@@ -50,7 +52,7 @@ def write_manifest_of(folder: Path, console: Console, *, hashed: bool, heartbeat
     except EngineError as error:
         raise ModelError(error.message, remedy=error.remedy) from None
     if odd := sorted(name for name in sizes if not safe_name(name)):
-        raise ModelError("a file's name cannot stand in a manifest", where=repr(odd[0]), remedy="rename it")
+        raise ModelError("a file has a name that a manifest cannot hold", where=repr(odd[0]), remedy="rename the file")
     hashes = local_hashes(folder, sorted(sizes), console, heartbeat_s) if hashed else {}
     return Manifest(tuple(ModelFile(name, sizes[name], hashes.get(name, "")) for name in sorted(sizes)), header)
 

@@ -1,4 +1,4 @@
-"""Follows the download's log: each line once, through broken streams, restarts of its container and silence."""
+"""Follows the download's log and returns each line once, despite broken connections, restarts and silence."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,13 +8,13 @@ from typing import Any
 from leviathan.cluster.client import LOG_PATIENCE, Cluster, ClusterError
 from leviathan.model.timestamped_log import Stamped
 
-#: Seconds between two looks at a pod that does not write.
+#: Seconds between two checks of a pod that logs nothing.
 PAUSE_S = 2.0
 
 
 @dataclass(frozen=True)
 class LogChunk:
-    """One thing that came from the log: a whole `line`, or the growing `rest` of one that has not ended yet."""
+    """A part of the log: a `whole` line, or the current text of a line that has not ended yet."""
 
     text: str
     whole: bool
@@ -22,7 +22,7 @@ class LogChunk:
 
 @dataclass(frozen=True)
 class Silence:
-    """The stream ended (`broken` empty), fell silent, or broke (`broken` says how)."""
+    """The stream ended or timed out (`broken` empty), or broke (`broken` says how)."""
 
     broken: str = ""
     ended: bool = False
@@ -31,8 +31,8 @@ class Silence:
 class Log:
     """The log of one container of one pod.
 
-    Arguments: `quiet_s`, seconds of silence after which a stream is closed and opened again, so that a dead connection
-    is noticed; `pause`, sleeps, for tests.
+    Arguments: `quiet_s`, seconds of silence after which the stream is reopened, to detect a dead connection; `pause`,
+    sleeps, for tests.
     """
 
     def __init__(
@@ -52,17 +52,17 @@ class Log:
         self.opened = 0
 
     def restart(self) -> None:
-        """Another pod of the same name: its log begins anew."""
+        """Start from the beginning, because the pod was recreated."""
         self.stamped = Stamped()
 
     def read(
         self, container: str, *, follow: bool, ended: bool = False, previous: bool = False
     ) -> Iterator[LogChunk | Silence]:
-        """What is new since the last read; the last item is a Silence.
+        """Yield the new part of the log since the last read; the last item is a Silence.
 
-        Arguments: `follow`, go on until the container ends; `ended`, nothing more will come, so that a last line
-        without an end counts as whole; `previous`, the log of the container before its last restart.
-        Errors: ClusterError when the log is refused (400: the container has not started yet).
+        Arguments: `follow`, continue until the container ends; `ended`, the container has ended, so a last line without
+        a line end counts as whole; `previous`, the log of the container before its last restart.
+        Errors: ClusterError if the log is refused (400: the container has not started yet).
         """
         query: dict[str, Any] = {"container": container, "timestamps": True}
         query |= {"follow": True} if follow else {}
@@ -87,7 +87,7 @@ class Log:
                         yield LogChunk(text, whole=True)
                 if rest and self.stamped.grows(tail := rest.decode("utf-8", "replace")):
                     yield LogChunk(tail, whole=False)
-            # A stream may be closed within a line, which then comes whole when it is opened again.
+            # A stream may end within a line. The whole line then comes when the stream is reopened.
             if rest and ended:
                 text = self.stamped.take(rest.decode("utf-8", "replace"))
                 if text is not None:
@@ -103,12 +103,12 @@ class Log:
 
 
 def not_started(error: ClusterError) -> bool:
-    """Whether the log is refused because there is none yet: the container waits, or the pod has no node."""
+    """Whether there is no log yet, because the container waits or the pod has no node."""
     return error.status == 400
 
 
 def passing(error: ClusterError) -> bool:
-    """Whether the API server or the kubelet is away for a while, which a download outlives."""
+    """Whether this is a transient error of the API server or the kubelet, during which the download continues."""
     return (error.status == 0 and error.reason not in ("NoKubeconfig", "UnknownContext", "BadKubeconfig", "TLS")) or (
         error.status >= 500
     )

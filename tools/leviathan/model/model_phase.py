@@ -1,4 +1,4 @@
-"""The phase `model`: wait for the download, then hold the files to the manifest."""
+"""The phase `model`: waits for the download, then compares the files with the manifest."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from leviathan.terminal.output import Console
 
 @dataclass(frozen=True)
 class Model:
-    """What is known of the model: that it is downloaded, and that its files are right; None where not looked at."""
+    """The state of the model: its download and the comparison of its files; None for what was not checked."""
 
     downloaded: Downloaded | None
     verified: Verified | None
@@ -27,7 +27,7 @@ class Model:
     def text(self) -> str:
         """The result for people."""
         lines = [self.downloaded.text()] if self.downloaded else []
-        lines.append(self.verified.text() if self.verified else "files not compared: model.manifest names no manifest")
+        lines.append(self.verified.text() if self.verified else "files not compared: model.manifest is not set")
         return "\n".join(lines)
 
     def data(self) -> dict[str, Any]:
@@ -50,11 +50,11 @@ def run(
     force_download: bool = False,
     pause: Callable[[float], None] = time.sleep,
 ) -> Model:
-    """Wait for the download of `model.pod`, then compare the files with `model.manifest`, if one is named.
+    """Wait for the download by `model.pod`, then compare the files with `model.manifest`, if it is set.
 
-    Arguments: `connect`, called only when the cluster is needed; `folder`, compare the files of this local folder and
-    ask no cluster; `environ`, for the download's manifests; `force_download`, by a Job of ours, and not by the pod
-    model.pod; `hashed`, also compare SHA-256, where the manifest has them (it reads every byte).
+    Arguments: `connect`, called only if the cluster is needed; `folder`, compare the files in this local folder,
+    without the cluster; `environ`, for the download's manifests; `force_download`, download with our Job instead of
+    model.pod; `hashed`, also compare SHA-256 if the manifest has them (reads every byte).
     Errors: ModelError, ClusterError, both with exit status 5.
     """
     if (site.downloads or force_download) and folder is None:
@@ -62,15 +62,15 @@ def run(
     manifest = read_manifest(Path(site.model.manifest)) if site.model.manifest else None
     if manifest is None and (folder is not None or hashed):
         raise ModelError(
-            "there is nothing to compare with",
-            why="model.manifest names no manifest",
-            remedy="name it with --manifest FILE; leviathan model --folder FOLDER --write-manifest FILE writes one",
+            "there is no manifest to compare the files with",
+            why="model.manifest is not set",
+            remedy="name it with --manifest FILE; to write one: leviathan model --folder FOLDER --write-manifest FILE",
         )
     if folder is not None and manifest is not None:
         return Model(None, verify_local(site, manifest, folder, console, hashed=hashed))
     with exits(ExitCode.MODEL):
         if not site.model.pod and manifest is None:
-            console.say("model: model.pod is empty: no download is waited for")
+            console.say("model: model.pod is empty, so there is no download to wait for")
             return Model(None, None)
         cluster = connect()
         downloaded = wait_for_download(site, cluster, console, pause=pause) if site.model.pod else None
@@ -81,12 +81,12 @@ def run(
 def _download(
     site: Site, cluster: Cluster, console: Console, environ: Mapping[str, str], pause: Callable[[float], None]
 ) -> Model:
-    """Download by a Job. What it has verified by SHA-256 need not be read again. Errors: ModelError, ClusterError."""
+    """Download with a Job, which also verifies SHA-256. Errors: ModelError, ClusterError."""
     from leviathan.model.download import download  # noqa: PLC0415 - the YAML reader is slow to import
 
     if not (site.model.repository or site.model.urls):
         raise ModelError(
-            "there is nothing to download from",
+            "no source is set for the download",
             remedy="--set model.repository=OWNER/NAME --set model.include='FOLDER/*', or model.urls",
         )
     with exits(ExitCode.MODEL):
@@ -106,7 +106,7 @@ def verify_local(site: Site, manifest: Manifest, folder: Path, console: Console,
 
 
 def verify_remote(site: Site, cluster: Cluster, manifest: Manifest, console: Console, *, hashed: bool) -> Verified:
-    """Compare the files that a pod on the node sees. Errors: ModelError, ClusterError."""
+    """Compare the files as a pod on the node sees them. Errors: ModelError, ClusterError."""
     from leviathan.model.remote import find_probe, remote_hashes, remote_sizes  # noqa: PLC0415 - only with a manifest
 
     probe = find_probe(cluster, site)
@@ -119,7 +119,7 @@ def verify_remote(site: Site, cluster: Cluster, manifest: Manifest, console: Con
 
 
 def _hashed(manifest: Manifest, sizes: dict[str, int]) -> list[str]:
-    """The files worth hashing: those of the right size. Errors: ModelError when the manifest has no hashes at all."""
+    """The files to hash: those with the right size. Errors: ModelError if the manifest has no hashes."""
     if not any(each.sha256 for each in manifest.files):
         raise ModelError(
             "the manifest has no SHA-256 to compare with",

@@ -1,4 +1,4 @@
-"""What state the download's pod is in, and which container of it matters."""
+"""The state of the pod that downloads the model, and its main container."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +11,11 @@ DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
 class State(Enum):
-    """Where the pod stands; BETWEEN: its container has ended and will be started again; LOOPING: that happens again and
-    again; STUCK: it cannot start. SUCCEEDED and FAILED also where only the container that counts has ended for good."""
+    """The state of the pod.
+
+    BETWEEN: its container has ended and will be restarted; LOOPING: it keeps restarting; STUCK: it cannot start.
+    SUCCEEDED and FAILED also apply if only the main container has ended permanently.
+    """
 
     MISSING = "missing"
     PENDING = "pending"
@@ -26,7 +29,7 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Seen:
-    """A pod as it was seen: `why` in words, `restarts` and `exit_code` (None: never ended) of the container."""
+    """The observed state of a pod: `why` in words, `restarts` and `exit_code` (None: never ended) of the container."""
 
     state: State
     why: str = ""
@@ -37,7 +40,7 @@ class Seen:
 
 
 def see(pod: Mapping[str, Any] | None) -> Seen:
-    """The state of a pod object, None for one that is not there."""
+    """The state of a pod object, or of None for a pod that does not exist."""
     if pod is None:
         return Seen(State.MISSING)
     status = pod.get("status", {})
@@ -88,7 +91,7 @@ def _state(
 
 
 def _after(code: int, restarts: str) -> State:
-    """What comes after the container that counts has ended with `code`, while the pod's other containers run on."""
+    """The state after the main container has ended with `code`, while the pod's other containers still run."""
     if restarts == "Always" or (restarts == "OnFailure" and code):
         return State.BETWEEN
     return State.FAILED if code else State.SUCCEEDED

@@ -1,4 +1,4 @@
-"""How far a download is, by what its program writes: wget, curl, aria2, rclone, tqdm (huggingface-cli) ..."""
+"""Finds the progress of a download in the output of wget, curl, aria2, rclone, tqdm (huggingface-cli) ..."""
 
 import re
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Progress:
 
 
 def find_progress(line: str) -> Progress | None:
-    """What a line says of the progress, None when nothing; of a bar that rewrites itself only the last state counts."""
+    """The progress in a line, or None. If a progress bar rewrites itself in the line, its last state counts."""
     last = next((part for part in reversed(re.split(r"[\r\n]", line)) if part.strip()), "")
     pairs = [found for match in PAIR.finditer(last) if (found := _pair(match)) is not None]
     percents = [value for match in PERCENT.finditer(last) if (value := _number(match[1])) <= 100]

@@ -1,4 +1,4 @@
-"""The model's files as a pod on the node sees them, by read-only commands (find, stat, sha256sum) inside it.
+"""Reads the model's files through a pod on the node, with read-only commands in it (find, stat, sha256sum).
 
 Source: Kubernetes API, `pods/exec` over a WebSocket with the subprotocol v4.channel.k8s.io (channel 1 stdout, 2 stderr,
 3 the ending as a Status object).
@@ -23,10 +23,10 @@ HASH = 'cd "$1" && shift && exec sha256sum -- "$@"'
 LISTED = re.compile(r"(\d+) \./(.+)")
 HASHED = re.compile(r"\\?([0-9a-f]{64}) [ *](.+)")
 HANDSHAKE = re.compile(r"Handshake status (\d+)")
-#: Seconds without a byte from a command until it is given up; a large file is hashed at some 200 MB/s.
+#: Seconds without output after which a command is given up. Hashing a large file runs at about 200 MB/s.
 LIST_S, HASH_S = 60.0, 1800.0
 ENGINE = "engine"
-#: Bytes that a command may say: a list of 100,000 files is a tenth of it.
+#: Maximum bytes of a command's output. A list of 100,000 files needs a tenth of it.
 MOST = 64 << 20
 STDOUT, STDERR, ENDING = 1, 2, 3
 
@@ -47,7 +47,7 @@ class FileProbe:
 
 
 def find_probe(cluster: Cluster, site: Site) -> FileProbe:
-    """The download's pod if it runs, else a running pod of the engine. Errors: ModelError when neither runs."""
+    """The download's pod if it runs, else a running pod of the engine. Errors: ModelError if neither runs."""
     space = site.model.pod_namespace or site.cluster.namespace
     seen = see(cluster.get(f"/api/v1/namespaces/{space}/pods/{site.model.pod}"))
     if seen.state is State.RUNNING:
@@ -57,20 +57,22 @@ def find_probe(cluster: Cluster, site: Site) -> FileProbe:
         if see(pod).state is State.RUNNING:
             return FileProbe(space, pod["metadata"]["name"], ENGINE, site.engine.model_path)
     raise ModelError(
-        "the model's files cannot be seen",
+        "there is no running pod to read the model's files with",
         why=f"the pod {site.model.pod} is {seen.state.value}, and no engine runs",
-        remedy="name a running pod that has the disk (--set model.pod=NAME --set model.folder=FOLDER), "
-        "or a local folder (--folder), or do without (--set model.manifest=)",
+        remedy="name a running pod that mounts the disk (--set model.pod=NAME --set model.folder=FOLDER), "
+        "or a local folder (--folder), or skip the comparison (--set model.manifest=)",
     )
 
 
 def remote_sizes(cluster: Cluster, probe: FileProbe) -> dict[str, int]:
-    """Every file below the folder: name with slashes → bytes. Errors: ModelError, ClusterError."""
+    """All files below the folder: name with slashes → bytes. Errors: ModelError, ClusterError."""
     found: dict[str, int] = {}
     for line in run_in(cluster, probe, ["sh", "-c", LIST, "sh", probe.folder], quiet_s=LIST_S):
         match = LISTED.fullmatch(line)
         if match is None:
-            raise ModelError("cannot read the list of files", where=probe.where, why=f"it says {line!r:.120}")
+            raise ModelError(
+                "cannot read the list of files", where=probe.where, why=f"expected a size and a name, got {line!r:.120}"
+            )
         found[match[2]] = int(match[1])
     return found
 
@@ -84,16 +86,18 @@ def remote_hashes(
         for line in run_in(cluster, probe, ["sh", "-c", HASH, "sh", probe.folder, name], quiet_s=HASH_S):
             match = HASHED.fullmatch(line)
             if match is None:
-                raise ModelError("cannot read the hash", where=probe.where, why=f"it says {line!r:.120}")
+                raise ModelError(
+                    "cannot read the hash", where=probe.where, why=f"expected a hash and a name, got {line!r:.120}"
+                )
             found[name] = match[1]
         done(name)
     return found
 
 
 def run_in(cluster: Cluster, probe: FileProbe, command: Sequence[str], *, quiet_s: float) -> list[str]:
-    """The lines that `command` prints in the container.
+    """Run `command` in the container, and return the lines that it prints.
 
-    Errors: ModelError when it may not be run there, fails, or says nothing for `quiet_s` seconds.
+    Errors: ModelError if it may not be run there, fails, or prints nothing for `quiet_s` seconds.
     """
     socket = _open(cluster, probe, command)
     try:
@@ -101,7 +105,9 @@ def run_in(cluster: Cluster, probe: FileProbe, command: Sequence[str], *, quiet_
     finally:
         socket.close()
     if status.get("status") != "Success":
-        said = " ".join(err.decode("utf-8", "replace").split()) or str(status.get("message", "")) or "it broke off"
+        said = (
+            " ".join(err.decode("utf-8", "replace").split()) or str(status.get("message", "")) or "the connection broke"
+        )
         raise ModelError(
             "the model's files cannot be listed in the pod",
             where=probe.where,
@@ -122,12 +128,12 @@ def _open(cluster: Cluster, probe: FileProbe, command: Sequence[str]) -> Any:
 
     if getattr(cluster.transport.api, "impersonates", ()):
         raise ModelError(
-            "no command can be run in the pod as another user",
+            "cannot run a command in the pod as another user",
             where=probe.where,
             why="the kubeconfig's user has `as`, which the Kubernetes client does not send with commands",
             remedy="use a local folder (--folder), or a context without `as`",
         )
-    websocket.setdefaulttimeout(LIST_S)  # the client offers no other way to bound the handshake
+    websocket.setdefaulttimeout(LIST_S)  # the client offers no other way to limit the handshake's time
     try:
         return stream(
             CoreV1Api(cluster.transport.api).connect_get_namespaced_pod_exec,
@@ -148,15 +154,18 @@ def _open(cluster: Cluster, probe: FileProbe, command: Sequence[str]) -> Any:
         kubectl = cluster.kubectl
         denied = status is not None and status[1] in ("401", "403")
         raise ModelError(
-            "you may not run a command in the pod" if denied else "no command can be run in the pod",
+            f"forbidden: this kubeconfig may not exec into pods in {probe.namespace}"
+            if denied
+            else "cannot run a command in the pod",
             where=probe.where,
             why=why[:300],
-            remedy=f"{kubectl} -n {probe.namespace} auth can-i get pods --subresource=exec; or use --folder",
+            remedy=f"compare a local folder with --folder; or get the permission: {kubectl} -n {probe.namespace} "
+            "auth can-i get pods --subresource=exec",
         ) from None
 
 
 def _drain(socket: Any, probe: FileProbe, quiet_s: float) -> tuple[bytes, bytes, dict[str, Any]]:
-    """Everything on stdout and stderr, and the Status object that ends the command."""
+    """The command's stdout and stderr, and its final Status object."""
     out, err, end = b"", b"", b""
     heard = time.monotonic()
     while True:
@@ -164,14 +173,16 @@ def _drain(socket: Any, probe: FileProbe, quiet_s: float) -> tuple[bytes, bytes,
         pieces = [socket.read_channel(number) or b"" for number in (STDOUT, STDERR, ENDING)]
         out, err, end = out + pieces[0], err + pieces[1], end + pieces[2]
         if len(out) + len(err) + len(end) > MOST:
-            raise ModelError(f"the pod says more than {MOST >> 20} MiB", where=probe.where, remedy="use --folder")
+            raise ModelError(f"the pod sent more than {MOST >> 20} MiB", where=probe.where, remedy="use --folder")
         if any(pieces):
             heard = time.monotonic()
         elif not socket.is_open():
             status = _json(end)
             return out, err, status if isinstance(status, dict) else {}
         elif time.monotonic() - heard > quiet_s:
-            raise ModelError(f"nothing came from the pod for {quiet_s:g} s", where=probe.where, remedy="run it again")
+            raise ModelError(
+                f"the pod sent nothing for {quiet_s:g} s", where=probe.where, remedy="run the command again"
+            )
 
 
 def _json(text: bytes) -> Any:

@@ -1,9 +1,9 @@
-"""A pod's log as lines that each come once, whatever breaks between here and the container.
+"""Reads a pod's log so that each line is returned once, even if connections break.
 
-With `timestamps=true` every line begins with the time at which the node took it down (RFC 3339, nanoseconds). After a
-break the log is asked for again from a second before the newest line (`sinceTime` counts whole seconds), and what was
-there already is left out by time and text together: lines of stdout and stderr may stand a little out of order.
-Source: Kubernetes API, PodLogOptions; the kubelet's `logs.go`.
+With `timestamps=true`, every line begins with the time at which the node recorded it (RFC 3339, nanoseconds). After a
+break, the log is requested again from one second before the newest line (`sinceTime` has a resolution of one second).
+Lines that were already read are recognized by time and text, because lines of stdout and stderr may be slightly out of
+order. Source: Kubernetes API, PodLogOptions; the kubelet's `logs.go`.
 """
 
 import re
@@ -11,12 +11,12 @@ from collections import Counter, deque
 from datetime import UTC, datetime, timedelta
 
 STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d) ?")
-#: Seconds by which two lines may stand out of order.
+#: Seconds by which two lines may be out of order.
 SLACK_S = 1
 
 
 class Stamped:
-    """Remembers what was read, so that each line is given once."""
+    """Remembers the lines that were read, so that each is returned once."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -26,9 +26,9 @@ class Stamped:
         self._partial = ""
 
     def since(self) -> str:
-        """What `sinceTime` has to be for the next request; empty at the very beginning.
+        """The value of `sinceTime` for the next request; empty for the first one.
 
-        Call it once before each request: what comes after is held against the lines of that time.
+        Call it once before each request. The lines of the answer are then compared with the lines since that time.
         """
         if self._newest is None:
             return ""
@@ -37,7 +37,7 @@ class Stamped:
         return start.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def take(self, raw: str) -> str | None:
-        """The text of a line as it came, or None when it has been given before."""
+        """The text of a raw line, or None if it was returned before."""
         if self._again[raw] > 0:
             self._again[raw] -= 1
             return None
@@ -52,7 +52,7 @@ class Stamped:
         return text
 
     def grows(self, rest: str) -> bool:
-        """Whether a line that has not ended yet, as progress bars write them, is longer than it was."""
+        """Whether a line without an end, as progress bars write them, has grown."""
         if self._partial.startswith(rest):
             return False
         self._partial = rest
@@ -60,12 +60,12 @@ class Stamped:
 
 
 def split(raw: str) -> tuple[datetime | None, str]:
-    """The time of a line, in whole seconds, and its text; the time is None where the line has none."""
+    """The time of a line, rounded down to seconds, and its text; the time is None if the line has none."""
     match = STAMP.match(raw)
     if match is None:
         return None, raw
     try:
-        # A node that is not set to UTC writes its own time with its offset.
+        # A node that is not set to UTC writes its local time with an offset.
         when = datetime.fromisoformat(f"{match[1]}{match[2].replace('Z', '+00:00')}").astimezone(UTC)
     except (ValueError, OverflowError):
         return None, raw

@@ -1,4 +1,4 @@
-"""Holds the files that there are to the manifest."""
+"""Compares the model's files with the manifest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from leviathan.terminal.progress import size_text
 
 @dataclass(frozen=True)
 class Verified:
-    """Files that are as the manifest has them: how many, their bytes, how many by SHA-256; `where` they are."""
+    """Files that match the manifest: their number and bytes, how many were compared by SHA-256, `where` they are."""
 
     where: str
     manifest: str
@@ -23,7 +23,7 @@ class Verified:
     def text(self) -> str:
         """The result in one line."""
         hashed = f", {self.hashed} of them by SHA-256" if self.hashed else ", by name and size"
-        return f"{self.files} files, {size_text(self.size)}, as in {self.manifest}{hashed} ({self.where})"
+        return f"{self.files} files, {size_text(self.size)}, match {self.manifest}{hashed} ({self.where})"
 
     def data(self) -> dict[str, Any]:
         """The result for programs."""
@@ -37,9 +37,9 @@ class Verified:
 
 
 def differences(manifest: Manifest, sizes: Mapping[str, int], hashes: Mapping[str, str]) -> list[str]:
-    """What is not as in the manifest: missing files, other sizes, other hashes, and strange .gguf files.
+    """The differences from the manifest: missing files, other sizes, other hashes, and extra .gguf files.
 
-    `sizes` in bytes by name; `hashes` may lack files, which are then not compared.
+    `sizes`: name → bytes; `hashes`: name → SHA-256, only for the files to compare by hash.
     """
     found = []
     for each in manifest.files:
@@ -48,27 +48,25 @@ def differences(manifest: Manifest, sizes: Mapping[str, int], hashes: Mapping[st
         elif sizes[each.name] != each.size:
             short = each.size - sizes[each.name]
             much = f"{size_text(abs(short))} too {'short' if short > 0 else 'long'}"
-            found.append(f"{each.name} has {sizes[each.name]} bytes instead of {each.size} ({much})")
+            found.append(f"{each.name}: expected {each.size} bytes, got {sizes[each.name]} ({much})")
         elif each.sha256 and hashes.get(each.name, each.sha256) != each.sha256:
-            found.append(f"{each.name} hashes to {hashes[each.name][:12]}… instead of {each.sha256[:12]}…")
+            found.append(f"{each.name}: expected SHA-256 {each.sha256[:12]}…, got {hashes[each.name][:12]}…")
     names = {each.name for each in manifest.files}
     strange = sorted(name for name in sizes if name.endswith(SUFFIX) and name not in names)
-    # The engine loads the one model below its folder, and stops when there are two.
+    # The engine loads the only model below its folder, and fails if there are two.
     return found + [f"{name} is not in the manifest" for name in strange]
 
 
 def verify(manifest: Manifest, name: str, sizes: Mapping[str, int], hashes: Mapping[str, str], where: str) -> Verified:
-    """Compare, and fail with every difference. Errors: ModelError."""
+    """Compare the files with the manifest. Errors: ModelError, which lists the differences."""
     found = differences(manifest, sizes, hashes)
     if found:
         shown = found[:8] + ([f"and {len(found) - 8} more"] if len(found) > 8 else [])
         raise ModelError(
-            "the model is not that of the manifest"
-            if len(found) == 1
-            else f"the model differs from the manifest in {len(found)} files",
+            f"the model differs from the manifest in {len(found)} file{'' if len(found) == 1 else 's'}",
             where=where,
             why=" | ".join(shown),
-            remedy="download the named files again, remove the strange ones, and run leviathan model again",
+            remedy="download the wrong or missing files again, remove the extra ones, and run leviathan model again",
         )
     hashed = sum(1 for each in manifest.files if each.sha256 and each.name in hashes)
     return Verified(where, name, len(manifest.files), manifest.size, hashed)

@@ -1,4 +1,4 @@
-"""What the tool may do: every request that a deployment makes, asked for in advance (SelfSubjectAccessReview).
+"""Checks permissions: asks for every request that a deployment makes in advance (SelfSubjectAccessReview).
 
 Source: Kubernetes API, authorization.k8s.io/v1 and authentication.k8s.io/v1.
 """
@@ -18,14 +18,17 @@ from leviathan.threads import together
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-#: Questions under way at once.
+#: Number of concurrent requests.
 AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class Right:
-    """The right to do `verb` with a resource (`group` empty: core; `resource` may have a /subresource) in a namespace
-    (empty: the whole cluster); `phase`, what wants it; `needed`, whether that phase fails without."""
+    """The permission for `verb` on a resource in a namespace (empty: the whole cluster).
+
+    `group`: API group, empty for core; `resource` may have a /subresource; `phase`: the phase that needs it; `needed`:
+    whether that phase fails without it.
+    """
 
     verb: str
     group: str
@@ -36,7 +39,7 @@ class Right:
 
     @property
     def kind(self) -> str:
-        """The resource as kubectl names it."""
+        """The resource in kubectl's syntax."""
         name, _, sub = self.resource.partition("/")
         return f"{name}{f'.{self.group}' if self.group else ''}{f'/{sub}' if sub else ''}"
 
@@ -54,7 +57,7 @@ class Right:
 
 
 def permission(facts: Facts) -> Iterator[CheckResult]:
-    """Everything that the phases do is allowed."""
+    """Checks that everything that the phases do is allowed."""
     cluster = facts.cluster
     rights = wanted(facts.site, facts.objects(), namespace_is_there=_namespace_is_there(facts))
 
@@ -73,7 +76,7 @@ def permission(facts: Facts) -> Iterator[CheckResult]:
 
 
 def wanted(site: Site, objects: Iterable[Object], *, namespace_is_there: bool) -> list[Right]:
-    """The rights that a deployment of `objects` wants, each once."""
+    """The permissions that a deployment of `objects` needs, each once."""
     space, download = site.cluster.namespace, site.model.pod_namespace or site.cluster.namespace
     found: list[Right] = []
     for each in objects:
@@ -83,7 +86,7 @@ def wanted(site: Site, objects: Iterable[Object], *, namespace_is_there: bool) -
         if kind.name == "Namespace" and namespace_is_there:
             verbs.remove("create")
         found += [Right(verb, group, kind.plural, where, "apply") for verb in verbs]
-    for kind in KINDS:  # what is rendered no more may be of any of them, as after a change of workload.variant
+    for kind in KINDS:  # objects to prune may be of any kind, such as after a change of workload.variant
         if kind.name != "Namespace":
             group, where = _group(kind), space if kind.namespaced else ""
             found.append(Right("list", group, kind.plural, where, "apply", needed=kind.namespaced))
@@ -108,7 +111,7 @@ def wanted(site: Site, objects: Iterable[Object], *, namespace_is_there: bool) -
         found.append(Right("get", "", "pods/exec", download, "model"))
         found.append(Right("create", "", "pods/exec", download, "model"))
     once: dict[tuple[str, str, str, str], Right] = {}
-    for right in sorted(found, key=lambda each: not each.needed):  # what one phase needs, another may only like
+    for right in sorted(found, key=lambda each: not each.needed):  # optional for one phase, needed by another: needed
         once.setdefault((right.verb, right.group, right.resource, right.namespace), right)
     return list(once.values())
 
@@ -119,7 +122,7 @@ def _group(kind: Kind) -> str:
 
 
 def grouped(rights: Sequence[Right]) -> list[list[Right]]:
-    """The rights by resource, place and need: one finding and one role each."""
+    """The permissions grouped by resource, namespace and need. Each group is one finding and one role."""
     groups: dict[tuple[str, str, bool], list[Right]] = {}
     for right in rights:
         groups.setdefault((right.kind, right.namespace, right.needed), []).append(right)
@@ -137,12 +140,12 @@ def _finding(group: Sequence[Right], user: str) -> CheckResult:
         f"as an administrator: kubectl create {kind} {role}{space} --verb={verbs} --resource={first.kind} && kubectl "
         f"create {kind}binding {role}{space} --{kind}={role} --user={user}"
     )
-    text = f"{user} may not {verbs.replace(',', ', ')} {first.kind} {where} (wanted by {phases})"
+    text = f"{user} may not {verbs.replace(',', ', ')} {first.kind} {where} (needed by {phases})"
     return problem(text, fix) if first.needed else warning(text, fix)
 
 
 def _namespace_is_there(facts: Facts) -> bool:
-    """Whether the namespace need not be made; one that may not be read has to be made as far as anyone knows."""
+    """Whether the namespace exists. If it may not be read, assume that it has to be created."""
     try:
         return facts.get(f"/api/v1/namespaces/{facts.site.cluster.namespace}") is not None
     except ClusterError:
@@ -150,7 +153,7 @@ def _namespace_is_there(facts: Facts) -> bool:
 
 
 def _who(facts: Facts) -> str:
-    """The name that the cluster knows us by; USER where it does not say (Kubernetes below 1.28)."""
+    """Our user name in the cluster; USER if the cluster does not tell it (Kubernetes before 1.28)."""
     question: dict[str, Any] = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     try:
         answer = facts.cluster.create(WHO, question)

@@ -1,4 +1,4 @@
-"""The way to the cluster: kubeconfig, API server, its version, the RuntimeClass."""
+"""Checks the kubeconfig, the API server and its version, and the RuntimeClass."""
 
 import re
 from collections.abc import Iterator
@@ -6,43 +6,47 @@ from collections.abc import Iterator
 from leviathan.preflight.check_result import CheckResult, ok, problem, warning
 from leviathan.preflight.facts import Facts
 
-#: The versions whose schemas the manifests are held to; the oldest is also the first with Pod Security admission.
+#: The versions whose schemas the manifests are tested with. The oldest is the first with stable Pod Security admission.
 OLDEST, NEWEST = (1, 25), (1, 37)
 RUNTIME_CLASSES = "/apis/node.k8s.io/v1/runtimeclasses"
 
 
 def kubeconfig(facts: Facts) -> Iterator[CheckResult]:
-    """There is a kubeconfig, and it has the context."""
+    """Checks that there is a kubeconfig, and that it has the context."""
     cluster = facts.connection
     yield ok(f"context {cluster.context} → {cluster.server}")
 
 
 def api(facts: Facts) -> Iterator[CheckResult]:
-    """The API server answers, and is of a supported version."""
+    """Checks that the API server answers and has a supported version."""
     found = facts.version()
     said = str(found.get("gitVersion", "")) or f"v{found.get('major')}.{found.get('minor')}"
     numbers = re.match(r"v(\d+)\.(\d+)", said)
     span = f"{'.'.join(map(str, OLDEST))} to {'.'.join(map(str, NEWEST))}"
     if numbers is None:
-        yield warning(f"the API server calls itself {said[:60]!r}, which is no version", f"known to work is {span}")
+        yield warning(
+            f"expected a version such as v1.34.4 from the API server, got {said[:60]!r}", f"supported: {span}"
+        )
         return
     version = (int(numbers[1]), int(numbers[2]))
     if version < OLDEST:
         yield problem(
-            f"Kubernetes {said} is too old, supported is {span}",
+            f"Kubernetes {said} is too old, supported: {span}",
             "upgrade it; on Talos: talosctl upgrade-k8s --to 1.34.4",
         )
     elif version > NEWEST:
-        yield warning(f"Kubernetes {said} is newer than what was tried ({span})", "go on with care: leviathan diff")
+        yield warning(
+            f"Kubernetes {said} is newer than the tested versions ({span})", "check the changes first: leviathan diff"
+        )
     else:
-        yield ok(f"Kubernetes {said}, supported is {span}")
+        yield ok(f"Kubernetes {said}, supported: {span}")
 
 
 def runtime_class(facts: Facts) -> Iterator[CheckResult]:
-    """The RuntimeClass is there, and lets the node in."""
+    """Checks that the RuntimeClass exists and applies to the node."""
     name = facts.site.cluster.runtime_class
     if not name:
-        yield ok("none is asked for: the pod runs with the node's default runtime")
+        yield ok("not set: the pod uses the node's default runtime")
         return
     found = facts.get(f"{RUNTIME_CLASSES}/{name}")
     if found is None:
@@ -51,8 +55,8 @@ def runtime_class(facts: Facts) -> Iterator[CheckResult]:
             f'{{"apiVersion":"node.k8s.io/v1","kind":"RuntimeClass","metadata":{{"name":"{name}"}},"handler":"{name}"}}'
         )
         yield problem(
-            f"there is no RuntimeClass {name}; there are: {', '.join(there) or 'none'}",
-            f"echo '{body}' | kubectl create -f -, where containerd knows the handler {name}",
+            f"the RuntimeClass {name} does not exist; existing: {', '.join(there) or 'none'}",
+            f"echo '{body}' | kubectl create -f -, if containerd on the node has the handler {name}",
         )
         return
     wanted = (found.get("scheduling") or {}).get("nodeSelector") or {}
@@ -60,7 +64,7 @@ def runtime_class(facts: Facts) -> Iterator[CheckResult]:
     lacking = sorted(f"{key}={value}" for key, value in wanted.items() if labels.get(key) != value)
     if lacking:
         yield problem(
-            f"the RuntimeClass {name} is only for nodes with {', '.join(lacking)}",
+            f"the RuntimeClass {name} needs a node with the labels {', '.join(lacking)}",
             f"kubectl label node {facts.node_name()} {' '.join(lacking)}",
         )
     else:

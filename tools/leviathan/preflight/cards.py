@@ -1,4 +1,4 @@
-"""Whether the node's cards and driver run the image's kernels, by the labels that NVIDIA's plugin puts on a node.
+"""Checks whether the node's GPUs and driver can run the image's kernels, by the node labels of NVIDIA's plugin.
 
 Sources: CUDA C++ Programming Guide, "Binary Compatibility": code of X.Y runs on X.Z with Z >= Y, code with a letter
 (9.0a) on X.Y alone. CUDA 12.8 release notes, table 3: Linux driver 570.26 or newer. Labels: GPU Feature Discovery.
@@ -22,26 +22,26 @@ DRIVER = 570
 
 
 def cards(facts: Facts) -> Iterator[CheckResult]:
-    """The image has kernels for the node's cards, and the driver is new enough for them."""
+    """Checks that the image has kernels for the node's GPUs, and that the driver is new enough."""
     labels = facts.node()["metadata"].get("labels") or {}
     by_hand = "nvidia-smi --query-gpu=name,compute_cap,driver_version --format=csv on the node"
     driver = next((int(labels[key]) for key in DRIVERS if str(labels.get(key, "")).isdigit()), 0)
     if driver and driver < DRIVER:
         yield problem(
-            f"{facts.node_name()} has NVIDIA's driver {driver}, and the image's CUDA 12.8 needs {DRIVER} or newer",
-            "a newer driver; on Talos: the system extension nonfree-kmod-nvidia-production of a newer Talos",
+            f"{facts.node_name()} has NVIDIA driver {driver}, but the image's CUDA 12.8 needs {DRIVER} or newer",
+            "install a newer driver; on Talos: the system extension nonfree-kmod-nvidia-production of a newer Talos",
         )
     if not str(labels.get(MAJOR, "")).isdigit():
-        yield warning(f"not known: {facts.node_name()} has no label {MAJOR}", by_hand)
+        yield warning(f"unknown: {facts.node_name()} has no label {MAJOR}", by_hand)
         return
     card = (int(labels[MAJOR]), int(str(labels.get(MINOR) or 0)))
-    name = labels.get(PRODUCT, "its cards")
+    name = labels.get(PRODUCT, "GPU")
     try:
         archs = labels_of(layout_of(facts)).get(ARCHS, "").split()
     except LayoutError as error:
         raise NotAsked(f"the image cannot be read ({error.what})") from None
     if not archs:
-        yield warning(f"not known: the image has no label {ARCHS}", by_hand)
+        yield warning(f"unknown: the image has no label {ARCHS}", by_hand)
         return
     chosen = runs_on(archs, card)
     said = f"{name} of {facts.node_name()}, compute capability {card[0]}.{card[1]}"
@@ -49,14 +49,14 @@ def cards(facts: Facts) -> Iterator[CheckResult]:
         yield ok(f"{said}: the image's kernels for {chosen} run on it")
     else:
         yield problem(
-            f"{said}: the image has kernels for {', '.join(archs)} alone, and none of them runs on it",
-            "make image-consumer (nix build .#leviathan-image-consumer) has 8.6, 8.9 and 12.0; for another one, put it "
-            "into cudaArchs of nix/settings.nix",
+            f"{said}: the image has kernels only for {', '.join(archs)}, and none of them runs on it",
+            "make image-consumer (nix build .#leviathan-image-consumer) has 8.6, 8.9 and 12.0; for another one, add it "
+            "to cudaArchs in nix/settings.nix",
         )
 
 
 def runs_on(archs: Sequence[str], card: tuple[int, int]) -> str:
-    """The best of the image's architectures whose code runs on a card of compute capability `card`; empty for none."""
+    """The best architecture in `archs` whose code runs on a GPU of compute capability `card`; empty if none does."""
     fitting: list[tuple[int, str]] = []
     for text in archs:
         match = re.fullmatch(r"(\d+)\.(\d)([af]?)", text)

@@ -1,4 +1,4 @@
-"""What a check finds: fine, worth knowing, or in the way; with the command that fixes it."""
+"""The results of checks: ok, warning or problem, with the command that fixes it."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -8,7 +8,7 @@ from leviathan.errors import ExitCode, LeviathanError
 
 
 class Level(Enum):
-    """How bad a finding is. PROBLEM: the deployment would fail; WARNING: it might, or it could not be found out."""
+    """The severity of a finding. PROBLEM: the deployment would fail. WARNING: it might fail, or this is unknown."""
 
     OK = "ok"
     WARNING = "warning"
@@ -17,7 +17,7 @@ class Level(Enum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found: `text` in a sentence, `fix` the command or action for it, empty where all is well."""
+    """One finding: `text`, a sentence; `fix`, the command or action that fixes it, empty if there is no problem."""
 
     level: Level
     text: str
@@ -38,7 +38,7 @@ class NamedResult:
 
 
 class NotAsked(LeviathanError):
-    """A fact that cannot be had because something that another check reports stands before it."""
+    """A fact is unavailable because of a problem that another check reports."""
 
 
 class PreflightError(LeviathanError):
@@ -48,15 +48,15 @@ class PreflightError(LeviathanError):
 
 
 def ok(text: str) -> CheckResult:
-    """All is well."""
+    """A finding without a problem."""
     return CheckResult(Level.OK, text)
 
 
 def warning(text: str, fix: str = "") -> CheckResult:
-    """Something worth knowing."""
+    """A finding that may cause a failure."""
     return CheckResult(Level.WARNING, text, fix)
 
 
 def problem(text: str, fix: str = "") -> CheckResult:
-    """Something that is in the way."""
+    """A finding that would stop the deployment."""
     return CheckResult(Level.PROBLEM, text, fix)

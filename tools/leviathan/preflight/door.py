@@ -1,4 +1,4 @@
-"""Who may ask the engine: the API key, and the Secrets that have to be there before the pod can start."""
+"""Checks access to the engine: the API key, and the Secrets that must exist before the pod can start."""
 
 from collections.abc import Iterator
 
@@ -10,11 +10,11 @@ from leviathan.site.choices import ApiKey
 
 
 def access(facts: Facts) -> Iterator[CheckResult]:
-    """Whether clients need a key, and whether the Secrets that nobody makes are there."""
+    """Reports whether clients need a key, and checks that Secrets which apply does not create exist."""
     site = facts.site
     if site.access.api_key is ApiKey.OFF:
         where = site.endpoint or f"the Service {site.workload.service}"
-        yield ok(f"no API key (access.api_key = off): everybody who reaches {where} may ask")
+        yield ok(f"no API key is required (access.api_key = off): anyone who can reach {where} can use it")
     else:
         yield from _secret(facts, site.api_key_secret, "")
     if site.image.pull_secret:
@@ -28,17 +28,17 @@ def access(facts: Facts) -> Iterator[CheckResult]:
 
 
 def _secret(facts: Facts, name: str, fix: str) -> Iterator[CheckResult]:
-    """A Secret that is there, will be made (`fix` empty), or has to be made."""
+    """A Secret that exists, that apply will create (`fix` empty), or that the user has to create."""
     try:
         there = facts.get(path(facts.site, name)) is not None
     except ClusterError as error:
         if error.status != 403:
             raise
-        yield warning(f"not known whether Secret/{name} is there: it may not be read", fix)
+        yield warning(f"unknown whether Secret/{name} exists: this kubeconfig may not read it", fix)
         return
     if there:
-        yield ok(f"Secret/{name} is there")
+        yield ok(f"Secret/{name} exists")
     elif fix:
-        yield problem(f"there is no Secret/{name}, and the pod waits for it", fix)
+        yield problem(f"Secret/{name} does not exist, and the pod cannot start without it", fix)
     else:
-        yield ok(f"Secret/{name} will be made")
+        yield ok(f"apply will create Secret/{name}")

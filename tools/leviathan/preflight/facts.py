@@ -1,4 +1,4 @@
-"""What the checks ask: each question goes out once, and its answer, or why there is none, is kept for all of them."""
+"""The facts that checks use. Each request is sent once; its answer or error is cached for all checks."""
 
 import dataclasses
 import threading
@@ -17,15 +17,15 @@ from leviathan.terminal.output import Console
 
 T = TypeVar("T")
 Objects = list[Object]
-#: Stands in for a digest where there is no image yet: the checks look at everything else in the manifests.
+#: A placeholder digest if there is no image yet, so that the rest of the manifests can be checked.
 NO_DIGEST = f"sha256:{'0' * 64}"
 
 
 class Facts:
-    """The facts about a site; safe to ask from several threads.
+    """The facts about a site. Thread-safe.
 
-    Arguments: `connect` makes the Cluster; `header`, a GGUF folder, header dump or model manifest, or None;
-    `gpu_memory`, MB of each card separated by commas, or empty.
+    Arguments: `connect` creates the Cluster; `header`, a GGUF folder, header dump or model manifest, or None;
+    `gpu_memory`, MB of each GPU separated by commas, or empty.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Facts:
         self._answers: dict[str, Future[Any]] = {}
 
     def once(self, question: str, ask: Callable[[], T]) -> T:
-        """The answer to `question`: `ask` is called by the first who wants it. Its error is kept as well."""
+        """The answer to `question`. The first caller runs `ask`; its answer or error is cached."""
         with self._lock:
             mine = question not in self._answers
             answer = self._answers.setdefault(question, Future())
@@ -61,24 +61,24 @@ class Facts:
 
     @property
     def connection(self) -> Cluster:
-        """The cluster by the kubeconfig; nothing is asked of it yet. Errors: ClusterError."""
+        """The cluster of the kubeconfig, without sending a request yet. Errors: ClusterError."""
         return self.once("connection", self._connect)
 
     def version(self) -> Object:
-        """What /version answers. Errors: ClusterError, NotAsked."""
+        """The answer of /version. Errors: ClusterError, NotAsked."""
         try:
             cluster = self.connection
         except ClusterError:
-            raise NotAsked("there is no connection") from None
+            raise NotAsked("the kubeconfig cannot be used") from None
         return self.once("version", cluster.version)
 
     @property
     def cluster(self) -> Cluster:
-        """The cluster, once it has answered. Errors: NotAsked when it does not, which the check `api` reports."""
+        """The cluster, after it has answered once. Errors: NotAsked if it does not, which the check `api` reports."""
         try:
             self.version()
         except (ClusterError, NotAsked):
-            raise NotAsked("the API server cannot be asked") from None
+            raise NotAsked("the API server cannot be reached") from None
         return self.connection
 
     def get(self, path: str) -> Object | None:
@@ -92,9 +92,9 @@ class Facts:
         return self.once(f"LIST {path} {sorted(query.items())}", lambda: cluster.list(path, **query))
 
     def node(self) -> Object:
-        """The node; of several that fit, the one that offers the most GPUs.
+        """The node; if several match, the one with the most GPUs.
 
-        Errors: NotAsked when there is none, or it may not be read, which the check `node` reports.
+        Errors: NotAsked if there is none, or it may not be read, which the check `node` reports.
         """
         try:
             name = self.site.cluster.node
@@ -102,7 +102,7 @@ class Facts:
         except ClusterError:
             raise NotAsked("the node cannot be read") from None
         if found is None:
-            raise NotAsked("the node is not there")
+            raise NotAsked("the node does not exist")
         return found
 
     def node_name(self) -> str:
@@ -110,7 +110,7 @@ class Facts:
         return self.site.cluster.node or str(self.node()["metadata"]["name"])
 
     def fitting_nodes(self) -> Objects:
-        """The nodes that have the labels of cluster.node_labels. Errors: ClusterError, NotAsked."""
+        """The nodes with the labels in cluster.node_labels. Errors: ClusterError, NotAsked."""
         labels = ",".join(self.site.cluster.node_labels)
         return self.list("/api/v1/nodes", **({"labelSelector": labels} if labels else {}))
 
@@ -124,7 +124,7 @@ class Facts:
         return [pod for pod in pods if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
 
     def objects(self) -> tuple[Object, ...]:
-        """What would be applied; without an image its digest is all zeros. Errors: RenderError."""
+        """The objects that would be applied; without an image, its digest is all zeros. Errors: RenderError."""
         digest = self.site.image.digest or NO_DIGEST
         site = dataclasses.replace(self.site, image=dataclasses.replace(self.site.image, digest=digest))
         return self.once("objects", lambda: render(site, self.environ).objects)

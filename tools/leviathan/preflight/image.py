@@ -1,4 +1,4 @@
-"""The image and the registry: the layout is whole, the registry takes uploads, the node's CPU can run a build in it."""
+"""Checks that the image layout is complete, the registry accepts pushes, and the node's CPU can run the image."""
 
 import hashlib
 import json
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 
     from leviathan.registry.repository import Client
 
-#: The image's label with its builds for CPUs, best first.
+#: The image's label that lists its CPU builds, best first.
 MARCH = "leviathan.cpu.march"
-#: A digest that `{}` does not have (it is that of no byte at all), and the statuses that refuse it for what it is.
+#: A digest that does not match `{}` (it is that of the empty string), and the statuses that reject it as wrong.
 NOT_ITS_DIGEST = f"sha256:{hashlib.sha256(b'').hexdigest()}"
 REFUSED, REFUSAL = frozenset({400, 422}), re.compile("manifest|digest", re.I)
 
 
 def image(facts: Facts) -> Iterator[CheckResult]:
-    """The image's layout is there and whole, or a digest is named."""
+    """Checks that the image's layout exists and is complete, or that a digest is set."""
     site = facts.site
     if site.image.digest:
-        yield ok(f"the digest is given: {site.image.digest}")
+        yield ok(f"image.digest is set: {site.image.digest}")
         return
     found = layout_of(facts)
     yield ok(f"{site.image.layout}: {found.top.digest}, {len(found.blobs)} blobs, {size_text(found.size)}")
 
 
 def registry(facts: Facts) -> Iterator[CheckResult]:
-    """The registry is reached and has the digest that is given; where none is, it takes pushes.
+    """Checks that the registry has the digest in image.digest, or, if that is not set, that it accepts pushes.
 
-    For the latter it is sent a manifest that no registry may store. What it refuses as wrong it would have taken had it
-    been right; a registry that only reads, or does not let us write, refuses earlier and for another reason. Nothing is
-    left behind. An upload that is begun and given up is not as clean: Debian's docker-registry keeps the state of its
-    hash for ever.
+    To check the latter, sends a manifest that no registry may store. If the registry rejects it as invalid, it would
+    accept a valid one. A read-only registry, or one that does not allow us to write, refuses earlier and for another
+    reason. Nothing is left behind. Starting and cancelling an upload would be less clean: Debian's docker-registry
+    keeps the state of its hash forever.
     """
     from leviathan.registry.responses import error_text  # noqa: PLC0415 - the HTTP client is slow to import
 
@@ -55,34 +55,34 @@ def registry(facts: Facts) -> Iterator[CheckResult]:
             return
         answer = _refusal(client)
     if answer.status_code in REFUSED and REFUSAL.search(error_text(answer)):
-        yield ok(f"{client.base} takes pushes")
+        yield ok(f"{client.base} accepts pushes")
     elif answer.is_success:
         yield warning(
-            f"{client.base} has stored a manifest under a digest that is not its own: it checks nothing",
-            f"curl -X DELETE {client.base}/manifests/{NOT_ITS_DIGEST}, and another registry",
+            f"{client.base} stored a manifest under a wrong digest, so it does not verify what it stores",
+            f"use another registry; to delete that manifest: curl -X DELETE {client.base}/manifests/{NOT_ITS_DIGEST}",
         )
     else:
-        raise client.refused("take a push", answer)
+        raise client.refused("accept a push", answer)
 
 
 def _has(client: "Client", digest: str) -> CheckResult:
-    """Whether the registry has the digest. Errors: RegistryError when it was asked and does not have it."""
+    """Whether the registry has the digest. Errors: RegistryError if the registry answered that it does not."""
     try:
         found = client.head_manifest(digest)
     except RegistryError as error:
-        return warning(f"not known whether {client.base} has the image: {error.what}: {error.why}", error.remedy)
+        return warning(f"unknown whether {client.base} has the image: {error.what}: {error.why}", error.remedy)
     if found is None:
         raise not_in_registry(client, digest)
     return ok(f"{client.base} has {digest}")
 
 
 def _refusal(client: "Client") -> "httpx.Response":
-    """The registry's answer to an empty manifest under a digest that is not its own. Errors: RegistryError."""
+    """The registry's answer to an empty manifest under a wrong digest. Errors: RegistryError."""
     from leviathan.registry.auth import scope  # noqa: PLC0415 - as above
     from leviathan.registry.failures import ConnectionFailed  # noqa: PLC0415
     from leviathan.registry.responses import error_text  # noqa: PLC0415
 
-    attempts = client.attempts("see whether it takes a push")
+    attempts = client.attempts("check whether it accepts a push")
     while True:
         try:
             answer = client.transport.request(
@@ -101,33 +101,33 @@ def _refusal(client: "Client") -> "httpx.Response":
 
 
 def march(facts: Facts) -> Iterator[CheckResult]:
-    """One of the image's builds runs on the node's CPU, where labels of Node Feature Discovery tell."""
+    """Checks that one of the image's CPU builds runs on the node, by the labels of Node Feature Discovery."""
     by_hand = (
-        f"talosctl -n {facts.site.cluster.address} read /proc/cpuinfo | grep -m1 ^flags; what each build needs: "
-        "nix/ktransformers/march.json"
+        f"talosctl -n {facts.site.cluster.address} read /proc/cpuinfo | grep -m1 ^flags; compare with the flags that "
+        "each build needs in nix/ktransformers/march.json"
     )
     try:
         builds = labels_of(layout_of(facts)).get(MARCH, "").split()
     except LayoutError as error:
         raise NotAsked(f"the image cannot be read ({error.what})") from None
     if not builds:
-        yield warning(f"not known: the image has no label {MARCH}", by_hand)
+        yield warning(f"unknown: the image has no label {MARCH}", by_hand)
         return
     labels = facts.node()["metadata"].get("labels") or {}
     chosen, why = choose(builds, labels)
     if chosen is None:
-        yield warning(f"not known: {why} (the image has {', '.join(builds)})", by_hand)
+        yield warning(f"unknown: {why} (the image has {', '.join(builds)})", by_hand)
         return
     if not chosen:
         yield problem(
-            f"{facts.node_name()} can run none of the image's builds: {why}",
-            "add a march that fits to nix/settings.nix (x86-64-v3 or x86-64-v2), then nix build .#leviathan-image",
+            f"{facts.node_name()} cannot run any of the image's CPU builds: {why}",
+            "add a suitable march to nix/settings.nix (x86-64-v3 or x86-64-v2), then nix build .#leviathan-image",
         )
         return
     said = f"{facts.node_name()} can run {chosen}{f' ({why})' if why else ''}"
     if more := better(chosen, labels):
         yield warning(
-            f"{said}, which leaves its AVX-512 unused; {more} fits it and would be faster",
+            f"{said}, which does not use the CPU's AVX-512; a build for {more} would be faster",
             f'put "{more}" first in march of nix/settings.nix, then nix build .#leviathan-image',
         )
     else:

@@ -1,9 +1,9 @@
-"""Which of the image's builds a CPU can run, by the labels that Node Feature Discovery puts on its node.
+"""Finds out which of the image's builds a node's CPU can run, by the labels of Node Feature Discovery (NFD).
 
-NFD labels a flag as feature.node.kubernetes.io/cpu-cpuid.NAME=true, and by default leaves out the older ones (SSE4,
-BMI, F16C, POPCNT ...): their absence means nothing. So the vector extensions decide, which every such CPU has together
-with the rest, and SSE4A, which AMD's CPUs alone have. The engine itself looks at /proc/cpuinfo when it starts; this
-only says it earlier.
+NFD labels a CPU flag as feature.node.kubernetes.io/cpu-cpuid.NAME=true. By default it omits the older flags (SSE4, BMI,
+F16C, POPCNT ...), so their absence means nothing. The decision uses the vector extensions, which imply the older flags,
+and SSE4A, which only AMD's CPUs have. The engine itself reads /proc/cpuinfo when it starts; this check only reports it
+earlier.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ ICELAKE = V4 | {
     *("AVX512BITALG", "AVX512VBMI", "AVX512VBMI2", "AVX512VNNI", "AVX512VPOPCNTDQ", "AVX512IFMA"),
     *("GFNI", "VAES", "VPCLMULQDQ"),
 }
-#: A build → the flags that decide, by NFD's names. The whole list of each is in nix/ktransformers/march.json.
+#: Build → the deciding flags, with NFD's names. The complete lists are in nix/ktransformers/march.json.
 DECIDING: dict[str, frozenset[str]] = {
     "x86-64-v2": frozenset(),
     "x86-64-v3": V3,
@@ -29,9 +29,9 @@ DECIDING: dict[str, frozenset[str]] = {
 
 
 def choose(builds: Sequence[str], labels: Mapping[str, str]) -> tuple[str | None, str]:
-    """The first of `builds` (best first) that fits the node's labels, and why not one before it.
+    """The first of `builds` (best first) that the node can run, and why not an earlier one.
 
-    The build is None when that cannot be known, and empty when none fits; the second value says why.
+    The build is None if this is unknown, and empty if the node can run none; the second value says why.
     """
     have = flags_of(labels)
     if not have:
@@ -39,7 +39,7 @@ def choose(builds: Sequence[str], labels: Mapping[str, str]) -> tuple[str | None
     lacking: list[str] = []
     for build in builds:
         if build not in DECIDING:
-            return None, f"what {build} needs is not known here"
+            return None, f"the CPU flags that {build} needs are unknown"
         missing = sorted(DECIDING[build] - have)
         if not missing:
             return build, "; ".join(lacking)
@@ -48,7 +48,7 @@ def choose(builds: Sequence[str], labels: Mapping[str, str]) -> tuple[str | None
 
 
 def better(chosen: str, labels: Mapping[str, str]) -> str:
-    """The build with AVX-512 that fits the node's labels best, where `chosen` is one without; empty otherwise."""
+    """The best build with AVX-512 that the node can run, if `chosen` does not use AVX-512; else empty."""
     have = flags_of(labels)
     fitting = [build for build, flags in DECIDING.items() if V4 <= flags <= have]
     if DECIDING[chosen] >= V4 or not fitting:
@@ -57,5 +57,5 @@ def better(chosen: str, labels: Mapping[str, str]) -> str:
 
 
 def flags_of(labels: Mapping[str, str]) -> set[str]:
-    """The CPU's flags among a node's labels, by NFD's names."""
+    """The CPU's flags in a node's labels, with NFD's names."""
     return {key.removeprefix(PREFIX) for key, value in labels.items() if key.startswith(PREFIX) and value == "true"}

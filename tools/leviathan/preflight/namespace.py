@@ -1,9 +1,9 @@
-"""Where the objects go: the namespace and its Pod Security, the NodePort, the names."""
+"""Checks the namespace and its Pod Security, the NodePort, and the names of our objects."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from leviathan.cluster.api_errors import MADE_ANEW
+from leviathan.cluster.api_errors import RECREATE
 from leviathan.cluster.client import ClusterError
 from leviathan.cluster.kinds import is_ours, path_of, title
 from leviathan.cluster.rival import rival
@@ -14,51 +14,51 @@ from leviathan.preflight.facts import Facts
 from leviathan.preflight.node_resources import amount
 from leviathan.site.choices import ApiKey, Kept, ServiceType, Variant
 
-#: NodePorts, as the API server hands them out unless told otherwise (--service-node-port-range).
+#: The API server's default range of NodePorts (--service-node-port-range).
 NODE_PORTS = range(30000, 32768)
 
 
 def namespace(facts: Facts) -> Iterator[CheckResult]:
-    """The namespace is there or will be made, and its Pod Security lets the pod in."""
+    """Checks that the namespace exists or will be created, and that its Pod Security admits the pod."""
     name = facts.site.cluster.namespace
     privileged = facts.site.workload.variant is Variant.PRIVILEGED
     found = facts.get(f"/api/v1/namespaces/{name}")
     if found is None and not facts.site.cluster.make_namespace:
-        yield problem(f"there is no namespace {name}", f"kubectl create namespace {name}")
+        yield problem(f"the namespace {name} does not exist", f"kubectl create namespace {name}")
         return
     if found is None:
-        yield ok(f"{name} will be created{f', labelled {ENFORCE}=privileged' if privileged else ''}")
+        yield ok(f"apply will create {name}{f' with the label {ENFORCE}=privileged' if privileged else ''}")
         return
     if found.get("status", {}).get("phase") == "Terminating":
         yield problem(f"{name} is being deleted", f"kubectl wait --for=delete namespace/{name} --timeout=10m")
         return
     level = (found["metadata"].get("labels") or {}).get(ENFORCE, "")
     if not privileged:
-        yield ok(f"{name} is there, and the unprivileged pod meets every Pod Security level ({level or 'unset'})")
+        yield ok(f"{name} exists, and the unprivileged pod meets every Pod Security level ({level or 'unset'})")
     elif level == "privileged":
-        yield ok(f"{name} is there, and lets privileged pods in")
+        yield ok(f"{name} exists, and allows privileged pods")
     elif not level:
-        text = f"{name} is there without a Pod Security level; apply sets {ENFORCE}=privileged"
+        text = f"{name} exists without a Pod Security level; apply sets {ENFORCE}=privileged"
         if is_ours(found):
             yield ok(text)
         else:
             yield warning(
-                f"{text}, for every pod in it, and delete leaves it there",
-                f"a namespace of its own: --set cluster.namespace={facts.site.workload.deployment}; or, without a "
-                "privileged pod, --set workload.variant=unprivileged",
+                f"{text} for all pods in it, and delete does not remove that label",
+                f"use a separate namespace: --set cluster.namespace={facts.site.workload.deployment}; or an "
+                "unprivileged pod: --set workload.variant=unprivileged",
             )
     else:
         yield warning(
             f"{name} enforces Pod Security {level}, which refuses the privileged pod; apply changes it to privileged, "
-            f"unless another manager holds on to the label ({_managers(found)})",
+            f"unless another field manager owns the label ({_managers(found)})",
             f"kubectl label namespace {name} {ENFORCE}=privileged --overwrite, or --set workload.variant=unprivileged",
         )
 
 
 def node_port(facts: Facts) -> Iterator[CheckResult]:
-    """No other Service has the NodePort."""
+    """Checks that no other Service uses the NodePort."""
     if facts.site.service.type is not ServiceType.NODE_PORT or not facts.site.engine.node_port:
-        yield ok(f"none is asked for: the Service is a {facts.site.service.type.value}")
+        yield ok(f"no NodePort is set: the Service has the type {facts.site.service.type.value}")
         return
     site, services = facts.site, facts.list("/api/v1/services")
     wanted, mine = site.engine.node_port, (site.cluster.namespace, site.workload.service)
@@ -66,25 +66,25 @@ def node_port(facts: Facts) -> Iterator[CheckResult]:
     if wanted not in users:
         yield ok(f"{wanted} is free")
     elif users[wanted] == mine:
-        yield ok(f"{wanted} is our own Service's")
+        yield ok(f"{wanted} is used by our own Service")
     else:
         free = next(port for port in NODE_PORTS if port not in users and port > NODE_PORTS[0])
         yield problem(
-            f"{wanted} is taken by the Service {'/'.join(users[wanted])}",
+            f"{wanted} is used by the Service {'/'.join(users[wanted])}",
             f"leviathan preflight --set engine.node_port={free}, or kubectl -n {users[wanted][0]} delete service "
             f"{users[wanted][1]}",
         )
 
 
 def node_ports(service: Object) -> list[int]:
-    """All ports of the nodes that a Service takes."""
+    """All node ports that a Service uses."""
     spec = service["spec"]
     found = [port["nodePort"] for port in spec.get("ports") or [] if port.get("nodePort")]
     return found + ([spec["healthCheckNodePort"]] if spec.get("healthCheckNodePort") else [])
 
 
 def names(facts: Facts) -> Iterator[CheckResult]:
-    """Nobody else has an object of the names that ours have, and no Deployment stands there with another selector."""
+    """Checks that no foreign objects have the names of ours, and that no Deployment exists with another selector."""
     yield from _rivals(facts)
     yield from _kept(facts)
     clean, new = [], []
@@ -94,7 +94,7 @@ def names(facts: Facts) -> Iterator[CheckResult]:
         try:
             live = facts.get(path_of(each))
         except ClusterError as error:
-            yield warning(f"not known whether {title(each)} is there: {error.what}", error.remedy)
+            yield warning(f"unknown whether {title(each)} exists: {error.what}", error.remedy)
             continue
         found = None if live is None else _in_the_way(each, live, facts)
         if live is None:
@@ -104,29 +104,30 @@ def names(facts: Facts) -> Iterator[CheckResult]:
         else:
             yield found
     if new:
-        yield ok(f"not there yet: {', '.join(new)}")
+        yield ok(f"apply will create: {', '.join(new)}")
     if clean:
-        yield ok(f"ours: {', '.join(clean)}")
+        yield ok(f"ours already: {', '.join(clean)}")
 
 
 def _kept(facts: Facts) -> Iterator[CheckResult]:
-    """The claim for conversations is there, can be written, and is as large as the site says."""
+    """Checks that the claim for conversations exists, is writable, and is large enough."""
     site, engine = facts.site, facts.site.engine
     if engine.kept is not Kept.CLAIM:
         return
     name, space = engine.kept_claim, site.cluster.namespace
     other = (
-        f"leviathan preflight --set engine.kept_claim=NAME (kubectl -n {space} get pvc), or --set engine.kept=memory"
+        f"leviathan preflight --set engine.kept_claim=NAME (kubectl -n {space} get pvc lists them), or --set "
+        "engine.kept=memory"
     )
     live = facts.get(f"/api/v1/namespaces/{space}/persistentvolumeclaims/{name}")
     if live is None:
-        yield problem(f"engine.kept_claim: there is no PersistentVolumeClaim {name} in {space}", other)
+        yield problem(f"engine.kept_claim: the PersistentVolumeClaim {name} does not exist in {space}", other)
         return
     phase, spec = live.get("status", {}).get("phase", "Pending"), live["spec"]
     if phase == "Lost":
         yield problem(f"engine.kept_claim: {name} has lost its volume", f"kubectl -n {space} describe pvc {name}")
     if set(spec.get("accessModes") or []) == {"ReadOnlyMany"}:
-        yield problem(f"engine.kept_claim: {name} can only be read, conversations are written", other)
+        yield problem(f"engine.kept_claim: {name} is read-only, but must be writable", other)
     size = amount(spec["resources"]["requests"]["storage"])
     if size < amount(f"{engine.kept_gb:g}G"):
         yield problem(
@@ -135,13 +136,13 @@ def _kept(facts: Facts) -> Iterator[CheckResult]:
         )
     if site.access.api_key is ApiKey.OFF:
         yield warning(
-            f"conversations of everybody are kept in {name}, and without keys all clients share them",
+            f"all clients share the conversations stored in {name}, because no API key is required",
             "leviathan preflight --set access.api_key=secret",
         )
 
 
 def _rivals(facts: Facts) -> Iterator[CheckResult]:
-    """Deployments of other releases whose pods our Service would select, or that have our claim's volume."""
+    """Checks for Deployments of other releases whose pods our Service would select."""
     site = facts.site
     if not site.release:
         return
@@ -149,13 +150,13 @@ def _rivals(facts: Facts) -> Iterator[CheckResult]:
         name, labels = each["metadata"]["name"], each["spec"]["template"]["metadata"].get("labels") or {}
         if name != site.workload.deployment and labels.get("app") == site.workload.app:
             yield problem(
-                f"Deployment/{name} has pods with app={site.workload.app} too: the Service would send to both",
+                f"pods of Deployment/{name} also have app={site.workload.app}, so the Service would send to both",
                 f"leviathan preflight --set workload.app={site.workload.deployment}",
             )
 
 
 def _in_the_way(wanted: Object, live: Object, facts: Facts) -> CheckResult | None:
-    """Why `live` cannot become `wanted`; None when it can."""
+    """Why `live` cannot become `wanted`; None if it can."""
     plural = wanted["kind"].lower()
     space = wanted["metadata"].get("namespace")
     kubectl, name = f"kubectl{f' -n {space}' if space else ''}", wanted["metadata"]["name"]
@@ -170,19 +171,21 @@ def _in_the_way(wanted: Object, live: Object, facts: Facts) -> CheckResult | Non
         )
     if not is_ours(live):
         return problem(
-            f"{title(wanted)} is there and is not ours (made with {_managers(live)})",
-            f"{kubectl} delete {plural} {name}, or make it ours: {kubectl} label {plural} {name} "
+            f"{title(wanted)} exists, but is not ours (created with {_managers(live)})",
+            f"{kubectl} delete {plural} {name}, or adopt it: {kubectl} label {plural} {name} "
             f"{'='.join(MANAGED)}, and leviathan apply --force-conflicts",
         )
     what, remedy = rival(wanted, live, facts.get)
     if what:
         return problem(what, remedy)
-    fixed = [f"{name} is {now}, which cannot become {then}" for name, now, then in _fixed(wanted, live) if now != then]
-    return problem(f"{title(wanted)}: {', '.join(fixed)}", MADE_ANEW) if fixed else None
+    fixed = [
+        f"{name} cannot be changed from {now} to {then}" for name, now, then in _fixed(wanted, live) if now != then
+    ]
+    return problem(f"{title(wanted)}: {', '.join(fixed)}", RECREATE) if fixed else None
 
 
 def _fixed(wanted: Object, live: Object) -> Iterator[tuple[str, str, str]]:
-    """What no one may change in a volume or its claim: the site's key, as it is, as it would be.
+    """The immutable fields of a volume or its claim: the site's key, the current value, the wanted value.
 
     Source: Kubernetes, ValidatePersistentVolumeUpdate, and the admission plugin PersistentVolumeClaimResize.
     """
@@ -211,7 +214,7 @@ def _selector(deployment: Object) -> str:
 
 
 def _managers(each: Object) -> str:
-    """Who has set fields of an object, the status left out."""
+    """The field managers of an object, except those of its status."""
     entries = each["metadata"].get("managedFields") or []
     found = dict.fromkeys(str(entry["manager"]) for entry in entries if not entry.get("subresource"))
     return ", ".join(found) or "an unknown tool"

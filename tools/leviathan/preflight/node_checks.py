@@ -1,4 +1,4 @@
-"""The node: there, Ready, open to the pod, and with enough left of what the pod asks for."""
+"""Checks the node: it exists, is Ready, admits the pod, and has enough free resources."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,13 +10,13 @@ from leviathan.preflight.node_resources import allocatable, amount, requested, s
 from leviathan.site.keys import nearest
 
 HOSTNAME = "kubernetes.io/hostname"
-#: Taints that only repeat what the node's conditions and spec say.
+#: Taints that only repeat the node's conditions and spec.
 REPEATING = ("node.kubernetes.io/unschedulable", "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
 
 
 def node(facts: Facts) -> Iterator[CheckResult]:
-    """The node is there, Ready, not cordoned, and its taints are tolerated."""
+    """Checks that the node exists, is Ready and not cordoned, and that the pod tolerates its taints."""
     if not facts.site.cluster.node and not facts.fitting_nodes():
         yield problem(
             f"no node has the labels {', '.join(facts.site.cluster.node_labels) or '(there is no node at all)'}",
@@ -29,7 +29,7 @@ def node(facts: Facts) -> Iterator[CheckResult]:
         names = [each["metadata"]["name"] for each in facts.list("/api/v1/nodes")]
         near = nearest(name, names) or next(iter(names), "NAME")
         yield problem(
-            f"there is no node {name}; there are: {', '.join(names) or 'none'}",
+            f"the node {name} does not exist; existing: {', '.join(names) or 'none'}",
             f"leviathan preflight --set cluster.node={near}",
         )
         return
@@ -39,11 +39,11 @@ def node(facts: Facts) -> Iterator[CheckResult]:
         *_taints(name, spec, facts.pod_spec().get("tolerations") or []),
     ]
     if spec.get("unschedulable"):
-        findings.append(problem(f"{name} is cordoned: no new pod goes there", f"kubectl uncordon {name}"))
+        findings.append(problem(f"{name} is cordoned, so it accepts no new pods", f"kubectl uncordon {name}"))
     if facts.site.cluster.node and labels.get(HOSTNAME) != name:
         findings.append(
             problem(
-                f"{name} has the label {HOSTNAME}={labels.get(HOSTNAME, '')}, and the pod is bound by that label",
+                f"{name} has the label {HOSTNAME}={labels.get(HOSTNAME, '')}, but the pod selects {HOSTNAME}={name}",
                 f"leviathan preflight --set cluster.node={labels.get(HOSTNAME) or name}, or kubectl label node {name} "
                 f"{HOSTNAME}={name} --overwrite",
             )
@@ -51,7 +51,7 @@ def node(facts: Facts) -> Iterator[CheckResult]:
     machine = status.get("nodeInfo", {}).get("architecture", "amd64")
     if machine != "amd64":
         fix = "kubectl get nodes -l kubernetes.io/arch=amd64, then leviathan preflight --set cluster.node=NAME"
-        findings.append(problem(f"{name} is {machine}, the image is amd64", fix))
+        findings.append(problem(f"{name} has the architecture {machine}, but the image is for amd64", fix))
     info = status.get("nodeInfo", {})
     what = ", ".join(
         filter(None, (info.get("osImage"), info.get("kubeletVersion"), info.get("containerRuntimeVersion")))
@@ -82,7 +82,7 @@ def _taints(name: str, spec: Mapping[str, Any], tolerations: Sequence[Mapping[st
             text = f"{taint['key']}{value}:{taint['effect']}"
             yield problem(
                 f"{name} has the taint {text}, which the pod does not tolerate",
-                f"kubectl taint node {name} {text}-, or add a toleration in manifests/",
+                f"kubectl taint node {name} {text}-, or add a toleration to the manifests",
             )
 
 
@@ -98,14 +98,14 @@ def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
 
 
 def gpus(facts: Facts) -> Iterator[CheckResult]:
-    """Enough GPUs are free."""
+    """Checks that enough GPUs are free."""
     gpu = facts.site.resources.gpu_resource
     offered = allocatable(facts.node(), gpu)
     if not offered:
-        none = "does not offer" if offered is None else "offers none of"
+        none = "does not offer the resource" if offered is None else "offers 0 of"
         yield problem(
             f"{facts.node_name()} {none} {gpu}: the device plugin or the driver is missing",
-            "kubectl get pods -A -o wide | grep -i nvidia; on Talos the NVIDIA extensions and kernel modules: "
+            "kubectl get pods -A -o wide | grep -i nvidia; on Talos, check the NVIDIA extensions and kernel modules: "
             f"talosctl -n {facts.site.cluster.address} get extensions",
         )
         return
@@ -113,43 +113,43 @@ def gpus(facts: Facts) -> Iterator[CheckResult]:
 
 
 def cpu(facts: Facts) -> Iterator[CheckResult]:
-    """Enough CPU is free for the request."""
+    """Checks that enough CPU is free for the request."""
     yield _room(facts, "cpu", facts.site.resources.cpu_request, "--set resources.cpu_request=N")
 
 
 def memory(facts: Facts) -> Iterator[CheckResult]:
-    """Enough memory is free for the request, and the limit is not above what the node has."""
+    """Checks that enough memory is free for the request, and that the limit does not exceed the node's memory."""
     resources = facts.site.resources
     yield _room(facts, "memory", resources.memory_request, "--set resources.memory_request=N")
     offered = allocatable(facts.node(), "memory")
     if offered is not None and amount(resources.memory_limit) > offered:
         have = shown(offered, "memory")
         yield warning(
-            f"resources.memory_limit = {resources.memory_limit} is more than the {have} that the node "
-            "can give: the kernel may end the engine, or others, before the limit is reached",
+            f"resources.memory_limit = {resources.memory_limit} is more than the node's {have}, so the kernel may kill "
+            "the engine or other processes before the limit is reached",
             f"leviathan preflight --set resources.memory_limit={int(offered / 2**30)}Gi",
         )
 
 
 def _room(facts: Facts, resource: str, wanted: str, less: str) -> CheckResult:
-    """Whether the node has `wanted` of a resource left beside other pods; the engine's own old pod goes first."""
+    """Whether the node has `wanted` of a resource free. The engine's old pod does not count, because it ends first."""
     offered = allocatable(facts.node(), resource) or amount(0)
     taken = [(requested(pod, resource), pod) for pod in facts.pods_on_node() if not _ours(facts, pod)]
     free = offered - sum((each for each, _ in taken), amount(0))
     want = amount(wanted)
     have = f"{shown(free, resource)} of {shown(offered, resource)} free"
     if want <= free:
-        return ok(f"{resource}: {shown(want, resource)} wanted, {have}")
+        return ok(f"{resource}: {shown(want, resource)} needed, {have}")
     biggest = sorted(((each, pod) for each, pod in taken if each), key=lambda pair: -pair[0])[:3]
-    holders = ", ".join(f"{_name(pod)} has {shown(each, resource)}" for each, pod in biggest)
+    holders = ", ".join(f"{_name(pod)} uses {shown(each, resource)}" for each, pod in biggest)
     stop = (
         f"kubectl -n {biggest[0][1]['metadata']['namespace']} delete pod {biggest[0][1]['metadata']['name']}, "
         if (biggest)
         else ""
     )
     return problem(
-        f"{resource}: {shown(want, resource)} wanted, {have}{f' ({holders})' if holders else ''}",
-        f"{stop}{'or ' if stop else ''}ask for less: leviathan preflight {less}",
+        f"{resource}: {shown(want, resource)} needed, {have}{f' ({holders})' if holders else ''}",
+        f"{stop}{'or ' if stop else ''}request less: leviathan preflight {less}",
     )
 
 

@@ -1,4 +1,4 @@
-"""How much of a node is free: what its pods ask for, by the scheduler's own sum."""
+"""Computes how much of a node is free, in the same way as the scheduler."""
 
 import re
 from collections.abc import Mapping
@@ -14,20 +14,20 @@ SCALES = {"n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "E": Fraction(10**18
 
 
 def amount(text: str | int | float) -> Fraction:
-    """A quantity of the API in its base unit. Errors: ValueError when it is none."""
+    """A quantity of the API in its base unit. Errors: ValueError if it is not a quantity."""
     match = OTHER.fullmatch(str(text))
     if match is None:
-        raise ValueError(f"{text!r} is no Kubernetes quantity")
+        raise ValueError(f"expected a Kubernetes quantity such as 360Gi, 96 or 500m, got {text!r}")
     number, suffix, exponent = match.groups()
     scale = SCALES[suffix] if suffix in SCALES else parse_quantity(f"1{suffix or ''}")
     return Fraction(f"{number}e{exponent or 0}") * scale
 
 
 def requested(pod: Object, resource: str) -> Fraction:
-    """What a pod asks for: the larger of all its containers together and any init container, plus its overhead.
+    """The amount that a pod requests: the larger of all containers together and any init container, plus overhead.
 
-    An init container that always restarts (a sidecar) runs beside the containers and beside the init containers that
-    come after it. A pod's own `resources` take precedence. Source: Kubernetes, "Resource sharing within containers".
+    An init container that always restarts (a sidecar) runs together with the containers and with the later init
+    containers. A pod's own `resources` take precedence. Source: Kubernetes, "Resource sharing within containers".
     """
     spec = pod["spec"]
     overhead = _of(spec.get("overhead"), resource)
@@ -47,7 +47,7 @@ def requested(pod: Object, resource: str) -> Fraction:
 
 
 def allocatable(node: Object, resource: str) -> Fraction | None:
-    """What the node offers of a resource; None where it does not offer it at all."""
+    """The node's allocatable amount of a resource; None if the node does not offer the resource."""
     offered = node.get("status", {}).get("allocatable") or {}
     return amount(offered[resource]) if resource in offered else None
 
@@ -61,7 +61,7 @@ def _of(amounts: Mapping[str, Any] | None, resource: str) -> Fraction:
 
 
 def shown(value: Fraction, resource: str) -> str:
-    """An amount for people: memory in GiB, everything else as a number."""
+    """An amount for messages: memory in GiB, everything else as a number."""
     if resource == "memory":
         return f"{float(value) / 2**30:.1f} GiB"
     return f"{float(value):g}"

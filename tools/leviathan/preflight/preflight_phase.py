@@ -1,4 +1,4 @@
-"""The phase `preflight`: all checks, side by side, each for itself."""
+"""The phase `preflight`: runs all checks in parallel, independently of each other."""
 
 import re
 import shlex
@@ -43,30 +43,30 @@ CHECKS: dict[str, Callable[[Facts], Iterable[CheckResult]]] = {
     "cards": cards.cards,
     "plan": fits.plan,
 }
-#: Checks under way at once.
+#: Number of checks that run in parallel.
 AT_ONCE = 6
-#: `kubectl` as a command that names no context yet.
+#: `kubectl` in commands, without a context.
 KUBECTL = re.compile(r"\bkubectl (?!--context )")
 WIDTH = max(map(len, CHECKS))
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """What all checks have found, in their order."""
+    """The findings of all checks, in the order of the checks."""
 
     found: tuple[NamedResult, ...]
 
     def count(self, level: Level) -> int:
-        """How many findings are of this level."""
+        """The number of findings of this level."""
         return Counter(each.finding.level for each in self.found)[level]
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is in the way."""
+        """Whether there are no problems."""
         return self.count(Level.PROBLEM) == 0
 
     def text(self) -> str:
-        """The table, and the sum as its last line."""
+        """The table, and a summary as its last line."""
         lines = []
         for each in self.found:
             found = each.finding
@@ -87,12 +87,12 @@ class Preflight:
         }
 
     def error(self) -> PreflightError:
-        """The problems as one error, with the first one's fix."""
+        """The problems as one error. The remedy is the fix of a single problem."""
         bad = [each for each in self.found if each.finding.level is Level.PROBLEM]
         return PreflightError(
             "preflight found a problem" if len(bad) == 1 else f"preflight found {len(bad)} problems",
             why=" | ".join(f"{each.check}: {each.finding.text}" for each in bad),
-            remedy=bad[0].finding.fix if len(bad) == 1 else "leviathan preflight shows each with what fixes it",
+            remedy=bad[0].finding.fix if len(bad) == 1 else "leviathan preflight shows the fix for each",
         )
 
 
@@ -105,10 +105,10 @@ def run(
     header: Path | None = None,
     gpu_memory: str = "",
 ) -> Preflight:
-    """Look at everything; nothing is changed, in the cluster or elsewhere, and no failure of a check is raised.
+    """Run all checks. Changes nothing, and raises no errors: a failed check becomes a finding.
 
-    Arguments: `connecting` makes the cluster, by default from the kubeconfig; `header`, a GGUF folder, header dump or
-    model manifest to plan with; `gpu_memory`, MB of each card, by default what engine.gpu_split gives.
+    Arguments: `connecting` creates the cluster, by default from the kubeconfig; `header`, a GGUF folder, header dump or
+    model manifest to plan with; `gpu_memory`, MB of each GPU, by default those of engine.gpu_split.
     """
     facts = Facts(
         site,
@@ -137,7 +137,7 @@ def run(
 
 
 def with_context(found: CheckResult, facts: Facts) -> CheckResult:
-    """The finding with the context in every kubectl command of its fix, so that it goes to the same cluster.
+    """The finding, with the kubeconfig context added to the kubectl commands in its fix.
 
     Commands on the node are those of its own system.
     """
@@ -157,22 +157,20 @@ def _counted(number: int, what: str) -> str:
 
 
 def ask(check: Callable[[Facts], Iterable[CheckResult]], facts: Facts) -> list[CheckResult]:
-    """What a check finds; that it could not be made is a finding like any other."""
+    """The findings of a check. If the check fails, that is a finding, too."""
     found: list[CheckResult] = []
     try:
         found.extend(check(facts))
     except NotAsked as error:
-        found.append(warning(f"not known: {error.what}"))
+        found.append(warning(f"unknown: {error.what}"))
     except ClusterError as error:
         text = f"{error.what}: {error.why}" if error.why else error.what
-        found.append(
-            warning(f"not known: {text}", error.remedy) if error.status == 403 else problem(text, error.remedy)
-        )
+        found.append(warning(f"unknown: {text}", error.remedy) if error.status == 403 else problem(text, error.remedy))
     except LeviathanError as error:
         where = f" ({error.where})" if error.where else ""
         found.append(problem(f"{error.what}{where}{f': {error.why}' if error.why else ''}", error.remedy))
     except Exception as error:
         text = f"this check failed: {type(error).__name__}: {error}"
-        found.append(problem(text, "run it again with --debug, and report what it prints"))
+        found.append(problem(text, "run the command again with --debug, and report what it prints"))
         facts.console.debug(repr(error))
     return found

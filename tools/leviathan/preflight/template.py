@@ -1,4 +1,4 @@
-"""The chat template of the site's own: where it comes from, its hash, and whether it is a known one."""
+"""Checks the site's own chat template: its source, its hash, and whether it is a known one."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from leviathan_engine.planning import describe_template
 
 
 def chat_template(facts: Facts) -> Iterator[CheckResult]:
-    """What engine.chat_template names; nothing where the model's own template is used."""
+    """Checks the template in engine.chat_template; no findings if the model's own template is used."""
     named = facts.site.engine.chat_template
     if not named:
         return
@@ -20,6 +20,6 @@ def chat_template(facts: Facts) -> Iterator[CheckResult]:
         yield problem(f"{error.what}: {error.where}: {error.why}", error.remedy)
         return
     if text is None:
-        yield ok(f"{named} in the pod replaces the model's chat template; the engine's log has its hash")
+        yield ok(f"{named} in the pod replaces the model's chat template; the engine's log shows its hash")
     else:
         yield ok(f"{named} replaces the model's: {describe_template(text)}")

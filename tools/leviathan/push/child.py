@@ -1,4 +1,4 @@
-"""Pushes in a child process, as `leviathan push` does, and brings the result over; or looks for a given digest."""
+"""Pushes in a child process, as `leviathan push` does, and returns the result; or only checks for `image.digest`."""
 
 import json
 import tempfile
@@ -15,7 +15,7 @@ from leviathan.terminal.output import Console
 
 @dataclass(frozen=True)
 class PushReport:
-    """The result of a push, from another process, or of a look."""
+    """The result of a push in the child process, or of a check."""
 
     words: str
     facts: dict[str, Any]
@@ -30,9 +30,9 @@ class PushReport:
 
 
 def look_for(site: Site, environ: Mapping[str, str], console: Console) -> PushReport:
-    """Look whether the registry has `image.digest`: another image, that of `image.layout`, is not to be pushed for it.
+    """Check that the registry has `image.digest`. The image in `image.layout` is a different one, and is not pushed.
 
-    Errors: RegistryError when it does not, and when it cannot be asked.
+    Errors: RegistryError if the registry does not have it, or cannot be reached.
     """
     from leviathan.push.image_check import (  # noqa: PLC0415 - the HTTP client is slow to import
         not_in_registry,
@@ -44,14 +44,14 @@ def look_for(site: Site, environ: Mapping[str, str], console: Console) -> PushRe
         if client.head_manifest(digest) is None:
             raise not_in_registry(client, digest)
     reference = f"{site.registry.host}/{site.image.repository}@{digest}"
-    words = f"{reference}\nthe digest is given, and the registry has it: nothing is pushed"
+    words = f"{reference}\nimage.digest is set, and the registry has it: nothing to push"
     return PushReport(words, {"reference": reference, "digest": digest, "changed": False})
 
 
 def push_guarded(site: Site, environ: Mapping[str, str], console: Console, *, dry_run: bool) -> PushReport:
-    """Push as `leviathan push` does: a signal, or the end of this process, lets the chunk under way arrive.
+    """Push as `leviathan push` does: after a signal, or the end of this process, the current chunk is still completed.
 
-    Errors: LeviathanError with what the child's error has.
+    Errors: LeviathanError with the fields of the child's error.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8") as over:
 
@@ -65,7 +65,8 @@ def push_guarded(site: Site, environ: Mapping[str, str], console: Console, *, dr
         over.seek(0)
         text = over.read()
     if not text:
-        raise _error({"what": "the push ended without a word", "why": f"exit status {status}"}, ExitCode.PUSH)
+        report = {"what": "the push process ended without a result", "why": f"exit status {status}"}
+        raise _error(report | {"remedy": "run the command again with --debug"}, ExitCode.PUSH)
     content = json.loads(text)
     if "error" in content:
         raise _error(content["error"], ExitCode(content["error"]["exit_code"]))

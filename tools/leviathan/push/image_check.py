@@ -1,7 +1,7 @@
-"""Whether the registry has the image that is to run: asked before anything that runs is stopped for it.
+"""Checks that the registry has the image, before the running engine is stopped for it.
 
-The Deployment's strategy is Recreate: a digest that the registry does not have would end the running engine, and be
-found out only by the kubelet (ImagePullBackOff).
+The Deployment's strategy is Recreate. If the registry did not have the digest, the running engine would be stopped, and
+only the kubelet would notice (ImagePullBackOff).
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,14 +16,14 @@ from leviathan.terminal.output import Console
 if TYPE_CHECKING:
     from leviathan.registry.repository import Client
 
-#: Seconds for an answer of the registry, and failures in a row that are forgiven.
+#: Seconds for an answer of the registry, and the number of retries.
 TIMEOUT_S, RETRIES = 15, 1
-CORRECT = "leviathan push brings the image of image.layout there; or name a digest that the registry has (image.digest)"
+CORRECT = "leviathan push, which uploads the image in image.layout; or set image.digest to a digest in the registry"
 
 
 @contextmanager
 def one_shot_client(site: Site, environ: Mapping[str, str], console: Console) -> Iterator["Client"]:
-    """A client for one question to the site's registry. Errors: RegistryError when credentials or CA cannot be read."""
+    """A client for one request to the site's registry. Errors: RegistryError if credentials or CA cannot be read."""
     from leviathan.push.push_image import PushContext, connect  # noqa: PLC0415 - the HTTP client is slow to import
 
     push = replace(site.push, retries=RETRIES, timeout_s=min(site.push.timeout_s, TIMEOUT_S))
@@ -35,26 +35,26 @@ def one_shot_client(site: Site, environ: Mapping[str, str], console: Console) ->
 
 
 def not_in_registry(client: "Client", digest: str) -> RegistryError:
-    """The error for a registry that was asked and does not have the manifest `digest`."""
+    """The error for a registry that answered that it does not have the manifest `digest`."""
     return RegistryError(
         "the registry does not have the image",
         where=f"{client.base}/manifests/{digest}",
-        why="a new pod could not pull it",
+        why="the new pod could not pull it",
         remedy=CORRECT,
     )
 
 
 def check(image: str, site: Site, environ: Mapping[str, str], console: Console) -> None:
-    """Look whether the site's registry has `image` (repository@digest); where it cannot be asked, say so and go on.
+    """Check that the site's registry has `image` (repository@digest). Only warns if the registry cannot be reached.
 
-    Errors: RegistryError when it was asked and does not have it.
+    Errors: RegistryError if the registry answered that it does not have the image.
     """
     digest = image.rpartition("@")[2]
     try:
         with one_shot_client(site, environ, console) as client:
             found = client.head_manifest(digest)
     except RegistryError as error:
-        console.say(f"warning: not known whether the registry has the image: {error.line()}")
+        console.say(f"warning: cannot check whether the registry has the image: {error.line()}")
         return
     if found is None:
         raise not_in_registry(client, digest)

@@ -1,4 +1,4 @@
-"""Brings an image from its OCI layout into the registry: looks first, sends what is missing, sets the tag last."""
+"""Uploads an image from its OCI layout to the registry: checks first, sends missing blobs, and sets the tag last."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ U = TypeVar("U")
 
 @dataclass(frozen=True)
 class PushContext:
-    """What surrounds a push: the environment, the console, the event that stops it, the waits between attempts."""
+    """The context of a push: environment, console, the event that stops it, and the delays between attempts."""
 
     environ: Mapping[str, str]
     console: Console
@@ -38,7 +38,7 @@ class PushContext:
 def connect(site: Site, around: PushContext) -> Client:
     """A client for the site's registry and repository.
 
-    Errors: RegistryError when the credentials or the CA file cannot be read.
+    Errors: RegistryError if the credentials or the CA file cannot be read.
     """
     host = site.registry.host
     transport = Transport(
@@ -64,10 +64,9 @@ def connect(site: Site, around: PushContext) -> Client:
 def push(site: Site, around: PushContext, *, dry_run: bool = False) -> PushResult:
     """Push the image of `site.image.layout` to `site.registry.host`/`site.image.repository`:`site.image.tag`.
 
-    With `dry_run` it only looks, beside a push that is under way too, and keeps no state; what it would send has the
-    outcome MISSING.
+    With `dry_run`, it only checks, takes no lock and keeps no state. Blobs that it would send have the outcome MISSING.
 
-    Errors: LayoutError, RegistryError; Stopped when `around.stop` was set, after the chunks under way have arrived.
+    Errors: LayoutError, RegistryError; Stopped if `around.stop` was set, after the current chunks are complete.
     """
     image = load_image(Path(site.image.layout), site.image.tag)
     client = connect(site, around)
@@ -90,7 +89,7 @@ class _Push:
         self.around = around
 
     def run(self, sessions: Sessions | None) -> PushResult:
-        """Look, and send what is missing; without `sessions` only look."""
+        """Check, and send what is missing. Without `sessions`, only check."""
         began = self.around.console.clock()
         tag, top = self.site.image.tag, self.image.top
         looks: list[Callable[[], bool]] = [partial(self._has, blob) for blob in self.image.blobs]
@@ -126,7 +125,7 @@ class _Push:
             return {}
         total = sum(blob.size for blob in missing)
         self.around.console.say(
-            f"push: {len(missing)} of {len(self.image.blobs)} blobs to send, {size_text(total)},"
+            f"push: {len(missing)} of {len(self.image.blobs)} blobs to upload, {size_text(total)},"
             f" to {self.client.base.removesuffix('/v2/' + self.site.image.repository)}/{self.site.image.repository}"
         )
         with Meter(self.around.console, "push", total, heartbeat_s=self.site.push.heartbeat_s) as meter:
@@ -137,13 +136,13 @@ class _Push:
                 chunk=self.site.push.chunk_mib << 20,
                 mount_from=self.site.push.mount_from,
             )
-            # The largest first: the last blob under way is then a small one.
+            # The largest first, so that the last blob to finish is a small one.
             largest_first = sorted(missing, key=lambda blob: (-blob.size, blob.digest))
             done = self._all(largest_first, uploader.upload)
         return {each.blob.digest: each for each in done}
 
     def _all(self, items: list[T], work: Callable[[T], U]) -> list[U]:
-        """Do `work` on all items, several at once; the first failure stops the others after their chunk."""
+        """Run `work` on all items, several in parallel. After the first failure, the others stop after their chunk."""
         with ThreadPoolExecutor(self.site.push.parallel, thread_name_prefix="push") as pool:
             futures: list[Future[U]] = [pool.submit(work, item) for item in items]
             try:
@@ -155,7 +154,7 @@ class _Push:
                 raise
         errors = [error for future in futures if not future.cancelled() and (error := future.exception()) is not None]
         if errors:
-            # A blob that failed tells more than those that were stopped because of it.
+            # The error of the blob that failed is more useful than those of blobs stopped because of it.
             raise next((error for error in errors if not isinstance(error, Stopped)), errors[0])
         return [future.result() for future in futures]
 
@@ -173,14 +172,14 @@ class _Push:
         return present is not None and (present.digest == digest or (not present.digest and reference == digest))
 
     def _store(self, reference: str, manifest: Manifest) -> None:
-        """Store a manifest and look whether the registry now has it."""
+        """Store a manifest, and check that the registry now has it."""
         self.client.put_manifest(reference, manifest)
         present = self.client.head_manifest(reference)
         if present is None or present.digest not in ("", manifest.digest):
             has = "nothing" if present is None else present.digest
             raise RegistryError(
-                "the registry has another manifest than was stored",
+                "the registry has a different manifest than the one that was stored",
                 where=f"{self.client.base}/manifests/{reference}",
-                why=f"it has {has} instead of {manifest.digest}",
-                remedy="see whether someone else pushes the same tag, then push again",
+                why=f"expected {manifest.digest}, got {has}",
+                remedy="check whether someone else pushes the same tag, then run leviathan push again",
             )

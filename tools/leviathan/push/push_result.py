@@ -1,4 +1,4 @@
-"""What a push did, for people and for programs."""
+"""The result of a push, as text and as JSON."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from leviathan.terminal.progress import size_text, time_text
 
 @dataclass(frozen=True)
 class PushResult:
-    """What a push did: `outcomes` has one entry a blob; `tags` is None when nothing had to be changed."""
+    """The result of a push: `outcomes` has one entry per blob; `tags` is None if nothing was changed."""
 
     reference: str
     digest: str
@@ -25,7 +25,7 @@ class PushResult:
 
     @property
     def changed(self) -> bool:
-        """Whether the registry is (in a dry run: would be) different from before."""
+        """Whether the registry was (in a dry run: would be) changed."""
         return (
             self.tag_moved
             or self.manifests_sent > 0
@@ -33,29 +33,32 @@ class PushResult:
         )
 
     def count(self, how: BlobOutcome) -> int:
-        """How many blobs came to be there in this way."""
+        """The number of blobs with this outcome."""
         return sum(each.how is how for each in self.outcomes)
 
     @property
     def sent(self) -> int:
-        """Bytes of blobs that went out, those sent again included."""
+        """Bytes of blobs that were sent, including those sent twice."""
         return sum(each.sent for each in self.outcomes)
 
     def text(self) -> str:
         """The result for people; its last line is what `curl REGISTRY/v2/NAME/tags/list` prints."""
         head = f"{self.reference}@{self.digest}"
         if not self.changed:
-            return f"{head}\nnothing to do: {len(self.outcomes)} blobs, {size_text(self.image.size)}, all there already"
+            whole = size_text(self.image.size)
+            return f"{head}\nnothing to do: the registry has all {len(self.outcomes)} blobs, {whole}"
         if self.dry_run:
             size = sum(each.blob.size for each in self.outcomes if each.how is BlobOutcome.MISSING)
             return (
-                f"{head}\nwould send {self.count(BlobOutcome.MISSING)} of {len(self.outcomes)} blobs, {size_text(size)}"
+                f"{head}\nwould upload {self.count(BlobOutcome.MISSING)} of {len(self.outcomes)} blobs, "
+                f"{size_text(size)}"
             )
         speed = f" at {size_text(self.sent / self.seconds)}/s" if self.sent and self.seconds > 0 else ""
         parts = [
-            f"{self.count(BlobOutcome.SENT)} blobs sent ({size_text(self.sent)} in {time_text(self.seconds)}{speed})",
+            f"{self.count(BlobOutcome.SENT)} blobs uploaded"
+            f" ({size_text(self.sent)} in {time_text(self.seconds)}{speed})",
             *([f"{self.count(BlobOutcome.MOUNTED)} mounted"] if self.count(BlobOutcome.MOUNTED) else []),
-            f"{self.count(BlobOutcome.PRESENT)} there already",
+            f"{self.count(BlobOutcome.PRESENT)} already in the registry",
         ]
         name = self.reference.split("/", 1)[1].rsplit(":", 1)[0]
         return f"{head}\n{', '.join(parts)}\n{tags_json(name, self.tags or ())}"
@@ -86,5 +89,5 @@ class PushResult:
 
 
 def tags_json(name: str, tags: tuple[str, ...]) -> str:
-    """A tag list as the registry prints it."""
+    """A tag list in the registry's JSON."""
     return json.dumps({"name": name, "tags": list(tags)}, separators=(",", ":"))

@@ -1,9 +1,9 @@
-"""Keeps a transfer from being torn by a kill: the work runs in a child that outlives its parent by one chunk.
+"""Runs the upload in a child process, so killing the parent does not cut a chunk in half.
 
-A registry of the 2.x line cannot resume inside a chunk: its upload address carries the offset, and after a chunk that
-was cut the address fits no more (distribution 3 and others can). So a chunk under way should arrive whenever it can.
-SIGINT, SIGTERM and SIGHUP are answered by stopping after it; SIGKILL of the process that the user started cannot be
-caught, but its child sees the pipe between them close, and stops in the same way.
+Registries of the 2.x line cannot resume inside a chunk: the upload URL contains the offset, so it is no longer valid
+after a chunk was cut (distribution 3 and others can resume). So the current chunk should be completed if possible. On
+SIGINT, SIGTERM and SIGHUP, the upload stops after the current chunk. If the parent is killed with SIGKILL, the child
+sees the pipe between them close, and stops in the same way.
 """
 
 import contextlib
@@ -19,15 +19,15 @@ from leviathan.terminal.output import Console
 from leviathan.terminal.signals import STOPPING
 
 SIGNALS = (signal.SIGINT, *STOPPING)
-#: How the parent tells its child: the signals above may reach both at once, and one request must not count as two.
+#: The signal from the parent to its child. The signals above may reach both processes, but must count only once.
 ASK = signal.SIGUSR1
 
 
 def run_in_child(work: Callable[[threading.Event], int], console: Console) -> int:
-    """Run `work` in a child process and return its exit status, 128 + n when signal n ended it.
+    """Run `work` in a child process and return its exit status; 128 + n if signal n killed it.
 
-    `work` gets an event that is set when it should stop soon: by a signal, or because this process has died. A second
-    signal ends it at once. To be called from the main thread before other threads start.
+    `work` gets an event that is set when it should stop: after a signal, or if this process has died. A second signal
+    ends it at once. Call this from the main thread, before other threads start.
     """
     reading, writing = os.pipe()
     sys.stdout.flush()
@@ -67,10 +67,10 @@ def _child(work: Callable[[threading.Event], int], reading: int, console: Consol
         if stop.is_set():
             os._exit(ExitCode.INTERRUPTED)
         stop.set()
-        console.say("stopping after the chunks under way; once more to stop at once")
+        console.say("stopping after the current chunks; press Ctrl-C again to stop at once")
 
     def watch() -> None:
-        os.read(reading, 1)  # returns when the parent is gone, as nobody writes
+        os.read(reading, 1)  # nobody writes, so this returns when the parent has died
         stop.set()
 
     signal.signal(ASK, ask)

@@ -1,4 +1,4 @@
-"""Answers a registry's challenge: basic authentication, or a bearer token from its token server.
+"""Authenticates to a registry: basic authentication, or a bearer token from its token server.
 
 Source of the flow: the distribution project's "Token Authentication Specification" and its OAuth2 variant; the header's
 grammar is RFC 9110, 11.6.1.
@@ -15,11 +15,11 @@ from leviathan.errors import RegistryError
 from leviathan.registry.credentials import Credentials
 
 CLIENT_ID = "leviathan"
-#: A token counts as spent this many seconds before its end.
+#: A token counts as expired this many seconds before its end.
 EARLY_S = 15.0
-#: What a token lives when the server does not say (the specification's default).
+#: Lifetime of a token in seconds if the server does not tell it (the specification's default).
 DEFAULT_LIFE_S = 60.0
-#: No token is used for longer, whatever the server says.
+#: Maximum lifetime of a token in seconds.
 LONGEST_S = 86400.0
 _PARAMETER = re.compile(r'([A-Za-z][A-Za-z0-9_-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 
@@ -34,7 +34,7 @@ class Challenge:
 
 @dataclass(frozen=True)
 class TokenRequest:
-    """What to ask the token server: a GET with `query` and maybe basic credentials, or a POST with `form`."""
+    """A request to the token server: a GET with `query` and optional basic credentials, or a POST with `form`."""
 
     url: str
     query: Sequence[tuple[str, str]] = ()
@@ -43,7 +43,7 @@ class TokenRequest:
 
 
 def parse_challenge(header: str) -> Challenge:
-    """A WWW-Authenticate header, taken apart; of several challenges the first that is Bearer or Basic.
+    """Parse a WWW-Authenticate header. If it has several challenges, returns the first that is Bearer or Basic.
 
     Example: `parse_challenge('Bearer realm="https://a/token",service="r"').parameters["service"]` is `r`.
     """
@@ -59,15 +59,15 @@ def parse_challenge(header: str) -> Challenge:
 
 
 def scope(repository: str, *, push: bool) -> str:
-    """The scope text for a repository."""
+    """The scope string for a repository."""
     return f"repository:{repository}:{'pull,push' if push else 'pull'}"
 
 
 class Authorizer:
-    """Holds what the registry accepts: nothing, basic credentials, or one token for each set of scopes.
+    """Keeps what the registry accepts: nothing, basic credentials, or one token for each set of scopes.
 
-    Arguments: `host` of the registry for errors; `credentials`, if any; `ask` sends a `TokenRequest` and returns the
-    JSON object that the token server answers; `plain_http` allows a token server without TLS; `clock` in seconds.
+    Arguments: `host` of the registry, for errors; `credentials`, if any; `ask` sends a `TokenRequest` and returns the
+    token server's JSON object; `plain_http` allows a token server without TLS; `clock` in seconds.
     """
 
     def __init__(
@@ -102,15 +102,15 @@ class Authorizer:
             return f"Bearer {token}"
 
     def answer(self, www_authenticate: str, scopes: Sequence[str], sent: str | None) -> str | None:
-        """The header to try after a 401, or None when there is no other than `sent`.
+        """The header to try after a 401, or None if there is no other than `sent`.
 
-        Errors: RegistryError when the challenge cannot be answered.
+        Errors: RegistryError if the challenge cannot be answered.
         """
         challenge = parse_challenge(www_authenticate)
         with self._lock:
             if challenge.scheme == "basic":
                 if self.credentials is None or not self.credentials.username:
-                    raise self.denied("it wants a user name and password")
+                    raise self.denied("it requires a user name and password")
                 self._basic = True
             elif challenge.scheme == "bearer":
                 self._challenge = challenge
@@ -119,30 +119,30 @@ class Authorizer:
                     self._tokens.pop(tuple(scopes), None)
             else:
                 raise self.denied(
-                    f"it wants an unknown kind of authentication: {www_authenticate or 'it does not say'}"
+                    f"it requires an unsupported kind of authentication: {www_authenticate or 'not specified'}"
                 )
         new = self.header(scopes)
         return None if new == sent else new
 
     def denied(self, why: str) -> RegistryError:
-        """The error for a registry that lets us not in."""
+        """The error for a registry that denies access."""
         return RegistryError("the registry denies access", where=self.host, why=why, remedy=f"docker login {self.host}")
 
     def _fetch(self, scopes: tuple[str, ...], challenge: Challenge) -> str:
         request = token_request(challenge, scopes, self.credentials)
         if not request.url.startswith("https://") and not (self._plain_http and request.url.startswith("http://")):
             raise RegistryError(
-                "the token server is not safe",
+                "the token server does not use TLS",
                 where=request.url or self.host,
-                why="credentials would travel without TLS",
+                why="credentials would be sent unencrypted",
                 remedy="ask the registry's operator for an https realm, or set registry.plain_http = true",
             )
         answer = self._ask(request)
         token = answer.get("token") or answer.get("access_token")
         if not isinstance(token, str) or not token:
-            raise self.denied(f"its token server {request.url} gave no token")
+            raise self.denied(f"its token server {request.url} returned no token")
         if not re.fullmatch(r"[\x21-\x7e]+", token):
-            raise self.denied(f"its token server {request.url} gave a token that no header can carry")
+            raise self.denied(f"its token server {request.url} returned a token that cannot be sent in a header")
         life = answer.get("expires_in")
         seconds = float(min(life, LONGEST_S)) if isinstance(life, int | float) and life > 0 else DEFAULT_LIFE_S
         self._tokens[scopes] = (token, self._clock() + max(seconds - EARLY_S, seconds / 2))
@@ -150,7 +150,7 @@ class Authorizer:
 
 
 def token_request(challenge: Challenge, scopes: Sequence[str], credentials: Credentials | None) -> TokenRequest:
-    """The request for a token: OAuth2 with an identity token, else a GET, with basic credentials if there are any."""
+    """The request for a token: OAuth2 for an identity token, else a GET, with basic credentials if there are any."""
     url, service = challenge.parameters.get("realm", ""), challenge.parameters.get("service", "")
     if credentials is not None and credentials.identity_token:
         form = {

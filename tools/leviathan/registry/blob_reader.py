@@ -1,4 +1,4 @@
-"""Reads a blob in pieces for sending, and hashes each byte once on its way."""
+"""Reads a blob in pieces for the upload, and hashes each byte once."""
 
 import hashlib
 import os
@@ -8,14 +8,14 @@ from types import TracebackType
 from leviathan.errors import LayoutError
 from leviathan.registry.layout import BUILD, Blob
 
-#: Bytes in one read and one write to the socket: larger pieces make the HTTP client copy more on short writes.
+#: Bytes per read and per write to the socket. With larger pieces, the HTTP client copies more after short writes.
 PIECE = 256 << 10
 
 
 class BlobReader:
     """An open blob, as a context manager.
 
-    Bytes are hashed when they are first read in order; bytes sent again are not hashed again.
+    Bytes are hashed when they are first read in order. Bytes that are sent again are not hashed again.
     """
 
     def __init__(self, blob: Blob) -> None:
@@ -30,21 +30,21 @@ class BlobReader:
             ) from None
 
     def catch_up(self, offset: int) -> None:
-        """Hash the bytes before `offset` that no one has read yet: an earlier process sent them."""
+        """Hash the bytes before `offset` that have not been read yet, because an earlier process sent them."""
         for _ in self.pieces(self._hashed, max(0, offset - self._hashed)):
             pass
 
     def pieces(self, start: int, length: int, moved: Callable[[int], None] | None = None) -> Iterator[bytes]:
-        """The bytes from `start`, `length` of them, in pieces; `moved` is told the size of each after it was taken.
+        """`length` bytes from `start`, in pieces. `moved` is called with the size of each piece after it was consumed.
 
-        Errors: LayoutError when the file has become shorter.
+        Errors: LayoutError if the file has become shorter.
         """
         place, end = start, start + length
         while place < end:
             piece = os.pread(self._handle, min(PIECE, end - place), place)
             if not piece:
                 raise LayoutError(
-                    "a blob has become shorter", where=str(self.blob.path), why=f"it ends at {place}", remedy=BUILD
+                    "a blob is truncated", where=str(self.blob.path), why=f"it ends at byte {place}", remedy=BUILD
                 )
             after = place + len(piece)
             if place <= self._hashed < after:
@@ -56,9 +56,9 @@ class BlobReader:
             place = after
 
     def check(self) -> None:
-        """Hold the bytes that were read to the digest.
+        """Compare the hash of the bytes with the blob's digest.
 
-        Errors: LayoutError when the file does not hash to the blob's digest.
+        Errors: LayoutError if they differ.
         """
         self.catch_up(self.blob.size)
         actual = f"sha256:{self._hash.hexdigest()}"

@@ -1,4 +1,4 @@
-"""Credentials from the files of skopeo, podman and Docker: `auths`, `credHelpers` and `credsStore`.
+"""Reads credentials from the files of skopeo, podman and Docker: `auths`, `credHelpers` and `credsStore`.
 
 Source of the format: docker-cli's config file reference and the docker-credential-helpers protocol
 (`docker-credential-NAME get`, the registry on stdin, JSON with Username and Secret on stdout).
@@ -16,9 +16,9 @@ from typing import Any
 from leviathan.errors import ProcessError, RegistryError
 from leviathan.process import Done, run
 
-#: What a helper prints, and exits with 1, when it has nothing for a registry.
+#: The message of a helper that has no credentials for a registry. It then exits with 1.
 NOT_FOUND = "credentials not found"
-#: The user name with which a helper marks its secret as an identity token.
+#: The user name that marks a helper's secret as an identity token.
 TOKEN_USER = "<token>"
 
 
@@ -36,9 +36,9 @@ class Credentials:
 
 
 def auth_files(environ: Mapping[str, str]) -> list[Path]:
-    """The files that may have credentials, in the order in which skopeo and podman look, Docker's last.
+    """The files that may have credentials, in the order of skopeo and podman, with Docker's file last.
 
-    With REGISTRY_AUTH_FILE that one alone. Source: containers-auth.json(5), and Docker's own DOCKER_CONFIG.
+    If REGISTRY_AUTH_FILE is set, only that file. Source: containers-auth.json(5), and Docker's own DOCKER_CONFIG.
     """
     if environ.get("REGISTRY_AUTH_FILE"):
         return [Path(environ["REGISTRY_AUTH_FILE"])]
@@ -56,7 +56,7 @@ def config_path(environ: Mapping[str, str]) -> Path:
 
 
 def first_credentials(host: str, repository: str, environ: Mapping[str, str]) -> Credentials | None:
-    """The credentials for `repository` of the registry `host` (with port), from the first file that has some.
+    """The credentials for `repository` in the registry `host` (with port), from the first file that has them.
 
     Errors: as `find_credentials`.
     """
@@ -75,11 +75,11 @@ def find_credentials(
     environ: Mapping[str, str] | None = None,
     runner: Callable[..., Done] = run,
 ) -> Credentials | None:
-    """What the file `path` has for the registry `host` (with port) and its `repository`; None when it has nothing.
+    """The credentials in the file `path` for the registry `host` (with port) and its `repository`, or None.
 
     A helper for the registry comes first, then `credsStore`, then the entry with the longest prefix of the repository's
-    name. Arguments: `environ`, what a credential helper gets, by default all that this process has; `runner` for tests.
-    Errors: RegistryError when the file cannot be read, or a helper fails.
+    name. Arguments: `environ`, the environment of credential helpers, by default that of this process; `runner` for
+    tests. Errors: RegistryError if the file cannot be read, or a helper fails.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -90,7 +90,7 @@ def find_credentials(
             "cannot read the credentials", where=str(path), why=str(error), remedy=f"docker login {host}"
         ) from None
     if not isinstance(content, dict):
-        raise RegistryError("the credentials are no JSON object", where=str(path), remedy=f"docker login {host}")
+        raise RegistryError("the credentials file is not a JSON object", where=str(path), remedy=f"docker login {host}")
     helper = _for_host(content.get("credHelpers"), host) or content.get("credsStore")
     if helper:
         found = _ask(str(helper), host, os.environ if environ is None else environ, runner)
@@ -146,8 +146,8 @@ def _decode(entry: Mapping[str, Any], host: str, path: Path) -> Credentials | No
 def _ask(helper: str, host: str, environ: Mapping[str, str], runner: Callable[..., Done]) -> Credentials | None:
     program = f"docker-credential-{helper}"
     try:
-        # The whole environment, as docker gives it: where a helper has its own secrets from is its own business
-        # (AWS_*, CLOUDSDK_*, GNUPGHOME, PASSWORD_STORE_DIR, GPG_TTY, ...).
+        # Pass the whole environment, as docker does, because helpers read their own variables from it (AWS_*,
+        # CLOUDSDK_*, GNUPGHOME, PASSWORD_STORE_DIR, GPG_TTY, ...).
         done = runner([program, "get"], env=environ, stdin=host, timeout_s=60.0, check=False)
     except ProcessError as error:
         raise RegistryError(
@@ -167,6 +167,6 @@ def _ask(helper: str, host: str, environ: Mapping[str, str], runner: Callable[..
         username, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError):
         raise RegistryError(
-            "the credential helper answered no credentials", where=program, remedy=f"echo {host} | {program} get"
+            "the credential helper returned no credentials", where=program, remedy=f"echo {host} | {program} get"
         ) from None
     return Credentials(identity_token=secret) if username == TOKEN_USER else Credentials(username, secret)

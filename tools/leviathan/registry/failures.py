@@ -1,4 +1,4 @@
-"""Why a request to the registry failed: what another attempt may mend, and what it cannot."""
+"""Classifies failed requests to the registry: transient errors, and those that a retry cannot fix."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -8,21 +8,21 @@ import httpx
 from leviathan.errors import RegistryError, unknown_host
 from leviathan.proxies import Proxy
 
-#: How plain HTTP breaks at once where the other side speaks something else.
+#: Errors of plain HTTP if the server speaks another protocol.
 NO_HTTP = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
-#: What OpenSSL says of bytes that are no TLS.
+#: OpenSSL's messages for bytes that are not TLS.
 NO_TLS = ("wrong version number", "unknown_protocol", "packet length too long", "record layer")
 
 
 class ConnectionFailed(Exception):
-    """The connection failed: refused, cut, or too slow. Worth another attempt."""
+    """The connection was refused, broke, or timed out. A retry may succeed."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that failed: the registry's `base` and the `url` asked, the proxy in between if there is one.
+    """A failed request: the registry's `base`, the requested `url`, and the proxy in between, if any.
 
-    `answered` says whether the registry has ever answered in this process.
+    `answered`: whether the registry has answered before in this process.
     """
 
     base: str
@@ -33,24 +33,25 @@ class Asked:
 
 
 def bad_answer(base: str, why: str) -> RegistryError:
-    """The error for what no registry answers; `why` says what it was."""
+    """The error for an answer that cannot come from a registry; `why` says what it contains."""
     return RegistryError(
-        "the answer is not one of a registry",
+        "the answer does not come from a registry",
         where=base,
         why=f"it has {why}",
-        remedy=f"see what answers there: curl -i {base.split('/v2/')[0]}/v2/; a proxy or a portal may stand in between",
+        remedy=f"check what answers there: curl -i {base.split('/v2/')[0]}/v2/; there may be a proxy or a login portal "
+        "in between",
     )
 
 
 def explained(error: httpx.TransportError, asked: Asked) -> Exception:
-    """A `ConnectionFailed` where another attempt may do, else a RegistryError that says what to correct."""
+    """`ConnectionFailed` if a retry may succeed, else a RegistryError that says what to correct."""
     text = str(error) or type(error).__name__
     lowered = text.lower()
     proxy = asked.proxy
     through = f" through the proxy {proxy.address} of {proxy.source}" if proxy is not None else ""
     if unknown_host(error) and not asked.answered:
         return RegistryError(
-            "the name does not resolve",
+            "cannot resolve the host name",
             where=proxy.address if proxy is not None else asked.url.split("?")[0],
             why=text,
             remedy=f"correct {proxy.source}" if proxy is not None else "correct registry.host in the site file",
@@ -60,21 +61,21 @@ def explained(error: httpx.TransportError, asked: Asked) -> Exception:
             "the registry's certificate cannot be verified",
             where=asked.base,
             why=text,
-            remedy="set registry.ca_file to the PEM file of its authority",
+            remedy="set registry.ca_file to the PEM file of the registry's CA",
         )
     if not asked.plain_http and any(sign in lowered for sign in NO_TLS):
         return RegistryError(
-            "the registry answers plain HTTP where HTTPS is expected",
+            "the registry speaks HTTP, but the site file says HTTPS",
             where=asked.base,
             why=text,
-            remedy="if it really has no TLS: registry.plain_http = true in the site file, or --plain-http",
+            remedy="if the registry has no TLS, set registry.plain_http = true in the site file, or use --plain-http",
         )
     if isinstance(error, httpx.ProxyError):
         host = urlsplit(asked.url).hostname
         remedy = f"correct the proxy's address, or add {host} to NO_PROXY"
         return RegistryError(
-            "the proxy does not lead to the registry", where=f"{asked.base}{through}", why=text, remedy=remedy
+            "cannot reach the registry through the proxy", where=f"{asked.base}{through}", why=text, remedy=remedy
         )
     if isinstance(error, httpx.UnsupportedProtocol):
-        return bad_answer(asked.base, f"a redirect to an address that cannot be asked ({text})")
+        return bad_answer(asked.base, f"a redirect to an unsupported address ({text})")
     return ConnectionFailed(f"{text}{through}")

@@ -1,4 +1,4 @@
-"""HTTP to one registry: scheme, TLS, authentication, and connection failures told apart."""
+"""HTTP requests to one registry: scheme, TLS, authentication, and classified connection failures."""
 
 import os
 import socket
@@ -20,9 +20,9 @@ from leviathan.terminal.output import Console
 
 
 def speaks_tls(host: str, port: int, timeout_s: float = 5.0) -> bool:
-    """Whether a TLS handshake with `host`:`port` succeeds within `timeout_s` seconds; no certificate is looked at.
+    """Whether a TLS handshake with `host`:`port` succeeds within `timeout_s` seconds. Ignores the certificate.
 
-    Nothing is sent over the connection.
+    Sends nothing over the connection.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -30,20 +30,20 @@ def speaks_tls(host: str, port: int, timeout_s: float = 5.0) -> bool:
         with socket.create_connection((host, port), timeout_s) as plain:
             with context.wrap_socket(plain, server_hostname=host):
                 return True
-    except (OSError, ValueError):  # ssl.SSLError is an OSError; ValueError: a name that SNI cannot carry
+    except (OSError, ValueError):  # ssl.SSLError is an OSError; ValueError: a name that is invalid in SNI
         return False
 
 
-#: Makes the body of a request, once for each time that it is sent.
+#: Creates the body of a request; called each time that the request is sent.
 Body = Callable[[], Iterable[bytes]]
 
 
 class Transport:
     """Sends requests to one registry.
 
-    Arguments: `host` with port; `plain_http`, whether it speaks HTTP; `ca_file`, a PEM file or an empty text;
-    `credentials`, if any; `timeout_s`, seconds without an answer, and for a whole one; `connections` at once;
-    `environ`, where the proxy variables are, by default this process's.
+    Arguments: `host` with port; `plain_http`, whether to use HTTP; `ca_file`, a PEM file or an empty string;
+    `credentials`, if any; `timeout_s`, seconds until an answer starts, and for a whole one; `connections`, maximum in
+    parallel; `environ`, with the proxy variables, by default that of this process.
     """
 
     def __init__(
@@ -83,9 +83,9 @@ class Transport:
         self._client.close()
 
     def resolve(self, location: str) -> str:
-        """A Location header as a URL; an http one for this very host becomes https when the registry speaks HTTPS.
+        """A Location header as a URL. If the registry uses HTTPS, an http URL for its own host becomes https.
 
-        Errors: RegistryError when bytes would go there without TLS though the registry speaks HTTPS.
+        Errors: RegistryError if the registry uses HTTPS, but the URL does not.
         """
         try:
             url = urljoin(self.base, location)
@@ -101,7 +101,7 @@ class Transport:
         return url
 
     def resolves(self, location: str) -> bool:
-        """Whether `resolve` has no objection to an address, as one may be left from before the registry had TLS."""
+        """Whether `resolve` accepts an address. A saved one may be from before the registry had TLS."""
         try:
             self.resolve(location)
         except RegistryError:
@@ -113,10 +113,11 @@ class Transport:
 
     def _not_safe(self, url: str) -> RegistryError:
         return RegistryError(
-            "the registry names an address that is not safe",
+            "the registry redirects to an address without TLS",
             where=url.split("?")[0],
-            why="bytes would travel without TLS",
-            remedy="have it name https addresses: http.host in its configuration, X-Forwarded-Proto from its proxy",
+            why="the image would be sent unencrypted",
+            remedy="configure the registry to use https addresses: http.host in its configuration, or the header "
+            "X-Forwarded-Proto from its proxy",
         )
 
     def _check_safe(self, request: httpx.Request) -> None:
@@ -132,11 +133,11 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
     ) -> httpx.Response:
-        """Send one request, at most twice: again when the registry asks for authentication.
+        """Send one request, and a second time if the registry asks for authentication.
 
         Arguments: `url`, a path below the registry or a resolved Location; `scopes`, what a token must allow; `body`,
-        called once for each time it is sent.
-        Errors: ConnectionFailed when the connection fails; RegistryError when another attempt cannot help.
+        called each time that the request is sent.
+        Errors: ConnectionFailed if the connection fails; RegistryError if a retry cannot help.
         """
         target = self.resolve(url)
         ours = urlsplit(target)[:2] == urlsplit(self.base)[:2]
@@ -157,7 +158,7 @@ class Transport:
         return response
 
     def _wants_tls(self) -> bool:
-        """Whether what came first instead of a registry's answer, a 400 or a broken connection, is for want of TLS."""
+        """Whether the first answer, a 400 or a broken connection, means that the server expects TLS."""
         if not self.plain_http or self._answered:
             return False
         parts = urlsplit(self.base)
@@ -165,9 +166,9 @@ class Transport:
 
     def _speaks_https(self) -> RegistryError:
         return RegistryError(
-            "the registry speaks HTTPS where HTTP is configured",
+            "the registry speaks HTTPS, but the site file says HTTP",
             where=self.base,
-            remedy="set registry.plain_http = false in the site file, or --https",
+            remedy="set registry.plain_http = false in the site file, or use --https",
         )
 
     def _send(
@@ -190,7 +191,7 @@ class Transport:
         except BadAnswer as error:
             raise bad_answer(self.base, str(error)) from None
         except httpx.TooManyRedirects:
-            raise bad_answer(self.base, "a redirect that leads to itself, or more than 20 of them") from None
+            raise bad_answer(self.base, "a redirect loop, or more than 20 redirects") from None
         except httpx.TransportError as error:
             raise self._explained(error, url) from None
         self.console.debug(f"{method} {url.split('?')[0]} {response.status_code} {headers or ''}")
@@ -213,7 +214,7 @@ class Transport:
             raise self.authorizer.denied(f"its token server {request.url} answered {error}") from None
         except httpx.TransportError as error:
             if unknown_host(error):
-                raise self.authorizer.denied(f"the name of its token server {request.url} does not resolve") from None
+                raise self.authorizer.denied(f"cannot resolve the name of its token server {request.url}") from None
             raise ConnectionFailed(f"token server {request.url}: {error}") from None
         if response.status_code >= 500 or response.status_code == 429:
             raise ConnectionFailed(f"token server {request.url} answered {response.status_code}")
@@ -223,14 +224,14 @@ class Transport:
             )
         answer = parsed(response)
         if not isinstance(answer, dict):
-            raise self.authorizer.denied(f"its token server {request.url} answered no JSON object")
+            raise self.authorizer.denied(f"its token server {request.url} did not return a JSON object")
         return answer
 
 
 def tls_context(ca_file: str) -> ssl.SSLContext:
-    """TLS as the system trusts it, plus the PEM file `ca_file` if one is named.
+    """A TLS context with the system's CAs, plus those in the PEM file `ca_file`, if given.
 
-    Errors: RegistryError when the file cannot be read as certificates.
+    Errors: RegistryError if the file cannot be read as certificates.
     """
     context = ssl.create_default_context()
     if not context.cert_store_stats()["x509_ca"]:

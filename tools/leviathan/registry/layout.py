@@ -23,7 +23,7 @@ MANIFEST_TYPES = (
 )
 REF_NAME = "org.opencontainers.image.ref.name"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-#: A manifest is read into memory; registries refuse larger ones (the distribution specification asks for 4 MiB).
+#: Maximum bytes of a manifest. Registries refuse larger ones (the distribution specification recommends 4 MiB).
 MANIFEST_LIMIT = 4 << 20
 BUILD = "build the image again: nix build .#leviathan-image"
 
@@ -39,7 +39,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest or index: its bytes as they stand in the layout, and its media type."""
+    """A manifest or index: its exact bytes in the layout, and its media type."""
 
     digest: str
     media_type: str
@@ -48,7 +48,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Image:
-    """What a push sends: every blob once, and the manifests in order (children first, the one to tag last)."""
+    """The content of an image: each blob once, and the manifests in order (children first, the one to tag last)."""
 
     blobs: tuple[Blob, ...]
     manifests: tuple[Manifest, ...]
@@ -65,10 +65,10 @@ class Image:
 
 
 def load_image(layout: Path, tag: str) -> Image:
-    """The image of `layout`: its only one, or the one whose name annotation is `tag`.
+    """The image in `layout`: the only one, or the one whose name annotation is `tag`.
 
-    Errors: LayoutError when the folder is no layout, a blob is missing or has another size than its descriptor, a
-    manifest does not hash to its digest, or several images are there and none is named `tag`.
+    Errors: LayoutError if the folder is not a layout, a blob is missing or its size differs from its descriptor, a
+    manifest does not match its digest, or there are several images and none is named `tag`.
     """
     return _Reader(layout).image(tag)
 
@@ -91,7 +91,7 @@ class _Reader:
         if len(chosen) != 1:
             names = ", ".join(_ref_name(entry) or "unnamed" for entry in entries)
             raise LayoutError(
-                f"no single image for the tag {tag}",
+                f"cannot find exactly one image for the tag {tag}",
                 where=str(self.layout / "index.json"),
                 why=f"it lists {len(entries)} images: {names or 'none'}",
                 remedy="choose one of them with --tag" if entries else BUILD,
@@ -134,7 +134,7 @@ class _Reader:
             raise LayoutError("a blob is missing", where=str(path), why=why, remedy=BUILD) from None
         if actual != size:
             raise LayoutError(
-                "a blob has a wrong size", where=str(path), why=f"{actual} bytes instead of {size}", remedy=BUILD
+                "a blob has a wrong size", where=str(path), why=f"expected {size} bytes, got {actual}", remedy=BUILD
             )
         return Blob(digest, size, path)
 
@@ -159,9 +159,9 @@ def _json(path: Path, body: bytes) -> dict[str, Any]:
     try:
         content = json.loads(body)
     except ValueError as error:
-        raise LayoutError("no JSON", where=str(path), why=str(error), remedy=BUILD) from None
+        raise LayoutError("the file is not valid JSON", where=str(path), why=str(error), remedy=BUILD) from None
     if not isinstance(content, dict):
-        raise LayoutError("no JSON object", where=str(path), remedy=BUILD)
+        raise LayoutError("the file is not a JSON object", where=str(path), remedy=BUILD)
     return content
 
 
@@ -176,9 +176,9 @@ def _descriptors(content: Mapping[str, Any], name: str, path: Path) -> list[dict
         )
         if not good and entries != []:
             raise LayoutError(
-                "a broken descriptor",
+                "invalid descriptor",
                 where=str(path),
-                why=f"{name} wants objects with a sha256 digest and a size, has {entry!r:.120}",
+                why=f"{name}: expected objects with a sha256 digest and a size, got {entry!r:.120}",
                 remedy=BUILD,
             )
     return list(entries or [])

@@ -1,7 +1,7 @@
-"""The requests of a push, one method each, for one repository.
+"""The requests of a push to one repository, one method per request.
 
-Source: OCI distribution specification 1.1, "Push". Requests without a body are tried again by themselves; those that
-carry blob bytes are not, because the caller must first learn where the registry stands.
+Source: OCI distribution specification 1.1, "Push". Requests without blob bytes are retried here. Those with blob bytes
+are not, because the caller must first ask the registry for the upload's offset.
 """
 
 import re
@@ -31,7 +31,7 @@ from leviathan.registry.responses import (
 from leviathan.retry import TRANSIENT_STATUSES
 from leviathan.terminal.output import Console
 
-#: What a tag may be called (OCI distribution specification 1.1, "Pulling manifests"), and pages of a list of them.
+#: Valid tags (OCI distribution specification 1.1, "Pulling manifests"), and the maximum pages of a list of tags.
 TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 PAGES = 200
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -48,7 +48,7 @@ ACCEPT = ", ".join(
 class Client:
     """One repository of a registry.
 
-    Arguments: `retries`, failures in a row that are forgiven; `stop` ends waiting; `backoff` for tests.
+    Arguments: `retries`, the number of retries in a row; `stop` ends waiting; `backoff` for tests.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Client:
         self._scopes = (scope(repository, push=True),)
 
     def attempts(self, what: str) -> Attempts:
-        """A fresh count of attempts for `what`."""
+        """A new retry count for the operation `what`."""
         return Attempts(
             what, where=self.base, limit=self.retries, stop=self.stop, console=self.console, backoff=self.backoff
         )
@@ -80,13 +80,13 @@ class Client:
         """The blob, if the registry has it in this (or another) repository."""
         other = (scope(repository, push=False),) if repository else ()
         url = f"{self.transport.base}/v2/{repository or self.repository}/blobs/{digest}"
-        response = self._steady("look for a blob", "HEAD", url, {200, 404}, scopes=(*self._scopes, *other))
+        response = self._steady("check for a blob", "HEAD", url, {200, 404}, scopes=(*self._scopes, *other))
         return present(response) if response.status_code == 200 else None
 
     def head_manifest(self, reference: str) -> Present | None:
         """The manifest that a tag or digest names, if the registry has it."""
         response = self._steady(
-            "look for the manifest",
+            "check for the manifest",
             "HEAD",
             f"{self.base}/manifests/{reference}",
             {200, 404},
@@ -97,7 +97,7 @@ class Client:
     def put_manifest(self, reference: str, manifest: Manifest) -> None:
         """Store a manifest under a tag or its digest.
 
-        Errors: RegistryError when the registry refuses it or stores it under another digest.
+        Errors: RegistryError if the registry refuses it, or stores it under another digest.
         """
         response = self._steady(
             "store the manifest",
@@ -110,9 +110,9 @@ class Client:
         self.same_digest(response, manifest.digest)
 
     def tags(self) -> list[str]:
-        """All tags of the repository, sorted; the answer's pages are followed, up to 200.
+        """All tags of the repository, sorted. Follows up to 200 pages.
 
-        Errors: RegistryError, also for pages that lead back, do not end, or name what no tag can be called.
+        Errors: RegistryError, also for pages in a loop, too many pages, or invalid tags.
         """
         found: set[str] = set()
         seen: set[str] = set()
@@ -132,14 +132,14 @@ class Client:
                 raise self.refused("list the tags", response)
             for tag in tags:
                 if not isinstance(tag, str) or not TAG.fullmatch(tag):
-                    raise bad_answer(self.base, f"a tag that none can be called: {tag!r:.150}")
+                    raise bad_answer(self.base, f"an invalid tag: {tag!r:.150}")
             found.update(tags)
             after = response.links.get("next", {}).get("url")
             url = self.transport.resolve(after) if after else None
         return sorted(found)
 
     def mount(self, digest: str, source: str) -> Session | None:
-        """Have the blob of another repository linked into this one; None when done, else the session opened instead."""
+        """Mount a blob from another repository. None on success, else the upload that the registry opened instead."""
         scopes = (*self._scopes, scope(source, push=False))
         url = f"{self.base}/blobs/uploads/?{urlencode({'mount': digest, 'from': source})}"
         response = self._steady("mount a blob", "POST", url, {201, 202}, headers={"Content-Length": "0"}, scopes=scopes)
@@ -154,67 +154,67 @@ class Client:
         return self._session(self._steady("start an upload", "POST", url, {202}, headers={"Content-Length": "0"}), 0)
 
     def status(self, location: str) -> Session | None:
-        """How far an upload is; None when the registry does not know it (any more)."""
+        """The state of an upload; None if the registry does not know it (any longer)."""
         response = self._steady("ask for the upload's status", "GET", location, {200, 204, 400, 404, 405, 410})
         if response.status_code not in (200, 204) or "range" not in response.headers:
             return None
         return self._session(response, 0, location)
 
     def cancel(self, location: str) -> None:
-        """Give an upload up; a registry that cannot is left to clean up by itself."""
+        """Cancel an upload. If the registry cannot cancel, it cleans up later."""
         try:
             self.transport.request("DELETE", location, scopes=self._scopes)
         except (ConnectionFailed, RegistryError) as error:
             self.console.debug(f"cannot cancel an upload: {error}")
 
     def patch(self, session: Session, length: int, body: Body) -> httpx.Response:
-        """Send `length` bytes that follow the session's offset.
+        """Send `length` bytes from the session's offset.
 
-        Errors: TransientError when the attempt may be made again, after asking for the status.
+        Errors: TransientError if the attempt may be retried, after asking for the status.
         """
         last = session.offset + length - 1
         headers = {**OCTETS, "Content-Length": str(length), "Content-Range": f"{session.offset}-{last}"}
         return self._once("PATCH", session.location, headers, body)
 
     def finish(self, session: Session, digest: str, *, length: int = 0, body: Body | None = None) -> httpx.Response:
-        """Close an upload, with the blob's `length` bytes when `body` is given (a monolithic upload).
+        """Close an upload; if `body` is given, with the blob's `length` bytes (a monolithic upload).
 
-        Errors: TransientError when the attempt may be made again, after asking for the status.
+        Errors: TransientError if the attempt may be retried, after asking for the status.
         """
         headers = {**OCTETS, "Content-Length": str(length)}
         return self._once("PUT", with_digest(session.location, digest), headers, body)
 
     def after(self, response: httpx.Response, session: Session, sent_to: int) -> Session:
-        """The session after an answer; `sent_to` is where it stands if the registry does not say."""
+        """The session after an answer; `sent_to` is its offset if the registry does not tell it."""
         return self._session(response, sent_to, session.location, session.min_chunk)
 
     def same_digest(self, response: httpx.Response, digest: str) -> None:
-        """Hold the registry to the digest.
+        """Check the digest of what the registry stored.
 
-        Errors: RegistryError when its Docker-Content-Digest names another one.
+        Errors: RegistryError if its Docker-Content-Digest header has another digest.
         """
         found = response.headers.get("docker-content-digest", digest)
         if found != digest:
             raise RegistryError(
-                "the registry stored something else",
+                "the registry stored different content than was sent",
                 where=self.base,
-                why=f"it names {found} instead of {digest}",
-                remedy="check the registry's storage, and what stands between here and it",
+                why=f"expected {digest}, got {found}",
+                remedy="check the registry's storage, and proxies between here and the registry",
             )
 
     def refused(self, what: str, response: httpx.Response) -> RegistryError:
-        """The error for an answer that no further attempt changes."""
+        """The error for an answer that a retry cannot change."""
         return RegistryError(
             f"the registry refuses to {what}",
             where=self.base,
             why=f"{response.status_code} {error_text(response)}",
-            remedy=f"see the registry's log; by hand: curl -i {self.transport.base}/v2/",
+            remedy=f"check the registry's log; to test it by hand: curl -i {self.transport.base}/v2/",
         )
 
     def _session(self, response: httpx.Response, offset: int, location: str = "", min_chunk: int = 0) -> Session:
         target = response.headers.get("location", location)
         if not target:
-            raise self.refused("say where to upload", response)
+            raise self.refused("open an upload", response)
         told = received(response.headers)
         smallest = natural(response.headers.get("oci-chunk-min-length", ""))
         return Session(

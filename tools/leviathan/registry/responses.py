@@ -1,4 +1,4 @@
-"""What a registry's answers say: of an upload under way, and of a blob or manifest that it has.
+"""Parses a registry's answers: the state of an upload, and whether it has a blob or manifest.
 
 Source: OCI distribution specification 1.1, "Push".
 """
@@ -15,7 +15,7 @@ import httpx
 
 @dataclass(frozen=True)
 class Session:
-    """An upload under way: where to send, how many bytes the registry has, the smallest chunk it takes."""
+    """An upload in progress: the URL, how many bytes the registry has, the smallest chunk that it accepts."""
 
     location: str
     offset: int
@@ -24,16 +24,16 @@ class Session:
 
 @dataclass(frozen=True)
 class Present:
-    """A blob or manifest that the registry has: its size in bytes and digest, as far as it says."""
+    """A blob or manifest in the registry: its size in bytes and digest, if the registry tells them."""
 
     size: int | None
     digest: str
 
 
 def received(headers: Mapping[str, str]) -> int | None:
-    """Bytes that the registry has by its Range header (`0-1023`, also `bytes=0-1023`); None when it does not say.
+    """The number of bytes in the registry's Range header (`0-1023`, also `bytes=0-1023`); None if there is none.
 
-    `0-0` is what registries send for none as well as for one byte; it is read as none.
+    Registries send `0-0` both for no bytes and for one byte. It is read as no bytes.
     """
     match = re.fullmatch(r"(?:bytes=)?\s*0-([0-9]{1,18})", headers.get("range", ""))
     if match is None:
@@ -42,25 +42,25 @@ def received(headers: Mapping[str, str]) -> int | None:
 
 
 def with_digest(location: str, digest: str) -> str:
-    """An upload's URL with the digest added to whatever query it has."""
+    """An upload's URL with the digest added to its query."""
     parts = urlsplit(location)
     query = f"{parts.query}&" if parts.query else ""
     return urlunsplit(parts._replace(query=f"{query}digest={quote(digest, safe=':')}"))
 
 
 def present(response: httpx.Response) -> Present:
-    """What an answer to a HEAD says."""
+    """The size and digest in the answer to a HEAD request."""
     length = response.headers.get("content-length", "")
     return Present(natural(length), response.headers.get("docker-content-digest", ""))
 
 
 def natural(text: str) -> int | None:
-    """The number that a header's value is; None when it is none, or longer than any that makes sense."""
+    """The integer in a header's value; None if it is not an integer, or implausibly long."""
     return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
 
 
 def parsed(response: httpx.Response) -> Any:
-    """An answer's body as JSON; None when it is none."""
+    """An answer's body as JSON; None if it is not JSON."""
     try:
         return json.loads(response.content)
     except (ValueError, RecursionError):
@@ -68,7 +68,7 @@ def parsed(response: httpx.Response) -> Any:
 
 
 def error_text(response: httpx.Response) -> str:
-    """What a registry says about an error: its code and message, else the start of the body, else the status."""
+    """A registry's error message: its code and message, else the start of the body, else the status."""
     try:
         first = parsed(response)["errors"][0]
         detail = first.get("detail")

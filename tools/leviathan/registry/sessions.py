@@ -1,7 +1,7 @@
-"""Uploads under way, kept on disk, so that a process that was killed goes on where it stood.
+"""Saves the state of uploads on disk, so that the next process can resume after a kill.
 
-One folder for each registry and repository below $XDG_STATE_HOME/leviathan/uploads (else ~/.local/state), with one
-small JSON file for each blob under way and a lock that lets one push at a time into the repository.
+Each registry and repository has a folder below $XDG_STATE_HOME/leviathan/uploads (else ~/.local/state), with a small
+JSON file for each blob in progress, and a lock that allows one push per repository at a time.
 """
 
 import fcntl
@@ -22,13 +22,13 @@ from leviathan.terminal.progress import Waiting
 
 
 def state_home(environ: Mapping[str, str]) -> Path:
-    """The folder for state: $XDG_STATE_HOME if absolute (the XDG specification asks that), else ~/.local/state."""
+    """The folder for state: $XDG_STATE_HOME if it is absolute, as XDG requires, else ~/.local/state."""
     given = environ.get("XDG_STATE_HOME", "")
     return Path(given) if given.startswith("/") else Path(environ.get("HOME", "/")) / ".local" / "state"
 
 
 class Sessions:
-    """The uploads of one repository: `home` from `state_home`, the registry's `host`, the `repository`."""
+    """The saved uploads of a repository. Arguments: `home`, from `state_home`; the registry's `host`; `repository`."""
 
     def __init__(self, home: Path, host: str, repository: str) -> None:
         self.folder = home / "leviathan" / "uploads" / quote(host, safe="") / quote(repository, safe="")
@@ -36,24 +36,24 @@ class Sessions:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise LeviathanError(
-                "cannot keep the state of uploads",
+                "cannot create the folder for the state of uploads",
                 where=str(self.folder),
                 why=error.strerror or str(error),
-                remedy="set XDG_STATE_HOME to a folder that is writable",
+                remedy="set XDG_STATE_HOME to a writable folder",
             ) from None
 
     def load(self, blob: Blob) -> Session | None:
-        """The upload of `blob` that an earlier run left, or None."""
+        """The upload of `blob` that an earlier run saved, or None."""
         try:
             content = json.loads(self._file(blob).read_text(encoding="utf-8"))
             if content["size"] != blob.size:
                 return None
             return Session(str(content["location"]), int(content["offset"]), int(content["min_chunk"]))
         except (OSError, ValueError, KeyError, TypeError):
-            return None  # none, or not ours: the upload starts anew
+            return None  # missing or invalid: the upload starts from the beginning
 
     def save(self, blob: Blob, session: Session) -> None:
-        """Note where an upload stands."""
+        """Save the state of an upload."""
         content = {
             "size": blob.size,
             "location": session.location,
@@ -64,14 +64,14 @@ class Sessions:
         write_atomically(self._file(blob), json.dumps(content) + "\n", mode=0o600)
 
     def drop(self, blob: Blob) -> None:
-        """Forget an upload."""
+        """Delete the state of an upload."""
         self._file(blob).unlink(missing_ok=True)
 
     @contextmanager
     def locked(self, attempts: Attempts, console: Console, poll_s: float = 0.1) -> Iterator[None]:
-        """Hold the repository's lock; while another push has it, wait, and say so, again and again.
+        """Hold the repository's lock. While another push holds it, wait, and report that repeatedly.
 
-        Errors: Stopped when the user asks to stop meanwhile.
+        Errors: Stopped if the user asks to stop while waiting.
         """
         handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -92,7 +92,7 @@ class Sessions:
 
 
 def _taken(handle: int) -> bool:
-    """Take the lock, if nobody has it."""
+    """Try to take the lock; whether that succeeded."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

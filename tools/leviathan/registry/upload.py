@@ -1,7 +1,7 @@
-"""Gets one blob into the registry: look, mount, resume or start, send in chunks, close, look again.
+"""Uploads one blob: check, mount, resume or start, send in chunks, close, check again.
 
-Each failure leads back to one question, "how far is it?" (GET on the upload), and the answer decides: go on at that
-byte, or start again when the registry has forgotten the upload.
+After each failure, asks the registry for the upload's offset (GET on the upload). Then resumes at that byte, or starts
+again if the registry no longer knows the upload.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,14 +22,14 @@ from leviathan.terminal.progress import Meter, size_text
 
 
 def there(client: Client, blob: Blob) -> bool:
-    """Whether the blob has arrived after all, as when only the last answer was lost. Errors: RegistryError."""
+    """Whether the registry has the blob, for example because only the last answer was lost. Errors: RegistryError."""
     return client.head_blob(blob.digest) is not None
 
 
 def mounted(client: Client, blob: Blob, sources: Iterable[str]) -> bool:
-    """Have the blob linked from the first of `sources`, other repositories, that has it; whether one had.
+    """Mount the blob from the first of `sources`, other repositories, that has it; whether that succeeded.
 
-    What a registry refuses here is no error: the blob is then sent.
+    A refusal is not an error: the blob is then uploaded.
     """
     for source in sources:
         try:
@@ -46,23 +46,23 @@ def mounted(client: Client, blob: Blob, sources: Iterable[str]) -> bool:
 
 
 def verify(client: Client, blob: Blob, attempts: Attempts) -> None:
-    """Ask for the blob and compare digest and size. Errors: RegistryError."""
+    """Check that the registry has the blob, with the right digest and size. Errors: RegistryError."""
     present = client.head_blob(blob.digest)
     while present is None:
-        attempts.failed("the blob is not there yet")
+        attempts.failed("the registry does not have the blob yet")
         present = client.head_blob(blob.digest)
     wrong_size = present.size is not None and present.size != blob.size
     if wrong_size or (present.digest and present.digest != blob.digest):
         raise RegistryError(
-            "the registry has another blob than was sent",
+            "the registry has a different blob than was sent",
             where=client.base,
-            why=f"{present.digest}, {present.size} bytes instead of {blob.digest}, {blob.size} bytes",
-            remedy="check the registry's storage, and what stands between here and it",
+            why=f"expected {blob.digest}, {blob.size} bytes, got {present.digest}, {present.size} bytes",
+            remedy="check the registry's storage, and proxies between here and the registry",
         )
 
 
 class BlobOutcome(Enum):
-    """How a blob came to be in the registry; MISSING only where nothing was to be changed (a dry run)."""
+    """How the registry got a blob; MISSING only in a dry run."""
 
     PRESENT = "present"
     MOUNTED = "mounted"
@@ -72,7 +72,7 @@ class BlobOutcome(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done for one blob: `sent` bytes went out, from byte `resumed_at`, which an earlier run had reached."""
+    """The result for one blob: `sent`, bytes that were sent; `resumed_at`, the offset that an earlier run reached."""
 
     blob: Blob
     how: BlobOutcome
@@ -81,18 +81,18 @@ class Outcome:
 
 
 SMALLEST_CHUNK = 1 << 20
-#: What a registry without chunk support answers to a PATCH.
+#: Statuses with which a registry without chunk support answers a PATCH.
 NO_CHUNKS = frozenset({405, 415, 501})
 
 
 class UploadLost(Exception):
-    """The registry does not know the upload (any more), or holds other bytes than ours: it starts again."""
+    """The registry does not know the upload (any longer), or has other bytes than ours, so the upload starts again."""
 
 
 class Uploader:
-    """Uploads blobs to one repository; safe to use from several threads, one blob in each.
+    """Uploads blobs to one repository. Thread-safe, with one blob per thread.
 
-    Arguments: `chunk`, bytes in one request; `mount_from`, other repositories that may hold the blob; `meter` shows
+    Arguments: `chunk`, bytes per request; `mount_from`, other repositories that may have the blob; `meter` shows
     progress.
     """
 
@@ -107,7 +107,7 @@ class Uploader:
         self.chunks_work = True
 
     def upload(self, blob: Blob) -> Outcome:
-        """Get `blob`, which the registry lacks, into it.
+        """Upload `blob`, which the registry does not have.
 
         Errors: RegistryError, LayoutError, Stopped.
         """
@@ -116,7 +116,7 @@ class Uploader:
 
 
 class _Upload:
-    """One blob on its way; `session` is its upload as the registry's latest answer has it, None before it is begun."""
+    """The upload of one blob; `session` is its state after the registry's latest answer, None before it is started."""
 
     def __init__(self, uploader: Uploader, blob: Blob, reader: BlobReader) -> None:
         self.up = uploader
@@ -164,14 +164,16 @@ class _Upload:
             saved = None
         session = self._where(saved)
         if saved is not None and session is None:
-            self.client.console.say(f"{self.attempts.what}: the registry has forgotten the upload, it starts again")
+            self.client.console.say(
+                f"{self.attempts.what}: the registry no longer knows the upload, so it starts again"
+            )
         elif session is not None:
             percent = 100 * session.offset // max(self.blob.size, 1)
-            self.client.console.say(f"{self.attempts.what}: going on at byte {session.offset} ({percent} %)")
+            self.client.console.say(f"{self.attempts.what}: resuming at byte {session.offset} ({percent} %)")
         return session
 
     def _where(self, session: Session | None) -> Session | None:
-        """Where the registry stands with an upload; None when it starts again."""
+        """The registry's state of an upload; None if the upload must start again."""
         if session is None:
             return None
         found = self.client.status(session.location)
@@ -188,9 +190,9 @@ class _Upload:
         return session
 
     def _send(self, session: Session) -> None:
-        """Send what is missing and close the upload, noting after each chunk where the next one goes.
+        """Send the missing bytes and close the upload. After each chunk, keep the session for the next one.
 
-        Errors: TransientError and UploadLost lead to another round.
+        Errors: TransientError and UploadLost, after which the caller tries again.
         """
         if session.offset == 0 and self.blob.size <= max(self.up.chunk, session.min_chunk):
             self._close(session, whole=True)
@@ -201,13 +203,13 @@ class _Upload:
                 self._without_chunks(session)
                 return
             session = self._chunk(session, min(max(self.up.chunk, session.min_chunk), self.blob.size - session.offset))
-            self.session = session  # the address may be good for this offset only, and the last one for none
+            self.session = session  # the URL may be valid only for this offset, and the previous URL no longer
         self._close(session)
 
     def _without_chunks(self, session: Session) -> None:
         if session.offset > 0:
             self.client.cancel(session.location)
-            raise UploadLost("the registry takes no chunks, the blob goes in one piece")
+            raise UploadLost("the registry does not support chunks, so the blob is sent in one piece")
         self._close(session, whole=True)
 
     def _chunk(self, session: Session, length: int) -> Session:
@@ -218,7 +220,7 @@ class _Upload:
             after = self.client.after(response, session, session.offset + length)
             if after.offset > session.offset + length or after.offset <= session.offset:
                 raise UploadLost(
-                    f"the registry counts {after.offset} bytes after {session.offset} + {length} were sent"
+                    f"the registry reports {after.offset} bytes after {session.offset} + {length} were sent"
                 )
             after = self.account.advanced(after)
             self.up.sessions.save(self.blob, after)
@@ -227,7 +229,7 @@ class _Upload:
             known = self._where(session)
             if known is None or known.offset == session.offset:
                 self.client.cancel(session.location)
-                raise UploadLost(f"the registry refuses the range from byte {session.offset} and names no other")
+                raise UploadLost(f"the registry rejects the range from byte {session.offset}")
             self.reader.catch_up(known.offset)
             return known
         if status == 413:
@@ -236,11 +238,11 @@ class _Upload:
             self.up.chunks_work = False
             return session
         if status in (404, 410) or (status == 400 and "BLOB_UPLOAD" in error_text(response)):
-            raise UploadLost(f"the registry has forgotten the upload at byte {session.offset}")
-        raise self.client.refused("take a chunk", response)
+            raise UploadLost(f"the registry no longer knows the upload, at byte {session.offset}")
+        raise self.client.refused("accept a chunk", response)
 
     def _close(self, session: Session, *, whole: bool = False) -> None:
-        """Close the upload, sending the blob with it when `whole`."""
+        """Close the upload; if `whole`, together with the whole blob."""
         self.attempts.check()
         if whole:
             body = self.account.body(0, self.blob.size)
@@ -251,28 +253,28 @@ class _Upload:
         if response.status_code == 413:
             raise self._too_large(response, self.blob.size)
         if whole:
-            self._sound(session)  # a registry that does not check may have taken damaged bytes
+            self._sound(session)  # a registry that does not verify may have accepted damaged bytes
         if response.status_code in (201, 204):
             self.client.same_digest(response, self.blob.digest)
             return
         if response.status_code in (404, 410) or "BLOB_UPLOAD" in error_text(response):
-            raise UploadLost("the registry has forgotten the upload")
+            raise UploadLost("the registry no longer knows the upload")
         if response.status_code == 416:
-            raise TransientError("the registry misses bytes")
+            raise TransientError("the registry did not receive all bytes")
         if "DIGEST" in error_text(response) and not self.rejected:
             self.rejected = True
-            raise UploadLost(f"the registry received other bytes than were sent ({error_text(response)})")
+            raise UploadLost(f"the registry received different bytes than were sent ({error_text(response)})")
         raise self.client.refused("close the upload", response)
 
     def _too_large(self, response: httpx.Response, length: int) -> Exception:
-        """After a 413, which a proxy with a limit sends: try with half of the bytes, down to 1 MiB."""
+        """After a 413, which proxies with a size limit send, retry with half of the bytes, down to 1 MiB."""
         if not self.up.chunks_work or length <= SMALLEST_CHUNK:
-            return self.client.refused(f"take {size_text(length)} in one request", response)
+            return self.client.refused(f"accept {size_text(length)} in one request", response)
         self.up.chunk = min(self.up.chunk, max(SMALLEST_CHUNK, length // 2))
-        return TransientError(f"{size_text(length)} in one request are too many for the registry")
+        return TransientError(f"{size_text(length)} in one request is too much for the registry")
 
     def _sound(self, session: Session) -> None:
-        """Check our own bytes; a damaged blob must not lie about as an upload."""
+        """Check our own bytes. If the blob is damaged, cancel its upload."""
         try:
             self.reader.check()
         except Exception:

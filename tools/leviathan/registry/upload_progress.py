@@ -1,4 +1,4 @@
-"""Counts one blob's bytes on their way, for the meter and for the attempts."""
+"""Counts the bytes of one blob during its upload, for the progress meter and the retry policy."""
 
 from collections.abc import Iterable
 
@@ -10,10 +10,10 @@ from leviathan.terminal.progress import Meter
 
 
 class Account:
-    """One blob's bytes: `sent`, all that went out, those sent again included.
+    """The byte counts of one blob. `sent`: all bytes that were sent, including those sent twice.
 
-    Arguments: `meter` shows the progress of the whole push; `reader` gives the bytes; `attempts` begin anew with each
-    byte that the registry has for the first time.
+    Arguments: `meter` shows the progress of the whole push; `reader` reads the blob; `attempts` are reset whenever the
+    registry has received new bytes.
     """
 
     def __init__(self, meter: Meter, reader: BlobReader, attempts: Attempts) -> None:
@@ -22,10 +22,10 @@ class Account:
         self.attempts = attempts
         self.sent = 0
         self._shown = 0  # bytes of this blob that the meter counts as done
-        self._best = 0  # the furthest the registry has come
+        self._best = 0  # the highest offset that the registry has reported
 
     def body(self, start: int, length: int) -> Body:
-        """A request's body with `length` bytes from `start`; what goes out is counted."""
+        """A request body with `length` bytes from `start`, which counts the bytes that are sent."""
 
         def moved(count: int) -> None:
             self.sent += count
@@ -39,7 +39,7 @@ class Account:
         return pieces
 
     def advanced(self, session: Session) -> Session:
-        """Note where the registry stands; new bytes there forgive earlier failures."""
+        """Record the registry's offset. If it has new bytes, reset the count of failures."""
         if session.offset > self._best:
             self._best = session.offset
             self.attempts.progress()
@@ -47,7 +47,7 @@ class Account:
         return session
 
     def show(self, offset: int) -> None:
-        """Have the meter count `offset` bytes of this blob as done."""
+        """Show `offset` bytes of this blob as done."""
         if offset != self._shown:
             difference, self._shown = offset - self._shown, offset
             self.meter.found(difference)

@@ -1,4 +1,4 @@
-"""One look at the deployment: what runs, whether it answers, how fast, and what is in the way."""
+"""The status of the deployment: what runs, whether it is healthy, how fast it is, and current problems."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from leviathan.site.schema import Site
 from leviathan.terminal.progress import time_text
 
 EVENTS = 5
-#: What is shown of /metrics: name → how a row says it. Source: leviathan_engine.front.metrics.
+#: The metrics to show: name → label. Source: leviathan_engine.front.metrics.
 RATE = "leviathan_tokens_per_second"
 SHOWN = {
     "leviathan_generated_tokens_total": "tokens generated",
@@ -37,13 +37,13 @@ class Status:
 
     @property
     def ok(self) -> bool:
-        """Whether the newest revision is rolled out and the model answers, as far as it can be asked from here."""
+        """Whether the newest revision is rolled out and /health answers 200, as far as it can be reached from here."""
         asked = [each for each in (self.snapshot.health, self.snapshot.inner) if each is not None]
         return self.snapshot.ready and any(each.ok for each in asked)
 
     @property
     def word(self) -> str:
-        """The state in one word or two."""
+        """The state in a few words."""
         if self.ok:
             return "healthy"
         stage = stage_of(self.snapshot)
@@ -96,7 +96,7 @@ class Status:
 
 
 def run(site: Site, cluster: Cluster) -> Status:
-    """The state now. Errors: ClusterError when the API is not reached or the Deployment may not be read."""
+    """The current status. Errors: ClusterError if the API cannot be reached or the Deployment cannot be read."""
     snapshot = read_once(site, cluster)
     return Status(
         snapshot, diagnose(snapshot, Commands(site)), _metrics(site, cluster, snapshot), Commands(site).endpoint
@@ -104,7 +104,7 @@ def run(site: Site, cluster: Cluster) -> Status:
 
 
 def _metrics(site: Site, cluster: Cluster, snapshot: Snapshot) -> Mapping[str, float]:
-    """The engine's metrics, the way that /health has answered."""
+    """The engine's metrics, read over the same route on which /health answered."""
     if snapshot.health is not None and snapshot.health.ours:
         status, body, _ = fetch(f"{site.endpoint}/metrics")
     elif snapshot.inner is not None and snapshot.inner.ours and snapshot.pod is not None:

@@ -1,4 +1,4 @@
-"""The engine's log: as it is, or followed across connections that break, until its container ends."""
+"""Reads the engine's log, or follows it across broken connections until its container ends."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,22 +19,22 @@ from leviathan.rollout.observe.snapshot import title
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 
-#: Seconds between two tries to go on with a log whose connection broke, and how many there are without a line.
+#: Seconds between two attempts to reconnect to a log, and the maximum number of attempts without a line.
 PAUSE_S = 1.0
 TRIES = 30
 
 
 def read(site: Site, cluster: Cluster, *, previous: bool, tail: int | None) -> tuple[Object, list[str]]:
-    """The pod, and the lines of its log. Errors: LeviathanError when there is no log yet."""
+    """The pod, and the lines of its log. Errors: LeviathanError if there is no log yet."""
     pod = find_pod(site, cluster)
     return pod, list(_lines(site, cluster, pod, previous=previous, tail=tail, follow=False))
 
 
 def follow(site: Site, cluster: Cluster, console: Console, write: Callable[[str], None], *, tail: int | None) -> Object:
-    """Write each line as it comes until the container ends; the pod as it is then.
+    """Write each new line until the container ends, and return the pod as it is then.
 
-    A connection that breaks is made again; lines of the last seconds before may then come twice, which is said.
-    Errors: LeviathanError when there is no log yet; ClusterError when the API server stays away.
+    Reconnects if the connection breaks. Lines of the last seconds may then be written twice, which is reported.
+    Errors: LeviathanError if there is no log yet; ClusterError if the API server cannot be reached again.
     """
     pod = find_pod(site, cluster)
     restarts = _restarts(pod)
@@ -55,12 +55,12 @@ def follow(site: Site, cluster: Cluster, console: Console, write: Callable[[str]
             console.say(f"{title(now)}: {_end(now, restarts)}")
             return now
         since, tail, breaks = int(console.clock() - last_at) + 1, None, breaks + 1
-        console.say(f"the connection broke; going on with the log of the last {since} s, so lines may come twice")
+        console.say(f"the connection broke; resuming with the log of the last {since} s, so lines may appear twice")
         time.sleep(PAUSE_S)
     raise LeviathanError(
-        "the log's connection breaks again and again",
+        f"the connection to the log broke {TRIES} times in a row",
         where=title(pod),
-        remedy="leviathan logs --tail 100, and look at the API server",
+        remedy="leviathan logs --tail 100, and check the API server",
     )
 
 
@@ -74,7 +74,7 @@ def _lines(
     follow: bool,
     since_s: int | None = None,
 ) -> Iterator[str]:
-    """The log's lines. Errors: LeviathanError, with the container's state, when there is none."""
+    """The lines of the log. Errors: LeviathanError, with the container's state, if there is no log."""
     try:
         yield from cluster.patient(LOG_PATIENCE).log(
             site.cluster.namespace,
@@ -96,7 +96,7 @@ def _lines(
             "the engine has no log yet",
             where=title(pod),
             why=error.why,
-            remedy="leviathan status says what it waits for",
+            remedy="leviathan status shows what it waits for",
         ) from None
 
 
@@ -105,7 +105,7 @@ def _restarts(pod: Object) -> int:
 
 
 def _end(pod: Object, restarts: int) -> str:
-    """Why the followed container's log is over."""
+    """Why the log of the followed container has ended."""
     container = container_of(pod)
     kind, fields = state_of(container)
     if kind == "terminated":

@@ -1,4 +1,4 @@
-"""Decides when a rollout has succeeded, and when to give it up: a reason that lasts, no change, or no time left."""
+"""Decides when a rollout has succeeded, and when to give up: a persistent problem, no progress, or no time left."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from leviathan.site.schema import Site
 from leviathan.site.start_budget import start_budget
 from leviathan.terminal.progress import time_text
 
-#: Seconds that a NodePort may take to open after the pod is Ready, before it counts as not reachable from here.
+#: Seconds after the pod is Ready until a closed NodePort counts as not reachable from here.
 REACH_S = 30.0
-#: Seconds without the API server after which what is known is too old to give up for.
+#: Seconds without the API server after which the known state is too old to give up because of it.
 STALE_S = 10.0
 
 
 class Outcome(Enum):
-    """How a rollout ended. UNSEEN: the pod is Ready, but its address is not reached from here."""
+    """How a rollout ended. UNSEEN: the pod is Ready, but its address cannot be reached from here."""
 
     HEALTHY = "healthy"
-    UNSEEN = "ready, not reached from here"
-    FATAL = "a reason that does not go away"
-    IDLE = "no change in time"
+    UNSEEN = "ready, not reachable from here"
+    FATAL = "a permanent problem"
+    IDLE = "no progress"
     OVERTIME = "no time left"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The end of a rollout: how, and in words why."""
+    """The end of a rollout: its outcome, and why."""
 
     outcome: Outcome
     why: str = ""
@@ -41,7 +41,7 @@ class Verdict:
 
 
 class Judge:
-    """Sees one snapshot after the other. Arguments: `site`; `began`, in seconds of the clock that `judge` gets."""
+    """Judges a sequence of snapshots. Arguments: `site`; `began`, in seconds of the clock that `judge` gets."""
 
     def __init__(self, site: Site, began: float) -> None:
         self.site = site
@@ -54,7 +54,7 @@ class Judge:
         self._ready_at: float | None = None
 
     def judge(self, snapshot: Snapshot, findings: Sequence[Finding], now: float) -> Verdict | None:
-        """The verdict at `now`, or None while it goes on."""
+        """The verdict at `now`, or None to keep waiting."""
         state = fingerprint(snapshot)
         if state != self._last:
             self._last, self.moved_at = state, now
@@ -64,10 +64,10 @@ class Judge:
             if verdict is not None:
                 return verdict
         if now - self.began >= self.limit_s:
-            return Verdict(Outcome.OVERTIME, f"{time_text(self.limit_s)} are over")
+            return Verdict(Outcome.OVERTIME, f"the time limit of {time_text(self.limit_s)} is over")
         silent, allowed = now - self.moved_at, silence_s(snapshot, self.site, self.budget)
         if silent >= allowed:
-            return Verdict(Outcome.IDLE, f"nothing has changed for {time_text(silent)}")
+            return Verdict(Outcome.IDLE, f"no progress for {time_text(silent)}")
         return None
 
     def _done(self, snapshot: Snapshot, now: float) -> Verdict | None:

@@ -1,4 +1,4 @@
-"""How far a rollout is: its stage, how long that may take without a change, and what counts as a change."""
+"""The stage of a rollout: how long it may take without progress, and what counts as progress."""
 
 from collections.abc import Hashable
 from enum import Enum
@@ -10,34 +10,34 @@ from leviathan.site.schema import Site
 from leviathan.site.start_budget import StartBudget
 from leviathan.terminal.progress import size_text, time_text
 
-#: States of a container between which it goes back and forth without getting further.
+#: States that a failing container alternates between. Each group counts as one state.
 BACK_AND_FORTH = {"CrashLoopBackOff": "down", **dict.fromkeys(IMAGE, "image")}
 
 
 class Stage(Enum):
-    """Where a rollout is; the value is how a line says it."""
+    """The stage of a rollout. The value is its text in status lines."""
 
     NO_DEPLOYMENT = "there is no Deployment"
     UNSEEN = "waiting for the deployment controller"
     OLD_POD = "waiting for the old pod to end"
-    NO_POD = "waiting for the pod to be made"
+    NO_POD = "waiting for the pod to be created"
     SCHEDULING = "waiting for a node"
     CREATING = "preparing volumes and network"
     PULLING = "pulling the image"
     IMAGE = "waiting for the image"
-    DOWN = "waiting for the next start of the engine"
+    DOWN = "waiting for the engine to be restarted"
     LOADING = "loading"
-    READY = "ready, asking /health"
+    READY = "ready, checking /health"
 
     @property
     def hint(self) -> str:
-        """Whose turn it is in this stage: where to look when nothing happens and nothing else is known."""
+        """The remedy for this stage: what to check if there is no progress and no finding."""
         return {
             Stage.NO_DEPLOYMENT: "leviathan apply",
-            Stage.UNSEEN: "{cluster} -n kube-system get pods | grep kube-controller-manager: it must run",
+            Stage.UNSEEN: "check that it runs: {cluster} -n kube-system get pods | grep kube-controller-manager",
             Stage.OLD_POD: "{kubectl} get pods -l app={app} -o wide",
             Stage.NO_POD: "{kubectl} describe replicasets -l app={app}",
-            Stage.SCHEDULING: "{cluster} -n kube-system get pods | grep kube-scheduler: it must run",
+            Stage.SCHEDULING: "check that the scheduler runs: {cluster} -n kube-system get pods | grep kube-scheduler",
             Stage.CREATING: "{kubectl} describe pods -l app={app}; {cluster} describe node {node}",
             Stage.PULLING: "curl {registry}/v2/; talosctl -n {address} logs cri",
             Stage.IMAGE: "{kubectl} describe pods -l app={app}",
@@ -48,7 +48,7 @@ class Stage(Enum):
 
 
 def stage_of(snapshot: Snapshot) -> Stage:
-    """Where the rollout is."""
+    """The current stage."""
     if snapshot.deployment is None:
         return Stage.NO_DEPLOYMENT
     if not snapshot.current:
@@ -76,10 +76,10 @@ def _stage_of_pod(snapshot: Snapshot, pod: Object) -> Stage:
 
 
 def silence_s(snapshot: Snapshot, site: Site, budget: StartBudget) -> float:
-    """Seconds that may go by without a change in this stage.
+    """Seconds that the current stage may take without progress.
 
-    The kubelet says nothing while it pulls, and of a load nothing is seen where neither /health nor the log is reached:
-    these have the time that the start budget gives them.
+    The kubelet reports nothing while it pulls an image, and the load is invisible if neither /health nor the log can be
+    reached. These stages may take the time that the start budget allows.
     """
     stage = stage_of(snapshot)
     own = {Stage.PULLING: budget.pull_s, Stage.OLD_POD: budget.end_s}.get(stage, 0.0)
@@ -89,7 +89,7 @@ def silence_s(snapshot: Snapshot, site: Site, budget: StartBudget) -> float:
 
 
 def fingerprint(snapshot: Snapshot) -> Hashable:
-    """Equal for two moments between which nothing has got further."""
+    """A value that is equal for two snapshots without progress between them."""
     deployment, pod = snapshot.deployment or {"metadata": {}}, snapshot.pod
     old = tuple((uid_of(each), "deletionTimestamp" in each["metadata"]) for each in snapshot.old_pods)
     known = (deployment["metadata"].get("generation"), snapshot.current, stage_of(snapshot), old)

@@ -1,4 +1,4 @@
-"""Waits for a rollout: reads, judges and shows, until it has succeeded or is given up with its reasons."""
+"""Waits for a rollout: reads, judges and shows its state, until it has succeeded or must be given up."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
 from leviathan.terminal.progress import time_text
 
-#: Seconds between two looks at the clock while nothing changes, and the least between two pictures.
+#: Seconds between two checks of the clock while nothing changes, and the minimum between two drawings.
 TICK_S = 1.0
 LEAST_S = 0.1
 
 
 class RolloutError(LeviathanError):
-    """The rollout was given up: `findings` in order of weight, `log` the engine's last lines."""
+    """The rollout was given up. `findings`: the most severe first; `log`: the engine's last lines."""
 
     exit_code = ExitCode.ROLLOUT
 
@@ -59,7 +59,7 @@ class RolloutError(LeviathanError):
 
 @dataclass(frozen=True)
 class RolledOut:
-    """A rollout that succeeded. `reached`: whether /health was asked from here; else `why_not` says why not."""
+    """A successful rollout. `reached`: whether /health could be reached from here; if not, `why_not` says why."""
 
     deployment: str
     pod: str
@@ -77,13 +77,13 @@ class RolledOut:
     def text(self) -> str:
         """The result for people."""
         head = f"deployment/{self.deployment}: pod/{self.pod} is ready on {self.node}, {self.image}"
-        load = f", the model took {time_text(self.load_s)} to answer" if self.load_s is not None else ""
+        load = f", the model took {time_text(self.load_s)} to load" if self.load_s is not None else ""
         health = f"{self.endpoint}/health is 200{load}"
         if not self.reached:
-            inside = "; asked through the API server it is 200" if self.inner_ok else ""
+            inside = "; through the API server it is 200" if self.inner_ok else ""
             health = (
-                f"{self.endpoint}/health is not reached from here: {self.why_not}{inside}; look from a machine of that"
-                f" network: curl -i {self.endpoint}/health"
+                f"{self.endpoint}/health cannot be reached from here: {self.why_not}{inside}; check it from a machine"
+                f" in that network: curl -i {self.endpoint}/health"
             )
         notes = [f"{each.severity.value}: {each.text()}" for each in self.notes]
         return "\n".join([head, health, *notes, f"waited {time_text(self.seconds)}"])
@@ -107,7 +107,7 @@ class RolledOut:
 
 
 class Renderer(Protocol):
-    """Shows moments."""
+    """Shows the state of a rollout."""
 
     def __enter__(self) -> "Renderer": ...
 
@@ -120,7 +120,7 @@ class Renderer(Protocol):
 def run(site: Site, cluster: Cluster, console: Console) -> RolledOut:
     """Wait until the Deployment's newest revision is Ready and healthy.
 
-    Errors: RolloutError with the reasons; ClusterError (exit status of a rollout) when the API is not reached at first.
+    Errors: RolloutError with the reasons; ClusterError (exit status ROLLOUT) if the API cannot be reached at the start.
     """
     commands = Commands(site)
     with exits(ExitCode.ROLLOUT), Reader(site, cluster).running() as reader:
@@ -188,20 +188,20 @@ def _given_up(verdict: Verdict, moment: Moment, commands: Commands, log: Sequenc
         late = "" if verdict.outcome is Outcome.FATAL else f"{verdict.why}; "
         what, where, why, remedy = first.what, first.where, f"{late}{first.why}".strip("; "), first.remedy
     else:
-        what, where = f"the rollout does not go on: {line_of(moment.snapshot)}", commands.deployment
+        what, where = f"the rollout makes no progress: {line_of(moment.snapshot)}", commands.deployment
         hint = stage_of(moment.snapshot).hint.format_map(names(commands))
         why, remedy = verdict.why, for_system(hint, moment.snapshot.node)
     if verdict.outcome is Outcome.OVERTIME and not findings:
-        remedy += "; if it only needs longer: --timeout SECONDS, or raise start.margin and leviathan apply"
+        remedy += "; if it only needs more time: --timeout SECONDS, or raise start.margin, then leviathan apply"
     return RolloutError(
         what, where=where, why=why, remedy=remedy, outcome=verdict.outcome, findings=moment.findings, log=log
     )
 
 
 def tail(site: Site, cluster: Cluster, snapshot: Snapshot) -> tuple[str, list[str]]:
-    """A title, and the last lines of the engine's log, none when it has none.
+    """A title, and the last lines of the engine's log; no lines if there is no log.
 
-    Of a container that runs again after it failed, the log before the restart is what tells why.
+    If the container was restarted after a failure, returns the log from before the restart, which shows the cause.
     """
     pod = snapshot.pod or next(reversed(snapshot.new_pods), None)
     if pod is None or not pod["spec"].get("nodeName"):

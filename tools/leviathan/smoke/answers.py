@@ -1,4 +1,4 @@
-"""Reads what OpenAI's API answers: whole completions and chats, and a chat's stream put together again.
+"""Parses the answers of OpenAI's API: whole completions and chats, and streamed chats.
 
 Source: OpenAI API reference, "The chat completion object" and "The chat completion chunk object".
 """
@@ -11,7 +11,7 @@ from typing import Any
 from leviathan.smoke.endpoint import Answer, Event, shown
 from leviathan.smoke.result import Measured, Wrong
 
-#: Why an answer may end, where neither tools nor a content filter are in play.
+#: Valid finish_reasons of an answer without tools and content filters.
 ENDS = ("stop", "length")
 
 
@@ -30,7 +30,7 @@ class Said:
 
 
 def whole(answer: Answer, *, chat: bool) -> Said:
-    """A completion or chat that came at once. Errors: Wrong when it lacks text, a reason of its end, or its usage."""
+    """A completion or chat without streaming. Errors: Wrong if it has no text, finish_reason or usage."""
     content = answer.object()
     try:
         choice = content["choices"][0]
@@ -42,10 +42,10 @@ def whole(answer: Answer, *, chat: bool) -> Said:
 
 
 def streamed(events: Iterable[Event], model: str) -> tuple[Said, Measured]:
-    """A chat that came as a stream, and how fast it came.
+    """A streamed chat, and its speed.
 
-    Errors: Wrong when an event is no chunk of one answer of `model`, when the reason of the end or the usage is missing
-    or comes twice, and when [DONE] is missing or is not the last.
+    Errors: Wrong if an event is not a chunk of one answer of `model`, if the finish_reason or the usage is missing or
+    comes twice, or if [DONE] is missing or not the last event.
     """
     chat = _Chat(model)
     try:
@@ -58,13 +58,13 @@ def streamed(events: Iterable[Event], model: str) -> tuple[Said, Measured]:
     if not chat.finish:
         raise Wrong(f"a stream without finish_reason ({chat.progress()})")
     if chat.usage is None:
-        raise Wrong(f"a stream without the usage that include_usage asks for ({chat.progress()})")
+        raise Wrong(f"a stream without usage, although include_usage was set ({chat.progress()})")
     said = _said("".join(chat.pieces), chat.finish, chat.usage)
     return said, Measured(chat.first_s, chat.last_s - chat.first_s, said.tokens, len(chat.pieces))
 
 
 def quoted(text: str) -> str:
-    """A model's text in quotation marks, cut where it is long."""
+    """A model's text in quotation marks, shortened if it is long."""
     return json.dumps(shown(text, 60), ensure_ascii=False)
 
 
@@ -93,7 +93,7 @@ class _Chat:
         chunk = self._chunk(event.data)
         if chunk.get("usage") is not None:
             if self.usage is not None:
-                raise Wrong("the usage twice")
+                raise Wrong("a second usage")
             self.usage = chunk["usage"]
         for choice in chunk["choices"]:
             self._choice(choice, event)
@@ -102,9 +102,9 @@ class _Chat:
         try:
             chunk = json.loads(data)
         except (ValueError, RecursionError):
-            raise Wrong(f"an event that is no JSON: {shown(data)}") from None
+            raise Wrong(f"an event that is not JSON: {shown(data)}") from None
         if not isinstance(chunk, dict) or chunk.get("error") is not None or not isinstance(chunk.get("choices"), list):
-            raise Wrong(f"an event that is no chunk of a chat: {shown(data)}")
+            raise Wrong(f"an event that is not a chunk of a chat: {shown(data)}")
         self.id = self.id or str(chunk.get("id"))
         if str(chunk.get("id")) != self.id or chunk.get("model") != self.model:
             raise Wrong(f"a chunk of another answer or model: {shown(data)}")
@@ -126,11 +126,13 @@ class _Chat:
 
 def _said(text: Any, finish: Any, usage: Any) -> Said:
     if not isinstance(text, str) or not text:
-        raise Wrong("an answer without text" if text in ("", None) else f"a text that is none: {shown(repr(text))}")
+        raise Wrong(
+            "an answer without text" if text in ("", None) else f"a text that is not a string: {shown(repr(text))}"
+        )
     if finish not in ENDS:
         raise Wrong(f"{quoted(text)} with finish_reason {shown(repr(finish))}")
     if not isinstance(usage, dict):
-        raise Wrong(f"{quoted(text)} with a usage that is none: {shown(json.dumps(usage))}")
+        raise Wrong(f"{quoted(text)} with a usage that is not an object: {shown(json.dumps(usage))}")
     prompt, tokens, total = (usage.get(f"{name}_tokens") for name in ("prompt", "completion", "total"))
     if not (type(prompt) is int and type(tokens) is int and prompt > 0 < tokens and total == prompt + tokens):
         raise Wrong(f"{quoted(text)} with a usage that does not add up: {shown(json.dumps(usage))}")

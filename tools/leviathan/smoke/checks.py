@@ -1,4 +1,4 @@
-"""The checks. Each asks the endpoint one thing and returns what it received, or raises Wrong or Missing."""
+"""The smoke checks. Each sends requests to the endpoint, and returns what it received, or raises Wrong or Missing."""
 
 import json
 import time
@@ -11,16 +11,16 @@ from leviathan.smoke.answers import Said, quoted, streamed, whole
 from leviathan.smoke.endpoint import Answer, Endpoint, Unreachable, shown
 from leviathan.smoke.result import Measured, Missing, Wrong
 
-#: Answers of the 4xx kind that say nothing about the request itself: who asks, how often, how slowly.
+#: 4xx statuses that are not about the content of the request: authentication, rate limits, timeouts.
 NOT_ABOUT_IT = frozenset({401, 403, 407, 408, 429})
-#: From so many tokens on an answer must come in more than one piece, or it is no stream.
+#: An answer with at least this many tokens must arrive in more than one piece; otherwise it was not streamed.
 SEVERAL = 8
 PAUSE_S = 0.5
 
 
 @dataclass
 class Asking:
-    """What the checks share: the endpoint, the model's name, the site's floors, and the measurement once it is made."""
+    """The shared state of the checks: endpoint, model name, the site's limits, and the measurement once it is made."""
 
     endpoint: Endpoint
     model: str
@@ -31,7 +31,7 @@ class Asking:
 
 @dataclass(frozen=True)
 class Check:
-    """One check: `wanted`, with {model}, {ttft} and {rate} filled in from the site; what fixes it when it fails."""
+    """One check: `wanted`, a template with {model}, {ttft} and {rate} from the site; `remedy`, if it fails."""
 
     name: str
     wanted: str
@@ -39,14 +39,14 @@ class Check:
     ask: Callable[[Asking], str]
 
     def wants(self, asking: Asking) -> str:
-        """What this check wants, in words."""
+        """What this check expects, in words."""
         return self.wanted.format(
             model=asking.model, ttft=f"{asking.smoke.max_ttft_s:g}", rate=f"{asking.smoke.min_tokens_per_s:g}"
         )
 
 
 def health(asking: Asking) -> str:
-    """`/health` is 200 and says ok. The port may take `smoke.reach_s` seconds to open once the pod is ready."""
+    """Checks that `/health` is 200 with status ok. Waits up to `smoke.reach_s` seconds for the port to open."""
     ends = asking.endpoint.clock() + asking.smoke.reach_s
     while True:
         try:
@@ -64,45 +64,45 @@ def health(asking: Asking) -> str:
 
 
 def models(asking: Asking) -> str:
-    """`/v1/models` names the model."""
+    """Checks that `/v1/models` lists the model."""
     answer = asking.endpoint.get("/v1/models")
     found = answer.object().get("data")
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise Wrong(answer.text())
     names = [shown(str(each.get("id")), 60) for each in found]
     if asking.model not in names:
-        raise Wrong(f"the models {', '.join(names)}" if names else "no model at all")
+        raise Wrong(f"the models {', '.join(names)}" if names else "an empty list")
     return ", ".join(names)
 
 
 def completion(asking: Asking) -> str:
-    """A greedy completion is the same twice."""
+    """Checks that a greedy completion gives the same answer twice."""
     first, second = _complete(asking), _complete(asking)
     if first != second:
         at = next((n for n, (a, b) in enumerate(zip(first.text, second.text, strict=False)) if a != b), None)
         if at is None:
             raise Wrong(f"{first.words()} and then {second.words()}")
         raise Wrong(
-            f"two texts that part after {at} characters: {quoted(first.text[at:])} and then {quoted(second.text[at:])}"
+            f"texts that differ after {at} characters: {quoted(first.text[at:])} and then {quoted(second.text[at:])}"
         )
     return f"{first.words()}, twice"
 
 
 def stream(asking: Asking) -> str:
-    """A streamed chat adds up to the same chat asked for whole. Measures."""
+    """Checks that a streamed chat equals the same chat without streaming. Measures its speed."""
     body = _chat(asking)
     options = {"stream": True, "stream_options": {"include_usage": True}}
     said, asking.measured = streamed(asking.endpoint.stream("/v1/chat/completions", {**body, **options}), asking.model)
     once = whole(asking.endpoint.post("/v1/chat/completions", body), chat=True)
     if said != once:
-        raise Wrong(f"{said.words()}; but asked for whole: {once.words()}")
+        raise Wrong(f"{said.words()}; but without streaming: {once.words()}")
     if said.tokens >= SEVERAL and asking.measured.pieces < 2:
-        raise Wrong(f"all {said.tokens} tokens in one piece: something in between holds the stream back")
+        raise Wrong(f"all {said.tokens} tokens in one piece: a proxy in between buffers the stream")
     return f"{said.words()} in {asking.measured.pieces} pieces"
 
 
 def refusal(asking: Asking) -> str:
-    """A chat whose messages are no list is refused as the client's mistake."""
+    """Checks that a chat whose messages are not a list is refused as the client's mistake."""
     answer = asking.endpoint.post("/v1/chat/completions", {"model": asking.model, "messages": "no list"})
     if not 400 <= answer.status < 500 or answer.status in NOT_ABOUT_IT:
         raise answer.wrong()
@@ -114,7 +114,7 @@ def refusal(asking: Asking) -> str:
 
 
 def first_token(asking: Asking) -> str:
-    """The streamed chat's first text came soon enough."""
+    """Checks the time to first token of the streamed chat."""
     seconds = _measured(asking).first_s
     if seconds > asking.smoke.max_ttft_s:
         raise Wrong(f"{seconds:.2f} s")
@@ -122,10 +122,10 @@ def first_token(asking: Asking) -> str:
 
 
 def rate(asking: Asking) -> str:
-    """The streamed chat's text came fast enough."""
+    """Checks the token rate of the streamed chat."""
     found = _measured(asking)
     if found.rate is None:
-        raise Wrong(f"{found.tokens} tokens at one moment: no rate can be measured")
+        raise Wrong(f"{found.tokens} tokens at the same moment, so the rate cannot be measured")
     if found.rate < asking.smoke.min_tokens_per_s:
         raise Wrong(f"{found.rate:.2f} tokens/s ({found.tokens} tokens)")
     return f"{found.rate:.2f} tokens/s (at least {asking.smoke.min_tokens_per_s:g})"
@@ -137,22 +137,22 @@ CHECKS = (
     Check(
         "models",
         "the model {model} in /v1/models",
-        "set engine.model_name to what the engine serves, then leviathan apply; or free the port of the other service",
+        "set engine.model_name to the engine's model, then leviathan apply; or stop the other server on this port",
         models,
     ),
     Check("completion", "the same completion twice at temperature 0", LOGS, completion),
-    Check("stream", "a streamed chat that adds up: text, finish_reason, usage, [DONE]", LOGS, stream),
-    Check("refusal", "4xx with an error message for a chat whose messages are no list", LOGS, refusal),
+    Check("stream", "a complete streamed chat: text, finish_reason, usage, [DONE]", LOGS, stream),
+    Check("refusal", "4xx with an error message for a chat whose messages are not a list", LOGS, refusal),
     Check(
         "first-token",
         "the first token within {ttft} s",
-        "see that nothing else uses the endpoint (leviathan status), or raise smoke.max_ttft_s",
+        "check that nothing else uses the endpoint (leviathan status), or raise smoke.max_ttft_s",
         first_token,
     ),
     Check(
         "rate",
         "at least {rate} tokens/s",
-        "see that nothing else uses the node's CPU and memory (leviathan logs, leviathan plan), or lower "
+        "check that nothing else uses the node's CPU and memory (leviathan logs, leviathan plan), or lower "
         "smoke.min_tokens_per_s",
         rate,
     ),
@@ -180,12 +180,12 @@ def _chat(asking: Asking) -> dict[str, Any]:
 
 def _measured(asking: Asking) -> Measured:
     if asking.measured is None:
-        raise Missing("nothing was measured, because the check stream failed")
+        raise Missing("there is no measurement, because the check stream failed")
     return asking.measured
 
 
 def _loading(answer: Answer) -> str:
-    """What a front that loads says of itself, or an empty text."""
+    """The load progress that the front reports, or an empty string."""
     try:
         report = json.loads(answer.body)
         if report["status"] == "ok":

@@ -1,4 +1,4 @@
-"""HTTP to the endpoint: answers with a deadline and a size limit, and streams event by event."""
+"""HTTP requests to the endpoint: answers with a deadline and a size limit, and streams of events."""
 
 import codecs
 import json
@@ -19,7 +19,7 @@ from leviathan.http_client import HEADERS, BadAnswer, Bounds, ByHost
 from leviathan.registry.http_transport import tls_context
 from leviathan.smoke.result import Unjudged, Wrong
 
-#: Bytes of an answer, and of a whole stream, that are read: no right answer is longer.
+#: Maximum bytes of an answer or a stream. No correct answer is longer.
 MOST = 4 << 20
 CONNECT_S = 10.0
 
@@ -37,26 +37,26 @@ class Answer:
     body: bytes
 
     def text(self) -> str:
-        """The answer in one line, as an error shows it."""
+        """The answer in one line, for errors."""
         start = shown(self.body.decode("utf-8", "replace"))
         return f"{self.status} {self.kind or 'without a content type'}{f': {start}' if start else ', empty'}"
 
     def json(self) -> Any:
-        """The body as JSON. Errors: Wrong when it is none."""
+        """The body as JSON. Errors: Wrong if it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             raise Wrong(self.text()) from None
 
     def object(self, status: int = 200) -> dict[str, Any]:
-        """The body as a JSON object. Errors: Wrong when it is none, or the answer has another status."""
+        """The body as a JSON object. Errors: Wrong if it is not one, or if the answer has another status."""
         content = self.json() if self.status == status else None
         if not isinstance(content, dict):
             raise self.wrong()
         return content
 
     def wrong(self) -> Wrong:
-        """The error for an answer that should have been another; with 401 and 403 it was not the image that refused."""
+        """The error for this answer. With 401 and 403, the refusal is not about the image."""
         return (Unjudged if self.status in (401, 403) else Wrong)(self.text())
 
 
@@ -71,9 +71,9 @@ class Event:
 class Endpoint:
     """One endpoint.
 
-    Arguments: `url`, its base; `key`, the API key or an empty text; `timeout_s`, for one whole answer; `proxies`,
-    whether those of the environment are used; `clock` is injected for tests.
-    Every request raises Wrong when no whole answer comes, Unreachable when nothing accepts it.
+    Arguments: `url`, its base; `key`, the API key or an empty string; `timeout_s`, for one whole answer; `proxies`,
+    whether to use the proxies in the environment; `clock` is injected for tests.
+    Every request raises Wrong if no complete answer arrives, and Unreachable if no connection is possible.
     """
 
     def __init__(
@@ -120,10 +120,10 @@ class Endpoint:
         return self._whole("POST", path, body)
 
     def stream(self, path: str, body: Any) -> Iterator[Event]:
-        """POST of JSON whose answer is a stream of server-sent events, each as it arrives.
+        """POST JSON, and yield the server-sent events of the answer as they arrive.
 
-        Source of the format: HTML Living Standard, 9.2.6 (of its fields, `data` alone is read).
-        Errors: Wrong also when the answer is no event stream, or breaks off.
+        Source of the format: HTML Living Standard, 9.2.6 (only the field `data` is read).
+        Errors: Wrong, also if the answer is not an event stream, or is incomplete.
         """
         began = self.clock()
         with self._asked("POST", path, body, began) as response:
@@ -160,7 +160,7 @@ class Endpoint:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 why = str(error).partition("verify failed: ")[2].partition(" (_ssl")[0]
-                text = f"its certificate is not trusted ({shown(why)}): name its authority's PEM file in SSL_CERT_FILE"
+                text = f"its certificate is not trusted ({shown(why)}): set SSL_CERT_FILE to the PEM file of its CA"
                 raise Wrong(text) from None
             raise Unreachable(f"no connection: {shown(str(error)) or 'nothing answers'}") from None
         except BadAnswer as error:
@@ -187,19 +187,23 @@ class Endpoint:
 
 
 def base(url: str) -> str:
-    """The base of the endpoint's addresses, without a slash at its end. Errors: UsageError when `url` is none."""
+    """The base URL of the endpoint, without a trailing slash. Errors: UsageError if `url` is not an HTTP URL."""
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
     except ValueError:
         good = False
     if not good or parts.query or parts.fragment or parts.username is not None:
-        raise UsageError(f"no address of an endpoint: {shown(url)}", remedy="--url http://HOST:PORT")
+        raise UsageError(
+            "invalid endpoint address",
+            why=f"expected a URL such as http://HOST:PORT, got {shown(url)!r}",
+            remedy="--url http://HOST:PORT",
+        )
     return url.rstrip("/").removesuffix("/v1")
 
 
 def shown(text: str, most: int = 160) -> str:
-    """`text` in one line, fit to be printed: blanks joined, control characters away, cut at `most` characters."""
+    """`text` in one printable line: whitespace joined, control characters removed, cut at `most` characters."""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
     return line if len(line) <= most else f"{line[:most]}…"
 

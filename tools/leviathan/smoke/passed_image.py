@@ -1,4 +1,4 @@
-"""Notes on the Deployment which image has passed: what a rollback goes back to."""
+"""Records on the Deployment which image has passed, for rollbacks."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from leviathan.site.schema import Site
 
 @dataclass(frozen=True)
 class Deployed:
-    """The Deployment as it is: the engine's image, its generation, what has passed, whether all its pods are new."""
+    """The Deployment: the engine's image, its generation, the image that passed, whether its rollout is complete."""
 
     image: str
     generation: int
@@ -24,7 +24,7 @@ def path(site: Site) -> str:
 
 
 def deployed(cluster: Cluster, site: Site) -> Deployed | None:
-    """The site's Deployment, or None when there is none. Errors: ClusterError."""
+    """The site's Deployment, or None if it does not exist. Errors: ClusterError."""
     found = cluster.get(path(site))
     if found is None:
         return None
@@ -38,7 +38,7 @@ def deployed(cluster: Cluster, site: Site) -> Deployed | None:
 
 
 def reason_against(before: Deployed | None, after: Deployed | None) -> str:
-    """Why what was tested cannot be said to have been the Deployment's image; empty when it can.
+    """Why the test may not have been about the Deployment's image; empty if it was.
 
     Arguments: the Deployment `before` and `after` the checks.
     """
@@ -49,7 +49,7 @@ def reason_against(before: Deployed | None, after: Deployed | None) -> str:
     if not (before.settled and after.settled):
         return "the Deployment is still rolling out (leviathan rollout)"
     if "@sha256:" not in after.image:
-        return f"its image is not named by digest: {after.image}"
+        return f"its image is not pinned by digest: {after.image}"
     return ""
 
 
@@ -60,7 +60,7 @@ def note(cluster: Cluster, site: Site, image: str) -> None:
 
 
 def _settled(found: dict[str, Any]) -> bool:
-    """Whether the newest pods are all there are and all answer. Source: `kubectl rollout status` for a Deployment."""
+    """Whether only the newest pods exist, and all are available. Source: `kubectl rollout status` for a Deployment."""
     status, wanted = found.get("status") or {}, found["spec"].get("replicas", 1)
     counts = (status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas"))
     return (

@@ -1,4 +1,4 @@
-"""What a smoke test found: one entry a check, what was measured, and the error when a check failed."""
+"""The result of a smoke test: one entry per check, the measurement, and the error if a check failed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class State(Enum):
 
 
 class Wrong(Exception):
-    """A check's answer is not what it should be: what was `received` instead, in one line."""
+    """A check received a wrong answer: `received` describes it in one line."""
 
     def __init__(self, received: str) -> None:
         super().__init__(received)
@@ -25,18 +25,18 @@ class Wrong(Exception):
 
 
 class Unjudged(Wrong):
-    """What came says nothing about the image that runs: no connection, or no permission to ask."""
+    """The failure is not about the running image: no connection, or no permission."""
 
 
 class Missing(Exception):
-    """A check has nothing to judge, because another one failed; the text says which."""
+    """A check cannot run, because another one failed; the text says which."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """One check: its name, how it ended, what it wants, what was received, and how many seconds it took.
+    """The result of one check: its name, its state, what it expects, what it received, and its duration in seconds.
 
-    `judged` is false where what was received says nothing about the image that runs.
+    `judged` is false if the failure is not about the running image.
     """
 
     name: str
@@ -52,8 +52,8 @@ class Checked:
         return f"{head} {self.received}" if self.state is not State.FAILED else f"{head} {self.words()}"
 
     def words(self) -> str:
-        """What a failed check wants and has received."""
-        return f"wanted {self.wanted}; received {self.received}"
+        """What a failed check expected and got."""
+        return f"expected {self.wanted}, got {self.received}"
 
     def data(self) -> dict[str, Any]:
         """The check for programs."""
@@ -68,7 +68,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Measured:
-    """How fast a streamed answer came.
+    """The speed of a streamed answer.
 
     `first_s`: seconds from the request to the first text; `span_s`: seconds from there to the last text; `tokens` of
     the answer; `pieces`, the events that had text.
@@ -81,7 +81,7 @@ class Measured:
 
     @property
     def rate(self) -> float | None:
-        """Tokens a second after the first; None when all came at once, so that nothing can be measured."""
+        """Tokens per second after the first; None if all arrived at once, so that the rate cannot be measured."""
         return (self.tokens - 1) / self.span_s if self.tokens > 1 and self.span_s > 0 else None
 
     def text(self) -> str:
@@ -102,7 +102,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Smoked:
-    """A whole smoke test. `recorded` says what came of noting the digest, `changed` whether the cluster changed."""
+    """The result of a smoke test. `recorded`: what happened to the digest; `changed`: whether the cluster changed."""
 
     url: str
     model: str
@@ -125,7 +125,7 @@ class Smoked:
 
 
 class SmokeError(LeviathanError):
-    """The endpoint answers wrongly or too slowly. `smoked` has all checks; `rollback`, what was done about it."""
+    """The endpoint gives wrong answers or is too slow. `smoked`: all checks; `rollback`: the result of a rollback."""
 
     exit_code = ExitCode.SMOKE
 

@@ -1,4 +1,4 @@
-"""The smoke test from its start to its end: the checks in a row, then the note of what passed, or the way back."""
+"""Runs the smoke test: all checks in sequence, then records the image that passed, or rolls back."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -29,24 +29,24 @@ def run(
     rollback_on_failure: bool = False,
     dry_run: bool = False,
 ) -> Smoked:
-    """Check the endpoint; when all checks pass, note the image's digest on the Deployment.
+    """Check the endpoint. If all checks pass, record the image's digest on the Deployment.
 
-    Arguments: `environ` may hold $LEVIATHAN_API_KEY and the kubeconfig's place; `url` instead of the site's address:
-    then the cluster is neither asked nor changed; `cluster`, where there is a connection already;
-    `rollback_on_failure` brings back the image that passed last; `dry_run` asks the endpoint and notes nothing.
-    Errors: SmokeError, with every check, when one failed; UsageError for a wrong address or an unreadable key.
+    Arguments: `environ`, with $LEVIATHAN_API_KEY and $KUBECONFIG; `url`, an endpoint to test instead of the site's,
+    without the cluster; `cluster`, an existing connection; `rollback_on_failure`, roll back to the last image that
+    passed; `dry_run`, run the checks, but record nothing.
+    Errors: SmokeError, with all checks, if one failed; UsageError for a wrong address or an unreadable key.
     """
     if dry_run and rollback_on_failure:
         raise UsageError(
-            "--dry-run and --rollback-on-failure do not go together",
+            "--dry-run cannot be used with --rollback-on-failure",
             why="a dry run changes nothing",
-            remedy="leave one of them out; what a rollback would do: leviathan rollback --dry-run",
+            remedy="remove one of them; to see what a rollback would do: leviathan rollback --dry-run",
         )
     if url and rollback_on_failure:
         raise UsageError(
-            "--url and --rollback-on-failure do not go together",
-            why="what answers at another address need not be the Deployment that would be rolled back",
-            remedy="leave one of them out, or set cluster.address",
+            "--url cannot be used with --rollback-on-failure",
+            why="the server at that URL may not be the Deployment that would be rolled back",
+            remedy="remove one of them, or set cluster.address",
         )
     began = console.clock()
     place = None if url else TestedDeployment(site, environ, console, cluster)
@@ -60,7 +60,7 @@ def run(
             where,
             key=api_key(site, environ) or (place.api_key() if place else ""),
             timeout_s=site.smoke.timeout_s,
-            proxies=bool(url),  # the NodePort is in the local network; another address need not be
+            proxies=bool(url),  # the NodePort is in the local network, but another address may not be
         ) as endpoint,
     ):
         asking = Asking(endpoint, site.engine.model_name, site.smoke)
@@ -80,31 +80,31 @@ def run(
 def api_key(site: Site, environ: Mapping[str, str]) -> str:
     """The endpoint's API key: from `smoke.api_key_file`, else from $LEVIATHAN_API_KEY, else none.
 
-    Errors: UsageError when the file cannot be read, or the key is none.
+    Errors: UsageError if the file cannot be read, or the key is invalid.
     """
     file = site.smoke.api_key_file
     where = f"smoke.api_key_file {file}" if file else f"${KEY_VARIABLE}"
     try:
         key = (Path(file).read_text(encoding="utf-8") if file else environ.get(KEY_VARIABLE, "")).strip()
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
+        why = getattr(error, "strerror", None) or "it is not a text file"
         raise UsageError("cannot read the API key", where=where, why=why, remedy="name the right file") from None
     if (file and not key) or not (key.isascii() and key.replace(" ", "x").isprintable()):
         raise UsageError(
-            "there is no API key" if not key else "the API key has a character that no key has",
+            "the API key is empty" if not key else "the API key has a character that is not allowed in a key",
             where=where,
-            remedy="put the key, and nothing else, in it",
+            remedy="write only the key into it",
         )
     return key
 
 
 def _all(asking: Asking, console: Console) -> tuple[Checked, ...]:
-    """Every check, one after the other. When nothing accepts connections the others are not asked."""
+    """Run all checks in sequence. If no connection is possible, skip the remaining ones."""
     done: list[Checked] = []
     gone = False
     for check in CHECKS:
         if gone:
-            result = Checked(check.name, State.SKIPPED, check.wants(asking), "nothing answers", 0.0)
+            result = Checked(check.name, State.SKIPPED, check.wants(asking), "the endpoint does not answer", 0.0)
         else:
             with Waiting(console, f"smoke: {check.name}"):
                 result, gone = _one(check, asking, gone=not done)
@@ -114,7 +114,7 @@ def _all(asking: Asking, console: Console) -> tuple[Checked, ...]:
 
 
 def _one(check: Check, asking: Asking, *, gone: bool) -> tuple[Checked, bool]:
-    """One check, and whether there is nothing to ask further (`gone`: only the first check can tell)."""
+    """Run one check; also whether the remaining ones are pointless (`gone`: only the first check can tell)."""
     began = asking.endpoint.clock()
     state, nothing, judged = State.PASSED, False, True
     try:

@@ -1,1 +1,1 @@
-"""Why a rollout does not get ready: one module per kind of cause."""
+"""Finds out why a rollout does not become ready: one module per kind of cause."""

@@ -1,4 +1,4 @@
-"""Tells causes apart by the cluster's words: a table of cases, of which the first that fits is taken."""
+"""Recognizes causes by the messages of the cluster: a table of cases, of which the first match counts."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,10 @@ from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
 
 @dataclass(frozen=True)
 class Case:
-    """One cause and how it is known.
+    """One cause, and the pattern that recognizes it.
 
-    Arguments: `pattern`, searched in the cluster's text without regard to case; `code`, `severity`, `what` and `remedy`
-    as in Finding; `what` and `remedy` are templates that know the names of `names` and the groups of `pattern`.
+    Arguments: `pattern`, searched in the cluster's text, ignoring case; `code`, `severity`, `what` and `remedy` as in
+    Finding. `what` and `remedy` are templates; they can use the names in `names` and the groups of `pattern`.
     """
 
     pattern: str
@@ -23,7 +23,7 @@ class Case:
 
 
 def names(commands: Commands) -> dict[str, str]:
-    """What the templates of cases may name."""
+    """The values that templates can use."""
     site = commands.site
     return {
         "kubectl": commands.kubectl,
@@ -52,12 +52,12 @@ def names(commands: Commands) -> dict[str, str]:
 
 
 def find(cases: Sequence[Case], text: str) -> tuple[Case, Mapping[str, str]]:
-    """The first case whose pattern is in `text`, and the groups of the match; the last case must fit everything."""
+    """The first case whose pattern is in `text`, and the groups of the match. The last case must match everything."""
     for case in cases:
         match = re.search(case.pattern, text, re.IGNORECASE | re.DOTALL)
         if match is not None:
             return case, {key: value or "" for key, value in match.groupdict().items()}
-    raise AssertionError("the last case does not fit everything")
+    raise AssertionError("the last case does not match everything")
 
 
 def explain(
@@ -65,7 +65,7 @@ def explain(
 ) -> Finding:
     """The finding for the cluster's `text` about the object `where`.
 
-    `read` is what the cases are looked for in, when that is not `text` itself; `more` adds names for the templates.
+    `read` is the text to search for the cases, if it is not `text` itself; `more` adds values for the templates.
     """
     case, groups = find(cases, read or text)
     known = names(commands) | {"where": where} | more | dict(groups)

@@ -1,4 +1,4 @@
-"""Why the engine's container does not run, or not for long.
+"""Finds out why the engine's container does not run, or keeps ending.
 
 Source: Kubernetes API, ContainerState v1; the kubelet's Killing events; exit codes above 128 are 128 + signal (bash).
 """
@@ -19,31 +19,31 @@ CANNOT_RUN = (
         r"(?P<kind>configmap|secret) \"(?P<name>[^\"]*)\" not found|couldn't find key .* in (?P<other>\S+ \S+)",
         "config-missing",
         Severity.FATAL,
-        "the container wants the {kind}{other} {name}, which is not there",
-        "{kubectl} get configmaps,secrets, then make it or take it out of manifests/",
+        "the container needs the {kind}{other} {name}, which does not exist",
+        "{kubectl} get configmaps,secrets, then create it, or remove the reference from the manifests",
     ),
     Case(
         r"runAsNonRoot|run as root",
         "runs-as-root",
         Severity.FATAL,
-        "the image would run as root, and the pod forbids it",
+        "the image would run as root, which the pod's securityContext forbids",
         "keep runAsUser in manifests/leviathan-unprivileged.yaml, then leviathan apply",
     ),
     Case(
         r"nvidia-container|nvidia-smi|libnvidia|NVML|CDI device|unresolvable CDI|cuda",
         "gpu-runtime",
         Severity.FATAL,
-        "the NVIDIA container runtime cannot give the container its GPUs",
-        "talosctl -n {address} dmesg | grep -i -E 'nvidia|nvrm'; the driver extension and the toolkit extension must be"
-        " of one version: talosctl -n {address} get extensions",
+        "the NVIDIA container runtime cannot attach the GPUs to the container",
+        "talosctl -n {address} dmesg | grep -i -E 'nvidia|nvrm'; the driver extension and the toolkit extension must"
+        " have the same version: talosctl -n {address} get extensions",
     ),
     Case(
         r"executable file not found|no such file or directory|exec format error",
         "entry-point",
         Severity.FATAL,
-        "the image cannot run its command",
-        "the manifest must not set `command`; build and push the image again: nix build .#leviathan-image && leviathan"
-        " deploy",
+        "the image does not contain the program that the container starts",
+        "remove `command` from the manifest if it sets one; else build and push the image again: nix build"
+        " .#leviathan-image && leviathan deploy",
     ),
     Case(
         r"cgroup|memory limit too low",
@@ -56,69 +56,69 @@ CANNOT_RUN = (
         r"", "cannot-run", Severity.FATAL, "the container cannot be started", "{kubectl} describe {where}",
     ),
 )  # fmt: skip
-#: Ends after which the next start may go well: a disk that is not there yet, a card that had to be reset.
+#: Failures after which the next start may succeed: a disk that was not ready, a GPU that had to be reset.
 MAY_DO_BETTER = frozenset({"crash", "killed", "liveness-probe", "engine-ended", "port-taken"})
-#: What a container's end says. The text is `REASON, exit code N: MESSAGE`.
+#: Causes by how a container ended. The text is `REASON, exit code N: MESSAGE`.
 ENDS = (
     Case(
         r"^OOMKilled",
         "out-of-memory",
         Severity.FATAL,
         "the engine used more memory than its limit, {memory_limit}, and was killed{times}",
-        "raise resources.memory_limit as far as the node goes, then leviathan apply; `leviathan plan` shows what the"
-        " model needs",
+        "raise resources.memory_limit, at most to the node's memory, then leviathan apply; `leviathan plan` shows how"
+        " much the model needs",
     ),
     Case(
         r"failed startup probe",
         "startup-probe",
         Severity.FATAL,
-        "the start took longer than the startup probe allows, so the kubelet ended the engine{times}",
+        "the start took longer than the startup probe allows, so the kubelet killed the engine{times}",
         LOGS
-        + " shows how far it came; give it longer: lower start.disk_mb_per_s or raise start.margin in the site file,"
+        + " shows how far it got; to allow more time, lower start.disk_mb_per_s or raise start.margin in the site file,"
         " then leviathan apply",
     ),
     Case(
         r"failed liveness probe",
         "liveness-probe",
         Severity.FATAL,
-        "the engine stopped answering, so the kubelet ended it{times}",
+        "the engine stopped answering, so the kubelet killed it{times}",
         LOGS,
     ),
     Case(
         r"address already in use",
         "port-taken",
         Severity.FATAL,
-        "the engine's port {port} is taken in the pod's network{times}",
-        "choose another: leviathan apply --set engine.port=N; with hostNetwork, look at what listens on the node:"
+        "the engine's port {port} is already in use in the pod's network{times}",
+        "choose another port: leviathan apply --set engine.port=N; with hostNetwork, list the node's listening ports:"
         " talosctl -n {address} netstat -l",
     ),
     Case(
         r"exit code (132|-4)\b|SIGILL",
         "wrong-cpu",
         Severity.FATAL,
-        "the engine was built for another CPU than the node's{times}",
-        LOGS + "; set LEVIATHAN_MARCH to an older one in manifests/, then leviathan apply",
+        "the engine uses CPU instructions that the node's CPU does not support{times}",
+        LOGS + "; set LEVIATHAN_MARCH to an older CPU in the manifests, then leviathan apply",
     ),
     Case(
         r"exit code 137\b|SIGKILL",
         "killed",
         Severity.FATAL,
-        "the engine was killed from outside{times}",
+        "the engine was killed by a signal from outside{times}",
         "most likely the node ran out of memory: {cluster} describe node {node}; talosctl -n {address} dmesg | grep -i"
-        " oom; lower what else runs there, or resources.memory_limit below what the node has",
+        " oom; move other pods off the node, or set resources.memory_limit below the node's memory",
     ),
     Case(
         r"exit code 2\b",
         "engine-usage",
         Severity.FATAL,
-        "the engine does not take its flags{times}",
+        "the engine rejects its flags{times}",
         LOGS + "; correct [engine] in the site file, then leviathan apply",
     ),
     Case(
         r"exit code 0\b",
         "engine-ended",
         Severity.FATAL,
-        "the engine ended by itself{times}",
+        "the engine exited with status 0{times}",
         LOGS,
     ),
     Case(r"", "crash", Severity.FATAL, "the engine failed{times}", LOGS),
@@ -126,7 +126,7 @@ ENDS = (
 
 
 def container_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
-    """The engine's container in the newest pod, unless the pod is Ready."""
+    """Findings about the engine's container in the newest pod, unless the pod is Ready."""
     pod = snapshot.pod
     if pod is None or is_ready(pod):
         return
@@ -163,19 +163,19 @@ def _ended(snapshot: Snapshot, commands: Commands, pod: Object, ended: Mapping[s
         logs=_logs(pod),
     )
     during = snapshot.restarts(pod, count)
-    again = kind == "running" and during == 0  # it ended before the watching began, and runs now
+    again = kind == "running" and during == 0  # it ended before this watch began, and runs now
     patient = found.code in MAY_DO_BETTER and count < commands.site.rollout.restarts
     severity = Severity.WAIT if again or patient else found.severity
     return Finding(found.code, severity, found.where, found.what, f"{probe}; {text}" if probe else text, found.remedy)
 
 
 def _logs(pod: Object) -> str:
-    """The command for the log of the container that has ended."""
+    """The command that prints the log of the container that ended."""
     return "leviathan logs --previous" if state_of(container_of(pod), "lastState")[0] else "leviathan logs"
 
 
 def _by_signal(ended: Mapping[str, Any]) -> bool:
-    """Whether the end fits a kill by the kubelet: TERM, which the engine answers with 0, or KILL."""
+    """Whether the exit code fits a kill by the kubelet: SIGTERM, after which the engine exits with 0, or SIGKILL."""
     return int(ended.get("exitCode", 0)) in (0, 137, 143)
 
 

@@ -1,4 +1,4 @@
-"""What keeps the Deployment from having its pod: missing, paused, pods refused at creation, an old pod that stays."""
+"""Finds out why the Deployment has no pod: it is missing or paused, the pod is refused, or an old pod does not end."""
 
 from collections.abc import Iterator
 
@@ -7,13 +7,13 @@ from leviathan.rollout.diagnose.cases import Case, explain
 from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
 from leviathan.rollout.observe.snapshot import Snapshot, title
 
-#: Seconds that a pod may take beyond its grace period before that is said.
+#: Seconds beyond its grace period after which a pod that does not end is reported.
 OVERTIME_S = 30.0
 
-#: A ReplicaSet that was refused waits twice as long for each next try, up to 1000 s (client-go, workqueue, default rate
-#: limiter), so what is put right is seen late. The Deployment makes a deleted one anew, and that one tries at once.
-AT_ONCE = "{kubectl} delete {where} (it tries again by itself, but minutes may pass)"
-#: What the API server answers to the ReplicaSet that makes the pod. Source: messages of the admission plug-ins.
+#: After a refusal, a ReplicaSet doubles its delay before each retry, up to 1000 s (client-go, workqueue, default rate
+#: limiter), so it notices a fix late. If it is deleted, the Deployment creates a new one, which tries at once.
+AT_ONCE = "{kubectl} delete {where} (without this, the automatic retry may take minutes)"
+#: How the API server refuses the pod of a ReplicaSet. Source: messages of the admission plug-ins.
 REFUSALS = (
     Case(
         r"violates PodSecurity",
@@ -27,52 +27,52 @@ REFUSALS = (
         r"exceeded quota",
         "quota",
         Severity.FATAL,
-        "the namespace's quota has no room for the pod",
-        f"{{kubectl}} describe resourcequota, raise it or delete what uses it up, then {AT_ONCE}",
+        "the pod exceeds the namespace's resource quota",
+        f"{{kubectl}} describe resourcequota, raise it or delete other objects, then {AT_ONCE}",
     ),
     Case(
         r"failed quota|must specify",
         "quota-wants",
         Severity.FATAL,
-        "the namespace's quota wants a resource that the pod does not name",
+        "the namespace's quota requires the pod to set a resource that it does not set",
         "{kubectl} describe resourcequota, then set [resources] in the site file, or change the quota",
     ),
     Case(
         r"(maximum|minimum) \S+ usage per|must be less than or equal to (cpu|memory) limit",
         "limit-range",
         Severity.FATAL,
-        "the namespace's LimitRange refuses the pod's resources",
-        "{kubectl} describe limitrange, then change it or [resources] in the site file",
+        "the pod's resources are outside the namespace's LimitRange",
+        "{kubectl} describe limitrange, then change the LimitRange, or [resources] in the site file",
     ),
     Case(
         r'RuntimeClass "(?P<name>[^"]*)" not found',
         "runtime-class",
         Severity.FATAL,
-        "there is no RuntimeClass {name}",
-        "{cluster} get runtimeclass; make the one of the NVIDIA container runtime (handler: nvidia), or name another:"
-        " leviathan apply --set cluster.runtime_class=NAME",
+        "the RuntimeClass {name} does not exist",
+        "{cluster} get runtimeclass; create the one of the NVIDIA container runtime (handler: nvidia), or choose"
+        " another: leviathan apply --set cluster.runtime_class=NAME",
     ),
     Case(
         r'serviceaccount "(?P<name>[^"]*)" not found|error looking up service account',
         "service-account",
         Severity.WAIT,
-        "the pod's service account is not there (yet)",
-        "{kubectl} get serviceaccounts; `default` comes by itself while kube-controller-manager runs",
+        "the pod's service account does not exist (yet)",
+        "{kubectl} get serviceaccounts; kube-controller-manager creates `default`, so check that it runs",
     ),
     Case(
         r"failed calling webhook",
         "webhook",
         Severity.FATAL,
-        "an admission webhook does not answer, so no pod can be made",
-        "{cluster} get validatingwebhookconfigurations,mutatingwebhookconfigurations, repair or delete the one that is"
-        f" named, then {AT_ONCE}",
+        "an admission webhook does not answer, so no pod can be created",
+        "{cluster} get validatingwebhookconfigurations,mutatingwebhookconfigurations, repair or delete the named one,"
+        f" then {AT_ONCE}",
     ),
     Case(
         r"admission webhook .* denied",
         "webhook-denied",
         Severity.FATAL,
         "an admission webhook refuses the pod",
-        "change what it names in manifests/ or the site file, or the webhook's policy",
+        "change the fields that it names in the manifests or the site file, or change the webhook's policy",
     ),
     Case(
         r"being terminated",
@@ -85,18 +85,18 @@ REFUSALS = (
         r"",
         "failed-create",
         Severity.FATAL,
-        "the pod cannot be made",
+        "the pod cannot be created",
         "{kubectl} describe {where}",
     ),
 )
 
 
 def deployment_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
-    """The Deployment itself."""
+    """Findings about the Deployment itself."""
     deployment, where = snapshot.deployment, commands.deployment
     if deployment is None:
         if "deployments" not in snapshot.unreadable:
-            what = "there is no such Deployment"
+            what = "the Deployment does not exist"
             yield Finding("no-deployment", Severity.FATAL, where, what, "", "leviathan apply")
         return
     if deployment["spec"].get("paused"):
@@ -109,7 +109,7 @@ def deployment_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding
 
 
 def deadline_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
-    """Kubernetes has given the rollout up; the causes stand before this one."""
+    """Whether Kubernetes gave up the rollout. The causes come before this finding."""
     deployment = snapshot.deployment
     if deployment is None or not snapshot.current:
         return
@@ -120,15 +120,15 @@ def deadline_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
             "deadline",
             Severity.WAIT,
             commands.deployment,
-            f"for Kubernetes the rollout has failed: no progress in {seconds} s",
+            f"Kubernetes reports that the rollout failed: no progress in {seconds} s",
             str(progressing.get("message", "")),
-            "remove the cause that is named beside this; if there is none, the start needs longer: raise start.margin"
-            " in the site file, then leviathan apply",
+            "fix the other findings; if there are none, the start needs more time: raise start.margin in the site file,"
+            " then leviathan apply",
         )
 
 
 def other_pod_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
-    """Pods that are in the way: old ones that do not end, and strangers with the engine's label."""
+    """Findings about other pods: old ones that do not end, and foreign ones with the engine's label."""
     for pod in snapshot.old_pods:
         over = snapshot.now - seconds_of(pod["metadata"].get("deletionTimestamp"))
         if not is_ending(pod) or over < OVERTIME_S:
@@ -140,25 +140,25 @@ def other_pod_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]
             "old-pod-stays",
             Severity.FATAL,
             title(pod),
-            "the old pod does not end, and until then no new one is made",
+            "the old pod does not end, and the new one cannot be created before it has",
             why,
-            f"{commands.cluster} describe node {pod['spec'].get('nodeName') or commands.site.where}; only when"
-            f" the node is off, or nothing of the pod runs any more: {force}",
+            f"{commands.cluster} describe node {pod['spec'].get('nodeName') or commands.site.where}; only if the node"
+            f" is off, or none of the pod's containers runs any longer: {force}",
         )
     for pod in snapshot.strangers:
         yield Finding(
             "stranger",
             Severity.NOTE,
             title(pod),
-            f"a pod that is not the Deployment's has the label app={commands.site.workload.app}, so the Service sends"
-            " requests to it too",
+            f"a pod that does not belong to the Deployment has the label app={commands.site.workload.app}, so the"
+            " Service sends requests to it too",
             "",
             f"{commands.kubectl} delete {title(pod)}, or give it another label",
         )
 
 
 def _refused(snapshot: Snapshot, deployment: Object, commands: Commands) -> Iterator[Finding]:
-    """Why the ReplicaSet cannot make the pod: in conditions, and in the ReplicaSet's events before they are written."""
+    """Why the ReplicaSet cannot create the pod, from conditions, or from events if the conditions are not set yet."""
     replica_set = snapshot.replica_set
     if snapshot.pod is not None or replica_set is None:
         return

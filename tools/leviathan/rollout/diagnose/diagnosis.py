@@ -1,4 +1,4 @@
-"""Says what stands in the way: a pure function of one snapshot."""
+"""Finds what blocks a rollout: a pure function of one snapshot."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +16,7 @@ from leviathan.rollout.observe.snapshot import Snapshot
 
 Rule = Callable[[Snapshot, Commands], Iterator[Finding]]
 
-#: Causes stand before what follows from them.
+#: Causes come before their consequences.
 RULES: tuple[Rule, ...] = (
     deployment_rules,
     node_rules,
@@ -33,7 +33,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def diagnose(snapshot: Snapshot, commands: Commands) -> tuple[Finding, ...]:
-    """All findings, the fatal ones first, causes before consequences; each cause at an object once."""
+    """All findings: fatal ones first, causes before consequences, each cause at most once per object."""
     found = {each.key: each for rule in RULES for each in rule(snapshot, commands)}
     order = list(Severity)
     ordered = sorted(found.values(), key=lambda each: order.index(each.severity))

@@ -1,4 +1,4 @@
-"""What stands in a rollout's way: one finding a cause, with the sentence that says what to do about it."""
+"""A finding: one cause that blocks a rollout, and its remedy."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -9,7 +9,7 @@ from leviathan.site.schema import Site
 class Severity(Enum):
     """What a finding means for the rollout.
 
-    FATAL: it does not go away by itself. WAIT: it may, the time-outs decide. NOTE: worth knowing, no obstacle.
+    FATAL: permanent, somebody must fix it. WAIT: may be transient, the timeouts decide. NOTE: does not block.
     """
 
     FATAL = "fatal"
@@ -21,8 +21,8 @@ class Severity(Enum):
 class Finding:
     """One cause.
 
-    Arguments: `code`, a word that stays the same for programs; `severity`; `where`, the object; `what`, in our words;
-    `why`, in the cluster's words, may be empty; `remedy`, what to do, with the command.
+    Arguments: `code`, a stable identifier for programs; `severity`; `where`, the object; `what`, in our words; `why`,
+    in the cluster's words, may be empty; `remedy`, how to fix it, with the command.
     """
 
     code: str
@@ -34,7 +34,7 @@ class Finding:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What makes two findings of different moments the same one."""
+        """The identity of a finding across snapshots."""
         return self.code, self.where
 
     def text(self) -> str:
@@ -56,7 +56,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Commands:
-    """The commands that remedies name, ready to be pasted."""
+    """The commands in remedies, ready to paste."""
 
     site: Site
 
@@ -73,7 +73,7 @@ class Commands:
 
     @property
     def deployment(self) -> str:
-        """The Deployment as `kubectl` takes it."""
+        """The Deployment as an argument of `kubectl`."""
         return f"deployment/{self.site.workload.deployment}"
 
     @property
@@ -83,6 +83,6 @@ class Commands:
 
     @property
     def endpoint(self) -> str:
-        """Where the engine answers, as a URL; inside of the cluster where it has no address outside."""
+        """The engine's URL; the one inside the cluster if there is none outside."""
         service = f"{self.site.workload.service}.{self.site.cluster.namespace}"
         return self.site.endpoint or f"http://{service}:{self.site.engine.port}"

@@ -1,4 +1,4 @@
-"""What is wrong with the node: missing, not ready, short of something; and pods that it has refused or thrown out."""
+"""Finds problems of the node: missing, not ready, under pressure; and pods that it refused or evicted."""
 
 from collections.abc import Iterator
 
@@ -8,10 +8,10 @@ from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
 from leviathan.rollout.observe.snapshot import Snapshot, title
 
 PRESSURES = {
-    "MemoryPressure": ("memory", "{cluster} top pods -A --sort-by=memory; end what uses it up"),
+    "MemoryPressure": ("memory", "{cluster} top pods -A --sort-by=memory; delete pods that use it up"),
     "DiskPressure": (
         "disk space",
-        "talosctl -n {address} usage /var --depth 2; the kubelet removes unused images itself",
+        "talosctl -n {address} usage /var --depth 2; the kubelet removes unused images automatically",
     ),
     "PIDPressure": ("process ids", "{cluster} get pods -A --field-selector spec.nodeName={node}"),
 }
@@ -20,15 +20,15 @@ LOST = (
         r"Evicted.*low on resource: (?P<resource>[\w/-]+)|Evicted.*usage of (?P<volume>EmptyDir volume \S+)",
         "evicted",
         Severity.FATAL,
-        "the node has thrown the pod out, because {resource}{volume} ran short",
-        "{cluster} describe node {node}; for memory raise resources.memory_request (now {memory_request}) or end other"
-        " pods there, for ephemeral-storage free the node's disk, then {kubectl} delete {where}",
+        "the node evicted the pod, because {resource}{volume} ran short",
+        "{cluster} describe node {node}; for memory, raise resources.memory_request (now {memory_request}) or delete"
+        " other pods there; for ephemeral-storage, free the node's disk; then {kubectl} delete {where}",
     ),
     Case(
         r"(UnexpectedAdmissionError|OutOf).*(?P<resource>nvidia\.com/gpu)",
         "gpu-refused",
         Severity.FATAL,
-        "the node refuses the pod: it does not have the {gpus} GPUs that the scheduler counted on",
+        "the node refuses the pod: it does not have the {gpus} GPUs that the scheduler assumed",
         "{cluster} describe node {node} | grep {gpu_resource}; restart the device plugin: {cluster} get pods -A | grep"
         " -i device-plugin; then {kubectl} delete {where}",
     ),
@@ -43,28 +43,28 @@ LOST = (
         r"NodePorts",
         "host-port-taken",
         Severity.FATAL,
-        "the node refuses the pod: its host port is taken",
+        "the node refuses the pod: its host port is already in use",
         "{cluster} get pods -A --field-selector spec.nodeName={node} -o wide, then free it or change engine.port",
     ),
     Case(
         r"NodeAffinity|Predicate",
         "node-refused",
         Severity.FATAL,
-        "the node refuses the pod: it has lost the label that the pod wants",
+        "the node refuses the pod: it no longer has the label that the pod selects",
         "{cluster} get node {node} --show-labels",
     ),
     Case(
         r"node shutdown|NodeShutdown|Shutdown",
         "node-shutdown",
         Severity.WAIT,
-        "the node was shut down under the pod",
+        "the node was shut down while the pod was running",
         "wait until {node} is back: {cluster} get node {node} -w",
     ),
     Case(
         r"Preempt",
         "preempted",
         Severity.FATAL,
-        "a pod with a higher priority has taken the place",
+        "the pod was preempted by a pod with a higher priority",
         "{cluster} get pods -A --field-selector spec.nodeName={node}",
     ),
     Case(r"", "pod-failed", Severity.FATAL, "the pod has failed", "{kubectl} describe {where}"),
@@ -72,14 +72,14 @@ LOST = (
 
 
 def node_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
-    """The node that the site names."""
+    """Findings about the site's node."""
     node = snapshot.node
     name = node["metadata"]["name"] if node else commands.site.where
     where = f"node/{name}"
     if node is None:
         if "nodes" not in snapshot.unreadable:
             remedy = f"{commands.cluster} get nodes --show-labels, then leviathan apply --set cluster.node=NAME"
-            yield Finding("no-node", Severity.FATAL, where, "there is no such node", "", remedy)
+            yield Finding("no-node", Severity.FATAL, where, "the node does not exist", "", remedy)
         return
     address = commands.site.cluster.address
     known = {"cluster": commands.cluster, "node": name, "address": address}
@@ -101,8 +101,8 @@ def node_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
 
 
 def lost_pod_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
-    """Pods of the newest revision that the node has refused or ended; fatal once there is no other, or a second one."""
-    lost = [pod for pod in snapshot.new_pods if has_ended(pod) or _thrown_out(pod)]
+    """Pods of the newest revision that the node refused or ended; fatal if it is the only pod, or the second one."""
+    lost = [pod for pod in snapshot.new_pods if has_ended(pod) or _evicted(pod)]
     if not lost or snapshot.ready:
         return
     pod = lost[-1]
@@ -111,12 +111,12 @@ def lost_pod_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
     yield Finding(found.code, severity, found.where, found.what, found.why, found.remedy)
 
 
-def _thrown_out(pod: Object) -> bool:
+def _evicted(pod: Object) -> bool:
     return is_ending(pod) and condition(pod, "DisruptionTarget").get("status") == "True"
 
 
 def _reason(pod: Object) -> str:
-    """Why the pod has ended: newer kubelets leave `reason` empty and write a DisruptionTarget condition."""
+    """Why the pod ended. Newer kubelets leave `reason` empty and set a DisruptionTarget condition instead."""
     status, target = pod.get("status", {}), condition(pod, "DisruptionTarget")
     reason = str(status.get("reason") or "")
     message = str(status.get("message") or target.get("message") or "")

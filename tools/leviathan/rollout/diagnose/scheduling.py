@@ -1,7 +1,7 @@
-"""Why the scheduler finds no node, clause by clause of its message.
+"""Finds out why the scheduler finds no node, from each clause of its message.
 
 Source: kube-scheduler's FitError, "0/N nodes are available: COUNT REASON, COUNT REASON. preemption: ...". The clauses
-count nodes and do not name them: what other nodes lack is told apart by looking at the node that the site names.
+count nodes but do not name them. Clauses that cannot be about the site's node are ignored.
 """
 
 import re
@@ -15,8 +15,8 @@ from leviathan.rollout.diagnose.finding import Commands, Finding, Severity
 from leviathan.rollout.observe.snapshot import Snapshot, title
 from leviathan.site.quantity import parse_quantity
 
-HELD = "what holds it: {cluster} get pods -A --field-selector spec.nodeName={node}"
-#: Taints that say how the node is, and that go with the cause.
+HELD = "to see which pods use it: {cluster} get pods -A --field-selector spec.nodeName={node}"
+#: Prefix of taints that describe the node's state, and that Kubernetes removes when the state is over.
 STATE_TAINT = "node.kubernetes.io/"
 
 CASES = (
@@ -24,28 +24,28 @@ CASES = (
         r"Insufficient nvidia\.com/gpu",
         "insufficient-gpu",
         Severity.FATAL,
-        "not enough free GPUs: {gpus} are wanted, {has}",
+        "not enough free GPUs: {gpus} needed, {has}",
         "{short}",
     ),
     Case(
         r"Insufficient (?P<resource>cpu|memory)",
         "insufficient-{resource}",
         Severity.FATAL,
-        "not enough free {resource}: {wanted} are wanted, {has}",
+        "not enough free {resource}: {wanted} needed, {has}",
         "{short}",
     ),
     Case(
         r"Insufficient (?P<resource>\S+)|Too many (?P<many>pods)",
         "insufficient-resource",
         Severity.FATAL,
-        "not enough room on the node for {resource}{many}",
+        "the node does not have enough {resource}{many}",
         "{cluster} describe node {node}; " + HELD,
     ),
     Case(
         r"didn't match Pod's node (affinity|selector)",
         "node-selector",
         Severity.FATAL,
-        "no node has the label that the pod wants: kubernetes.io/hostname={node}",
+        "no node has the label that the pod selects: kubernetes.io/hostname={node}",
         "{cluster} get nodes -L kubernetes.io/hostname, then leviathan apply --set cluster.node=NAME",
     ),
     Case(
@@ -66,7 +66,7 @@ CASES = (
         r"didn't have free ports",
         "host-port-taken",
         Severity.FATAL,
-        "another pod on the node has the host port",
+        "another pod on the node uses the host port",
         "{cluster} get pods -A --field-selector spec.nodeName={node} -o wide, then free it or change engine.port",
     ),
     Case(
@@ -75,8 +75,8 @@ CASES = (
         "volume-unbound",
         Severity.FATAL,
         "the claim of the model's volume is not bound",
-        "{kubectl} get pvc; {cluster} get pv; a PersistentVolume that is Released keeps its old claim: {cluster} delete"
-        " pv {volume} (the data stays), then leviathan apply",
+        "{kubectl} get pvc; {cluster} get pv; if the PersistentVolume is Released, it keeps its old claim: {cluster}"
+        " delete pv {volume} (the data is kept), then leviathan apply",
     ),
     Case(
         r"PersistentVolume's node affinity|volume node affinity conflict",
@@ -89,7 +89,7 @@ CASES = (
         r"no nodes available|0/0 nodes",
         "no-nodes",
         Severity.FATAL,
-        "the cluster has no node that pods can go to",
+        "the cluster has no node that accepts pods",
         "{cluster} get nodes",
     ),
     Case(r"", "unschedulable", Severity.FATAL, "the pod cannot be scheduled", "{kubectl} describe {where}"),
@@ -97,7 +97,7 @@ CASES = (
 
 
 def schedule_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
-    """The newest pod, while it has no node."""
+    """Findings about the newest pod, while it has no node."""
     pod = snapshot.pod
     if pod is None or pod["spec"].get("nodeName"):
         return
@@ -117,18 +117,18 @@ def schedule_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
 
 
 def _reason(text: str) -> str:
-    """The message without what it says about preemption."""
+    """The message without its part about preemption."""
     return re.sub(r"\.?\s*(no new claims to deallocate,?|preemption:).*", "", text, flags=re.DOTALL).strip()
 
 
 def _clauses(text: str) -> list[str]:
-    """The reasons of the message, each once."""
+    """The distinct reasons in the message."""
     body = _reason(text).split("available:", 1)[-1]
     return list(dict.fromkeys(re.sub(r"^\d+ ", "", part.strip()).rstrip(".") for part in body.split(", ")))
 
 
 def _is_ours(clause: str, pod: Object, snapshot: Snapshot) -> bool:
-    """Whether a clause may be about the node that the pod is meant for."""
+    """Whether a clause may be about the site's node."""
     node = snapshot.node
     if node is None:
         return True
@@ -144,7 +144,7 @@ def _is_ours(clause: str, pod: Object, snapshot: Snapshot) -> bool:
 
 
 def _taints(node: Object, pod: Object) -> list[str]:
-    """The taints of the node that keep the pod away, as `kubectl taint` writes them."""
+    """The node's taints that the pod does not tolerate, in the syntax of `kubectl taint`."""
     found = []
     for taint in node["spec"].get("taints") or []:
         if taint.get("effect") != "PreferNoSchedule" and not any(
@@ -165,7 +165,7 @@ def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
 
 
 def _words(clause: str, pod: Object, snapshot: Snapshot, commands: Commands) -> dict[str, str]:
-    """What the cases say about the resource or the taints."""
+    """The values that the cases' templates use for the resource or the taints."""
     match = re.search(r"Insufficient (\S+)", clause)
     resource = match[1] if match else ""
     taints = _taints(snapshot.node, pod) if snapshot.node else re.findall(r"\{([^}]*)\}", clause)
@@ -173,9 +173,9 @@ def _words(clause: str, pod: Object, snapshot: Snapshot, commands: Commands) -> 
     node = commands.site.where
     key = re.split("[=:]", taints[0])[0] if taints else "KEY"
     untaint = (
-        "this taint goes when the node is well again"
+        "Kubernetes removes this taint when the node has recovered"
         if taints and len(state) == len(taints)
-        else f"{commands.cluster} taint node {node} {key}-, or add a toleration in manifests/ and leviathan apply"
+        else f"{commands.cluster} taint node {node} {key}-, or add a toleration to the manifests, then leviathan apply"
     )
     wanted = _wanted(pod, resource)
     words = {"resource": resource, "taints": ", ".join(taints) or "see below", "untaint": untaint, "wanted": wanted}
@@ -183,32 +183,32 @@ def _words(clause: str, pod: Object, snapshot: Snapshot, commands: Commands) -> 
 
 
 def _wanted(pod: Object, resource: str) -> str:
-    """What the pod's containers request of the resource, as its manifest has it."""
+    """The amount of the resource that the pod's containers request, as in the manifest."""
     found = [each.get("resources", {}).get("requests", {}).get(resource) for each in pod["spec"].get("containers", [])]
     return " + ".join(str(each) for each in found if each is not None) or "some"
 
 
 def _shortage(resource: str, wanted: str, snapshot: Snapshot, commands: Commands) -> dict[str, str]:
-    """How much of the resource the node has, and the way out that fits."""
+    """How much of the resource the node has, and the matching remedy."""
     site, node = commands.site, commands.site.where
     held = HELD.format(cluster=commands.cluster, node=node)
     if snapshot.node is None:
-        return {"has": "and the node is not known", "short": f"{commands.cluster} describe node {node}; {held}"}
+        return {"has": "and the node is unknown", "short": f"{commands.cluster} describe node {node}; {held}"}
     text = snapshot.node.get("status", {}).get("allocatable", {}).get(resource, "0")
-    has = f"{node} has {text}" + (" in all" if text != "0" else "")
+    has = f"{node} has {text}" + (" in total" if text != "0" else "")
     try:
         enough = sum(map(parse_quantity, wanted.split(" + ")), Fraction()) <= parse_quantity(text)
     except ValueError:
         enough = True
     if enough:
-        return {"has": f"{has}, and others hold them", "short": held}
+        return {"has": f"{has}, and other pods use them", "short": held}
     if resource != site.resources.gpu_resource:
         limit = f"resources.{resource}_request" if resource in ("cpu", "memory") else "[resources]"
         return {"has": has, "short": f"leviathan apply --set {limit}=LESS (at most {text}), or a larger node"}
     if text == "0":
         short = (
-            f"the NVIDIA device plugin does not offer any on {node}: {commands.cluster} get pods -A -o wide | grep -i"
+            f"check the NVIDIA device plugin and driver on {node}: {commands.cluster} get pods -A -o wide | grep -i"
             f" nvidia; talosctl -n {site.cluster.address} dmesg | grep -i nvidia"
         )
         return {"has": has, "short": short}
-    return {"has": has, "short": f"look at the cards, or set resources.gpus = {text} and engine.gpu_split to match"}
+    return {"has": has, "short": f"check the GPUs, or set resources.gpus = {text} and a matching engine.gpu_split"}

@@ -1,4 +1,4 @@
-"""What is between the engine and its clients: the Service, its NodePort, and who answers there."""
+"""Checks the path from clients to the engine: the Service, its NodePort, and which server answers there."""
 
 from collections.abc import Iterator
 
@@ -8,12 +8,12 @@ from leviathan.site.choices import ServiceType
 
 
 def service_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
-    """The Service and the answer at its NodePort."""
+    """Findings about the Service and its NodePort."""
     site = commands.site
     where = f"service/{site.workload.service}"
     if snapshot.service is None:
         if "services" not in snapshot.unreadable and snapshot.deployment is not None:
-            yield Finding("no-service", Severity.FATAL, where, "there is no such Service", "", "leviathan apply")
+            yield Finding("no-service", Severity.FATAL, where, "the Service does not exist", "", "leviathan apply")
         return
     ports = [port.get("nodePort") for port in snapshot.service["spec"].get("ports", [])]
     wanted = site.engine.node_port if site.service.type is ServiceType.NODE_PORT else 0
@@ -24,7 +24,7 @@ def service_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
             where,
             f"the Service does not have the node port {site.engine.node_port}",
             f"it has {', '.join(str(port) for port in ports if port) or 'none'}",
-            "leviathan apply, or set engine.node_port to what it has",
+            "leviathan apply, or set engine.node_port to the Service's port",
         )
     selector = snapshot.service["spec"].get("selector") or {}
     if selector.get("app") != site.workload.app:
@@ -39,7 +39,7 @@ def service_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
 
 
 def answer_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
-    """Who answers at the NodePort, and what the engine says of itself."""
+    """Findings about the server that answers at the NodePort, and the engine's own status."""
     health, answer = snapshot.health, snapshot.answer
     where = f"{commands.endpoint}/health"
     if health is not None and health.status is not None and not health.ours:
@@ -47,7 +47,7 @@ def answer_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
             "port-answered-by-another",
             Severity.FATAL if snapshot.ready else Severity.WAIT,
             where,
-            "something else than the engine answers at the NodePort",
+            "a server other than the engine answers at the NodePort",
             f"HTTP {health.status} without the engine's report",
             f"curl -i {where}; correct cluster.address, or choose another port: --set engine.node_port=N",
         )
@@ -56,7 +56,7 @@ def answer_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
             "engine-failed",
             Severity.WAIT,
             where,
-            "the engine says that it has failed",
+            "the engine reports that it has failed",
             str(answer.body.get("detail", "")),
             "leviathan logs; the liveness probe restarts it within three minutes",
         )

@@ -1,4 +1,4 @@
-"""Why the kubelet cannot give the pod its volumes or its sandbox.
+"""Finds out why the kubelet cannot mount the pod's volumes or create its sandbox.
 
 Source of the words: the kubelet's FailedMount and FailedCreatePodSandBox events, mount(8) and containerd.
 """
@@ -27,37 +27,37 @@ MOUNTS = (
         r"|can't read superblock",
         "partition-filesystem",
         Severity.FATAL,
-        "the partition {partition} does not mount as {filesystem}",
+        "the partition {partition} cannot be mounted as {filesystem}",
         LOOK
-        + " shows its file system (storage.filesystem); an XFS that was not unmounted cleanly needs one mount that may"
-        " write before it mounts read-only",
+        + " shows its file system (storage.filesystem); an XFS that was not unmounted cleanly must be mounted writable"
+        " once before it can be mounted read-only",
     ),
     Case(
         r"already mounted|mount point busy|device is busy|resource busy",
         "partition-busy",
         Severity.WAIT,
         "the partition {partition} is in use",
-        "{cluster} get pods -A --field-selector spec.nodeName={node}: the one that has it must end first",
+        "delete the pod that uses it; to find it: {cluster} get pods -A --field-selector spec.nodeName={node}",
     ),
     Case(
         r"(?P<kind>configmap|secret|object) \"(?P<name>[^\"]*)\" (not found|not registered)",
         "volume-source",
         Severity.FATAL,
-        "the {kind} {name}, which the pod mounts, is not there",
-        "{kubectl} get {kind}s, then make it or take it out of manifests/",
+        "the pod mounts the {kind} {name}, which does not exist",
+        "{kubectl} get {kind}s, then create it, or remove the reference from the manifests",
     ),
     Case(
         r"exceeds? .*(size|memory)|cannot allocate memory",
         "volume-memory",
         Severity.FATAL,
-        "there is no memory for a volume of the pod",
+        "there is not enough memory for a volume of the pod",
         "lower resources.shm, then leviathan apply",
     ),
     Case(
         r"timed out|deadline exceeded|expired waiting",
         "volume-slow",
         Severity.WAIT,
-        "a volume of the pod is not mounted in time",
+        "mounting a volume of the pod timed out",
         "{kubectl} describe {where}; {cluster} describe node {node}",
     ),
     Case(r"", "volume", Severity.FATAL, "a volume of the pod cannot be mounted", "{kubectl} describe {where}; " + LOOK),
@@ -75,21 +75,22 @@ SANDBOXES = (
         r"cni|network",
         "pod-network",
         Severity.WAIT,
-        "the node cannot give the pod a network",
-        "{cluster} -n kube-system get pods -o wide --field-selector spec.nodeName={node}: the network plugin must run",
+        "the node cannot set up the pod's network",
+        "check that the network plugin runs: {cluster} -n kube-system get pods -o wide --field-selector"
+        " spec.nodeName={node}",
     ),
     Case(
         r"",
         "sandbox",
         Severity.WAIT,
-        "the node cannot make the pod's sandbox",
+        "the node cannot create the pod's sandbox",
         "{kubectl} describe {where}; talosctl -n {address} logs cri",
     ),
 )
 
 
 def mount_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
-    """The newest pod, while its container has not been made."""
+    """Findings about the newest pod, until its container has been created."""
     pod = snapshot.pod
     if pod is None or not pod["spec"].get("nodeName"):
         return
@@ -100,6 +101,6 @@ def mount_rules(snapshot: Snapshot, commands: Commands) -> Iterator[Finding]:
         told = [event for event in snapshot.about(pod) if event.reason in reasons]
         if not told:
             continue
-        # Beside the cause, the kubelet reports that it waits: "timed out waiting for the condition".
+        # Besides the cause, the kubelet also reports that it waits: "timed out waiting for the condition".
         telling = [event for event in told if "waiting for the condition" not in event.message] or told
         yield explain(cases, telling[-1].message, title(pod), commands)

@@ -1,1 +1,1 @@
-"""What the cluster says during a rollout: watch streams, snapshots, /health."""
+"""Observes a rollout: watch streams, snapshots, /health."""

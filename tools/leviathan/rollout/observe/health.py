@@ -1,7 +1,7 @@
-"""Asks the engine's front end for /health and /metrics: at the NodePort, and through the API server.
+"""Requests /health and /metrics from the engine's front: at the NodePort, and through the API server.
 
-While the engine loads, its pod is not Ready, so a Service without publishNotReadyAddresses refuses connections; the API
-server's pod proxy reaches it all the same. Source: Kubernetes API, `connect GET requests to proxy of Pod`.
+While the engine loads, its pod is not Ready, so a Service without publishNotReadyAddresses refuses connections. The API
+server's pod proxy can still reach it. Source: Kubernetes API, `connect GET requests to proxy of Pod`.
 """
 
 import json
@@ -14,30 +14,30 @@ from leviathan.rollout.observe.snapshot import Health
 from leviathan.site.schema import Site
 
 TIMEOUT_S = 3.0
-#: Bytes of an answer that are read: the engine's own are far below.
+#: Maximum bytes to read of an answer. The engine's answers are much smaller.
 MOST = 1 << 20
 NODE_PORT = "the NodePort"
 API = "the API server"
 
 
 def direct(site: Site, path: str = "/health") -> Health:
-    """What the NodePort answers; proxies of the environment are not used, since it is in the local network."""
+    """The answer at the NodePort. Ignores proxies in the environment, because the NodePort is in the local network."""
     if not site.endpoint:
-        return Health(None, {}, NODE_PORT, "the Service has no address outside of the cluster")
+        return Health(None, {}, NODE_PORT, "the Service has no address outside the cluster")
     status, body, error = fetch(f"{site.endpoint}{path}")
     return Health(status, _object(body), NODE_PORT, error)
 
 
 def through_api(cluster: Cluster, site: Site, pod: str, path: str = "/health") -> Health:
-    """What the pod answers when the API server asks it."""
+    """The pod's answer, requested through the API server."""
     status, body, error = proxied(cluster, site, pod, path)
     return Health(status, _object(body), API, error)
 
 
 def fetch(url: str) -> tuple[int | None, bytes, str]:
-    """GET `url`: HTTP status (None: no answer), body, and why there is none.
+    """GET `url`: HTTP status (None: no answer), body, and the error if there is no answer.
 
-    No secret is sent and the answer decides nothing but a status line, so its certificate is not verified.
+    Does not verify the certificate, because it sends no secret and the answer is only shown as status.
     """
     import httpx  # noqa: PLC0415 - slow to import
 
@@ -59,7 +59,7 @@ def fetch(url: str) -> tuple[int | None, bytes, str]:
 
 
 def proxied(cluster: Cluster, site: Site, pod: str, path: str) -> tuple[int | None, bytes, str]:
-    """GET `path` of the pod through the API server, as `fetch`; an answer of the API server itself is no answer."""
+    """Like `fetch`: GET `path` from the pod through the API server. An error of the API server counts as no answer."""
     from kubernetes.client.exceptions import ApiException  # type: ignore[import-untyped]  # noqa: PLC0415
     from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
@@ -95,5 +95,5 @@ def _object(body: bytes) -> Mapping[str, Any]:
 
 
 def _plain(text: str) -> str:
-    """An error without the number in front of it: `[Errno 111] Connection refused`."""
+    """An error without its leading number, as in `[Errno 111] Connection refused`."""
     return " ".join(text.split("] ", 1)[-1].split())[:200]

@@ -1,4 +1,4 @@
-"""Makes snapshots: once, or again and again from feeds that run beside the loop."""
+"""Takes snapshots: a single one, or repeatedly from reflectors that run in threads."""
 
 import contextlib
 import threading
@@ -14,13 +14,13 @@ from leviathan.rollout.observe.reflector import Reflector
 from leviathan.rollout.observe.snapshot import Health, Snapshot
 from leviathan.site.schema import Site
 
-#: Seconds between two questions for /health, and between two looks at the end of the log.
+#: Seconds between two requests for /health, and between two reads of the end of the log.
 HEALTH_S = 2.0
 LOG_S = 10.0
 
 
 def collections(site: Site) -> dict[str, tuple[str, dict[str, Any]]]:
-    """What is read: kind in the plural → API path of the collection and its selectors."""
+    """The collections to read: plural of the kind → API path and selectors."""
     core = f"/api/v1/namespaces/{site.cluster.namespace}"
     apps = f"/apis/apps/v1/namespaces/{site.cluster.namespace}"
     label = {"labelSelector": f"app={site.workload.app}"}
@@ -35,16 +35,16 @@ def collections(site: Site) -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def nodes(site: Site) -> dict[str, str]:
-    """The selector of the nodes that the pod may go to."""
+    """The selector of the nodes that the pod may run on."""
     if site.cluster.node:
         return {"fieldSelector": f"metadata.name={site.cluster.node}"}
     return {"labelSelector": ",".join(site.cluster.node_labels)} if site.cluster.node_labels else {}
 
 
 def read_once(site: Site, cluster: Cluster) -> Snapshot:
-    """The state now.
+    """A snapshot of the current state.
 
-    Errors: ClusterError when the API is not reached; what may not be read is named in the snapshot instead.
+    Errors: ClusterError if the API cannot be reached. Collections that may not be read are named in the snapshot.
     """
     found: dict[str, tuple[Object, ...]] = {}
     unreadable = set()
@@ -65,9 +65,9 @@ def read_once(site: Site, cluster: Cluster) -> Snapshot:
 
 
 class Reader:
-    """Feeds of all collections, and threads that ask /health and read the end of the log.
+    """Reflectors of all collections, and threads that request /health and read the end of the log.
 
-    Arguments: `site`, `cluster`; `changed` is set whenever there may be something new.
+    Arguments: `site`, `cluster`. `changed` is set whenever something may have changed.
     """
 
     def __init__(self, site: Site, cluster: Cluster) -> None:
@@ -85,7 +85,7 @@ class Reader:
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Reader"]:
-        """Run until the block ends. Errors: ClusterError when the Deployment cannot be read at the beginning."""
+        """Run until the block ends. Errors: ClusterError if the Deployment cannot be read at the start."""
         path, query = collections(self.site)["deployments"]
         self.cluster.list(path, **query)
         try:
@@ -100,16 +100,16 @@ class Reader:
             self.stop.set()
 
     def snapshot(self) -> Snapshot:
-        """The state as it is known now."""
+        """A snapshot of the state as currently known."""
         found = {kind: feed.objects() for kind, feed in self._feeds.items()}
         for pod in found["pods"]:
             container = container_of(pod)
-            # A container that is down when it is first seen fails now: its restarts count.
+            # If a container is down when it is first seen, it fails now, so its earlier restarts count too.
             count = int(container.get("restartCount", 0)) if state_of(container)[0] == "running" else 0
             self._restarts.setdefault(uid_of(pod), count)
         return assemble(
             found,
-            # What has not been listed yet is not known to be missing.
+            # An object may exist even if its collection has not been listed yet.
             frozenset(kind for kind, feed in self._feeds.items() if feed.forbidden or not feed.listed.is_set()),
             health=self.health,
             inner=self.inner,
@@ -147,10 +147,10 @@ class Reader:
 def assemble(
     found: Mapping[str, tuple[Object, ...]], unreadable: frozenset[str] = frozenset(), **more: Any
 ) -> Snapshot:
-    """What the collections show now.
+    """A Snapshot of the given collections.
 
-    Arguments: `found`, the objects by collection; `unreadable`, the collections that may not be read or were not yet;
-    `more`, further fields of the Snapshot.
+    Arguments: `found`, the objects by collection; `unreadable`, collections that may not be read or have not been read
+    yet; `more`, further fields of the Snapshot.
     """
     return _at_its_node(
         Snapshot(
@@ -169,7 +169,7 @@ def assemble(
 
 
 def _at_its_node(snapshot: Snapshot, found: tuple[Object, ...]) -> Snapshot:
-    """The snapshot with the node that the pod is on, where several fit."""
+    """The snapshot with the node that the pod runs on, if several nodes match."""
     name = snapshot.pod["spec"].get("nodeName") if snapshot.pod is not None else None
     mine = next((each for each in found if name_of(each) == name), None)
     return snapshot if mine is None or mine is snapshot.node else replace(snapshot, node=mine)

@@ -1,8 +1,7 @@
-"""Keeps a copy of a collection of the API up to date: lists it, watches it, and lists it again whenever a watch ends.
+"""Keeps a local copy of an API collection up to date: lists it, watches it, and lists it again when the watch ends.
 
-A watch ends after `WATCH_S`, when the API server closes it or restarts, and when its version has expired (410): all of
-these are met by the same new list, so that a change is seen within seconds, and within `WATCH_S` and a little where a
-connection has died unseen.
+A watch ends after `WATCH_S`, when the API server closes it or restarts, and when its version has expired (410). In each
+case a new list follows. So a change is seen within seconds, or within about `WATCH_S` if the connection died silently.
 """
 
 import threading
@@ -15,9 +14,8 @@ from leviathan.cluster.objects import Object, uid_of
 
 #: Seconds of one watch.
 WATCH_S = 15.0
-#: Seconds between two tries while the API server refuses or is away.
+#: Seconds between two attempts while the API server refuses requests or cannot be reached.
 PAUSE_S = 1.0
-#: Objects in one page of a list.
 
 
 class Reflector:
@@ -47,16 +45,16 @@ class Reflector:
         self._thread = threading.Thread(target=self._run, name=f"feed {path}", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def objects(self) -> tuple[Object, ...]:
-        """The objects as they are known now."""
+        """The objects as currently known."""
         with self._lock:
             return tuple(self._objects.values())
 
     def silent_s(self) -> float:
-        """Seconds since a list was asked for that has not come; 0 when nothing is owed."""
+        """Seconds since the pending list was requested; 0 if no list is pending."""
         since = self._asking_since
         return 0.0 if since is None else self._clock() - since
 
@@ -74,7 +72,7 @@ class Reflector:
                     self._stop.wait(PAUSE_S)
 
     def _list(self) -> str:
-        """List, page by page; the version that a watch goes on from."""
+        """List page by page, and return the version to watch from."""
         if self._asking_since is None:
             self._asking_since = self._clock()
         found: dict[str, Object] = {}
@@ -102,4 +100,4 @@ class Reflector:
                     self._objects[uid_of(each)] = each
             self._changed()
         if self._clock() - began < PAUSE_S:
-            self._stop.wait(PAUSE_S)  # closed at once: not as fast as it can be asked
+            self._stop.wait(PAUSE_S)  # the server closed it at once: do not retry in a tight loop

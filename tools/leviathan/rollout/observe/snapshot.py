@@ -1,4 +1,4 @@
-"""One moment of a rollout: the objects as the API has them, and what is read off them."""
+"""A snapshot of a rollout: the objects as the API returns them, and values derived from them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,10 +21,10 @@ from leviathan.cluster.objects import (
 
 @dataclass(frozen=True)
 class Health:
-    """What /health said.
+    """The answer of /health.
 
-    `status`: HTTP status, None when nothing answered; `body`: its JSON object, empty when it was none of the engine's;
-    `via`: the way it was asked ("the NodePort" or "the API server"); `error`: why nothing answered.
+    `status`: HTTP status, None if nothing answered; `body`: the JSON object, empty if there is none; `via`: the route
+    ("the NodePort" or "the API server"); `error`: why nothing answered.
     """
 
     status: int | None
@@ -39,18 +39,18 @@ class Health:
 
     @property
     def ok(self) -> bool:
-        """Whether the model answers."""
+        """Whether the model is loaded and serving."""
         return self.status == 200 and self.ours
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state at one moment; everything as the API gives it.
+    """The state at one moment, with objects as the API returns them.
 
-    `deployment`, `service`, `node`: None when there is none. `pods`: all that carry the label of the engine.
-    `event_objects`: those of the namespace. `health`: asked of the NodePort; `inner`: asked of the pod itself, through
+    `deployment`, `service`, `node`: None if it does not exist. `pods`: all pods with the engine's label.
+    `event_objects`: the events of the namespace. `health`: answer at the NodePort; `inner`: answer of the pod, through
     the API server. `now`: seconds since 1970. `unreadable`: kinds that may not be read. `restarts_before`: pod uid →
-    restarts that it had when the watching began. `silent_s`: seconds since the API server last answered.
+    restarts before this watch began. `silent_s`: seconds since the API server last answered.
     """
 
     deployment: Object | None = None
@@ -84,8 +84,8 @@ class Snapshot:
     def replica_set(self) -> Object | None:
         """The ReplicaSet of the newest revision: the one with the Deployment's template.
 
-        The revision's number would not do: with Recreate, the new ReplicaSet and the number come when the old pod has
-        gone. Source: kube-controller-manager, deployment/util FindNewReplicaSet.
+        The revision number is not enough: with Recreate, the new ReplicaSet and its number appear only after the old
+        pod has gone. Source: kube-controller-manager, deployment/util FindNewReplicaSet.
         """
         if self.deployment is None or not self.current:
             return None
@@ -95,7 +95,7 @@ class Snapshot:
 
     @cached_property
     def new_pods(self) -> tuple[Object, ...]:
-        """The pods of the newest revision, those that live last, the newest of them at the end."""
+        """The pods of the newest revision: ended pods first, then running ones, the newest at the end."""
         found = [pod for pod in self.pods if self.replica_set is not None and owned_by(pod, self.replica_set)]
         return tuple(
             sorted(
@@ -111,7 +111,7 @@ class Snapshot:
 
     @cached_property
     def strangers(self) -> tuple[Object, ...]:
-        """Pods with the engine's label that are not the Deployment's and have not ended."""
+        """Pods with the engine's label that do not belong to the Deployment and have not ended."""
         if self.deployment is None:
             return ()
         return tuple(
@@ -122,7 +122,7 @@ class Snapshot:
 
     @cached_property
     def pod(self) -> Object | None:
-        """The pod that the rollout waits for: the newest living one of the newest revision."""
+        """The pod that the rollout waits for: the newest pod of the newest revision that has not ended."""
         return next((pod for pod in reversed(self.new_pods) if not has_ended(pod) and not is_ending(pod)), None)
 
     @property
@@ -132,7 +132,7 @@ class Snapshot:
 
     @property
     def answer(self) -> Health | None:
-        """What the engine itself says of its load: from the NodePort, else through the API server."""
+        """The engine's own answer of /health: from the NodePort, else through the API server."""
         return next((each for each in (self.health, self.inner) if each is not None and each.ours), None)
 
     def about(self, each: Object | None) -> tuple[Event, ...]:
@@ -144,7 +144,7 @@ class Snapshot:
         return next((event for event in reversed(self.about(each)) if event.reason in reasons), None)
 
     def restarts(self, pod: Object, count: int) -> int:
-        """Restarts of `count` that came to be while it was watched."""
+        """How many of the `count` restarts happened during this watch."""
         return max(count - self.restarts_before.get(uid_of(pod), 0), 0)
 
     @cached_property
@@ -163,12 +163,12 @@ class Snapshot:
 
 
 def _template(each: Object) -> Any:
-    """The pod template without the label that the controller adds to it."""
+    """The pod template without the label that the controller adds."""
     template = each["spec"]["template"]
     labels = {key: value for key, value in template["metadata"].get("labels", {}).items() if key != HASH}
     return {**template, "metadata": {**template["metadata"], "labels": labels}}
 
 
 def title(each: Object) -> str:
-    """`pod/NAME`, as kubectl takes it."""
+    """`pod/NAME`, as an argument of kubectl."""
     return f"{str(each.get('kind', 'pod')).lower()}/{name_of(each)}"

@@ -1,4 +1,4 @@
-"""Shows a rollout on a terminal: one table that is drawn again in place."""
+"""Shows a rollout on a terminal, as a table that is redrawn in place."""
 
 import re
 from types import TracebackType
@@ -20,22 +20,22 @@ from leviathan.terminal.signals import once
 EVENTS = 5
 STYLE = {Severity.FATAL: "bold red", Severity.WAIT: "yellow", Severity.NOTE: "cyan"}
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
-#: What must not reach the terminal from a message of the cluster or the engine: control sequences; `plain` the rest.
+#: Control sequences in messages of the cluster or the engine, which must not reach the terminal. `plain` does the rest.
 CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class LiveTable:
-    """The table on the terminal behind `console`; a context manager that leaves its last state standing, in full.
+    """The table on the terminal of `console`. On exit, this context manager leaves the complete last state on screen.
 
-    Where the window got narrower, most terminals (VTE, kitty, tmux, Windows Terminal) have broken the lines that were
-    too long, so the rows to take away are counted at the width of now. On one that cuts lines off instead (xterm), as
-    many rows above the table may be taken away too.
+    If the window gets narrower, most terminals (VTE, kitty, tmux, Windows Terminal) wrap the lines that are too long,
+    so the rows to erase are counted at the current width. On a terminal that cuts lines off instead (xterm), this may
+    erase some rows above the table.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._rich = RichConsole(file=console.stream, highlight=False)
-        self._once = once()  # Ctrl-C twice: the cursor comes back all the same
+        self._once = once()  # restore the cursor even after a second Ctrl-C
         self._moment: Moment | None = None
         self._widths: list[int] = []
 
@@ -60,12 +60,12 @@ class LiveTable:
             self._once.__exit__(None, None, None)
 
     def show(self, moment: Moment) -> None:
-        """Draw this moment, as much of it as the window has room for."""
+        """Draw this moment, cut off at the height of the window."""
         self._moment = moment
         self._console.write(self._drawing(moment, self._rich.height))
 
     def _drawing(self, moment: Moment, height: int | None) -> str:
-        """What to write: it takes the table that stands there away, and draws `moment` in at most `height` lines."""
+        """The output that erases the current table, and draws `moment` in at most `height` lines."""
         width = max(self._rich.width, 1)
         before = sum(max(-(-each // width), 1) for each in self._widths)
         up = f"\x1b[{before - 1}A" if before > 1 else ""
@@ -80,7 +80,7 @@ class LiveTable:
 
 
 def picture(moment: Moment) -> Group:
-    """The table, the bar of the load, what is in the way, and the last events."""
+    """The table, the progress bar of the load, the findings, and the last events."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -111,5 +111,5 @@ def _event(event: Event) -> Text:
 
 
 def _plain(text: str) -> str:
-    """The text in one line, without what a terminal would act on."""
+    """The text in one line, without control sequences."""
     return plain(CONTROL.sub("", " ".join(text.split())), keep="")

@@ -1,4 +1,4 @@
-"""One line for one look at the engine's /metrics, with rates since the look before."""
+"""Formats one line of `leviathan top` from the engine's /metrics, with rates since the previous reading."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -27,22 +27,22 @@ FIRST = "leviathan_time_to_first_token_seconds"
 
 @dataclass(frozen=True)
 class Look:
-    """Sums over all labels of each metric, and when they were read, in seconds of a clock."""
+    """One reading of /metrics: each metric summed over its labels, and the time in seconds of a clock."""
 
     metrics: Mapping[str, float]
     at: float
 
 
 def look(url: str, clock: Callable[[], float]) -> Look:
-    """Read /metrics. Errors: LeviathanError when nothing or something else answers."""
+    """Read /metrics. Errors: LeviathanError if nothing answers, or not the engine."""
     status, body, why = fetch(f"{url}/metrics")
     found = sums(body.decode("utf-8", "replace")) if status == 200 else {}
     if "leviathan_ready" not in found:
         raise LeviathanError(
-            "no metrics of the engine",
+            "cannot read the engine's metrics",
             where=f"{url}/metrics",
             why=why or f"HTTP {status}",
-            remedy="leviathan status; another address: --url URL",
+            remedy="leviathan status; to use another address: --url URL",
         )
     return Look(found, clock())
 
@@ -61,7 +61,7 @@ def sums(text: str) -> dict[str, float]:
 
 
 def line(now: Look, before: Look | None) -> str:
-    """The columns of a look; rates are since `before`, empty without one."""
+    """The columns for the reading `now`. Rates are since `before`, and `-` without it."""
     have = now.metrics
     passed = now.at - before.at if before is not None else 0.0
 

@@ -1,4 +1,4 @@
-"""Shows a rollout as plain lines, where stderr is no terminal: what is new, and a heartbeat in between."""
+"""Shows a rollout as plain lines, if stderr is not a terminal: changes, and a heartbeat in between."""
 
 from types import TracebackType
 
@@ -9,7 +9,7 @@ from leviathan.terminal.output import Console
 
 
 class Lines:
-    """Says a change once. Arguments: `console`; `heartbeat_s`, seconds after which the state is said again."""
+    """Prints each change once. Arguments: `console`; `heartbeat_s`, seconds after which the state is printed again."""
 
     def __init__(self, console: Console, heartbeat_s: float) -> None:
         self.console = console
@@ -28,7 +28,7 @@ class Lines:
         return None
 
     def show(self, moment: Moment) -> None:
-        """Say what is new in this moment."""
+        """Print what is new in this moment."""
         self._show_events(moment)
         now = {each.key: each for each in moment.findings}
         for key, finding in now.items():
@@ -36,7 +36,7 @@ class Lines:
                 self._say(moment, f"  {finding.severity.value}: {finding.text()}")
         for key, finding in self._findings.items():
             if key not in now:
-                self._say(moment, f"  no more: {finding.what} ({finding.where})")
+                self._say(moment, f"  resolved: {finding.what} ({finding.where})")
         self._findings = now
         stage = stage_of(moment.snapshot), moment.snapshot.answer is not None
         if stage != self._stage or moment.elapsed_s - self._said_at >= self.heartbeat_s:
@@ -45,7 +45,7 @@ class Lines:
 
     def _show_events(self, moment: Moment) -> None:
         events = told(moment.snapshot)
-        if self._events is None:  # what happened before is not new; the newest pod's story is worth having
+        if self._events is None:  # earlier events are not new, but those of the newest pod are useful
             pod = moment.snapshot.pod
             uid = pod["metadata"].get("uid") if pod else ""
             self._events = {_key(event.uid, event.reason, event.message) for event in events if event.uid != uid}

@@ -1,4 +1,4 @@
-"""What a rollout shows: rows of label and text, and the events that are about it. Both renderers take it from here."""
+"""The content that both renderers of a rollout show: rows of label and text, and related events."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ Row = tuple[str, str]
 
 @dataclass(frozen=True)
 class Moment:
-    """One moment of the loop: what is seen, what is in the way, and the time, all in seconds.
+    """One moment of the loop: snapshot, findings, and times in seconds.
 
-    `still_s`: since the last change; `limit_s`: for the whole rollout.
+    `elapsed_s`: since the start; `limit_s`: limit of the whole rollout; `still_s`: since the last progress.
     """
 
     snapshot: Snapshot
@@ -74,12 +74,12 @@ def deployment_text(snapshot: Snapshot) -> str:
     assert deployment is not None
     wanted = deployment["spec"].get("replicas", 1)
     ready = deployment.get("status", {}).get("readyReplicas", 0)
-    seen = "" if snapshot.current else ", the newest change not seen by the controller"
+    seen = "" if snapshot.current else ", newest change not yet seen by the controller"
     return f"{name_of(deployment)}, revision {revision_of(deployment) or '?'}, {ready} of {wanted} ready{seen}"
 
 
 def pod_text(pod: Object) -> str:
-    """Name, phase (as kubectl shows it, the reason before the phase) and node."""
+    """Name, phase (or its reason, as kubectl shows it) and node."""
     status = pod.get("status", {})
     phase = "Terminating" if is_ending(pod) else status.get("reason") or status.get("phase", "Unknown")
     node = pod["spec"].get("nodeName")
@@ -95,20 +95,20 @@ def container_text(pod: Object, now: float) -> str:
         return f"running for {time_text(max(now - seconds_of(fields.get('startedAt')), 0))}, {ready}"
     if kind == "terminated":
         return f"ended: {ending(fields)}"
-    return f"waiting: {fields.get('reason', 'no reason given')}" if kind else "not there yet"
+    return f"waiting: {fields.get('reason', 'no reason given')}" if kind else "not created yet"
 
 
 def image_text(pod: Object) -> str:
-    """The image that runs, by its digest once the node has it."""
+    """The running image, by digest once the node has pulled it."""
     running = str(container_of(pod).get("imageID", ""))
     wanted = next((str(each.get("image", "")) for each in pod["spec"].get("containers", [])), "")
     return running if "@sha256:" in running else wanted
 
 
 def health_text(health: Health) -> str:
-    """What /health says, and which way it was asked."""
+    """The answer of /health, and its route."""
     if health.status is None:
-        return f"not reached through {health.via}: {health.error}"
+        return f"not reachable through {health.via}: {health.error}"
     said = health.body.get("status") if health.ours else "not the engine's answer"
     return f"HTTP {health.status}, {said}" + ("" if health.via == NODE_PORT else f", through {health.via}")
 
