@@ -22,7 +22,7 @@ dev: setup
 	@scripts/nix eval --json .#lib.developmentArtifacts | $(FETCH) fetch --artifacts -
 	@scripts/development-python >/dev/null
 	@echo "all tests of the tool: .leviathan/python/bin/pytest tests/leviathan"
-	@echo "one test:              .leviathan/python/bin/pytest tests/leviathan/test_deploy_site.py -k wrong_file"
+	@echo "one test:              .leviathan/python/bin/pytest tests/leviathan/test_site_file.py -k wrong_file"
 	@echo "a shell with them:     scripts/nix develop"
 
 # Form, types, imports, shell and spelling: seconds, and what CI asks first.

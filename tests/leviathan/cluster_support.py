@@ -1,6 +1,6 @@
 """What the tests of the Kubernetes client share."""
 
-from replay_api import Answer
+from fakes.replay_api import Answer
 
 from leviathan.cluster.client import RetryPolicy
 

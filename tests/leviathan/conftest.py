@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from cluster_support import QUICK
+from fakes.replay_api import ReplayApi, replay
 from push_support import MIB, Layout, make_layout
-from replay_api import ReplayApi, replay
 
 from leviathan.cluster.client import Cluster, connect
 from leviathan.site.load import load

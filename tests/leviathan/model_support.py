@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from log_api import NAME, SPACE, LogApi
-from replay_api import ANSWERS, read_recording
+from fakes.log_api import NAME, SPACE, LogApi
+from fakes.replay_api import ANSWERS, read_recording
 
 from leviathan.cluster.client import Cluster, RetryPolicy, connect
 from leviathan.site.load import load

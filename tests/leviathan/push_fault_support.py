@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fault_registry import FaultRegistry
+from fakes.fault_registry import FaultRegistry
 from push_support import REPOSITORY, TAG, Layout, make_around, make_site
 
 from leviathan.push.push_image import push

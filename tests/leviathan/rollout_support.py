@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from replay_api import Answer, ReplayApi
+from fakes.replay_api import Answer, ReplayApi
 
 from leviathan.cluster.client import Cluster, RetryPolicy, connect
 from leviathan.cluster.objects import events

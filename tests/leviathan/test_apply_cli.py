@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from apply_scenes import ENVIRON, SCENES, play
-from fault_registry import FaultRegistry
-from replay_api import replay
+from fakes.fault_registry import FaultRegistry
+from fakes.replay_api import replay
 
 from leviathan.cli.main import run
 from leviathan.cluster.client import connect

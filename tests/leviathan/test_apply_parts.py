@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from replay_api import Answer, ReplayApi
+from fakes.replay_api import Answer, ReplayApi
 
 from leviathan.cluster.client import Cluster, ClusterError, connect
 from leviathan.cluster.dry_run import look

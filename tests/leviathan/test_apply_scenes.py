@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from apply_scenes import LABEL, ONE, SCENES, Clock, Play, play, shown
-from replay_api import ANSWERS, ApiRequest, ReplayApi, replay
+from fakes.replay_api import ANSWERS, ApiRequest, ReplayApi, replay
 
 from leviathan.cluster.client import ClusterError, connect
 from leviathan.errors import ExitCode

@@ -10,8 +10,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from fakes.replay_api import Answer, ReplayApi
 from push_support import Talk
-from replay_api import Answer, ReplayApi
 from smoke_support import MODEL, FrontProcess, smoke_site
 
 from leviathan.bench.cells import Cell, document_of, quantile, table

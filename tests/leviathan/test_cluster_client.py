@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 from cluster_support import DEPLOYMENT, POD, QUICK, status
-from replay_api import Answer, ReplayApi
+from fakes.replay_api import Answer, ReplayApi
 
 from leviathan.cluster.client import Cluster, ClusterError
 

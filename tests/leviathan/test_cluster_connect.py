@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cluster_support import QUICK
-from replay_api import Answer, ReplayApi, replay
+from fakes.replay_api import Answer, ReplayApi, replay
 
 from leviathan.cluster.client import ClusterError, connect
 from leviathan.site.schema import Site

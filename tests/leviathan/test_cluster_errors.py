@@ -5,7 +5,7 @@ from dataclasses import replace as changed
 
 import pytest
 from cluster_support import DEPLOYMENT, POD, QUICK, status
-from replay_api import Answer, ReplayApi
+from fakes.replay_api import Answer, ReplayApi
 
 from leviathan.cluster.api_errors import ApiRequest, refused
 from leviathan.cluster.client import Cluster, ClusterError, exits

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from hostile_server import answer, chunks, drip, hostile
-from replay_api import Answer, ReplayApi, replay
+from fakes.hostile_server import answer, chunks, drip, hostile
+from fakes.replay_api import Answer, ReplayApi, replay
 
 from leviathan.cluster import bounds
 from leviathan.cluster.client import Cluster, ClusterError, RetryPolicy, connect

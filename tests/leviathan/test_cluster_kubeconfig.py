@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from cluster_support import QUICK
+from fakes.replay_api import Answer, ReplayApi, replay
+from fakes.seeing_proxy import seeing_proxy
 from hypothesis import given
 from hypothesis import strategies as st
-from replay_api import Answer, ReplayApi, replay
-from seeing_proxy import seeing_proxy
 
 from leviathan.cluster import kubeconfig_fields as fields
 from leviathan.cluster.client import Cluster, ClusterError, connect

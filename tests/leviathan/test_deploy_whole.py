@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 from deploy_stage import HOST, NODE_PORT, Stage, stage, unsteady
-from fault_registry import Fault, FaultRegistry
+from fakes.fault_registry import Fault, FaultRegistry
+from fakes.replay_api import ANSWERS, Answer, ApiRequest, ReplayApi, read_recording, until
 from push_support import MIB, TOOLS, make_layout
-from replay_api import ANSWERS, Answer, ApiRequest, ReplayApi, read_recording, until
 from smoke_support import free_port
 
 from leviathan.deploy.phase_sequence import chosen

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.replay_api import Answer, ApiRequest, ReplayApi
 from push_support import real_registry
-from replay_api import Answer, ApiRequest, ReplayApi
 from test_init import MODEL, NODE
 from test_preflight_parts import ARCHS, card, labelled
 

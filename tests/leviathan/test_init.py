@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from replay_api import Answer, ReplayApi
+from fakes.replay_api import Answer, ReplayApi
 
 from leviathan.cli.main import run as leviathan
 from leviathan.errors import UsageError

@@ -10,7 +10,7 @@ from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
-from replay_api import Answer, ReplayApi
+from fakes.replay_api import Answer, ReplayApi
 from tiny_gguf import write_tiny
 
 from hub_double import REPOSITORY, HubDouble

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from log_api import NAME, SPACE, LogApi
+from fakes.log_api import NAME, SPACE, LogApi
 from model_support import DONE, joined, recorded, site
 from push_support import Talk
 

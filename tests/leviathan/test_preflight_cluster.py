@@ -10,9 +10,9 @@ from typing import Any
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 from apply_scenes import SCENES
+from fakes.replay_api import ANSWERS, Answer, ApiRequest, ReplayApi, read_recording
 from preflight_site import DIFFERENCES, DIGEST, scene_site
 from push_support import Talk
-from replay_api import ANSWERS, Answer, ApiRequest, ReplayApi, read_recording
 
 from leviathan.cluster.client import Cluster, RetryPolicy, connect
 from leviathan.cluster.kinds import path_of

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_registry import Fault, FaultRegistry
+from fakes.fault_registry import Fault, FaultRegistry
 from push_support import REPOSITORY, TAG, TOOLS, Talk, make_layout, make_site, real_registry
 
 from leviathan.cluster.client import Cluster, ClusterError

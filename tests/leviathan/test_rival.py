@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.replay_api import Answer, ReplayApi
 from push_support import Talk
-from replay_api import Answer, ReplayApi
 
 from leviathan.cluster.client import ClusterError, connect
 from leviathan.cluster.dry_run import look

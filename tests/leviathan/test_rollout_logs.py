@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.replay_api import Answer, ReplayApi
 from push_support import Talk
-from replay_api import Answer, ReplayApi
 from rollout_support import Scene, cluster_of, list_answer, scene
 
 from leviathan.cli import main as program

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from replay_api import Answer, ReplayApi, until
+from fakes.replay_api import Answer, ReplayApi, until
 from rollout_support import bookmark, cluster_of, list_answer, scene
 
 from leviathan.cluster.objects import name_of

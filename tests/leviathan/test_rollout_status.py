@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from replay_api import Answer, ReplayApi
+from fakes.replay_api import Answer, ReplayApi
 from rollout_support import LOADING, READY, Scene, closed_port, cluster_of, healthy, scene
 from smoke_support import FrontProcess
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fakes.replay_api import Answer, ReplayApi
 from push_support import TOOLS
-from replay_api import Answer, ReplayApi
 from rollout_support import LOADING, Scene, scene
 from terminal import Screen, Session, session
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.replay_api import Answer, ReplayApi
 from push_support import Talk
-from replay_api import Answer, ReplayApi
 from rollout_support import LOADING, READY, Scene, bookmark, closed_port, cluster_of, list_answer, scene, waits
 from test_rollout_diagnose import EXPECTED
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from replay_api import ANSWERS, Answer, ReplayApi
+from fakes.replay_api import ANSWERS, Answer, ReplayApi
 from smoke_support import endpoint, free_node_port, smoke_site, talking
 
 from leviathan.errors import UsageError

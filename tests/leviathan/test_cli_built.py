@@ -12,9 +12,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from replay_api import ReplayApi, until
+from fakes.replay_api import ReplayApi, until
 from smoke_support import free_port
-from test_deploy_stop import stopped
+from test_terminal_signals import stopped
 
 pytestmark = pytest.mark.skipif("LEVIATHAN_PROGRAM" not in os.environ, reason="LEVIATHAN_PROGRAM names no program")
 #: Compiled modules in the order in which a deployment loads them: the first with the command line's own imports, the

@@ -10,9 +10,9 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-from hostile_server import Behave, answer, chunks, drip, hostile
+from fakes.hostile_server import Behave, answer, chunks, drip, hostile
+from fakes.seeing_proxy import seeing_proxy
 from push_support import Talk
-from seeing_proxy import seeing_proxy
 
 from leviathan.errors import LeviathanError, RegistryError, UsageError
 from leviathan.http_client import Bounds

@@ -5,10 +5,10 @@ import time
 from pathlib import Path
 
 import pytest
-from fault_registry import Fault, FaultRegistry, Rules
+from fakes.fault_registry import Fault, FaultRegistry, Rules
+from fakes.replay_api import until
 from push_fault_support import holds, run
 from push_support import MIB, TAG, Layout, kill_group, make_around, make_layout, make_site, start_cli
-from replay_api import until
 
 from leviathan.errors import RegistryError
 from leviathan.push.push_image import push

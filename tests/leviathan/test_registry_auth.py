@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from fault_registry import Fault, FaultRegistry, Rules
+from fakes.fault_registry import Fault, FaultRegistry, Rules
 from push_support import MIB, Layout, make_around, make_layout, make_site
 
 from leviathan.errors import RegistryError

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fault_registry import Fault, FaultRegistry, Rules
+from fakes.fault_registry import Fault, FaultRegistry, Rules
 from push_fault_support import holds, run
 from push_support import MIB, REPOSITORY, TAG, Layout, make_around, make_layout, make_site
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from push_support import REPOSITORY, TAG, find_program, real_registry, start_cli
-from test_deploy_push_real import children, high_water
+from test_push_real import children, high_water
 
 MOST_KIB = 200 * 1024
 CHUNK = 128 << 20

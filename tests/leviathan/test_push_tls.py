@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from cutting_proxy import CuttingProxy
-from fault_registry import PIECE, Fault, FaultRegistry
+from fakes.cutting_proxy import CuttingProxy
+from fakes.fault_registry import PIECE, Fault, FaultRegistry
 from push_fault_support import holds, run
 from push_support import MIB, REPOSITORY, Layout, make_around, make_site
 

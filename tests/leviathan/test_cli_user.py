@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
-from fault_registry import Fault, FaultRegistry
+from fakes.fault_registry import Fault, FaultRegistry
 from push_support import MIB, TAG, TOOLS, make_layout, start_cli
 
 from leviathan.cli.main import COMMANDS, cli, run

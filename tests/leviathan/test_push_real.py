@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cutting_proxy import CuttingProxy
+from fakes.cutting_proxy import CuttingProxy
 from push_support import (
     MIB,
     REPOSITORY,

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fault_registry import Fault, FaultRegistry
+from fakes.fault_registry import Fault, FaultRegistry
 from push_support import MIB, TOOLS, make_around, make_layout, make_site, start_cli
 from terminal import Screen, session
 

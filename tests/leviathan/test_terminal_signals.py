@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fault_registry import Fault, FaultRegistry
+from fakes.fault_registry import Fault, FaultRegistry
+from fakes.replay_api import ReplayApi, until
 from push_support import MIB, TOOLS, make_layout
-from replay_api import ReplayApi, until
 
 from leviathan.terminal.signals import as_ctrl_c, nothing, once
 from leviathan.threads import together
