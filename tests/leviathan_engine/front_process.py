@@ -110,6 +110,8 @@ class Letters:
         return [{"gpu": 0, "used": 5, "total": 7}]
 
     def rest(self) -> bool:
+        if self.rests <= 0:
+            return False
         self.rests -= 1
         time.sleep(0.005)
         return self.rests > 0
