@@ -123,5 +123,5 @@ def test_pages_are_copied_and_come_back_from_main_memory(monkeypatch: pytest.Mon
     for layer, old in zip(pages.key_cache, before, strict=True):
         assert torch.equal(layer[[6, 4, 5, 0]], old[[3, 3, 1, 2]])
         assert torch.equal(layer[[1, 2, 3, 7]], old[[1, 2, 3, 7]])
-    with pytest.raises(ValueError, match=f"has {pages.page_bytes} bytes, not 7"):
+    with pytest.raises(ValueError, match=f"expected pages of {pages.page_bytes} bytes, got 7"):
         pages.write([4], [b"1234567"])
