@@ -178,8 +178,8 @@ def test_a_plugin_whose_args_and_env_are_null_is_asked(
 def test_the_servers_name_may_be_another_than_its_address(
     site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path
 ) -> None:
-    """tls-server-name: the certificate is for 127.0.0.1, the address says localhost."""
-    address = secure.address.replace("127.0.0.1", "localhost")
+    """tls-server-name: the certificate is for 127.0.0.1; 127.1 is the same address, and needs no resolver."""
+    address = secure.address.replace("127.0.0.1", "127.1")
     for named, reason in (({}, "TLS"), ({"tls_server_name": "127.0.0.1"}, "")):
         environ = kubeconfig(tmp_path, secure, {"token": "t"}, ca_file=ca_file, server=address, **named)
         if reason:
