@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import contextlib
+import os
 import signal
 
 # A shell that starts the suite in the background ignores Ctrl-C for it, and the programs that tests start and interrupt
@@ -10,6 +11,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 with contextlib.suppress(ImportError):  # the image's own root has no hypothesis
     from hypothesis import HealthCheck, settings
 
-    # How long an example takes says more about what else the machine does than about the test.
-    settings.register_profile("leviathan", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    # How long an example takes says more about what else the machine does than about the test. A build of Nix has the
+    # same examples each time, as it has the same everything else; elsewhere every run tries new ones.
+    settings.register_profile(
+        "leviathan",
+        deadline=None,
+        derandomize="NIX_BUILD_TOP" in os.environ,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     settings.load_profile("leviathan")

@@ -84,6 +84,13 @@ let
       '';
     };
 
+  pytest =
+    name: arguments:
+    inCopy repository name ''
+      export LEVIATHAN_SCHEMA_SUITE=${artifacts.source "json-schema-test-suite"}
+      ${development}/bin/python3 -m pytest -p no:cacheprovider ${arguments}
+    '';
+
   proof =
     name: commands:
     runInRootfs {
@@ -106,12 +113,15 @@ in
         throw "leviathan: tests/nix: ${builtins.concatStringsSep "\n" nixTests.failures}";
   };
 
-  # tests/host and tests/e2e need the host: Nix, mounts, loop devices (make check-host, make e2e).
-  python = inCopy repository "check-python" ''
-    export LEVIATHAN_SCHEMA_SUITE=${artifacts.source "json-schema-test-suite"}
-    ${development}/bin/python3 -m pytest -p no:cacheprovider \
-      --ignore tests/engine --ignore tests/toolkit --ignore tests/host --ignore tests/e2e --ignore tests/gpu
-  '';
+  # tests/host and tests/e2e need the host: Nix, mounts, loop devices (make check-host, make e2e). In two halves, since
+  # the tests wait more than they compute.
+  python = pytest "check-python" (
+    "--ignore tests/leviathan_engine --ignore tests/engine --ignore tests/toolkit --ignore tests/host"
+    + " --ignore tests/e2e --ignore tests/gpu"
+  );
+
+  # The launcher, the front and the planner, which need no torch.
+  engine-processes = pytest "check-engine-processes" "tests/leviathan_engine";
 
   # Public clients, unmodified, in the image's own trees: launcher, front and engine. Each environment in a run of its own.
   clients = runInRootfs {

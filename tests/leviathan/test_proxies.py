@@ -183,6 +183,7 @@ def test_a_name_is_direct_exactly_below_its_entry(
 @BOTH
 @given(st.text(max_size=40), st.text(max_size=40), st.sampled_from(["https://reg.example/", "http://[fd00::5]:5000/"]))
 @example("http://[", "[", "https://reg.example/")
+@example(":0@0", "", "https://reg.example/")
 @example("::1", "[::1]:x,::/129,%", "http://[fd00::5]:5000/")
 def test_any_text_in_the_variables_is_an_answer(module: ModuleType, proxy: str, no_proxy: str, url: str) -> None:
     try:

@@ -158,20 +158,37 @@ def _known(direct: Direct, rounds: int) -> Row:
 
 
 def _request(what: str, front: Any, direct: Direct, rounds: int) -> Row:
-    connection = connect(front.url)
-
-    def ask() -> None:
-        connection.request("POST", "/v1/chat/completions", chat(1, stream=False), JSON)
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise SystemExit(f"{answer.status} {answer.read(300)!r}")
-        answer.read()
-
+    ask = exchange(front.url, chat(1, stream=False))
     timed(ask, 20)
     pairs = [(timed(ask, 5), timed(lambda: direct.run((1, 2, 3), 1), 5)) for _ in range(max(1, rounds // 5))]
     with_front, without = (statistics.median(column) for column in zip(*pairs, strict=True))
     detail = f"{with_front:.2f} ms over HTTP, {without:.2f} ms straight to the engine, {rounds} in turns"
     return Row(what, with_front - without, REQUEST_MS, "ms", detail)
+
+
+def exchange(url: str, body: bytes) -> Callable[[], None]:
+    """A function that sends one chat request over one connection and reads the answer.
+
+    It uses the socket alone: an HTTP library takes 0.3 ms a request, which are not the front's.
+    """
+    host, port = url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)))
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    def ask() -> None:
+        connection.sendall(request)
+        answer = connection.recv(1 << 16)
+        while b"\r\n\r\n" not in answer:
+            answer += connection.recv(1 << 16)
+        top, _, rest = answer.partition(b"\r\n\r\n")
+        length = int(top.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+        while len(rest) < length:
+            rest += connection.recv(1 << 16)
+        if not top.startswith(b"HTTP/1.1 200 "):
+            raise SystemExit(f"{top!r} {rest!r}")
+
+    return ask
 
 
 def _decode(front: Any, direct: Direct) -> Row:

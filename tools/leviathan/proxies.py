@@ -53,9 +53,14 @@ class Proxy:
         return f"{self.scheme}://{self.netloc}"
 
     @property
+    def has_login(self) -> bool:
+        """Whether it has a user name, or a password alone, which some proxies take as a token."""
+        return bool(self.username or self.password)
+
+    @property
     def url(self) -> str:
         """The proxy's address with user name and password: for clients, never for messages."""
-        login = f"{quote(self.username, safe='')}:{quote(self.password, safe='')}@" if self.username else ""
+        login = f"{quote(self.username, safe='')}:{quote(self.password, safe='')}@" if self.has_login else ""
         return f"{self.scheme}://{login}{self.netloc}"
 
 

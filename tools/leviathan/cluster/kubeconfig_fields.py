@@ -150,7 +150,7 @@ def proxy_of(chosen: Chosen, server: str, environ: Mapping[str, str]) -> Proxy |
 def proxy_headers(proxy: Proxy) -> dict[str, str]:
     """The headers with a proxy's user name and password."""
     login = base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
-    return {"proxy-authorization": f"Basic {login}"} if proxy.username else {}
+    return {"proxy-authorization": f"Basic {login}"} if proxy.has_login else {}
 
 
 class _Said(logging.Handler):

@@ -59,7 +59,7 @@ class _Proxies(urllib.request.BaseHandler):
         if proxy.scheme != "http":
             text = f"the proxy {proxy.address} of {proxy.source} needs TLS, which urllib does not support for proxies"
             raise FetchError(text, f"use an HTTP proxy, or add {request.host} to NO_PROXY", "network")
-        if proxy.username:
+        if proxy.has_login:
             login = base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
             request.add_unredirected_header("Proxy-Authorization", f"Basic {login}")
         request.set_proxy(proxy.netloc, "http")

@@ -88,6 +88,8 @@ class Generation:
 
     async def _with_grammars(self, planned: list[Planned]) -> list[Planned]:
         """Returns the choices with the grammars of their answers. Errors: ApiError 4xx, 503."""
+        if not any(one.demand for one in planned):
+            return planned
         service, folder = self._service, Path(self._service.served.model.folder)
         return [
             one.following(await service.grammars.grammar(self._client, folder, one.demand)) if one.demand else one
