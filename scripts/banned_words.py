@@ -39,7 +39,6 @@ BANNED = (
 #: Paths still to be rewritten. Delete a line when its last idiom is gone.
 EXCLUDED = (
     "docs/evidence/bench.md",
-    "manifests/",
     "nix/checks/",
     "nix/ktransformers/",
     "nix/kubernetes/",
@@ -57,7 +56,6 @@ EXCLUDED = (
     "tests/soak/",
     "tests/throttled_disk.py",
     "tests/toolkit/",
-    "tools/leviathan/",
     # What the layers of the image are made with: a change would make every layer again.
     "tools/leviathan_image/jsonfile.py",
     "tools/leviathan_image/tree.py",

@@ -229,7 +229,7 @@ def test_failed_smoke_test_is_taken_back(placed: Stage) -> None:
     report = result(placed.folder)
     assert states(report["error"]["phases"])["smoke"] == "failed"
     assert [each["state"] for each in report["error"]["checks"]].count("failed") == 2
-    assert " --from apply " in report["error"]["go_on"]
+    assert " --from apply " in report["error"]["resume"]
 
 
 def test_chosen_phases() -> None:
@@ -299,11 +299,11 @@ def test_each_failing_phase_has_its_exit_status(phase: str, code: int, tmp_path:
     error = report["error"]
     assert (report["ok"], error["exit_code"]) == (False, code)
     settings["push.retries"] = "1"
-    assert shlex.split(error["go_on"]) == [
+    assert shlex.split(error["resume"]) == [
         *("leviathan", "deploy", "--from", phase, "--result-file", "result.json"),
         *(word for key, value in settings.items() for word in ("--set", f"{key}={value}")),
     ]
-    assert last.endswith(error["go_on"])
+    assert last.endswith(error["resume"])
     found = states(error["phases"])
     place = NAMES.index(phase)
     assert [found[name] for name in NAMES] == ["skipped"] * place + ["failed"] + ["not begun"] * (5 - place)
@@ -342,7 +342,7 @@ def test_command_that_goes_on_keeps_the_flags(tmp_path: Path) -> None:
         done = deploy(tmp_path, *flags, "--set", "model.done_marker=ALL DONE")
     error = json.loads(done.stdout)["error"]
     assert done.returncode == 3
-    assert shlex.split(error["go_on"]) == [
+    assert shlex.split(error["resume"]) == [
         *("leviathan", "deploy", "--from", "preflight", "--until", "rollout", "--skip", "push"),
         *("--rollback-on-failure", "--json", "--site", "my site.toml", "--result-file", "result.json"),
         *("--set", "model.done_marker=ALL DONE"),
@@ -388,12 +388,12 @@ def test_signal_names_the_command_that_goes_on(phase: str, number: signal.Signal
         assert until(lambda: line in server.lines(), 60)
         under_way = result(tmp_path)
         assert states(under_way["phases"])[phase] == "running"
-        assert under_way["go_on"].startswith(f"leviathan deploy --from {phase} ")
+        assert under_way["resume"].startswith(f"leviathan deploy --from {phase} ")
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     last = err.splitlines()[-1]
-    assert last.startswith(f"error: {phase}: stopped: what is done so far stays as it is; fix: go on with: leviathan ")
+    assert last.startswith(f"error: {phase}: stopped: what is done so far stays as it is; fix: continue with: ")
     assert f"leviathan deploy --from {phase} " in last
     assert states(result(tmp_path)["error"]["phases"])[phase] == "stopped"
     assert "Traceback" not in err

@@ -276,7 +276,7 @@ def test_digest_of_the_layout(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "is no YAML"),
+        ("{", "is not YAML"),
         ("a: 1", "not a Kubernetes object"),
         ("kind: A\nkind: B", "the key kind stands twice, line 1"),
         ("a: &x 1\nb: *x", "aliases are not used"),

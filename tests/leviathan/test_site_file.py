@@ -148,7 +148,7 @@ def test_every_key_can_be_set_everywhere(path: str, tmp_path: Path) -> None:
         ),
         ("environ", {spec.variable: text_of(by_environment)}, by_environment, f"${spec.variable}"),
         ("settings", [f"{path}={text_of(by_set)}"], by_set, "--set"),
-        ("named", {path: text_of(by_flag)}, by_flag, "flag"),
+        ("named", {path: text_of(by_flag)}, by_flag, "command line"),
     ]
     before = None
     for layer, content, value, origin in steps:

@@ -130,7 +130,7 @@ class ByHost(httpx.BaseTransport):
         except ProxyRefused as refused:
             raise UsageError(refused.what, where=refused.where, why=refused.why, remedy=refused.remedy) from None
         except ValueError as error:
-            raise httpx.UnsupportedProtocol(f"{url[:200]!r} is no address: {error}") from None
+            raise httpx.UnsupportedProtocol(f"{url[:200]!r} is not an address: {error}") from None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """httpx's way to send; see the class."""

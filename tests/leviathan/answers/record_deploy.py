@@ -60,7 +60,7 @@ def run(what: Stage, environ: dict[str, str], *, rollback_on_failure: bool = Fal
     cluster, recording = recorded(connect(what.site, environ))
     work.__dict__["cluster"] = cluster
     try:
-        deploy(work, [phase for phase in PHASES if phase.name != "push"], go_on=lambda name: name)
+        deploy(work, [phase for phase in PHASES if phase.name != "push"], resume=lambda name: name)
     except LeviathanError as error:
         sys.stderr.write(f"{error.line()}\n")
     for path, query in collections(what.site).values():

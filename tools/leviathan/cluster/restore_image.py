@@ -71,8 +71,8 @@ def run(
     Arguments: `to`, a digest (sha256:...) in the site's repository. If it is empty, chooses the image that last passed
     the smoke test; if none has passed, the image of the newest earlier ReplicaSet that differs. `pullable` is called
     with the image named by `to`, and raises if no pod could pull it.
-    Errors: UsageError if `to` is not a digest; ClusterError (exit status APPLY), with the reason NothingBefore if there
-    is no earlier image; RegistryError.
+    Errors: UsageError if `to` is not a digest; ClusterError (exit status APPLY), with the reason NothingBefore if no
+    earlier image exists; RegistryError.
     """
     if to and not re.fullmatch(DIGEST, to):
         raise UsageError(

@@ -54,7 +54,7 @@ def deploy_command(
         site = invocation.load_site().site
         pushes = any(phase.name == "push" for phase in phases)
         work = Work(site, os.environ, invocation.console, dry_run, rollback_on_failure, pushes)
-        done = deploy(work, phases, go_on=lambda name: command_line(invocation, name, tail), keep=keep)
+        done = deploy(work, phases, resume=lambda name: command_line(invocation, name, tail), keep=keep)
         return Report(done.text(), done.data())
 
     return invocation.finish(deployed)

@@ -1,4 +1,4 @@
-"""Runs the phases one after the other; what fails or is stopped names the command that goes on from there."""
+"""Runs the phases one after the other; a failure or a stop names the command that continues from there."""
 
 import datetime
 from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +28,12 @@ def chosen(first: str, last: str, skip: Sequence[str]) -> tuple[Phase, ...]:
 
 
 def deploy(
-    work: Work, phases: Sequence[Phase], *, go_on: Callable[[str], str], keep: Keep = lambda state: None
+    work: Work, phases: Sequence[Phase], *, resume: Callable[[str], str], keep: Keep = lambda state: None
 ) -> Deployed:
     """Run `phases` in their order.
 
-    Arguments: `go_on` gives the command that goes on from a phase; `keep` gets the state before and after each phase.
+    Arguments: `resume` returns the command that continues from a phase; `keep` gets the state before and after each
+    phase.
     Errors: DeployError with the exit status of the phase that failed, or of an interruption.
     """
     console, began = work.console, work.console.clock()
@@ -40,7 +41,7 @@ def deploy(
 
     def note(record: Record) -> None:
         records[record.name] = record
-        keep({**facts(tuple(records.values()), console.clock() - began), "go_on": go_on(record.name)})
+        keep({**facts(tuple(records.values()), console.clock() - began), "resume": resume(record.name)})
 
     for number, phase in enumerate(phases, 1):
         record, started = Record(phase.name, State.RUNNING, _now()), console.clock()
@@ -61,7 +62,7 @@ def deploy(
             took = console.clock() - began
             # Where an earlier image came back, this one has to be applied again.
             back = work.rollback_on_failure and phase.code in (ExitCode.ROLLOUT, ExitCode.SMOKE)
-            command = go_on("apply" if back else phase.name)
+            command = resume("apply" if back else phase.name)
             failure = DeployError(error, tuple(records.values()), seconds=took, command=command)
             raise failure from problem
         record = _done(record, phase, result, console.clock() - started, dry_run=work.dry_run)

@@ -1,4 +1,4 @@
-"""What a deployment did: a record for each phase, the result, and the error with the command that goes on."""
+"""What a deployment did: a record for each phase, the result, and the error with the command that continues."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -81,10 +81,10 @@ class Deployed:
 
 
 class DeployError(LeviathanError):
-    """A phase failed or was stopped. `records` has all phases; `command` goes on from there."""
+    """A phase failed or was stopped. `records` has all phases; `command` continues from there."""
 
     def __init__(self, error: LeviathanError, records: Sequence[Record], *, seconds: float, command: str) -> None:
-        remedy = f"{error.remedy}; then go on: {command}" if error.remedy else f"go on with: {command}"
+        remedy = f"{error.remedy}; then continue with: {command}" if error.remedy else f"continue with: {command}"
         phase = next(record.name for record in records if record.state in (State.FAILED, State.STOPPED))
         super().__init__(f"{phase}: {error.what}", where=error.where, why=error.why, remedy=remedy)
         self.exit_code = error.exit_code
@@ -99,7 +99,7 @@ class DeployError(LeviathanError):
             **self.error.report(),
             "remedy": self.remedy,
             "exit_code": int(self.exit_code),
-            "go_on": self.command,
+            "resume": self.command,
             **facts(self.records, self.seconds),
         }
 

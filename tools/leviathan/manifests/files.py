@@ -46,7 +46,7 @@ def read_documents(path: Path, remedy: str = "correct manifests.extra") -> list[
             remedy=remedy,
         ) from None
     except yaml.YAMLError as error:
-        raise RenderError("the manifest is no YAML", where=str(path), why=str(error), remedy=f"edit {path}") from None
+        raise RenderError("the manifest is not YAML", where=str(path), why=str(error), remedy=f"edit {path}") from None
     for document in documents:
         if not isinstance(document, dict) or not {"apiVersion", "kind", "metadata"} <= document.keys():
             raise RenderError(

@@ -12,7 +12,7 @@ from leviathan.manifests.policy_rules import KEPT
 from leviathan.site.choices import ApiKey, Kept, ServiceType, Storage, Variant
 from leviathan.site.schema import Site
 
-#: The label of a release's objects, by which two releases in a namespace are told apart.
+#: The label of a release's objects, that distinguishes two releases in a namespace.
 INSTANCE = "app.kubernetes.io/instance"
 #: Where the engine has the volume for conversations that left the GPUs.
 KEPT_FOLDER = "/kept"

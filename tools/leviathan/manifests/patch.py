@@ -11,7 +11,7 @@ from typing import Any
 from leviathan.errors import RenderError
 from leviathan.manifests.files import Object
 
-#: Kind → name of a list → the key by which its entries are told apart.
+#: Kind → name of a list → the key that identifies its entries.
 KEYS: Mapping[str, Mapping[str, str]] = {
     "Deployment": {
         "containers": "name",

@@ -26,7 +26,7 @@ class Except:
 
 EXCEPTIONS = (
     Except("not-privileged", True, "the pod mounts a block device of the node, as the runbook wants it"),
-    Except("no-new-privileges", True, "Kubernetes refuses allowPrivilegeEscalation: false beside privileged: true"),
+    Except("no-new-privileges", True, "Kubernetes refuses allowPrivilegeEscalation: false with privileged: true"),
     Except("no-capabilities", True, "a privileged container has all of them, whatever it drops"),
     Except("not-root", True, "mount(2) is for root"),
     Except("disk-names", True, "the partition may be given by one of udev's lasting names"),

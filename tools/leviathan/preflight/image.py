@@ -12,7 +12,7 @@ from leviathan.preflight.check_result import CheckResult, NotAsked, ok, problem,
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.march import better, choose
 from leviathan.push.image_check import not_in_registry, one_shot_client
-from leviathan.registry.layout import Image, load_image
+from leviathan.registry.layout import BUILD, Image, load_image
 from leviathan.retry import TRANSIENT_STATUSES
 from leviathan.terminal.progress import size_text
 
@@ -143,7 +143,7 @@ def labels_of(image: Image) -> Mapping[str, str]:
         config = json.loads(path.read_bytes()).get("config") or {}
     except (OSError, ValueError, AttributeError) as error:
         raise LayoutError(
-            "the image's configuration cannot be read", where=str(path), why=str(error), remedy="build the image again"
+            "the image's configuration cannot be read", where=str(path), why=str(error), remedy=BUILD
         ) from None
     found: Mapping[str, str] = config.get("Labels") or {}
     return found

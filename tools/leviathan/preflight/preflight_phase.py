@@ -66,11 +66,14 @@ class Preflight:
         return self.count(Level.PROBLEM) == 0
 
     def text(self) -> str:
-        """The table, and a summary as its last line."""
-        lines = []
+        """The table, with equal findings in one line, and a summary as its last line."""
+        equal: dict[CheckResult, list[str]] = {}
         for each in self.found:
-            found = each.finding
-            lines.append(f"{found.level.value:<7}  {each.check:<{WIDTH}}  {found.text}")
+            equal.setdefault(each.finding, []).append(each.check)
+        lines = []
+        for found, checks in equal.items():
+            name, names = (checks[0], "") if len(checks) == 1 else (f"{len(checks)} checks", f" ({', '.join(checks)})")
+            lines.append(f"{found.level.value:<7}  {name:<{WIDTH}}  {found.text}{names}")
             if found.fix:
                 lines.append(f"{'':<7}  {'':<{WIDTH}}  fix: {found.fix}")
         problems, warnings = self.count(Level.PROBLEM), self.count(Level.WARNING)

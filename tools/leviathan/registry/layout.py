@@ -25,7 +25,7 @@ REF_NAME = "org.opencontainers.image.ref.name"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 #: Maximum bytes of a manifest. Registries refuse larger ones (the distribution specification recommends 4 MiB).
 MANIFEST_LIMIT = 4 << 20
-BUILD = "build the image again: nix build .#leviathan-image"
+BUILD = "build the image: nix build .#leviathan-image"
 
 
 @dataclass(frozen=True)

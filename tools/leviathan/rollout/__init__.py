@@ -1,1 +1,1 @@
-"""What happens after apply: watches the rollout, says why it does not go on, and reads status and log of the engine."""
+"""What happens after apply: watches the rollout, explains a stall, and reads the engine's status and log."""

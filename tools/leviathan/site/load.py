@@ -73,7 +73,7 @@ def load(
         if file is not None:
             _layer_file(file, origin, values, origins, problems, notes)
     texts = [*_from_environment(environ or {}, problems, notes), *_from_settings(settings, problems, notes)]
-    texts += [(_spec(RENAMED.get(key, key)), text, "flag") for key, text in (named or {}).items()]
+    texts += [(_spec(RENAMED.get(key, key)), text, "command line") for key, text in (named or {}).items()]
     for spec, text, origin in texts:
         try:
             values[spec.path] = from_text(spec, text)

@@ -103,7 +103,7 @@ def _cpu_manager(kubelet: Mapping[str, Any] | None, cpu_request: str) -> Iterato
     if policy == "static" and not cpu_request.isdigit():
         yield warning(
             f"the CPU manager is static, and no CPUs are pinned: resources.cpu_request = {cpu_request} is not whole",
-            "set resources.cpu_request and resources.cpu_limit to the same whole number, or leave the policy at none",
+            "set resources.cpu_request and resources.cpu_limit to the same integer, or leave the policy at none",
         )
     else:
         yield ok(f"CPU manager policy {policy}")

@@ -87,12 +87,12 @@ class Console:
         self._line(f"{label}: {plain(error.line())}")
 
     def write(self, text: str) -> None:
-        """Write `text` as it is: for what draws on the terminal by itself."""
+        """Write `text` unchanged, for a caller that draws on the terminal."""
         try:
             self.stream.write(text)
             self.stream.flush()
         except (OSError, ValueError):
-            pass  # nobody reads the talk any more (a closed pipe or terminal); the work goes on
+            pass  # nobody reads this output any more (a closed pipe or terminal); the work continues
 
 
 def emit(

@@ -58,7 +58,7 @@ class Background(ABC):
 class Waiting(Background):
     """Says what is waited for, and every 15 s how long already.
 
-    Arguments: `label` starts each line; it may be set anew as what is waited for changes.
+    Arguments: `label` starts each line; the caller may change it when it waits for something else.
     """
 
     def __init__(self, console: Console, label: str) -> None:
@@ -82,7 +82,7 @@ class Meter(Background):
     """Counts bytes from several threads and shows how far they are, as a context manager.
 
     Arguments: `label` starts each line; `total` is the number of bytes to come; `heartbeat_s` is the time between two
-    lines where stderr is no terminal.
+    lines where stderr is not a terminal.
     """
 
     def __init__(self, console: Console, label: str, total: int, *, heartbeat_s: float = HEARTBEAT_S) -> None:
