@@ -246,8 +246,9 @@ in
     '';
   };
 
-  # The tool runs on any Linux: here with nothing but its own closure and the seed's shell in reach. `--help` imports next
-  # to nothing; so every module, with the packages of poetry's main group alone, and a command that looks at everything.
+  # The tool runs on any Linux: here it can reach only its own closure and the seed's shell. `--help` imports almost
+  # nothing. So this imports every module with only the packages of poetry's main group, and runs a command that looks
+  # at everything.
   tool-anywhere = derivation {
     name = "check-tool-anywhere";
     inherit system;

@@ -1,5 +1,5 @@
-# Byte code for the Python files of trees, as a tree to lay beside them: the image's root may be read-only, and without it
-# each start of a pod would compile thousands of files again.
+# Byte code for the Python files of trees, as a tree that is added to the image next to them. The image's root may be
+# read-only: without the byte code each start of a pod would compile thousands of files again.
 { runInRootfs }:
 /**
   Type: mkBytecode :: { name, trees } -> Derivation

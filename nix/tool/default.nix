@@ -1,4 +1,4 @@
-# The tool's Python: Debian's interpreter, patched to run out of the store on any Linux, with poetry.lock's wheels beside it.
+# The tool's Python: Debian's interpreter, patched to run out of the store on any Linux, with the wheels of poetry.lock.
 {
   artifacts,
   mkPoetryEnv,
@@ -14,8 +14,8 @@ let
   };
 
   /**
-    A prefix whose bin/python3 finds its own libraries, standard library and the wheels of the given groups, and whose
-    bin/bash runs beside it. Nothing of the host is read.
+    A prefix with bin/python3 and a working bin/bash. Its Python finds its own libraries, its standard library and the
+    wheels of the given groups. Nothing of the host is read.
 
     Type: mkPython :: { name, groups } -> Derivation
   */

@@ -1,1 +1,1 @@
-"""`make bench`: what the project does beside what others do, measured in one run and printed as one table."""
+"""`make bench`: the project compared with other tools, measured in one run and printed as one table."""

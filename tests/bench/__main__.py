@@ -1,10 +1,10 @@
 """What a user waits for, and how it compares with others: one table on stdout, what is being done on stderr.
 
 Parts: building (evaluation, no-op build, one changed file), size, consumer (the image for RTX 30 to 50, where it is
-built), push (beside skopeo), moe (CPU experts beside -march=native and kt-kernel), front (its cost over the engine's
-own socket), planner, nvcc (our CUDA compiler beside NVIDIA's), phases (of the image's build, as Nix recorded them;
-with --phases each built again). pip brings kt-kernel and, where there is none, nvcc. Ends with 1 where a limit is
-passed.
+built), push (compared with skopeo), moe (CPU experts, compared with -march=native and kt-kernel), front (its cost over
+the engine's own socket), planner, nvcc (our CUDA compiler, compared with NVIDIA's), phases (of the image's build, as
+Nix recorded them; with --phases each built again). pip brings kt-kernel and, where there is none, nvcc. Ends with 1
+where a limit is passed.
 """
 
 import argparse

@@ -6,4 +6,4 @@ class BenchError(Exception):
 
 
 class Missing(BenchError):
-    """A part that this machine lacks; the others go on. The text says what, and how to get it."""
+    """A part that this machine lacks; the other parts still run. The text says what is missing, and how to get it."""

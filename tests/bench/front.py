@@ -14,7 +14,7 @@ PATIENCE_S = 600
 WHAT = {
     "a request": "front: a request, more than over the engine's own socket",
     "decode": "front: decode, more time a token than over the engine's own socket",
-    "/health": "front: /health, p99 beside 64 open streams",
+    "/health": "front: /health, p99 with 64 open streams",
     "the port listens": "front: from the launcher's start until its port listens",
 }
 

@@ -1,4 +1,4 @@
-"""CPU MoE steps of the image's builds beside `-march=native` and kt-kernel's kernels, on the same weights and inputs.
+"""CPU MoE steps: the image's builds, `-march=native` and kt-kernel's kernels, on the same weights and inputs.
 
 Every build runs in a process of its own, in turns. Its figure is the quickest of its steps in all rounds: other work on
 the machine can only raise one, and hits some rounds more than others. The layer has DeepSeek-V3's expert (7168 x 2048,
@@ -153,7 +153,7 @@ def measure(kt_kernel: Path | None) -> list[Line]:
             pairs.append(("x86-64-v3", kt[1].name, NOISE))
         builds += kt
     except Missing as missing:
-        lines.append(NotRun("MoE step beside kt-kernel", str(missing)))
+        lines.append(NotRun("MoE step, compared with kt-kernel", str(missing)))
     with tempfile.TemporaryDirectory(prefix="bench-moe-") as folder:
         threads = max(1, (os.cpu_count() or 2) - 1)  # the last core is the waiting thread's
         spec = Spec("", "", folder, f"{folder}/answers", TOKENS, 7168, 2048, 16, 8, threads, 0.7)

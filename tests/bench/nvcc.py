@@ -1,4 +1,4 @@
-"""Our nvcc beside NVIDIA's: the same source, the same architecture, in turns, in the same sandbox."""
+"""Our nvcc compared with NVIDIA's: the same source, the same architecture, in turns, in the same sandbox."""
 
 import json
 import os
@@ -96,7 +96,7 @@ def rows(found: Mapping[str, object], why: str) -> list[Line]:
     assert isinstance(theirs, list)
     detail = f"ours: {', '.join(f'{each:.1f}' for each in ours)}; theirs: {', '.join(f'{each:.1f}' for each in theirs)}"
     if why:
-        return [Row(WHAT, min(ours), "s", detail=detail), NotRun(f"{WHAT}, beside nvcc", why)]
+        return [Row(WHAT, min(ours), "s", detail=detail), NotRun(f"{WHAT}, compared with nvcc", why)]
     against = f"nvcc {found['version']}"
     if isinstance(stopped, float):
         return [Row(WHAT, min(ours), "s", stopped, f"{against}, stopped", most_ratio=1, at_least=True, detail=detail)]

@@ -76,7 +76,7 @@ def rows(found: Mapping[str, Sequence[float]]) -> list[Line]:
         for name in ("leviathan", "skopeo")
     )
     detail = "; ".join(f"{name}: {', '.join(f'{each:.2f}' for each in times)}" for name, times in found.items())
-    changed = "push again, launcher changed (beside a 3 GB torch layer)"
+    changed = "push again, launcher changed (next to a 3 GB torch layer)"
     return [
         Row("push", ours[""], "s", theirs[""], "skopeo", most_ratio=1, detail=detail),
         Row("push again, unchanged", ours[" again"], "s", theirs[" again"], "skopeo", most=1),

@@ -1,4 +1,4 @@
-"""The image's compressed size beside the published sizes of images with the same base stack."""
+"""The image's compressed size, compared with the published sizes of images with the same base stack."""
 
 from . import nix
 from .table import Line, Row

@@ -1,4 +1,4 @@
-"""The table: rows of what was measured beside what it is held to."""
+"""The table: each row has a measurement and its limits."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +25,7 @@ class Row:
         what: in words.
         ours: the figure, in `unit`.
         unit: such as "s"; the same for `theirs`.
-        theirs: the figure beside it, None where nothing is.
+        theirs: the figure to compare it with, None where there is none.
         against: whose figure that is.
         most: the most that `ours` may be.
         most_ratio: the most that ours ÷ theirs may be.
@@ -89,7 +89,7 @@ Line = Row | NotRun
 
 
 def figure(value: float, unit: str) -> str:
-    """Three significant digits, or whole numbers from 100."""
+    """Three significant digits; an integer from 100 up."""
     digits = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
     return f"{digits} {unit}".rstrip()
 

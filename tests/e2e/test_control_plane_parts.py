@@ -171,7 +171,7 @@ def test_a_part_is_halted_and_ended(tmp_path: Path) -> None:
     part.pause()
     wait("sleeper halted", lambda: state(part.pid) == "T", 5)
     part.resume()
-    wait("sleeper goes on", lambda: state(part.pid) == "S", 5)
+    wait("sleeper resumed", lambda: state(part.pid) == "S", 5)
     part.pause()
     begun = time.monotonic()
     part.stop()  # a halted one as well

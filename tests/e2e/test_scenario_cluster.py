@@ -65,10 +65,10 @@ def test_what_never_rests_is_an_error() -> None:
         inventory.settled(cluster, pause=0.01, seconds=0.1)
 
 
-def test_what_is_gone_new_or_made_anew_is_told() -> None:
+def test_what_is_gone_new_or_recreated_is_told() -> None:
     before = {"a": "1", "b": "2", "c": "3"}
     assert inventory.difference(before, dict(before)) == []
-    assert inventory.difference(before, {"b": "2", "c": "4", "d": "5"}) == ["gone: a", "new: d", "made anew: c"]
+    assert inventory.difference(before, {"b": "2", "c": "4", "d": "5"}) == ["gone: a", "new: d", "recreated: c"]
 
 
 def test_what_is_wanted_is_compared_with_or_without_the_version() -> None:

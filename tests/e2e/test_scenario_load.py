@@ -1,4 +1,4 @@
-"""The load's parts: clients that go on after an error, memory judged by its low-water marks, the network's counters."""
+"""The load's parts: clients that survive an error, memory judged by its low-water marks, the network's counters."""
 
 import itertools
 import time

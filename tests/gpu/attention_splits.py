@@ -1,7 +1,7 @@
 """Decode attention by number and length of splits: `attention_splits.py TRITON_ATTENTION_PY OUT.json`.
 
 Takes ktransformers/operators/triton_attention.py as our patch leaves it (attention-splits.patch), with other constants,
-and compiles it with the torch and Triton that are there. DeepSeek-V3's widths, 128 heads; every answer is held against
+and compiles it with the torch and Triton that are there. DeepSeek-V3's widths, 128 heads; every answer is compared with
 float64. Microseconds of both stages, from a CUDA graph over caches that no cache holds.
 """
 

@@ -32,7 +32,7 @@ def errors(got: Any, wanted: Any) -> Any:
 
 
 def answers(logits: Any, wanted: Any, answer: Any, margin: float) -> dict[str, Any]:
-    """The engine's logits and tokens beside the reference's logits."""
+    """Compare the engine's logits and tokens with the reference's logits."""
     found = errors(logits, wanted)
     gaps = (wanted.max(1) - wanted[np.arange(len(answer)), answer]) / wanted.std(1)
     return {

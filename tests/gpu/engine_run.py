@@ -4,7 +4,7 @@ Configuration, rule file and placement come from leviathan_engine, as at a start
 ids; the answer is greedy, and the logits of every step are kept for `compare.py`; `--routes` keeps what every router
 was given and chose too (without a CUDA graph, in which nothing can be kept). `--cards 60000,20000` splits over real
 cards, in MB each; `--split 2` puts the parts of a split on one card. VRAM is measured on each card before CUDA starts,
-after loading and at its highest, and printed beside the plan. One JSON object on stdout.
+after loading and at its highest, and printed next to the plan. One JSON object on stdout.
 """
 
 import argparse
@@ -286,4 +286,4 @@ def _parser() -> argparse.ArgumentParser:
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
-    os._exit(code)  # the engine's spinning threads do not end by themselves
+    os._exit(code)  # nothing else ends the engine's spinning threads

@@ -1,4 +1,4 @@
-"""What our front costs beside KTransformers' own server: `front_cost.py FRONT BARE BARE_ONE [--tokens N --rounds N]`.
+"""Our front's cost against KTransformers' own server: `front_cost.py FRONT BARE BARE_ONE [--tokens N --rounds N]`.
 
 FRONT is the launcher's URL, BARE one of `ktransformers.server.main` started with --max_new_tokens N, BARE_ONE another
 with --max_new_tokens 1; all three serve the same weights, greedily. ApiRequest in turns, the order swapped each round:

@@ -1,4 +1,4 @@
-"""DeepSeek-V3 in plain torch and 32-bit floats, straight from a GGUF file: what the engine's numbers are held against.
+"""DeepSeek-V3 in plain torch and 32-bit floats, straight from a GGUF file: the engine's numbers are compared with it.
 
 No cache, no absorbed matrices, no kernels of the engine: every position is computed at once as the paper has it. With
 `marlin=True` the linear layers that the engine packs for Marlin are first rounded as it rounds them: groups of 64

@@ -41,7 +41,7 @@ def cells(mine: Mapping[str, Any], other: Mapping[str, Any], *, equal: bool) -> 
 
 
 def faults(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """Sentences: what each run violates by itself, judged again from its rows, and where ours is worse than theirs."""
+    """Sentences: the limits that each run violates, judged again from its rows, and where ours is worse than theirs."""
     said = []
     for whose, run in (("ours", ours), ("theirs", theirs)):
         found = [*kernel_limits.violations(run["rows"]), *run["violations"]]

@@ -2,7 +2,7 @@
 
 Writes one layer's experts (gate and up in Q4_K, down in Q6_K, 7.3 GB) to a file in FOLDER, so that they lie in the page
 cache, and measures: the link (page-locked memory to the GPU), the ring alone for several counts of readers, and whole
-layers for several lengths of a prompt. Answers of some tokens are held against float64. Exit code 1 when one is wrong.
+layers for several lengths of a prompt. Answers of some tokens are compared with float64. Exit code 1 when one is wrong.
 """
 
 import itertools

@@ -107,7 +107,7 @@ class Browser:
         """Waits until a JavaScript expression is true."""
         deadline = time.monotonic() + PATIENCE
         while not self.run(f"Boolean({script})"):
-            assert time.monotonic() < deadline, f"waited in vain for {script}; {self.problems}"
+            assert time.monotonic() < deadline, f"not true after {PATIENCE} s: {script}; {self.problems}"
             time.sleep(0.05)
 
     def open(self, url: str) -> None:

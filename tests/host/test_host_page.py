@@ -150,7 +150,7 @@ def test_chat_stop_and_reload(page: Browser, front: FrontProcess) -> None:
 
     front.letters.delay = 0.05
     say(front, "word " * 60)
-    send(page, "Go on.")
+    send(page, "Continue.")
     page.wait(f"{LAST}.textContent.includes('word word')")
     assert not page.run("document.getElementById('stop').hidden")
     ended = len(front.letters.ended)

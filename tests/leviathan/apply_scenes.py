@@ -170,7 +170,7 @@ def rolling(p: Play) -> None:
 
 
 def with_stale(p: Play) -> None:
-    """A Service and a volume of ours that are rendered no more, and others' that look alike."""
+    """A Service and a volume of ours that are no longer rendered, and others' that look alike."""
     p.apply()
     space_name = p.site.cluster.namespace
     for name, labels in (

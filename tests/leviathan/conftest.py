@@ -42,7 +42,7 @@ def _hears_hangup() -> None:
 
 @pytest.fixture(scope="session")
 def ca_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for 127.0.0.1, made for this run; its key is beside it as `key.pem`."""
+    """A self-signed certificate for 127.0.0.1, made for this run; its key is next to it as `key.pem`."""
     folder = tmp_path_factory.mktemp("tls")
     certificate, key = self_signed("leviathan test", "127.0.0.1", authority=True)
     path = folder / "ca.pem"

@@ -55,7 +55,7 @@ class Layout:
 
 
 def make_layout(folder: Path, sizes: Sequence[int], *, seed: int = 0) -> Layout:
-    """A layout with a layer of each size (pseudo-random bytes), its blobs symlinks into a store beside it."""
+    """A layout with a layer of each size (pseudo-random bytes), its blobs symlinks into a store next to it."""
     store, blobs = folder / "store", folder / "layout/blobs/sha256"
     store.mkdir(parents=True)
     blobs.mkdir(parents=True)

@@ -24,7 +24,7 @@ SEQUENCE = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])")
 
 @dataclass
 class Row:
-    """One row; `broken` when the terminal went on in the next one because the line was too long."""
+    """One row; `broken` when the line was too long and the terminal continued it in the next row."""
 
     text: str = ""
     broken: bool = False

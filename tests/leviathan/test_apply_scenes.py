@@ -257,7 +257,7 @@ def test_a_delete_is_done_when_everything_is_gone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scene", ["volume-moved", "volume-grown", "volume-shrunk"])
 def test_a_bound_volume_is_not_changed_and_the_way_does_not_hang(scene: str, tmp_path: Path) -> None:
-    """`kubectl delete persistentvolumes` would wait for ever while the claim is there; see the scene delete-moved."""
+    """`kubectl delete persistentvolumes` would wait forever while the claim is there; see the scene delete-moved."""
     with replayed(scene, tmp_path) as (playing, _), pytest.raises(ClusterError) as caught:
         SCENES[scene].act(playing)
     assert caught.value.remedy.startswith("leviathan delete, then leviathan apply (")
@@ -279,7 +279,7 @@ def answered(scene: str, plural: str) -> Any:
     ("scene", "alike"), [("to-unprivileged", "created-unprivileged"), ("to-privileged", "created")]
 )
 def test_after_a_change_of_the_variant_nothing_of_the_other_one_is_left(scene: str, alike: str) -> None:
-    """Server-side apply takes away the fields that are ours and applied no more: the pod is a new one's."""
+    """Server-side apply removes the fields that we own and no longer apply: the pod equals that of a new Deployment."""
     changed, new = (answered(each, "deployments")["spec"]["template"]["spec"] for each in (scene, alike))
     before = answered("created" if alike != "created" else "created-unprivileged", "deployments")
     assert changed == new

@@ -69,7 +69,7 @@ RESIZED = "only dynamically provisioned pvc can be resized and the storageclass 
     ],
 )
 def test_a_volume_is_made_anew_by_delete_and_apply(path: str, code: int, message: str) -> None:
-    """`kubectl delete` of a bound volume, or of a claim in use, waits for ever for what protects it."""
+    """`kubectl delete` of a bound volume, or of a claim in use, waits forever for what protects it."""
     error = refused(ApiRequest("PATCH", path, "", "http://x"), code, json.dumps({"message": message}))
     assert error.remedy.startswith("leviathan delete, then leviathan apply")
     assert "kubectl delete" not in error.remedy

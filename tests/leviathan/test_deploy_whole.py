@@ -110,7 +110,7 @@ def writes(server: ReplayApi) -> list[ApiRequest]:
 
 
 def assert_known(server: ReplayApi) -> None:
-    """Every request had an answer, but for what is asked beside the feeds, depending on how fast this machine is."""
+    """Every request had an answer, except those in addition to the feeds, which depend on this machine's speed."""
     assert [each.line for each in server.unexpected if not each.path.endswith(("/proxy/health", "/log"))] == []
 
 
@@ -188,7 +188,7 @@ def test_given_digest_is_looked_for_and_not_pushed(placed: Stage) -> None:
 
 @pytest.mark.parametrize(("flags", "status"), [((), 4), (("--skip", "push"), 6), (("--from", "apply"), 6)])
 def test_image_that_nobody_pushed_is_not_applied(flags: tuple[str, ...], status: int, placed: Stage) -> None:
-    """Whether the phase `push` is left out or finds no such digest: what runs goes on running."""
+    """Whether the phase `push` is left out or finds no such digest: what runs keeps running."""
     with replayed("first", placed) as server:
         done = deploy(placed.folder, "--skip", "preflight", *flags, *placed.arguments, "--set", DIGEST)
     assert done.returncode == status, done.stderr
@@ -277,7 +277,7 @@ def refuse(server: ReplayApi, phase: str) -> None:
 
 @pytest.mark.parametrize(("phase", "code"), [(phase.name, int(phase.code)) for phase in PHASES])
 def test_each_failing_phase_has_its_exit_status(phase: str, code: int, tmp_path: Path) -> None:
-    """And names the command that goes on from there, with the same settings, once."""
+    """And names the command that continues from there, with the same settings, once."""
     settings = {
         "registry.host": f"127.0.0.1:{free_port()}",
         "push.retries": "0",
@@ -311,7 +311,7 @@ def test_each_failing_phase_has_its_exit_status(phase: str, code: int, tmp_path:
 
 
 def test_failed_rollout_asks_for_what_passed_before(tmp_path: Path) -> None:
-    """Only with the flag; the command that goes on begins where this image is applied again."""
+    """Only with the flag; the command that continues begins where this image is applied again."""
     gone = {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404, "message": "no"}
     with served(tmp_path) as server:
         refuse(server, "rollout")

@@ -1,4 +1,4 @@
-"""The manifest beside the runbook's text (`runbook/phase-4.yaml`, word for word): each deviation has its reason.
+"""The manifest, compared with the runbook's text (`runbook/phase-4.yaml`, verbatim): each deviation has its reason.
 
 A deviation is a field or an entry of a list that is new or has another value, or one that is gone. New ones need a
 comment right above them, unless they lie in something new that has one; for those that are gone a comment names them.

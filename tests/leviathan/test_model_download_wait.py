@@ -197,7 +197,7 @@ def test_a_pod_that_is_deleted_meanwhile(tmp_path: Path) -> None:
 
 
 def test_another_pod_of_the_same_name_is_read_from_its_beginning(tmp_path: Path) -> None:
-    """It was deleted and made anew: its log is another one, also where its node's clock is behind."""
+    """It was deleted and created again: its log is another one, also where its node's clock is behind."""
     api, talk = LogApi(json.loads(json.dumps(recorded("running")))), Talk()
     api.write("1%")
 
@@ -327,7 +327,7 @@ def test_every_line_once_wherever_the_stream_breaks(tmp_path: Path) -> None:
 
 
 def test_a_dead_connection_is_opened_again(tmp_path: Path) -> None:
-    """No byte and no end: after the heartbeat's time it asks anew."""
+    """No byte and no end: after the heartbeat's time it asks again."""
     api = LogApi(recorded("running"))
     api.write("1%")
     api.silent = True

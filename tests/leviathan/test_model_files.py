@@ -174,7 +174,7 @@ def test_the_command_compares_a_local_folder_without_a_cluster(folder: Path, man
     assert leviathan(tmp_path, "--write-manifest", "m.json").returncode == 2
     assert leviathan(tmp_path, "--folder", str(tmp_path / "none"), "--manifest", str(manifest)).returncode == 5
     broken = leviathan(tmp_path, "--folder", str(folder), "--write-manifest", "m.json")
-    assert broken.returncode == 5  # these are no GGUF files, and a manifest of them would be worse than none
+    assert broken.returncode == 5  # these are not GGUF files, and a manifest of them would be worse than none
     assert not (tmp_path / "m.json").exists()
 
 

@@ -73,7 +73,7 @@ def pod(*containers: str, first: tuple[tuple[str, str], ...] = (), **spec: Any) 
         (pod("1", ""), "1"),
         (pod("1", "1", first=(("3", ""),)), "3"),
         (pod("1", first=(("3", ""), ("2", ""))), "3"),
-        # A sidecar runs beside everything that comes after it.
+        # A sidecar runs together with everything that comes after it.
         (pod("1", first=(("2", "Always"),)), "3"),
         (pod("1", first=(("2", "Always"), ("5", ""))), "7"),
         (pod("1", first=(("5", ""), ("2", "Always"))), "5"),

@@ -114,7 +114,7 @@ def test_lost_blob_is_sent_again(registry: RealRegistry, layout: Layout, tmp_pat
 
 
 def test_killed_at_half_of_the_biggest_blob(registry: RealRegistry, tmp_path: Path) -> None:
-    """SIGKILL of the process that was started: its child lets the chunk under way arrive; the next run goes on."""
+    """SIGKILL of the process that was started: its child lets the chunk under way arrive; the next run resumes."""
     layout = make_layout(tmp_path / "big", (192 * MIB,))
     size, chunk = layout.blobs[layout.biggest], 4 * MIB
     arguments = ("push", "--registry", registry.host, "--layout", str(layout.path), "--set", "push.chunk_mib=4")
@@ -138,7 +138,7 @@ def test_killed_at_half_of_the_biggest_blob(registry: RealRegistry, tmp_path: Pa
 
 @pytest.mark.parametrize("chunk", range(5))
 def test_cut_before_a_chunk(chunk: int, registry: RealRegistry, tmp_path: Path) -> None:
-    """The connection is reset before a chunk, by what stands between: the upload goes on, and no byte arrives twice."""
+    """A proxy resets the connection before a chunk: the upload resumes, and no byte arrives twice."""
     layout = make_layout(tmp_path / "big", (5 * MIB,))
     with CuttingProxy(registry.host, chunk=chunk).serve() as proxy:
         around, talk = make_around(tmp_path)
@@ -153,7 +153,7 @@ def test_cut_before_a_chunk(chunk: int, registry: RealRegistry, tmp_path: Path) 
 
 @pytest.mark.parametrize("chunk", [0, 3])
 def test_cut_inside_a_chunk(chunk: int, registry: RealRegistry, tmp_path: Path) -> None:
-    """A 2.x registry cannot go on inside a chunk: that blob starts again, and costs what was there, no more."""
+    """A 2.x registry cannot resume inside a chunk: that blob starts again, and only what was there is sent twice."""
     layout, inside = make_layout(tmp_path / "big", (5 * MIB,)), MIB // 2
     with CuttingProxy(registry.host, chunk=chunk, inside=inside).serve() as proxy:
         around, talk = make_around(tmp_path)

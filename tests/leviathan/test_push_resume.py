@@ -1,4 +1,4 @@
-"""push that goes on after a cut, a refused range, a kill or a stop: no byte that arrived is sent twice."""
+"""push that resumes after a cut, a refused range, a kill or a stop: no byte that arrived is sent twice."""
 
 import threading
 import time
@@ -95,13 +95,13 @@ def test_trouble_at_the_close_sends_no_byte_twice(status: int, tmp_path: Path) -
 
 
 def test_416_goes_on_at_the_byte_where_the_registry_is(layout: Layout, tmp_path: Path) -> None:
-    """It kept half of a chunk and did not say so: the next range does not fit, and the blob goes on from there."""
+    """It kept half of a chunk and did not say so: the next range does not fit, and the blob resumes from there."""
     fault = Fault("PATCH", short=True)
     with FaultRegistry(fault).serve() as registry:
         run(registry, layout, tmp_path, push_parallel="1")
         assert fault.times == 0
         assert holds(registry, layout)
-        assert registry.taken == sum(layout.blobs.values()) + MIB // 2  # what it threw away, once more
+        assert registry.taken == sum(layout.blobs.values()) + MIB // 2  # what it threw away, sent again
         assert registry.methods().count("POST") == len(layout.blobs), "no upload was begun again"
 
 
@@ -143,7 +143,7 @@ def test_416_forever_is_given_up(layout: Layout, tmp_path: Path) -> None:
 
 
 def test_killed_and_started_again(tmp_path: Path) -> None:
-    """SIGKILL of the push and its child at half of the biggest blob: the next run goes on at the very byte."""
+    """SIGKILL of the push and its child at half of the biggest blob: the next run resumes at the very byte."""
     layout = make_layout(tmp_path, (12 * MIB,))
     slow = Fault("PATCH", times=1000, delay_s=0.005)
     with FaultRegistry(slow).serve() as registry:
@@ -163,7 +163,7 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
 
 
 def test_stop_keeps_what_arrived(tmp_path: Path, meters: list[Meter]) -> None:
-    """A stop between chunks: the talk says how to go on, the next push sends the rest."""
+    """A stop between chunks: the talk says how to resume, the next push sends the rest."""
     layout = make_layout(tmp_path, (8 * MIB,))
     slow = Fault("PATCH", times=1000, delay_s=0.005)
     with FaultRegistry(slow).serve() as registry:

@@ -18,7 +18,7 @@ LINE = re.compile(r"push: [\d.]+ [kM]?B of [\d.]+ MB, \d+ %, [\d.]+ [kM]?B/s, \d
 
 @pytest.mark.parametrize("parallel", [1, 3])
 def test_so_many_blobs_at_once(parallel: int, tmp_path: Path) -> None:
-    """As many as the site says, no more, also where there are more blobs."""
+    """Exactly as many as the site says, also where there are more blobs."""
     layout = make_layout(tmp_path, tuple(200_000 + number for number in range(5)))
     slow = Fault("PUT", "/blobs/uploads/", times=1000, delay_s=0.02)
     with FaultRegistry(slow).serve() as registry:

@@ -235,7 +235,7 @@ def test_identity_token(layout: Layout, tmp_path: Path) -> None:
 
 
 def test_token_that_ends_during_the_push(layout: Layout, tmp_path: Path) -> None:
-    """The registry forgets all tokens with the first chunk: a new one is fetched and the chunk sent once more."""
+    """The registry forgets all tokens with the first chunk: a new one is fetched and the chunk sent again."""
 
     class Forgetful(FaultRegistry):
         def fault(self, method: str, path: str) -> Fault | None:

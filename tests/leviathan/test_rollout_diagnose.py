@@ -1,4 +1,4 @@
-"""Each way that a rollout can fail, as a real API server shows it: told apart, and with what to do about it."""
+"""Each way that a rollout can fail, as a real API server shows it: each has its own diagnosis and remedy."""
 
 import dataclasses
 import re

@@ -46,7 +46,7 @@ def test_ready_alone_is_not_healthy() -> None:
 
 @pytest.mark.parametrize("field", ["observedGeneration", "updatedReplicas", "availableReplicas", "replicas"])
 def test_200_alone_is_not_healthy(field: str) -> None:
-    """An old pod's 200 is no success of the new revision: the Deployment must have counted the new pod alone."""
+    """A 200 from an old pod does not prove the new revision: the Deployment must have counted the new pod alone."""
     recorded = scene("ready")
     status = recorded.found["deployments"][0]["status"]
     status[field] = {"observedGeneration": 0, "replicas": 2}.get(field, 0)

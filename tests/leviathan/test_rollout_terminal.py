@@ -37,7 +37,7 @@ def node_port() -> int:
 
 @pytest.fixture
 def recorded() -> Scene:
-    """A rollout that goes on for long, with events and one finding that is waited for."""
+    """A rollout that takes long, with events and one finding that is waited for."""
     return scene("deadline")
 
 

@@ -1,4 +1,4 @@
-"""`leviathan rollout` over HTTP: against an API server that replays recordings, and /health beside it."""
+"""`leviathan rollout` over HTTP: against an API server that replays recordings and serves /health too."""
 
 import contextlib
 import io

@@ -135,7 +135,7 @@ def test_ends_of_the_container(ended: dict[str, Any], code: str) -> None:
 
 
 def test_a_kill_by_a_probe_is_not_taken_for_a_crash_of_the_engine() -> None:
-    """The event of an earlier kill stays; the engine that then fails by itself has its own reason."""
+    """The event of an earlier kill stays; the engine that later fails without a probe has its own reason."""
 
     def change(recorded: Scene) -> None:
         ended = {"exitCode": 1, "reason": "Error", "message": "error: no GGUF file\n"}

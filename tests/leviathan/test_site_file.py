@@ -81,7 +81,7 @@ def test_site_is_frozen() -> None:
         load().site.registry.host = "x"  # type: ignore[misc]
 
 
-#: Keys for which "the default with a number" is no value, or does not fit the others → another value, number by number.
+#: Another value for each number, by key: for these, "the default with a number" is invalid or does not fit the others.
 OTHERWISE: dict[str, Callable[[int], Any]] = {
     "image.digest": lambda n: f"sha256:{str(n) * 64}",
     "model.folder": lambda n: f"/other{n}",

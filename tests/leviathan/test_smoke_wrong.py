@@ -200,7 +200,7 @@ def test_nothing_listens() -> None:
 
 
 def test_port_that_opens_a_moment_later() -> None:
-    """Within smoke.reach_s a refused connection is no failure."""
+    """Within smoke.reach_s a refused connection is not a failure."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     served = threading.Event()

@@ -1,4 +1,4 @@
-"""ptxas's statistics: read, written, and held against limits."""
+"""ptxas's statistics: read, written, and compared with limits."""
 
 import json
 from pathlib import Path

@@ -140,7 +140,7 @@ def test_each_message_comes_once(bench: Bench) -> None:
 
 @pytest.mark.skipif(not DRIVER.is_dir(), reason="only these tests are here, not the driver's source")
 def test_the_toolkit_holds_this_driver(bench: Bench) -> None:
-    """The tests check the code that is in the toolkit; this says when that is not the code beside the tests."""
+    """The tests check the code in the toolkit; this one fails when the driver's source differs."""
     installed = bench.nvcc.parents[1] / "share" / "nvcc-driver" / "leviathan_nvcc"
     for file in sorted(DRIVER.rglob("*")):
         if file.suffix in (".py", ".h"):

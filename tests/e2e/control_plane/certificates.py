@@ -23,7 +23,7 @@ class Pair:
 
 
 def request_argv(openssl: Path, pair: Pair, subject: str) -> list[str]:
-    """The call that makes a P-256 key and a signing request (beside the certificate, `.csr`) for `subject`."""
+    """The call that makes a P-256 key and a signing request (`.csr`, next to the certificate) for `subject`."""
     new = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     return [str(openssl), *new, "-subj", subject, "-keyout", str(pair.key), "-out", f"{pair.certificate}.csr"]
 
@@ -46,7 +46,7 @@ def run(argv: Sequence[str]) -> None:
     """Errors: ControlPlaneError with openssl's last line."""
     done = subprocess.run(list(argv), capture_output=True, text=True, check=False, timeout=60)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["without a word"])[-1]
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ControlPlaneError(f"openssl {argv[1]} failed with status {done.returncode}: {last}")
 
 

@@ -77,7 +77,7 @@ def need_free(ports: Ports) -> None:
     """Errors: ControlPlaneError when something listens on one of `ports` already, which would answer in our stead."""
     for name, number in asdict(ports).items():
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as asked:
-            asked.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do: TIME_WAIT is no hindrance
+            asked.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do: TIME_WAIT does not block
             try:
                 asked.bind((LOOPBACK, number))
             except OSError as error:

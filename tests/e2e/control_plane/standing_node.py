@@ -51,6 +51,6 @@ class StandingNode:
         return self.tell()
 
     def run(self) -> None:
-        """The heart beat: goes on through a restart of the API server."""
+        """The heart beat: it continues through a restart of the API server."""
         while not self.told_to_stop.wait(self.beat):
             self.tell()

@@ -66,5 +66,5 @@ def namespaces() -> str:
     )
     if done.returncode == 0:
         return ""
-    said = (done.stderr.strip().splitlines() or ["without a word"])[-1]
+    said = (done.stderr.strip().splitlines() or ["no message"])[-1]
     return f"this machine gives no mount, network and process namespaces ({said}); run it with CAP_SYS_ADMIN"

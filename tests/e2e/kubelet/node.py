@@ -33,7 +33,7 @@ class Kubelet:
         return 1
 
     def not_ready(self) -> None:
-        """containerd ends; its containers go on, and the kubelet says so after half a minute."""
+        """Stop containerd. Its containers keep running; the kubelet reports NotReady after half a minute."""
         self.runtime.stop()
 
     def ready(self) -> None:

@@ -80,7 +80,7 @@ class Api:
         return self.request("PATCH", path, body, MERGE)
 
     def delete(self, path: str, body: Json | None = None) -> None:
-        """DELETE; what is gone already is no error. Errors: ApiError."""
+        """DELETE; an object that is gone already is not an error. Errors: ApiError."""
         try:
             self.request("DELETE", path, body)
         except ApiError as err:
@@ -178,7 +178,7 @@ def _refusal(status: int, text: str) -> ApiError:
 
 
 def _tls(cluster: Json, user: Json, folder: Path) -> ssl.SSLContext | bool:
-    """TLS by a kubeconfig's cluster and user; certificates beside it or inside it, as base64."""
+    """TLS by a kubeconfig's cluster and user; the certificates are files next to it, or base64 inside it."""
     if cluster.get("insecure-skip-tls-verify"):
         context = ssl._create_unverified_context()
     elif data := cluster.get("certificate-authority-data"):

@@ -41,7 +41,7 @@ class Group:
         return 0
 
     def remove(self) -> None:
-        """Remove the folders; the kernel may take a moment to let go of a process that has ended."""
+        """Remove the folders; the kernel may take a moment to release a process that has ended."""
         for folder in self.folders.values():
             for _ in range(50):
                 try:

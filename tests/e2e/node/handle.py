@@ -56,7 +56,7 @@ class NodeProcess:
         return self.process.pid
 
     def not_ready(self) -> None:
-        """The node says NotReady; its pods go on."""
+        """The node says NotReady; its pods keep running."""
         self._tell("not-ready")
 
     def silent(self) -> None:

@@ -93,7 +93,7 @@ class Member(threading.Thread):
         self._change(ready=True, silent=False)
 
     def not_ready(self) -> None:
-        """Say NotReady at once, heartbeats go on: what a kubelet does whose network plug-in is down."""
+        """Say NotReady at once; heartbeats continue. A kubelet whose network plug-in is down does this."""
         self._change(ready=False, silent=False)
 
     def silent(self) -> None:

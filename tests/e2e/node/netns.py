@@ -33,7 +33,7 @@ class Network(Protocol):
         """The namespace's file descriptor, None for the host's."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release it."""
 
 
 class HostNetwork:

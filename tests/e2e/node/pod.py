@@ -210,7 +210,7 @@ class PodWorker(threading.Thread):
         self._gone(str(self._pod["metadata"]["uid"]))
 
     def _until_taken(self, send: Callable[[], bool]) -> None:
-        """Again and again while the API server is away; not for a pod that it has no more."""
+        """Retry `send` while the API server is away; stop when the API server no longer has the pod."""
         while not self._removed.is_set() and not send():
             self._removed.wait(1)
 

@@ -18,7 +18,7 @@ def amount(text: str | int) -> Decimal:
     try:
         return Decimal(digits) * _SUFFIXES[words[len(digits) :]]
     except (KeyError, ArithmeticError) as err:
-        raise ValueError(f"{text!r} is no quantity") from err
+        raise ValueError(f"{text!r} is not a quantity") from err
 
 
 def limit(container: dict[str, Any], name: str) -> Decimal | None:

@@ -127,7 +127,7 @@ def _stopped(status: Json) -> bool:
 
 
 def conditions(old: Sequence[Json], pod: Json, init: Sequence[Json], main: Sequence[Json], now: Json) -> list[Json]:
-    """The pod's conditions: others' kept, ours anew; a time of change stays where the status does.
+    """The pod's conditions: others' kept, ours computed again. A status that stays keeps its time of change.
 
     `now`: {"phase", "sandbox": whether its network and folders are there}.
     """

@@ -37,7 +37,7 @@ class Backoff:
     """Waits that double from `base` to `cap`, by key, as client-go's flowcontrol.Backoff."""
 
     def __init__(self, base: float, cap: float, reset: float) -> None:
-        """All in seconds; a key that was not touched for `reset` seconds starts anew."""
+        """All in seconds; a key that was not touched for `reset` seconds starts from `base` again."""
         self._base, self._cap, self._reset = base, cap, reset
         self._entries: dict[str, tuple[float, float]] = {}
 
@@ -61,5 +61,5 @@ class Backoff:
         return self._entries.get(key, (0.0, 0.0))[1]
 
     def forget(self, key: str) -> None:
-        """Start the key anew."""
+        """Reset the key."""
         self._entries.pop(key, None)

@@ -171,7 +171,7 @@ class _Layer:
                 step.mkdir(mode=0o755)
                 self._like_below(step)
             elif not step.is_dir():
-                raise LayerError(f"{name}: {part} is no folder")
+                raise LayerError(f"{name}: {part} is not a folder")
             path = step
         return path
 

@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def command_line() -> argparse.Namespace:
-    """What was asked for. Exits with 2 when it is no such thing."""
+    """Parse the command line. Exits with 2 when it is wrong."""
     parser = argparse.ArgumentParser(prog="e2e.scenarios", description=__doc__)
     parser.add_argument("--layout", type=Path, required=True, help="the built image's OCI layout")
     parser.add_argument("--report", type=Path, required=True, help="folder for e2e.json, e2e.md and the pictures")

@@ -85,7 +85,7 @@ def watching(running: Running) -> bool:
 
 
 def delete(stage: Stage, before: dict[str, str], seen: dict[str, Any]) -> None:
-    """Nothing that carries our label is left; of all else, nothing is gone, new or made anew. Errors: WayError."""
+    """Nothing that carries our label is left; of all else, nothing is gone, new or recreated. Errors: WayError."""
     api = stage.plane.api
     had = inventory.ours(api)
     need(any(key.endswith("/cortex-leviathan") for key in had), "the Deployment does not carry our label")
@@ -99,5 +99,5 @@ def delete(stage: Stage, before: dict[str, str], seen: dict[str, Any]) -> None:
     seen["pods left"] = left
     need(not at_once, f"left when the tool said that it is gone: {at_once}")
     need(not seen["have our label"], "something of ours is left")
-    need(not seen["differences"], "something else is gone, new or made anew")
+    need(not seen["differences"], "something else is gone, new or recreated")
     need(left == [GATE], "other pods are left than the one that was there before")

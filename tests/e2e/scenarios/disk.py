@@ -1,7 +1,8 @@
 """The node's disk: a loop device as large as the real one, with a GPT and an XFS partition that holds a model.
 
-The file behind it is sparse, so 3.7 TB cost a few megabytes. Kernels without the GPT parser (CONFIG_EFI_PARTITION) read
-no table by themselves: `partx` reads it and tells the kernel, which a kernel with the parser has done already.
+The file behind it is sparse, so 3.7 TB cost a few megabytes. A kernel without the GPT parser
+(CONFIG_EFI_PARTITION) does not read the partition table: `partx` reads it and tells the kernel. A kernel with the
+parser has read it already.
 """
 
 import shutil

@@ -16,6 +16,6 @@ def run(argv: Sequence[str], timeout: float = 600.0) -> str:
         raise WayError(f"{argv[0]} is not on this machine; install the package that has it")
     done = subprocess.run(list(argv), capture_output=True, text=True, check=False, timeout=timeout)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["without a word"])[-1]
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise WayError(f"{shlex.join(argv)} failed with status {done.returncode}: {last}")
     return done.stdout

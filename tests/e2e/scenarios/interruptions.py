@@ -16,7 +16,7 @@ from .report import Report
 from .stage import Running, Stage
 
 AGAIN = "omni/again"  # a repository of its own: the registry has none of the image's blobs there
-CHUNK_MIB = 8  # small, so that what is on its way is little beside what a tenth of the image is
+CHUNK_MIB = 8  # small, so that the chunks under way are few bytes compared with a tenth of the image
 PARALLEL = 4
 
 
@@ -28,7 +28,7 @@ def interrupt(stage: Stage, report: Report) -> None:
 
 
 def registry_killed(stage: Stage, seen: dict[str, Any]) -> None:
-    """SIGKILL when a tenth of the image has arrived, back three seconds later; the same push goes on to its end.
+    """SIGKILL when a tenth of the image has arrived, back three seconds later; the same push continues to its end.
 
     A registry that was killed forgets the uploads under way, as it signs their addresses with a secret that it makes up
     at its start. So what is sent again is what it had of them when it was killed, and of each the chunk on its way.
@@ -70,7 +70,7 @@ def arrived(uploads: Path) -> int:
 
 
 def etcd_slow(stage: Stage, seen: dict[str, Any]) -> None:
-    """A deployment from nothing while etcd stands still for 0.8 s of every second."""
+    """A deployment from nothing while etcd stalls for 0.8 s of every second."""
     clear(stage)
     with stage.plane.slow_etcd():
         begun = time.monotonic()

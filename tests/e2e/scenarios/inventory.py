@@ -8,7 +8,7 @@ from leviathan.cluster.kinds import KINDS, SELECTOR, Kind
 
 from .errors import WayError
 
-#: What comes and goes by itself: what happened, and the heart beats of the node and of the API server.
+#: What changes without us: events, and the heart beats of the node and of the API server.
 PASSING = ("events", "leases", "componentstatuses")
 SPECIFIC = ("uid", "generation", "labels", "annotations")  # of an object's metadata: what only a change of it changes
 
@@ -60,11 +60,11 @@ def settled(api: Api, pause: float = 2.0, seconds: float = 60.0) -> dict[str, st
 
 
 def difference(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """What is gone, what is new and what was made anew, each with a word about it; empty when nothing is."""
+    """What is gone, new or recreated, each with that word before it; empty when nothing is."""
     return [
         *(f"gone: {key}" for key in before if key not in after),
         *(f"new: {key}" for key in after if key not in before),
-        *(f"made anew: {key}" for key in before if key in after and before[key] != after[key]),
+        *(f"recreated: {key}" for key in before if key in after and before[key] != after[key]),
     ]
 
 
@@ -77,7 +77,7 @@ def wanted(api: Api, version: bool) -> dict[str, Json]:
     for kind in KINDS:
         for item in api.send("GET", f"{kind.prefix}/{kind.plural}{chosen(kind)}")["items"] or ():
             metadata = item["metadata"]
-            if "deletionTimestamp" in metadata:  # on its way out by itself; one that only now is on it is missing
+            if "deletionTimestamp" in metadata:  # being deleted: left out; one deleted only now shows as missing
                 continue
             keys = (*SPECIFIC, "resourceVersion") if version else SPECIFIC
             found[f"{kind.name} {named(item)}"] = {

@@ -25,7 +25,7 @@ MOMENTS = 3  # refused connections of which the network's counters are read at o
 
 
 def load(stage: Stage, report: Report, folder: Path) -> None:
-    """The load as a check; when it fails, what is left of it is saved in `folder`, and the run goes on."""
+    """The load as a check. When it fails, what is left of it is saved in `folder`, and the run continues."""
     name = f"load: {CLIENTS} clients stream, no answer lost or mixed, memory flat"
     report.attempt(name, partial(show, stage, folder / SCENE))
 

@@ -14,7 +14,7 @@ from .engine_processes import ALL, engine_processes
 #: early in the load, and late, each between two parts of the time in which clients begin requests.
 EARLY, LATE = (1 / 6, 1 / 2), (2 / 3, 1.0)
 #: Bytes by which the second may be above the first. Runs on two CPUs came to 6, 7, 11 and 19 MB; a leak of 34 MB in
-#: 43 s is 47 MB from the beginning of the one to that of the other, with no other growth beside it.
+#: 43 s is 47 MB from the beginning of the one to that of the other, with no other growth.
 GROWTH = 45_000_000
 FEWEST = 10  # samples in each, with fewer of which nothing is judged
 

@@ -19,7 +19,7 @@ class Node(Protocol):
         """A process from which every process of its pods descends, and no other engine's."""
 
     def not_ready(self) -> None:
-        """The node says NotReady, if not at once; its pods go on."""
+        """The node says NotReady, if not at once; its pods keep running."""
 
     def ready(self) -> None:
         """The node says Ready, if not at once."""

@@ -71,7 +71,7 @@ class Report:
         self.attempt(f"fault: {name}", shown)
 
     def picture(self, name: str, title: str, drawn: str) -> None:
-        """A picture beside that of the checks: its `name` in the file's, its title for people, and the SVG."""
+        """A picture in addition to that of the checks: its `name` in the file's, its title for people, and the SVG."""
         self.pictures[name] = title, drawn
 
     @property

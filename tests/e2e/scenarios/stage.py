@@ -37,7 +37,7 @@ class Outcome:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The result. Errors: ValueError when it is no JSON."""
+        """The result. Errors: ValueError when it is not JSON."""
         value: dict[str, Any] = json.loads(self.out)
         return value
 
@@ -145,7 +145,7 @@ class Stage:
         }
 
     def begin(self, *words: str) -> Running:
-        """Start `leviathan WORDS` and go on; `end` waits for it."""
+        """Start `leviathan WORDS` and return at once; `end` waits for it."""
         out, talk = self.folder / "tool.out", self.folder / "tool.talk"
         with out.open("wb") as result, talk.open("wb") as said:
             argv = [sys.executable, "-m", "leviathan", *words]

@@ -125,7 +125,7 @@ class Kubelet:
         return self.waiting("ImagePullBackOff", f'Back-off pulling image "{self.image}": ErrImagePull: {message}')
 
     def failed(self, reason: str, message: str, *, condition: dict[str, str] | None = None) -> dict[str, Any]:
-        """The pod has been refused or thrown out."""
+        """The pod has been rejected or evicted."""
         more = [{"status": "True", "lastTransitionTime": now(), **condition}] if condition else []
         return self.status({"phase": "Failed", "reason": reason, "message": message, "conditions": more})
 

@@ -1,4 +1,4 @@
-"""Records the answers of a real Kubernetes API server anew: `scripts/record [KIND [NAME ...]]`, all without KIND.
+"""Records the answers of a real Kubernetes API server again: `scripts/record [KIND [NAME ...]]`, all without KIND.
 
 It starts a control plane (tests/e2e/control_plane) in a folder of its own, with a node that nobody runs pods on, plays
 the scenes and writes `KIND/NAME.json` next to this file, in normal form (`normal_form`).

@@ -1,4 +1,4 @@
-"""Records what a real API server answers to apply, diff, delete and rollback, into `apply/NAME.json` beside this.
+"""Records what a real API server answers to apply, diff, delete and rollback, into `apply/NAME.json` next to this file.
 
 The control plane's kubeconfigs admin, restricted and wrong are used; the namespaces lab-* in it are used up.
 """

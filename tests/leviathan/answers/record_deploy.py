@@ -1,4 +1,4 @@
-"""Records what a real API server answers to whole deployments, into `deploy/NAME.json` beside this.
+"""Records what a real API server answers to whole deployments, into `deploy/NAME.json` next to this file.
 
 The control plane has no kubelet for the node talos-u8k-rze; the namespace ai-workloads in it is used up. The registry,
 the front and the image are real; `deploy_stage` plays the node. The recordings have preflight, model, apply, rollout
@@ -64,7 +64,7 @@ def run(what: Stage, environ: dict[str, str], *, rollback_on_failure: bool = Fal
     except LeviathanError as error:
         sys.stderr.write(f"{error.line()}\n")
     for path, query in collections(what.site).values():
-        cluster.list(path, **query)  # how it is at the end, for a replay that asks once more
+        cluster.list(path, **query)  # how it is at the end, for a replay that asks again
     return recording
 
 

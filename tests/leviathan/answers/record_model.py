@@ -1,4 +1,4 @@
-"""Records what a real API server answers about the download's pod in each state, into `model/NAME.json` beside this.
+"""Records what a real API server answers about the download's pod in each state, into `model/NAME.json` in this folder.
 
 The control plane has no kubelet for the node talos-u8k-rze; the namespace lab-model in it is used up. The scheduler is
 the real one; what a kubelet would write into the pod's status is written here, in the kubelet's words.

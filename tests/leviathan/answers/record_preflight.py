@@ -1,4 +1,4 @@
-"""Records what a real API server answers to `leviathan preflight`, into `preflight/NAME.json` beside this.
+"""Records what a real API server answers to `leviathan preflight`, into `preflight/NAME.json` next to this file.
 
 The control plane's kubeconfigs admin, restricted and wrong are used; the namespaces lab-* and the nodes lab-* in it are
 used up. The `fieldsV1` of managedFields are left out: nothing reads them here.

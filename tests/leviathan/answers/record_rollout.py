@@ -1,4 +1,4 @@
-"""Records what a real API server answers in each way that a rollout can fail, into `rollout/NAME.json` beside this.
+"""Records what a real API server answers in each way that a rollout can fail, into `rollout/NAME.json` in this folder.
 
 The control plane has no kubelet for the node talos-u8k-rze; the namespace ai-workloads in it is used up. Scheduler,
 controllers and admission are the real ones; `played_kubelet` writes what a kubelet would write. A recording has what

@@ -1,4 +1,4 @@
-"""Scenes that the control plane plays by itself: what goes well, the Deployment, the scheduler, the node controller."""
+"""Scenes of the control plane alone: what goes well, the Deployment, the scheduler, the node controller."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""A server on loopback whose answers a test writes: endless ones, slow ones, and what is no HTTP."""
+"""A server on loopback whose answers a test writes: endless ones, slow ones, and bytes that are not HTTP."""
 
 import threading
 import time

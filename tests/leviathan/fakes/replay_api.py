@@ -150,7 +150,7 @@ class ReplayApi:
             return self.exchanges[chosen].answer
 
     def wait(self, seconds: float) -> bool:
-        """Wait, but not past the end of the server; whether it goes on."""
+        """Wait, but not past the end of the server; whether it still runs."""
         return not self._closing.wait(seconds) if seconds else not self._closing.is_set()
 
 
@@ -224,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def handle(self) -> None:
-        """Serve; a client that goes away is no error."""
+        """Serve; a client that goes away is not an error."""
         with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError):
             super().handle()
 
