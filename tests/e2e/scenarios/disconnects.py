@@ -218,8 +218,8 @@ BREAKS = (
         DEPLOY,
         ExitCode.PREFLIGHT,
         (
-            "error: preflight: preflight found a problem: gpus: nvidia.com/gpu: 2 wanted, 1 of 2 free "
-            f"({objects.NAMESPACE}/other has 1); fix: ",
+            "error: preflight: preflight found a problem: gpus: nvidia.com/gpu: 2 needed, 1 of 2 free "
+            f"({objects.NAMESPACE}/other uses 1); fix: ",
         ),
         gpus_taken,
     ),
