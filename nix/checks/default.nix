@@ -53,6 +53,7 @@ let
       ".ci"
       "CHANGELOG.md"
       "CONTRIBUTING.md"
+      "Makefile"
       "README.md"
       "docs"
       "examples"
