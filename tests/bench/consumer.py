@@ -20,8 +20,8 @@ def measure() -> list[Line]:
         return [NotRun(SIZE, why), NotRun(TIME, why)]
     ours, runbooks = (sum(nix.layers(each).values()) / 1e6 for each in (layout, nix.image()))
     rows: list[Line] = [Row(SIZE, ours, "MB", runbooks, "the runbook's", most=size.LIMIT_MB)]
-    own = [drv for drv in nix.behind_image(IMAGE) if drv not in set(nix.behind_image())]
-    return [*rows, time_row(recorded.spans(own))]
+    shared = set(nix.behind_image())
+    return [*rows, time_row(recorded.spans([drv for drv in nix.behind_image(IMAGE) if drv not in shared]))]
 
 
 def time_row(took: dict[str, float | str]) -> Line:
