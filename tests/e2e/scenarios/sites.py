@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from e2e.control_plane.api import APPLY, wait
+from e2e.control_plane.api import APPLY, Json, wait
 from leviathan.cluster.kinds import path_of
 from leviathan.manifests.patch import merged
 
@@ -57,7 +58,10 @@ def support(stage: Stage, seen: dict[str, Any]) -> None:
 
 
 def upgrade(stage: Stage, seen: dict[str, Any]) -> None:
-    """What release 0.1 had rendered runs; the deployment of today leaves its pod alone. Errors: WayError."""
+    """What release 0.1 had rendered runs; the deployment of today leaves its pod alone. Errors: WayError.
+
+    A kubelet announces what the machine has, so there the earlier pod requests as little as the stage's site.
+    """
     image = f"{stage.registry.host}/omni/engine@{digest_of(stage.layout)}"
     text = (EARLIER / "render-privileged.yaml").read_text(encoding="utf-8")
     for old, new in (
@@ -69,6 +73,8 @@ def upgrade(stage: Stage, seen: dict[str, Any]) -> None:
         text = text.replace(old, new)
     api = stage.plane.api
     for each in yaml.safe_load_all(text):
+        if each["kind"] == "Deployment" and (fewer := stage.mode.site.get("resources")):
+            smaller(each["spec"]["template"]["spec"], fewer)
         api.send("PATCH", f"{path_of(each)}?fieldManager=leviathan&force=true", each, APPLY)
     wait("the earlier release's pod ready", lambda: ready(stage), 240)
     before, generation = lives(stage), generation_of(stage)
@@ -80,6 +86,15 @@ def upgrade(stage: Stage, seen: dict[str, Any]) -> None:
     stage.must("delete")
     left = [name for name in inventory.ours(api) if "/namespaces " not in name]
     need(not left, f"left: {left}")
+
+
+def smaller(pod: Json, resources: Mapping[str, str]) -> None:
+    """Changes a pod's CPUs, memory and /dev/shm to those of a site's section `resources`."""
+    (engine,) = pod["containers"]
+    for kind in ("limit", "request"):
+        engine["resources"][f"{kind}s"] |= {"cpu": resources[f"cpu_{kind}"], "memory": resources[f"memory_{kind}"]}
+    (shm,) = (volume for volume in pod["volumes"] if volume.get("emptyDir", {}).get("medium") == "Memory")
+    shm["emptyDir"]["sizeLimit"] = resources["shm"]
 
 
 def examples(stage: Stage, seen: dict[str, Any]) -> None:
