@@ -37,8 +37,8 @@ class Line:
 def propose(seen: Seen, given: Mapping[str, str], ask: Ask | None) -> list[Line]:
     """The lines of the site file.
 
-    Arguments: `given`, keys that the user has set; `ask`, None where nobody can be asked. Errors: UsageError when there
-    is not a GPU node, or something is not known and nobody can be asked.
+    Arguments: `given`, keys that the user has set; `ask`, None where nobody can be asked. Errors: UsageError if no
+    GPU node is found, or something is not known and nobody can be asked.
     """
     node = _node(seen, given, ask)
     lines = [*_node_lines(seen, node), *_size_lines(node), *_storage_lines(seen, given), *_release_lines()]
