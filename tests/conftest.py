@@ -11,8 +11,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 with contextlib.suppress(ImportError):  # the image's own root has no hypothesis
     from hypothesis import HealthCheck, settings
 
-    # How long an example takes says more about what else the machine does than about the test. A build of Nix has the
-    # same examples each time, as it has the same everything else; elsewhere every run tries new ones.
+    # How long an example takes says more about what else the machine does than about the test. In a build of Nix the
+    # examples are the same each time, so its result does not depend on the day; elsewhere every run tries new ones.
     settings.register_profile(
         "leviathan",
         deadline=None,

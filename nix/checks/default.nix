@@ -85,12 +85,7 @@ let
       '';
     };
 
-  pytest =
-    name: arguments:
-    inCopy repository name ''
-      export LEVIATHAN_SCHEMA_SUITE=${artifacts.source "json-schema-test-suite"}
-      ${development}/bin/python3 -m pytest -p no:cacheprovider ${arguments}
-    '';
+  pytest = "${development}/bin/python3 -m pytest -p no:cacheprovider";
 
   proof =
     name: commands:
@@ -116,13 +111,16 @@ in
 
   # tests/host and tests/e2e need the host: Nix, mounts, loop devices (make check-host, make e2e). In two halves, since
   # the tests wait more than they compute.
-  python = pytest "check-python" (
-    "--ignore tests/leviathan_engine --ignore tests/engine --ignore tests/toolkit --ignore tests/host"
-    + " --ignore tests/e2e --ignore tests/gpu"
-  );
+  python = inCopy repository "check-python" ''
+    ${pytest} --ignore tests/leviathan_engine \
+      --ignore tests/engine --ignore tests/toolkit --ignore tests/host --ignore tests/e2e --ignore tests/gpu
+  '';
 
   # The launcher, the front and the planner, which need no torch.
-  engine-processes = pytest "check-engine-processes" "tests/leviathan_engine";
+  engine-processes = inCopy repository "check-engine-processes" ''
+    export LEVIATHAN_SCHEMA_SUITE=${artifacts.source "json-schema-test-suite"}
+    ${pytest} tests/leviathan_engine
+  '';
 
   # Public clients, unmodified, in the image's own trees: launcher, front and engine. Each environment in a run of its own.
   clients = runInRootfs {

@@ -23,6 +23,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import bad_clients
 import bench_health
 from bench_health import JSON, connect
 
@@ -47,12 +48,6 @@ class Row:
         verdict = "ok" if self.value <= self.limit else "EXCEEDED"
         figures = f"{self.value:.3f} {self.unit} | ≤ {self.limit:g} {self.unit}"
         return f"| {self.what} | {figures} | {verdict} | {self.detail} |"
-
-
-def chat(tokens: int, *, stream: bool) -> bytes:
-    """A request's body."""
-    body = {"model": "letters", "messages": [{"role": "user", "content": "hello"}]}
-    return json.dumps(body | {"max_tokens": tokens, "temperature": 0, "stream": stream}).encode()
 
 
 def gaps(url: str, body: bytes) -> list[float]:
@@ -158,7 +153,7 @@ def _known(direct: Direct, rounds: int) -> Row:
 
 
 def _request(what: str, front: Any, direct: Direct, rounds: int) -> Row:
-    ask = exchange(front.url, chat(1, stream=False))
+    ask = exchange(front.url)
     timed(ask, 20)
     pairs = [(timed(ask, 5), timed(lambda: direct.run((1, 2, 3), 1), 5)) for _ in range(max(1, rounds // 5))]
     with_front, without = (statistics.median(column) for column in zip(*pairs, strict=True))
@@ -166,15 +161,14 @@ def _request(what: str, front: Any, direct: Direct, rounds: int) -> Row:
     return Row(what, with_front - without, REQUEST_MS, "ms", detail)
 
 
-def exchange(url: str, body: bytes) -> Callable[[], None]:
+def exchange(url: str) -> Callable[[], None]:
     """A function that sends one chat request over one connection and reads the answer.
 
     It uses the socket alone: an HTTP library takes 0.3 ms a request, which are not the front's.
     """
-    host, port = url.removeprefix("http://").split(":")
-    connection = socket.create_connection((host, int(port)))
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    connection = bad_clients.connect(url)
+    body = bad_clients.chat(1, stream=False)
+    request = bad_clients.request("/v1/chat/completions", body, Content_Type="application/json")
 
     def ask() -> None:
         connection.sendall(request)
@@ -195,7 +189,7 @@ def _decode(front: Any, direct: Direct) -> Row:
     mine: list[float] = []
     bare: list[float] = []
     for _ in range(3):
-        mine += gaps(front.url, chat(200, stream=True))[4:-1]
+        mine += gaps(front.url, json.dumps(bad_clients.chat(200)).encode())[4:-1]
         times = direct.run((1, 2, 3), 200)
         bare += [b - a for a, b in pairwise(times)][4:]
     a, b = statistics.fmean(bare) * 1e3, statistics.fmean(mine) * 1e3

@@ -74,7 +74,7 @@ def upgrade(stage: Stage, seen: dict[str, Any]) -> None:
     api = stage.plane.api
     for each in yaml.safe_load_all(text):
         if each["kind"] == "Deployment" and (fewer := stage.mode.site.get("resources")):
-            smaller(each["spec"]["template"]["spec"], fewer)
+            each = smaller(each, fewer)  # noqa: PLW2901
         api.send("PATCH", f"{path_of(each)}?fieldManager=leviathan&force=true", each, APPLY)
     wait("the earlier release's pod ready", lambda: ready(stage), 240)
     before, generation = lives(stage), generation_of(stage)
@@ -88,13 +88,17 @@ def upgrade(stage: Stage, seen: dict[str, Any]) -> None:
     need(not left, f"left: {left}")
 
 
-def smaller(pod: Json, resources: Mapping[str, str]) -> None:
-    """Changes a pod's CPUs, memory and /dev/shm to those of a site's section `resources`."""
-    (engine,) = pod["containers"]
-    for kind in ("limit", "request"):
-        engine["resources"][f"{kind}s"] |= {"cpu": resources[f"cpu_{kind}"], "memory": resources[f"memory_{kind}"]}
-    (shm,) = (volume for volume in pod["volumes"] if volume.get("emptyDir", {}).get("medium") == "Memory")
-    shm["emptyDir"]["sizeLimit"] = resources["shm"]
+def smaller(deployment: Json, resources: Mapping[str, str]) -> Json:
+    """The Deployment with the CPUs, memory and /dev/shm of a site's section `resources`."""
+    both = {
+        f"{kind}s": {"cpu": resources[f"cpu_{kind}"], "memory": resources[f"memory_{kind}"]}
+        for kind in ("limit", "request")
+    }
+    pod = {
+        "containers": [{"name": "engine", "resources": both}],
+        "volumes": [{"name": "shm", "emptyDir": {"sizeLimit": resources["shm"]}}],
+    }
+    return merged(deployment, {"spec": {"template": {"spec": pod}}}, "e2e")
 
 
 def examples(stage: Stage, seen: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from ..timing import Timing
 from ..tokenising import Tokenising
 from .answer_text import AnswerText
 from .best import best
+from .demand import Demand
 from .events import Choice, Event, Finish, LogprobDelta, PromptRead, TextDelta, TokenLogprob, Usage, Working
 from .grammars import Grammars
 from .planned import Planned, clamped, ignored, plan
@@ -88,13 +89,12 @@ class Generation:
 
     async def _with_grammars(self, planned: list[Planned]) -> list[Planned]:
         """Returns the choices with the grammars of their answers. Errors: ApiError 4xx, 503."""
-        if not any(one.demand for one in planned):
-            return planned
-        service, folder = self._service, Path(self._service.served.model.folder)
-        return [
-            one.following(await service.grammars.grammar(self._client, folder, one.demand)) if one.demand else one
-            for one in planned
-        ]
+        return [one.following(await self._grammar(one.demand)) if one.demand else one for one in planned]
+
+    async def _grammar(self, demand: Demand) -> str:
+        """Returns the grammar of an answer. Errors: ApiError 4xx, 503."""
+        folder = Path(self._service.served.model.folder)
+        return await self._service.grammars.grammar(self._client, folder, demand)
 
     async def _events(self, planned: list[Planned]) -> AsyncGenerator[Event, None]:
         """Yields the answer's events, one choice after the other."""
