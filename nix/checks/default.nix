@@ -33,6 +33,7 @@ let
       "poetry.lock"
       "pyproject.toml"
       "scripts/banned_words.py"
+      "scripts/markdown_tables.py"
       "tests"
       "tools"
     ];

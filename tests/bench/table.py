@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 
 COLUMNS = ("what", "ours", "theirs", "ratio or limit", "verdict")
+#: The most characters of a row, its cells with " | " between them: what scripts/markdown_tables.py asks of a document.
+WIDTH = 120
 
 
 class Verdict(Enum):
@@ -82,7 +84,7 @@ class NotRun:
 
     def cells(self) -> tuple[str, ...]:
         """The row as text, one string a column."""
-        return (self.what, "", "", "", f"{self.verdict.value}: {self.why}")
+        return (self.what, "", "", "", self.verdict.value)
 
 
 Line = Row | NotRun
@@ -100,14 +102,20 @@ def failed(lines: Sequence[Line]) -> bool:
 
 
 def render(lines: Sequence[Line]) -> str:
-    """The table in Markdown, its columns as wide as their widest cell."""
+    """The table in Markdown, and below it a list of what was not run and why.
+
+    The columns are as wide as their widest cell, or unpadded where a line would take more than `WIDTH`.
+    """
     rows = [COLUMNS, *(line.cells() for line in lines)]
     widths = [max(len(row[n]) for row in rows) for n in range(len(COLUMNS))]
+    if sum(widths) + 3 * (len(widths) - 1) > WIDTH:
+        widths = [0] * len(widths)
     text = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
     text.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(text)
+    reasons = [f"- {line.what}: not run: {line.why}" for line in lines if isinstance(line, NotRun)]
+    return "\n".join([*text, *([""] if reasons else []), *reasons])
 
 
 def record(lines: Sequence[Line]) -> list[dict[str, object]]:

@@ -58,14 +58,24 @@ def test_no_unit_leaves_no_space() -> None:
     assert figure(0.5, "") == "0.5"
 
 
-def test_table_is_markdown_with_a_cell_for_every_column() -> None:
+def test_table_is_markdown_with_a_cell_for_every_column_and_the_reasons_below() -> None:
     lines: list[Line] = [GOOD, NotRun("push", "no skopeo: run apt-get install skopeo")]
-    rows = render(lines).splitlines()
+    table, reasons = render(lines).split("\n\n", 1)
+    rows = table.splitlines()
     assert rows[0].split("|")[1].strip() == COLUMNS[0]
     assert {len(row) for row in rows} == {len(rows[0])}
     assert {row.count("|") for row in rows} == {len(COLUMNS) + 1}
     assert [cell.strip() for cell in rows[2].split("|")[1:-1]] == ["push", "7 s", "10 s (skopeo)", "0.70, ≤ 1", "good"]
-    assert "not run: no skopeo: run apt-get install skopeo" in rows[3]
+    assert [cell.strip() for cell in rows[3].split("|")[1:-1]] == ["push", "", "", "", "not run"]
+    assert reasons == "- push: not run: no skopeo: run apt-get install skopeo"
+
+
+def test_a_wide_table_is_not_padded() -> None:
+    wide = Row("x" * 70, 7.0, "s", 10.0, "kt-kernel==0.7.2, avx2", most_ratio=1)
+    assert render([wide, GOOD]).splitlines()[2:] == [
+        f"| {'x' * 70} | 7 s | 10 s (kt-kernel==0.7.2, avx2) | 0.70, ≤ 1 | good |",
+        "| push | 7 s | 10 s (skopeo) | 0.70, ≤ 1 | good |",
+    ]
 
 
 def test_record_goes_through_json() -> None:

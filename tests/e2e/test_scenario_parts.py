@@ -106,8 +106,8 @@ def test_a_report_says_what_passed_and_what_failed(tmp_path: Path) -> None:
     assert value["checks"][1]["evidence"] == {"error": "ValueError: broken"}
     text = (tmp_path / "e2e.md").read_text(encoding="utf-8")
     assert "**FAILED**" in text
-    assert "| one | ✓ |" in text
-    assert "digest: sha256:1 \\| 2" in text
+    assert "| one | ✓ | 0.0 |\n| two <b> | ✗ | 0.0 |\n" in text
+    assert "### ✓ one\n\n- digest: sha256:1 | 2\n\n### ✗ two <b>\n\n- error: ValueError: broken\n" in text
     picture = ET.fromstring((tmp_path / "e2e.svg").read_text(encoding="utf-8"))
     assert len([node for node in picture if node.tag.endswith("rect")]) == 2
 
@@ -177,7 +177,7 @@ def test_another_picture_lies_beside_the_report(tmp_path: Path) -> None:
     assert widths[1] == pytest.approx(widths[0] * 7 / 3, rel=0.01)
 
 
-def test_long_evidence_is_cut_for_the_table() -> None:
+def test_long_evidence_is_cut_for_the_report() -> None:
     assert cell("a\nb") == "a b"
     assert cell({"a": 1}) == '{"a": 1}'
     assert len(cell("x" * 1000)) == 160

@@ -1,4 +1,4 @@
-"""Walls of the second user outside of the site file: logins, kubeconfig, an own CA; and the table of all walls."""
+"""Walls of the second user outside of the site file: logins, kubeconfig, an own CA; and the lists."""
 
 import http.server
 import json
@@ -21,9 +21,9 @@ from leviathan.site.load import load
 from leviathan.smoke.endpoint import Endpoint, Unreachable, Wrong
 
 ROOT = Path(__file__).parents[2]
-TABLE = Path(__file__).with_name("walls.md")
+WALLS = Path(__file__).with_name("walls.md")
 FAULTS = Path(__file__).with_name("faults.md")
-#: Where the table of faults says that nothing is done.
+#: Where the list of faults says that nothing is done.
 UNTESTED = {"E22", "P9"}
 DIGEST = f"sha256:{'1' * 64}"
 
@@ -95,16 +95,22 @@ def test_wall_22_an_endpoint_behind_an_own_ca_names_the_variable(
     assert Endpoint(behind_own_ca, timeout_s=5).get("/health").status == 200
 
 
-def test_each_wall_has_a_row_with_a_test_that_is_there() -> None:
-    """walls.md: a row for each of the 26, which names its tests by file and function."""
-    rows = re.findall(r"^\| (\d+) \|.*\|.*\| (.*) \|$", TABLE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert [int(number) for number, _ in rows] == list(range(1, 27))
-    for number, named in rows:
+def test_each_wall_is_listed_with_a_test_that_is_there() -> None:
+    """walls.md: an item for each of the 26, which names its tests by file and function."""
+    found = items(WALLS)
+    assert [number for number, _ in found] == [str(number) for number in range(1, 27)]
+    for number, named in found:
         assert names_of_tests(named), f"wall {number} names no test"
 
 
+def items(path: Path) -> list[tuple[str, str]]:
+    """The number of each item of a list of faults or walls, and what it names as its tests."""
+    text = path.read_text(encoding="utf-8")
+    return re.findall(r"^- (\w+): .*\n  - now: .*\n((?:  - test: .*\n)+)", text, re.MULTILINE)
+
+
 def names_of_tests(named: str) -> list[tuple[str, str]]:
-    """The tests that a cell names, by file and function; each of them is there."""
+    """The tests that an item names, by file and function; each of them is there."""
     tests: list[tuple[str, str]] = re.findall(r"`([a-z_/0-9]+\.py)::(test_[a-z_0-9]+)`", named)
     for file, function in tests:
         text = (ROOT / "tests" / file).read_text(encoding="utf-8")
@@ -112,12 +118,12 @@ def names_of_tests(named: str) -> list[tuple[str, str]]:
     return tests
 
 
-def test_each_fault_has_a_row_with_a_test_that_is_there() -> None:
-    """faults.md: the rows of each letter are numbered without a gap; those without a test are few, and known here."""
-    rows = re.findall(r"^\| ([ETPR])(\d+) \| .* \| (.*) \|$", FAULTS.read_text(encoding="utf-8"), re.MULTILINE)
-    for letter, count in (("E", 29), ("T", 18), ("P", 13), ("R", 22)):
-        assert [int(number) for its, number, _ in rows if its == letter] == list(range(1, count + 1))
-    for letter, number, named in rows:
-        expected = f"{letter}{number}" not in UNTESTED
-        assert (len(names_of_tests(named)) > 0) == expected, f"{letter}{number}"
-        assert expected or named == "none"
+def test_each_fault_is_listed_with_a_test_that_is_there() -> None:
+    """faults.md: the items of each letter are numbered without a gap; those without a test are few, and known here."""
+    found = items(FAULTS)
+    counts = {"E": 29, "T": 18, "P": 13, "R": 22}
+    assert [number for number, _ in found] == [f"{x}{n}" for x, count in counts.items() for n in range(1, count + 1)]
+    for number, named in found:
+        expected = number not in UNTESTED
+        assert (len(names_of_tests(named)) > 0) == expected, number
+        assert expected or named == "  - test: none\n"

@@ -109,18 +109,13 @@ class Report:
         lines += [f"- NOT RUN, left out by --only {self.only}: {name}" for name in self.left_out]
         for name, (title, _) in self.pictures.items():
             lines += ["", f"![{name}](e2e-{name}.svg)", "", f"Above: {title}."]
-        lines += [
-            "",
-            "![timeline](e2e.svg)",
-            "",
-            "Above: the checks.",
-            "",
-            "| check | | s | evidence |",
-            "|---|---|---:|---|",
-        ]
+        lines += ["", "![timeline](e2e.svg)", "", "Above: the checks.", "", "| check | | s |", "|---|---|---:|"]
+        lines += [f"| {one.name} | {mark(one)} | {one.seconds:.1f} |" for one in self.checks]
+        lines += ["", "## Evidence"]
         for one in self.checks:
-            seen = "<br>".join(f"{key}: {cell(value)}" for key, value in one.evidence.items())
-            lines.append(f"| {one.name} | {'✓' if one.passed else '✗'} | {one.seconds:.1f} | {seen} |")
+            if one.evidence:
+                lines += ["", f"### {mark(one)} {one.name}", ""]
+                lines += [f"- {key}: {cell(value)}" for key, value in one.evidence.items()]
         return "\n".join(lines) + "\n"
 
     def timeline(self) -> str:
@@ -128,8 +123,13 @@ class Report:
         return bars([Bar(one.name, one.begin, one.seconds, one.passed) for one in self.checks])
 
 
+def mark(check: Check) -> str:
+    """✓ for a check that passed, ✗ for one that did not."""
+    return "✓" if check.passed else "✗"
+
+
 def cell(value: object, width: int = 160) -> str:
-    """A value as a table takes it: one line, no bars, at most `width` characters."""
+    """A value as a list takes it: one line of printable characters, at most `width`."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    text = "".join(each if each.isprintable() else "\ufffd" for each in " ".join(text.split())).replace("|", "\\|")
+    text = "".join(each if each.isprintable() else "\ufffd" for each in " ".join(text.split()))
     return text if len(text) <= width else text[: width - 1] + "…"
