@@ -182,6 +182,8 @@ in
       export LEVIATHAN_TRITON_CACHE=${../ktransformers/triton_cache.py}
       for program in bash lsblk mount numactl python3; do command -v $program; done
       cp -r ${engineTests} /build/tests
+      mkdir /build/gpu
+      cp ${../../tests/gpu/reference.py} /build/gpu/reference.py
       cd /build/tests
       python3 -m pytest --ignore test_race.py --ignore test_kernels_on_cpu.py \
         --ignore test_decode_kernels.py -p no:cacheprovider -v | tee $out

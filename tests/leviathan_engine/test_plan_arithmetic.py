@@ -70,8 +70,16 @@ def test_a_chunk_of_a_prompt() -> None:
     assert vram.chunk_bytes(DEEPSEEK_V3, 1, 8192) == 288_768 + block
     assert vram.chunk_bytes(DEEPSEEK_V3, 4096, 65536) == 4096 * 288_768 + block == 1_862_795_264
     assert vram.chunk_bytes(DEEPSEEK_V3, 1, 64) == 288_768 + 64 * 166_016
-    # Logits of one position: 129,280 * (2 + 4).
-    assert vram.logits_bytes(DEEPSEEK_V3) == 775_680
+
+
+def test_log_probabilities_of_a_prompt_need_less_than_its_layers() -> None:
+    # 12 bytes for each of 128 * 129,280 logits, and 3*7168 numbers of 2 bytes a token.
+    assert vram.logits_bytes(DEEPSEEK_V3, 4096) == 12 * 128 * 129_280 + 4096 * 43_008 == 374_734_848
+    for chunk in (1, 64, 128, 512, 4096, 16384):
+        assert vram.logits_bytes(DEEPSEEK_V3, chunk) < vram.chunk_bytes(DEEPSEEK_V3, chunk, max(chunk, 4096))
+    # Where it is more, it counts: a vocabulary of ten times the size.
+    wide = replace(DEEPSEEK_V3, vocab=10 * DEEPSEEK_V3.vocab)
+    assert vram.logits_bytes(wide, 512) > vram.chunk_bytes(wide, 512, 8192)
 
 
 def test_the_cpu() -> None:

@@ -1,8 +1,8 @@
 """The protocol between the engine's processes: JSON objects, one per line, over a Unix socket that the front opens.
 
 The launcher and the worker connect to the socket. Messages to the front: `phase`, `model`, `progress`, `ready`,
-`failed`, and for a request `prompt_progress`, `token`, `done`. Messages from the front, to the worker only: `generate`,
-`cancel`. The key "kind" holds the name of the message.
+`failed`, and for a request `prompt_progress`, `prompt_logprobs`, `token`, `done`. Messages from the front, to the
+worker only: `generate`, `cancel`. The key "kind" holds the name of the message.
 """
 
 import json
@@ -15,6 +15,8 @@ from typing import Any
 
 # A prompt of 160 k tokens is about 1 MB as JSON.
 LINE_LIMIT = 16 << 20
+# Log probabilities in one `prompt_logprobs` message: about 15 kB, which the front turns into text in about 2 ms.
+MESSAGE_LOGPROBS = 512
 
 Message = dict[str, Any]
 
@@ -64,11 +66,36 @@ class Job:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A generated token with its log probability, and the most likely tokens with theirs if the job asks for them."""
+    """A generated token with its log probability, and the most likely tokens with theirs if the job asks for them.
+
+    `ends`: the token ends the answer, and is not part of it.
+    """
 
     token: int
     logprob: float
     top: tuple[tuple[int, float], ...]
+    ends: bool = False
+
+
+@dataclass(frozen=True)
+class PromptToken:
+    """A token of a prompt with its log probability after the tokens before it, and the most likely ones with theirs.
+
+    `rank` is 1 for the most likely token.
+    """
+
+    token: int
+    logprob: float
+    rank: int
+    top: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class PromptLogprobs:
+    """Consecutive tokens of the prompt of job `id`. The first message begins with the prompt's second token."""
+
+    id: str
+    tokens: tuple[PromptToken, ...]
 
 
 @dataclass(frozen=True)
@@ -121,7 +148,8 @@ def job(message: Message) -> Job:
 def token_message(job: str, token: int | Chosen) -> Message:
     """Returns a `token` message, to the front."""
     if isinstance(token, Chosen):
-        return {"kind": "token", "id": job, "token": token.token, "logprob": token.logprob, "top": token.top}
+        found = {"kind": "token", "id": job, "token": token.token, "logprob": token.logprob, "top": token.top}
+        return found | ({"ends": True} if token.ends else {})
     return {"kind": "token", "id": job, "token": token}
 
 
@@ -129,18 +157,31 @@ def token_of(message: Message) -> int | Chosen:
     """Returns the token of a `token` message."""
     if "logprob" not in message:
         return int(message["token"])
-    top = tuple((int(token), float(logprob)) for token, logprob in message["top"])
-    return Chosen(int(message["token"]), float(message["logprob"]), top)
+    return Chosen(int(message["token"]), float(message["logprob"]), _top(message["top"]), bool(message.get("ends")))
 
 
-def progress_message(progress: PromptProgress) -> Message:
-    """Returns a `prompt_progress` message, to the front."""
-    return {"kind": "prompt_progress", **asdict(progress)}
+def prompt_message(event: PromptProgress | PromptLogprobs) -> Message:
+    """Returns a `prompt_progress` or a `prompt_logprobs` message, to the front."""
+    if isinstance(event, PromptProgress):
+        return {"kind": "prompt_progress", **asdict(event)}
+    tokens = [(one.token, one.logprob, one.rank, one.top) for one in event.tokens]
+    return {"kind": "prompt_logprobs", "id": event.id, "tokens": tokens}
 
 
 def prompt_progress(message: Message) -> PromptProgress:
     """Returns the progress of a `prompt_progress` message."""
     return PromptProgress(**{key: value for key, value in message.items() if key != "kind"})
+
+
+def prompt_logprobs(message: Message) -> PromptLogprobs:
+    """Returns the tokens of a `prompt_logprobs` message."""
+    rows = message["tokens"]
+    tokens = (PromptToken(int(token), float(logprob), int(rank), _top(top)) for token, logprob, rank, top in rows)
+    return PromptLogprobs(str(message["id"]), tuple(tokens))
+
+
+def _top(pairs: Any) -> tuple[tuple[int, float], ...]:
+    return tuple((int(token), float(logprob)) for token, logprob in pairs)
 
 
 class Link:

@@ -87,8 +87,8 @@ class Costs:
 
     def prefill(self, chunk: int, *, head: bool) -> int:
         """Returns the temporary bytes on a GPU with layers while it reads `chunk` tokens of a prompt at once."""
-        layers = vram.chunk_bytes(self.shape, chunk, self.cache_lens) + self.wide
-        return max(layers, vram.logits_bytes(self.shape)) if head else layers
+        layers = vram.chunk_bytes(self.shape, chunk, self.cache_lens)
+        return self.wide + (max(layers, vram.logits_bytes(self.shape, chunk)) if head else layers)
 
     def grown(self, placement: Placement, budgets: Sequence[int], chunk: int) -> int:
         """Returns `chunk`, doubled as often as the GPUs have room for it and for streaming experts."""

@@ -20,6 +20,8 @@ STREAM_SLOTS = 16
 EXPERT_PARTS = ("ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight")
 # Keys that attention expands at once: KEY_BLOCK of leviathan_operators/operators/blocks.py.
 KEY_BLOCK = 4096
+# Positions whose logits are computed at once for log probabilities of a prompt (`worker/prompt_logprobs.py`).
+HEAD_ROWS = 128
 # Whether linear layers stay as GGUF blocks if the kernels can read them (`worker/one_token.py`).
 DECODE_FROM_BLOCKS = False
 # Types that those kernels read (KINDS of `leviathan_operators/reference/gguf_blocks.py`), in rows of a multiple of 256.
@@ -177,9 +179,15 @@ def stream_bytes(model: Model, shape: ModelShape) -> int:
     return STREAM_SLOTS * expert + 2 * 3 * shape.hidden * shape.moe_ffn if expert else 0
 
 
-def logits_bytes(shape: ModelShape) -> int:
-    """Returns the bytes on lm_head's GPU for the logits of the last position, in bfloat16 and in 32 bits."""
-    return 6 * shape.vocab
+def logits_bytes(shape: ModelShape, chunk: int) -> int:
+    """Returns the peak temporary bytes on lm_head's GPU after the layers have read a chunk of a prompt.
+
+    For log probabilities of the prompt, HEAD_ROWS positions at a time: their logits in 32 bits with the log softmax, or
+    with a byte for each comparison and the most likely tokens (8 of 12 bytes); and three hidden vectors of every token.
+    Without them, the logits of the last position alone. It is less than the layers need: 0.37 of 1.86 GB for chunks of
+    4096 tokens of DeepSeek-V3, so the plan is that of ordinary prompts (`test_plan_arithmetic.py`).
+    """
+    return 12 * min(HEAD_ROWS, chunk) * shape.vocab + 2 * 3 * chunk * shape.hidden
 
 
 def gpu_tensor(model: Model, name: str, dims: int) -> Tensor:

@@ -5,9 +5,10 @@ Steps are independent of each other, so steps of several jobs may alternate.
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
-from leviathan_engine.wire import Chosen, Job, PromptProgress
+from leviathan_engine.wire import MESSAGE_LOGPROBS, Chosen, Job, PromptLogprobs, PromptProgress, PromptToken
 from leviathan_engine.worker.answer_grammar import AnswerGrammar, Grammars
 from leviathan_engine.worker.sampling import Sampler
 from leviathan_engine.worker.sampling_options import sampling_options
@@ -19,6 +20,14 @@ class Forward(Protocol):
 
     def read(self, pages: Sequence[int], first: int, ids: Sequence[int]) -> Any:
         """Reads tokens at positions from `first`; returns the logits of the last one."""
+
+    def read_named(
+        self, pages: Sequence[int], first: int, ids: Sequence[int], following: Sequence[int], most: int
+    ) -> tuple[Any, Iterator[PromptToken]]:
+        """As `read`; also returns the log probabilities of `following`, the tokens after each of `ids`.
+
+        With each come those of the `most` most likely tokens. Take them before the next step.
+        """
 
     def decode(self, pages: Sequence[int], position: int, token: int) -> Any:
         """Reads one generated token; returns its logits."""
@@ -62,7 +71,8 @@ class Generation:
         """Opens the sequence with the longest prefix that is in the prefix cache. Errors: CacheFull.
 
         With `answers`, a repeated prompt is not read again, and its logits are bit-identical. A job with a grammar
-        needs `grammars`, which compile it while the prompt is read.
+        needs `grammars`, which compile it while the prompt is read. For log probabilities of the prompt, all of it is
+        read: the prefix cache has no hidden states.
         """
         self._forward = forward
         self._prefixes = prefixes
@@ -73,9 +83,12 @@ class Generation:
             assert grammars is not None
             grammar = AnswerGrammar(grammars.start(options.grammar), options, job.eos)
         self._sampler = Sampler(job.temperature, job.top_p, job.seed, options, job.ids, job.eos, grammar)
+        self._options = options
+        self._named: Iterator[PromptToken] = iter(())
         self._answers = answers
-        self._logits: Any = None if answers is None else answers.get(job)
-        self._sequence = prefixes.open(job.ids, job.scope, whole=self._logits is not None)
+        again = options.prompt_logprobs is not None
+        self._logits: Any = None if answers is None or again else answers.get(job)
+        self._sequence = prefixes.open(() if again else job.ids, job.scope, whole=self._logits is not None)
         self._chunks = even_chunks(self._sequence.reused, len(job.ids), chunk)
 
     @property
@@ -91,11 +104,37 @@ class Generation:
             return False
         ids = self._job.ids[chunk[0] : chunk[1]]
         self._prefixes.reserve(self._sequence, chunk[1])
-        self._logits = self._forward.read(self._sequence.pages, chunk[0], ids)
+        if self._options.prompt_logprobs is None:
+            self._logits = self._forward.read(self._sequence.pages, chunk[0], ids)
+        else:
+            following, most = self._job.ids[chunk[0] + 1 : chunk[1] + 1], self._options.prompt_logprobs
+            read = self._forward.read_named(self._sequence.pages, chunk[0], ids, following, most)
+            self._logits, self._named = read
         self._prefixes.commit(self._sequence, ids)
         if self._answers is not None and self._sequence.length == len(self._job.ids):
             self._answers.keep(self._job, self._logits)
         return True
+
+    def prompt_logprobs(self) -> Iterator[PromptLogprobs]:
+        """Yields messages with the log probabilities of the chunk that was read last; nothing if not asked for."""
+        size = max(1, MESSAGE_LOGPROBS // (1 + (self._options.prompt_logprobs or 0)))
+        while tokens := tuple(islice(self._named, size)):
+            yield PromptLogprobs(self._job.id, tokens)
+
+    def tokens(self) -> Iterator[int | Chosen]:
+        """Yields the answer's tokens; decodes each one before the next. The prompt must have been read.
+
+        Errors: those of `choose` and `decode`.
+        """
+        while self._job.max_tokens and not self.finished:
+            token = self.choose()
+            ends = token in self._job.eos
+            if not ends or self._options.end_logprob:
+                yield self.chosen(token, ends=ends)
+            if ends:
+                return
+            if not self.finished:
+                self.decode(token)
 
     @property
     def finished(self) -> bool:
@@ -109,10 +148,10 @@ class Generation:
         """
         return self._sampler(self._logits)
 
-    def chosen(self, token: int) -> int | Chosen:
+    def chosen(self, token: int, *, ends: bool = False) -> int | Chosen:
         """Returns `token`, which was chosen last, with its log probability if the job asks for it."""
         found = self._sampler.logprobs
-        return token if found is None else Chosen(token, found.logprob, found.top)
+        return token if found is None else Chosen(token, found.logprob, found.top, ends)
 
     def decode(self, token: int) -> None:
         """Reads a chosen token. Errors: CacheFull, and the model's."""

@@ -7,7 +7,7 @@ and stop, and do not count tokens. `KTransformersInterface` is used for loading,
 import importlib.util
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,11 +16,12 @@ from typing import Any
 from leviathan_engine.errors import EngineError
 from leviathan_engine.machine import cpu
 from leviathan_engine.model.hf_config import register
-from leviathan_engine.wire import Chosen, Job, PromptProgress
+from leviathan_engine.wire import Chosen, Job, PromptLogprobs, PromptProgress, PromptToken
 from leviathan_engine.worker import expert_threads, marlin_packing, model_changes, one_token
 from leviathan_engine.worker.answer_grammar import Grammars
 from leviathan_engine.worker.generation import Generation, LastLogits
 from leviathan_engine.worker.kept import NOWHERE, Kept
+from leviathan_engine.worker.prompt_logprobs import head_inputs, token_logprobs
 from leviathan_engine.worker.session import Cancelled, Heard, OutOfMemory
 from leviathan_engine.worker.thread_choice import Choice
 from leviathan_operators.cache import CacheFull, PrefixCache
@@ -69,7 +70,7 @@ def never() -> bool:
     return False
 
 
-def unheard(_progress: PromptProgress) -> None:
+def unheard(_event: PromptProgress | PromptLogprobs) -> None:
     """A `progress` function that does nothing."""
 
 
@@ -136,7 +137,7 @@ class KTransformers:
     def tokens(
         self, job: Job, cancelled: Callable[[], bool] = never, progress: Heard = unheard
     ) -> Generator[int | Chosen, None, None]:
-        """Yields the tokens of an answer, without the one that ends it.
+        """Yields the tokens of an answer, as `Generation.tokens`.
 
         Reading a prompt may take minutes, so `cancelled` is called before each layer of each chunk; the prefix cache
         keeps the chunks that were read before. Errors: Cancelled, OutOfMemory; RuntimeError from KTransformers.
@@ -144,7 +145,7 @@ class KTransformers:
         try:
             generation = Generation(self, self._prefixes, job, self._chunk, self._answers, self._grammars)
             try:
-                yield from self._answer(generation, job, cancelled, progress)
+                yield from self._answer(generation, cancelled, progress)
             finally:
                 generation.close()
         except CacheFull as err:
@@ -154,21 +155,20 @@ class KTransformers:
             raise OutOfMemory(f"the GPU's memory is too small for this prompt: {str(err).splitlines()[0]}") from err
 
     def _answer(
-        self, generation: Generation, job: Job, cancelled: Callable[[], bool], progress: Heard
+        self, generation: Generation, cancelled: Callable[[], bool], progress: Heard
     ) -> Generator[int | Chosen, None, None]:
         progress(generation.progress)
         # A layer may raise only here, because a decode step may be capturing a CUDA graph.
         self._cancelled = cancelled
         try:
             while generation.read():
+                for named in generation.prompt_logprobs():
+                    progress(named)
                 progress(generation.progress)
         finally:
             self._cancelled = never
             self._experts.after_prompt()
-        while not generation.finished and (token := generation.choose()) not in job.eos:
-            yield generation.chosen(token)
-            if not generation.finished:
-                generation.decode(token)
+        yield from generation.tokens()
 
     def read(self, pages: Sequence[int], first: int, ids: Sequence[int]) -> Any:
         """Reads a chunk of a prompt into `pages` at positions from `first`; returns the logits of its last token."""
@@ -185,6 +185,15 @@ class KTransformers:
             use_cache=True,
         )
         return out[0][0, -1]
+
+    def read_named(
+        self, pages: Sequence[int], first: int, ids: Sequence[int], following: Sequence[int], most: int
+    ) -> tuple[Any, Iterator[PromptToken]]:
+        """As `read`; also returns the log probabilities of the tokens `following` each of `ids`. Errors: Cancelled."""
+        head = self._interface.model.lm_head
+        with head_inputs(head) as seen:
+            logits = self.read(pages, first, ids)
+        return logits, token_logprobs(head, seen[0][0], following, most, self._before_layer)
 
     def decode(self, pages: Sequence[int], position: int, token: int) -> Any:
         """Reads one generated token into `pages` at `position`; returns its logits, which the next step overwrites."""

@@ -21,6 +21,14 @@ LEAST = 1e-6
 NEVER = float("-inf")
 
 
+def not_numbers() -> EngineError:
+    """Returns the error for logits of which the largest is NaN or infinite."""
+    return EngineError(
+        "the model computed logits that are not numbers (NaN)",
+        "verify the model's files (leviathan model --sha256), and check the GPUs with dmesg on the node",
+    )
+
+
 @dataclass(frozen=True)
 class Logprobs:
     """The natural logarithm of a token's probability, and the most likely tokens with theirs, in descending order."""
@@ -72,10 +80,7 @@ class Sampler:
         """
         logits = logits.float()
         if not bool(self._torch.isfinite(logits[logits.argmax()])):
-            raise EngineError(
-                "the model computed logits that are not numbers (NaN)",
-                "verify the model's files (leviathan model --sha256), and check the GPUs with dmesg on the node",
-            )
+            raise not_numbers()
         token = self._budget.take(self._choose(self._changed(logits)))
         if self._grammar is not None:
             self._grammar.take(token)

@@ -15,10 +15,11 @@ class SamplingOptions:
     `presence_penalty` and `frequency_penalty` count generated tokens, `repetition_penalty` also those of the prompt.
     `logit_bias` has pairs of a token id and the number that is added to its logit. The first `min_tokens` tokens cannot
     be tokens that end the answer. `logprobs` is the number of most likely tokens to report with each token; None: no
-    log probabilities at all. `think_budget` is the maximum number of tokens of a thought, None: no limit; `think_end`
-    are the tokens that then close it, `think_open` and `think_close` the ids of the tags, and `thinking` is true if the
-    prompt opens the thought. `grammar`, in llguidance's Lark or JSON, constrains the answer: from its beginning, after
-    the thought, or after the token `grammar_after`; before that token, `grammar_bans` are forbidden.
+    log probabilities at all; `prompt_logprobs` is the same for the tokens of the prompt. With `end_logprob` the token
+    that ends the answer is reported, too. `think_budget` is the maximum number of tokens of a thought, None: no limit;
+    `think_end` are the tokens that then close it, `think_open` and `think_close` the ids of the tags, and `thinking` is
+    true if the prompt opens the thought. `grammar`, in llguidance's Lark or JSON, constrains the answer: from its
+    beginning, after the thought, or after the token `grammar_after`; before that token, `grammar_bans` are forbidden.
     """
 
     top_k: int = 0
@@ -30,6 +31,8 @@ class SamplingOptions:
     logit_bias: tuple[tuple[int, float], ...] = ()
     min_tokens: int = 0
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
+    end_logprob: bool = False
     think_budget: int | None = None
     think_end: tuple[int, ...] = ()
     think_open: int | None = None

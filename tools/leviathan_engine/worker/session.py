@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
 from leviathan_engine import wire
-from leviathan_engine.wire import Chosen, Job, Link, PromptProgress
+from leviathan_engine.wire import Chosen, Job, Link, PromptLogprobs, PromptProgress
 from leviathan_engine.worker.malloc_trim import Heap
 
 
@@ -23,17 +23,18 @@ class Cancelled(Exception):
     """A job that was cancelled while its prompt was read."""
 
 
-Heard = Callable[[PromptProgress], None]
+Heard = Callable[[PromptProgress | PromptLogprobs], None]
 
 
 class Model(Protocol):
     """The model that a session runs."""
 
     def tokens(self, job: Job, cancelled: Callable[[], bool], progress: Heard) -> Generator[int | Chosen]:
-        """Yields the answer's tokens, without the one that ends it. The caller must close the generator.
+        """Yields the answer's tokens, without the one that ends it unless the job asks for its log probability.
 
-        While the model reads a prompt, it calls `cancelled`, and `progress` with the tokens that are read, first with
-        those from the prefix cache. Errors: Cancelled, Unanswerable; any other error ends the worker.
+        The caller must close the generator. While the model reads a prompt, it calls `cancelled`, and `progress` with
+        the tokens that are read, first with those from the prefix cache, and with their log probabilities if the job
+        asks for them. Errors: Cancelled, Unanswerable; any other error ends the worker.
         """
 
     def memory(self) -> list[dict[str, Any]]:
@@ -112,14 +113,14 @@ class Session:
         if cancelled():
             return "cancelled"
 
-        def progress(state: PromptProgress) -> None:
-            self._link.send(wire.progress_message(state))
+        def progress(event: PromptProgress | PromptLogprobs) -> None:
+            self._link.send(wire.prompt_message(event))
 
         with contextlib.closing(self._model.tokens(job, cancelled, progress)) as tokens:
             for count, token in enumerate(tokens, 1):
                 if cancelled():
                     return "cancelled"
                 self._link.send(wire.token_message(job.id, token))
-                if count >= job.max_tokens:
+                if count >= job.max_tokens and not (isinstance(token, Chosen) and token.ends):
                     return "length"
-        return "stop"
+        return "stop" if job.max_tokens else "length"
