@@ -35,7 +35,7 @@ check-host: fetch
 	@scripts/setup check-host
 	$(NIX) build .#leviathan-image --no-link
 	$(NIX) develop -c pytest tests/host
-	LEVIATHAN_DISK=required $(NIX) develop -c pytest -rs tests/leviathan_engine/test_disk.py
+	LEVIATHAN_DISK=required $(NIX) develop -c pytest -rs tests/leviathan_engine/test_disk_real.py
 	LEVIATHAN_HOST=required $(NIX) develop -c pytest -rs tests/leviathan_engine/test_front_slow_clients.py \
 	  tests/leviathan_engine/test_privileges.py tests/leviathan_engine/test_read_ahead_disk.py
 

@@ -3,31 +3,20 @@
 import contextlib
 import json
 import os
-import shlex
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from deploy_process import DEPLOYMENT, DIGEST, REVIEWS, deploy, result, served, start, states
 from deploy_stage import HOST, NODE_PORT, Stage, stage, unsteady
-from fakes.fault_registry import Fault, FaultRegistry
-from fakes.replay_api import ANSWERS, Answer, ApiRequest, ReplayApi, read_recording, until
-from push_support import MIB, TOOLS, make_layout
-from smoke_support import free_port
+from fakes.replay_api import ANSWERS, ApiRequest, ReplayApi, read_recording
+from push_support import make_layout
 
-from leviathan.deploy.phase_sequence import chosen
-from leviathan.deploy.phases import NAMES, PHASES
-from leviathan.errors import ExitCode, UsageError
+from leviathan.deploy.phases import NAMES
 
 NODE, SPACE = "talos-u8k-rze", "/api/v1/namespaces/ai-workloads"
-DEPLOYMENT = "/apis/apps/v1/namespaces/ai-workloads/deployments/cortex-leviathan"
-DIGEST = f"image.digest=sha256:{'1' * 64}"
-REVIEWS = "/apis/authorization.k8s.io/"
 
 
 @pytest.fixture
@@ -51,53 +40,6 @@ def replayed(name: str, placed: Stage) -> Iterator[ReplayApi]:
             else:
                 server.exchanges.append(each)
         yield server
-
-
-@contextlib.contextmanager
-def served(folder: Path) -> Iterator[ReplayApi]:
-    """An API server with nothing yet; its kubeconfig lies in `folder`."""
-    server = ReplayApi()
-    server.kubeconfig(folder)
-    try:
-        yield server
-    finally:
-        server.close()
-
-
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    environ = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(TOOLS),
-        "HOME": str(folder),
-        "XDG_STATE_HOME": str(folder / "state"),
-        "KUBECONFIG": str(folder / "kubeconfig"),
-    }
-    return subprocess.Popen(
-        [sys.executable, "-m", "leviathan", *arguments],
-        env=environ,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def deploy(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    process = start(folder, "deploy", "--result-file", "result.json", *arguments)
-    out, err = process.communicate(timeout=240)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-
-def result(folder: Path) -> dict[str, Any]:
-    found = json.loads((folder / "result.json").read_text())
-    assert isinstance(found, dict)
-    return found
-
-
-def states(phases: list[dict[str, Any]]) -> dict[str, str]:
-    assert [each["phase"] for each in phases] == list(NAMES)
-    return {each["phase"]: each["state"] for each in phases}
 
 
 def writes(server: ReplayApi) -> list[ApiRequest]:
@@ -232,192 +174,9 @@ def test_failed_smoke_test_is_taken_back(placed: Stage) -> None:
     assert " --from apply " in report["error"]["resume"]
 
 
-def test_chosen_phases() -> None:
-    def names(first: str, last: str, *skip: str) -> list[str]:
-        return [phase.name for phase in chosen(first, last, skip)]
-
-    assert names("preflight", "smoke") == list(NAMES)
-    assert names("apply", "rollout") == ["apply", "rollout"]
-    assert names("push", "smoke", "model", "smoke") == ["push", "apply", "rollout"]
-    for wrong in (("smoke", "push"), ("push", "push", "push")):
-        with pytest.raises(UsageError, match="no phase is left to run"):
-            names(*wrong)
-
-
-def test_phases_have_their_own_exit_status() -> None:
-    assert [phase.code for phase in PHASES] == [
-        ExitCode.PREFLIGHT,
-        ExitCode.PUSH,
-        ExitCode.MODEL,
-        ExitCode.APPLY,
-        ExitCode.ROLLOUT,
-        ExitCode.SMOKE,
-    ]
-
-
-def refuse(server: ReplayApi, phase: str) -> None:
-    """Have the API server answer so that the phase fails."""
-    forbidden = {"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403, "message": "no"}
-    gone = {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404, "message": "no"}
-    empty = {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": []}
-    if phase == "model":
-        server.add("GET", f"{SPACE}/pods/sysadmin-logistics", Answer(404, gone))
-    elif phase == "apply":
-        server.add("GET", SPACE, Answer(403, forbidden))
-        server.add("PATCH", SPACE, Answer(403, forbidden))
-    elif phase == "rollout":
-        apps = "/apis/apps/v1/namespaces/ai-workloads"
-        core = [f"{SPACE}/{name}" for name in ("pods", "events", "services")]
-        for path in (*core, "/api/v1/nodes", f"{apps}/deployments", f"{apps}/replicasets"):
-            server.add("GET", path, Answer(200, empty), limit="500")
-            server.add("GET", path, Answer(lines=(), after_s=1.0), watch="true")
-    elif phase == "smoke":
-        server.add("GET", DEPLOYMENT, Answer(404, gone))
-
-
-@pytest.mark.parametrize(("phase", "code"), [(phase.name, int(phase.code)) for phase in PHASES])
-def test_each_failing_phase_has_its_exit_status(phase: str, code: int, tmp_path: Path) -> None:
-    """And names the command that continues from there, with the same settings, once."""
-    settings = {
-        "registry.host": f"127.0.0.1:{free_port()}",
-        "push.retries": "0",
-        "cluster.address": "127.0.0.1",
-        "smoke.reach_s": "0",
-        "rollout.patience_s": "0",
-        "image.layout": str(make_layout(tmp_path / "image", (1000,)).path),
-    }
-    arguments = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    with served(tmp_path) as server:
-        refuse(server, phase)
-        if phase == "preflight":
-            (tmp_path / "kubeconfig").unlink()
-        done = deploy(tmp_path, "--from", phase, *arguments, "--set", "push.retries=1")
-    assert done.returncode == code, done.stderr
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith(f"error: {phase}: ")
-    report = result(tmp_path)
-    error = report["error"]
-    assert (report["ok"], error["exit_code"]) == (False, code)
-    settings["push.retries"] = "1"
-    assert shlex.split(error["resume"]) == [
-        *("leviathan", "deploy", "--from", phase, "--result-file", "result.json"),
-        *(word for key, value in settings.items() for word in ("--set", f"{key}={value}")),
-    ]
-    assert last.endswith(error["resume"])
-    found = states(error["phases"])
-    place = NAMES.index(phase)
-    assert [found[name] for name in NAMES] == ["skipped"] * place + ["failed"] + ["not begun"] * (5 - place)
-    assert "Traceback" not in done.stderr
-
-
-def test_failed_rollout_asks_for_what_passed_before(tmp_path: Path) -> None:
-    """Only with the flag; the command that continues begins where this image is applied again."""
-    gone = {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404, "message": "no"}
-    with served(tmp_path) as server:
-        refuse(server, "rollout")
-        server.add("GET", DEPLOYMENT, Answer(404, gone))
-        flags = ("--from", "rollout", "--set", "rollout.patience_s=0", "--set", DIGEST)
-        without = deploy(tmp_path, *flags)
-        done = deploy(tmp_path, "--rollback-on-failure", *flags)
-    assert (without.returncode, done.returncode) == (7, 7), done.stderr
-    words = "rollout: not rolled back: no image has passed the smoke test yet"
-    assert words in done.stderr
-    assert words not in without.stderr
-    assert "leviathan deploy --from apply " in done.stderr.splitlines()[-1]
-    assert "leviathan deploy --from rollout " in without.stderr.splitlines()[-1]
-
-
 def test_unwritable_result_file_fails_before_anything_is_done(placed: Stage) -> None:
     process = start(placed.folder, "deploy", "--from", "push", "--result-file", "none/r.json", *placed.arguments)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "cannot write the file (none/r.json)" in err
     assert not list(placed.registry.storage.glob("docker/registry/v2/blobs/**/data"))
-
-
-def test_command_that_goes_on_keeps_the_flags(tmp_path: Path) -> None:
-    (tmp_path / "my site.toml").write_text("[cluster]\ncontext = 'none'\n")
-    with served(tmp_path):
-        flags = ["--skip", "push", "--until", "rollout", "--rollback-on-failure", "--json", "--site", "my site.toml"]
-        done = deploy(tmp_path, *flags, "--set", "model.done_marker=ALL DONE")
-    error = json.loads(done.stdout)["error"]
-    assert done.returncode == 3
-    assert shlex.split(error["resume"]) == [
-        *("leviathan", "deploy", "--from", "preflight", "--until", "rollout", "--skip", "push"),
-        *("--rollback-on-failure", "--json", "--site", "my site.toml", "--result-file", "result.json"),
-        *("--set", "model.done_marker=ALL DONE"),
-    ]
-
-
-def hang(server: ReplayApi, phase: str) -> str:
-    """Have the API server keep the phase waiting; gives the request that shows that it has begun."""
-    pod = {
-        "metadata": {"name": "sysadmin-logistics", "namespace": "ai-workloads", "uid": "1"},
-        "spec": {"containers": [{"name": "download"}]},
-        "status": {
-            "phase": "Running",
-            "containerStatuses": [{"name": "download", "restartCount": 0, "state": {"running": {}}}],
-        },
-    }
-    path = {
-        "preflight": "/version",
-        "model": f"{SPACE}/pods/sysadmin-logistics/log",
-        "apply": SPACE,
-        "rollout": "/apis/apps/v1/namespaces/ai-workloads/deployments",
-        "smoke": DEPLOYMENT,
-    }[phase]
-    server.add("GET", f"{SPACE}/pods/sysadmin-logistics", Answer(200, pod))
-    server.add("GET", path, Answer(200, {}, after_s=8.0))
-    return f"GET {path}"
-
-
-@pytest.mark.parametrize(
-    ("phase", "number"),
-    [
-        *((name, signal.SIGINT) for name in NAMES if name != "push"),
-        ("model", signal.SIGTERM),
-        ("model", signal.SIGHUP),
-    ],
-)
-def test_signal_names_the_command_that_goes_on(phase: str, number: signal.Signals, tmp_path: Path) -> None:
-    with served(tmp_path) as server:
-        line = hang(server, phase)
-        layout = make_layout(tmp_path / "image", (1000,))
-        arguments = ("--from", phase, "--result-file", "result.json", "--set", f"image.layout={layout.path}")
-        process = start(tmp_path, "deploy", *arguments)
-        assert until(lambda: line in server.lines(), 60)
-        under_way = result(tmp_path)
-        assert states(under_way["phases"])[phase] == "running"
-        assert under_way["resume"].startswith(f"leviathan deploy --from {phase} ")
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    last = err.splitlines()[-1]
-    assert last.startswith(f"error: {phase}: stopped: what is done so far stays as it is; fix: continue with: ")
-    assert f"leviathan deploy --from {phase} " in last
-    assert states(result(tmp_path)["error"]["phases"])[phase] == "stopped"
-    assert "Traceback" not in err
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_push_that_is_stopped_goes_on_where_it_was(number: signal.Signals, tmp_path: Path) -> None:
-    """Ctrl-C and a kill of the deployment let the chunk under way arrive; the next one sends only the rest."""
-    layout = make_layout(tmp_path / "image", (8 * MIB,))
-    slow = Fault("PATCH", times=1000, delay_s=0.005)
-    with FaultRegistry(slow).serve() as registry:
-        settings = {"registry.host": registry.host, "image.layout": str(layout.path), "push.chunk_mib": "1"}
-        arguments = ["--from", "push", "--until", "push"]
-        arguments += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-        process = start(tmp_path, "deploy", *arguments)
-        assert until(lambda: sum(map(len, list(registry.uploads.values()))) > 2 * MIB, 60)
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-        if number is signal.SIGINT:
-            assert process.returncode == 130
-            assert "leviathan deploy --from push --until push" in err.splitlines()[-1]
-        slow.delay_s = 0
-        done = deploy(tmp_path, *arguments)
-        assert done.returncode == 0, done.stderr
-        assert registry.taken <= sum(layout.blobs.values()) + MIB
-        again = deploy(tmp_path, *arguments)
-        assert again.stdout.splitlines()[-1].startswith("nothing had to be changed")

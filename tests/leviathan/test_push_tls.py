@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from fakes.cutting_proxy import CuttingProxy
-from fakes.fault_registry import PIECE, Fault, FaultRegistry
+from fakes.fault_registry import Fault, FaultRegistry
+from fakes.fault_registry_handler import PIECE
 from push_fault_support import holds, run
 from push_support import MIB, REPOSITORY, Layout, make_around, make_site
 

@@ -1,93 +1,27 @@
 """`leviathan rollout` over HTTP: against an API server that replays recordings and serves /health too."""
 
-import contextlib
-import io
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fakes.replay_api import Answer, ReplayApi
-from push_support import Talk
-from rollout_support import LOADING, READY, Scene, bookmark, closed_port, cluster_of, list_answer, scene, waits
-from test_rollout_diagnose import EXPECTED
+from rollout_stage import LOG, Stage, impatient
+from rollout_support import LOADING, READY, bookmark, cluster_of, list_answer, scene
 
 from leviathan.cli import main as program
 from leviathan.cluster.client import ClusterError
 from leviathan.cluster.objects import name_of
 from leviathan.errors import ExitCode
-from leviathan.rollout import judge as judge_module
 from leviathan.rollout import wait as wait_module
-from leviathan.rollout.diagnose.diagnosis import diagnose
-from leviathan.rollout.diagnose.finding import Commands
 from leviathan.rollout.judge import Outcome
-from leviathan.rollout.observe import reader as reader_module
-from leviathan.rollout.observe import reflector as feed_module
 from leviathan.rollout.observe.reader import collections
-from leviathan.rollout.show import live_table as table_module
-from leviathan.rollout.show.view import Moment
-from leviathan.rollout.wait import RolledOut, RolloutError, run
-from leviathan.terminal.output import Console
-
-#: Seconds within which a reason has to be said after it has appeared.
-SAID_S = 30.0
-LOG = [f"line {number}" for number in range(60)]
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplayApi]:
-    monkeypatch.setattr(reader_module, "HEALTH_S", 0.1)
-    monkeypatch.setattr(reader_module, "LOG_S", 0.1)
-    monkeypatch.setattr(judge_module, "REACH_S", 0.6)
-    replay = ReplayApi()
-    yield replay
-    replay.close()
-
-
-class Stage:
-    """One run of the command: a scene, its API server, the console."""
-
-    def __init__(self, server: ReplayApi, name: str, folder: Path, **seconds: float) -> None:
-        self.server, self.folder = server, folder
-        self.scene: Scene = scene(name)
-        self.scene.site = waits(
-            self.scene.site, **{"patience_s": 0.3, "idle_s": 120, "timeout_s": 200, "heartbeat_s": 0.4, **seconds}
-        )
-        self.talk = Talk()
-        self.enough = ""
-
-    def pod_path(self, rest: str) -> str:
-        return f"/api/v1/namespaces/ai-workloads/pods/{name_of(self.scene.pod)}{rest}"
-
-    def health(self, *answers: Answer) -> None:
-        """What the NodePort answers; without any answer, nothing listens there."""
-        self.scene.at(self.server.address if answers else closed_port())
-        if answers:
-            self.server.add("GET", "/health", *answers)
-
-    def inside(self, *answers: Answer) -> None:
-        """What the pod answers through the API server."""
-        self.server.add("GET", self.pod_path(":30000/proxy/health"), *answers)
-
-    def log(self, lines: list[str]) -> None:
-        self.server.add("GET", self.pod_path("/log"), Answer(text="\n".join(lines) + "\n"))
-
-    def clock(self) -> float:
-        """The time, and far in the future once what was waited for has been said: no test depends on a fast machine."""
-        return time.monotonic() + (10_000 if self.enough and self.enough in self.talk.getvalue() else 0)
-
-    def run(self, *, serve: bool = True) -> RolledOut:
-        if serve:
-            self.scene.serve(self.server)
-        return run(self.scene.site, cluster_of(self.server, self.folder), Console(self.talk, clock=self.clock))
-
-    def failure(self, enough: str = "") -> RolloutError:
-        self.enough = enough
-        with pytest.raises(RolloutError) as caught:
-            self.run()
-        return caught.value
+    yield from impatient(monkeypatch)
 
 
 def test_healthy(server: ReplayApi, tmp_path: Path) -> None:
@@ -196,66 +130,6 @@ def test_no_log_is_no_second_failure(server: ReplayApi, tmp_path: Path) -> None:
     assert "the registry does not have the image" in error.line()
 
 
-@pytest.mark.parametrize("name", ["pod-security", "insufficient-gpu", "image-http-registry", "partition-missing"])
-def test_reasons_are_said_when_they_are_seen(name: str, server: ReplayApi, tmp_path: Path) -> None:
-    """Bound: 30 s after they appear. What the API has is in the first picture, and ends it after the patience."""
-    stage = Stage(server, name, tmp_path)
-    stage.health()
-    error = stage.failure()
-    (found,) = [each for each in error.findings if each.severity.value == "fatal"]
-    assert f"fatal: {found.text()}" in stage.talk.getvalue()
-    assert error.remedy == found.remedy
-
-
-#: What the issue calls them → a recording whose pod, Deployment or event has that reason.
-NAMED = {
-    "ImagePullBackOff": "image-not-found",
-    "CrashLoopBackOff": "crash",
-    "Unschedulable": "insufficient-gpu",
-    "OOMKilled": "out-of-memory",
-    "FailedMount": "partition-missing",
-}
-
-
-def appearing(stage: Stage, *, mute: bool = False) -> float:
-    """Have what was recorded appear in a cluster that had nothing before; the seconds until the reason is said.
-
-    With `mute` the watches' connections are dead: they stay open and bring nothing.
-    """
-    stage.health()
-    for kind, (path, _) in collections(stage.scene.site).items():
-        found = [{"type": "ADDED", "object": each} for each in stage.scene.found[kind]]
-        lists = list_answer(kind, []), list_answer(kind, stage.scene.found[kind])
-        stage.server.add("GET", path, *lists, limit="500")
-        lines = (bookmark(kind),) if mute else (*found, bookmark(kind))
-        stage.server.add("GET", path, Answer(lines=lines, between_s=90 if mute else 0.02), watch="true")
-    first = diagnose(stage.scene.snapshot(), Commands(stage.scene.site))[0]
-    stage.enough, began = f": {first.what} ({first.where})", time.monotonic()
-    with contextlib.suppress(RolloutError):  # some are said of a rollout that goes well
-        stage.run(serve=False)
-    assert stage.enough in stage.talk.getvalue()
-    return time.monotonic() - began
-
-
-def test_the_recordings_have_the_reasons_that_are_named() -> None:
-    for reason, name in NAMED.items():
-        assert f'"{reason}"' in json.dumps(scene(name).found), name
-
-
-@pytest.mark.parametrize("name", [name for name, (found, _) in EXPECTED.items() if found])
-def test_each_cause_is_said_within_30_s_of_its_appearing(name: str, server: ReplayApi, tmp_path: Path) -> None:
-    stage = Stage(server, name, tmp_path, patience_s=100_000, timeout_s=200)
-    assert appearing(stage) <= SAID_S
-
-
-@pytest.mark.parametrize("reason", NAMED)
-def test_nor_later_when_the_connection_has_died_unseen(reason: str, server: ReplayApi, tmp_path: Path) -> None:
-    """The worst case: nothing comes and nothing breaks, for the whole time of a watch."""
-    stage = Stage(server, NAMED[reason], tmp_path, patience_s=100_000, timeout_s=200)
-    seconds = appearing(stage, mute=True)
-    assert feed_module.WATCH_S <= seconds <= SAID_S  # the lower bound: the watch was dead indeed
-
-
 def test_what_may_go_away_is_waited_for(server: ReplayApi, tmp_path: Path) -> None:
     stage = Stage(server, "registry-down", tmp_path, timeout_s=80_000)
     stage.health()
@@ -286,15 +160,6 @@ def test_a_cluster_that_is_not_there_is_said_at_once(server: ReplayApi, tmp_path
     assert caught.value.status == 401
 
 
-def test_heartbeat_without_a_terminal(server: ReplayApi, tmp_path: Path) -> None:
-    stage = Stage(server, "pulling", tmp_path, heartbeat_s=1, timeout_s=5)
-    stage.health()
-    stage.failure()
-    beats = [line for line in stage.talk.getvalue().splitlines() if line.endswith("pulling the image")]
-    assert len(beats) >= 2
-    assert "\x1b" not in stage.talk.getvalue()
-
-
 def test_the_command_exits_with_7_and_the_findings_as_json(
     server: ReplayApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -309,60 +174,6 @@ def test_the_command_exits_with_7_and_the_findings_as_json(
     assert [each["code"] for each in error["findings"]] == ["pod-security"]
     assert error["exit_code"] == 7
     assert err.splitlines()[-1].startswith("error: the namespace's Pod Security standard refuses the pod")
-
-
-class Screen(io.StringIO):
-    """A terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_one_live_table_on_a_terminal(server: ReplayApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLUMNS", "160")
-    stage = Stage(server, "startup-probe", tmp_path)
-    screen = Screen()
-    stage.health(Answer(503, body=LOADING))
-    stage.log(LOG[:3])
-    stage.scene.serve(server)
-
-    def clock() -> float:
-        return time.monotonic() + (10_000 if "layer 12 of 61" in screen.getvalue() else 0)
-
-    with pytest.raises(RolloutError):
-        run(stage.scene.site, cluster_of(server, tmp_path), Console(screen, clock=clock))
-    shown = screen.getvalue()
-    assert "\x1b[" in shown
-    for text in (
-        "deployment",
-        "container",
-        "running for",
-        "restarts",
-        "Completed, exit code 0",
-        "wait: ",
-        "  | line 2",
-    ):
-        assert text in shown
-
-
-def render(moment: Moment, width: int) -> str:
-    from rich.console import Console as RichConsole  # noqa: PLC0415
-
-    console = RichConsole(file=io.StringIO(), width=width, force_terminal=False)
-    console.print(table_module.picture(moment))
-    stream: Any = console.file
-    return str(stream.getvalue())
-
-
-@pytest.mark.parametrize("width", [40, 80, 200])
-def test_table_fits_every_width(width: int) -> None:
-    recorded = scene("startup-probe")
-    snapshot = recorded.snapshot()
-    moment = Moment(snapshot, diagnose(snapshot, Commands(recorded.site)), 61, 1688, 3)
-    picture = render(moment, width)
-    assert max(len(line) for line in picture.splitlines()) <= width
-    assert "rollout: 1 min 1 s of 28 min 8 s" in picture.replace("\n", " ").replace("  ", " ")
 
 
 def test_log_of_a_node_that_does_not_answer_is_given_up_soon(server: ReplayApi, tmp_path: Path) -> None:

@@ -1,17 +1,13 @@
 """The front as OpenAI's clients see it: a real front process, the real `openai` package, letters for a model."""
 
 import json
-import re
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import openai
 import pytest
-from front_process import ALPHABET, SERVED, FrontProcess, out_of_memory
+from front_process import ALPHABET, FrontProcess, out_of_memory
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 HELLO = [{"role": "user", "content": "hello"}]
@@ -185,153 +181,6 @@ def test_right_requests_beside_the_wrong_ones(front: FrontProcess) -> None:
         assert front.post(CHAT, body).status_code == 200, body
 
 
-def leave(front: FrontProcess, body: Any) -> float:
-    """Sends a request and goes away once the engine has it; seconds until its generation has ended."""
-    ended, jobs = len(front.letters.ended), len(front.letters.jobs)
-    cancelled = front.metric("leviathan_cancelled_total")
-    raw = json.dumps(body).encode()
-    head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(raw)}\r\n\r\n".encode()
-    with socket.create_connection(("127.0.0.1", int(front.url.rsplit(":", 1)[1]))) as connection:
-        connection.sendall(head + raw)
-        front.wait(lambda: len(front.letters.jobs) > jobs)
-        begin = time.monotonic()
-    front.wait(lambda: len(front.letters.ended) > ended)
-    seconds = time.monotonic() - begin
-    front.wait(lambda: front.metric("leviathan_cancelled_total") == cancelled + 1)
-    return seconds
-
-
-@pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_goes_away_stops_its_generation(slow: FrontProcess, stream: bool) -> None:
-    # All 100 tokens take 5 s; under load ending takes a moment, but not that.
-    assert leave(slow, chat(stream=stream, temperature=1, max_tokens=100)) < 4
-
-
-@pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_goes_away_stops_the_reading_of_its_prompt(front: FrontProcess, stream: bool) -> None:
-    """Before the first token, which would come after 30 s; the next request is answered."""
-    front.letters.layers, front.letters.layer_delay = 600, 0.05
-    try:
-        assert leave(front, chat(stream=stream)) < 15
-    finally:
-        front.letters.layers = 0
-    assert front.post(CHAT, chat()).json()["choices"][0]["message"]["content"] == ALPHABET
-
-
-@pytest.fixture
-def held(front: FrontProcess) -> Iterator[FrontProcess]:
-    """No generation continues or ends until `letters.go` is set."""
-    front.letters.go.clear()
-    yield front
-    front.letters.go.set()
-    front.wait(lambda: front.metric("leviathan_running") == 0)
-
-
-def ask(
-    front: FrontProcess,
-    address: str,
-    seed: int,
-    codes: list[int],
-    headers: dict[str, str] | None = None,
-    **fields: Any,
-) -> threading.Thread:
-    """A request from `address` in a thread, sent so far that it runs or waits; its status goes to `codes`."""
-    names = ("leviathan_running", "leviathan_queue_waiting")
-    there = sum(front.metric(name) for name in names)
-    body = chat(seed=seed, max_tokens=2, **fields)
-    thread = threading.Thread(target=lambda: codes.append(front.post(CHAT, body, address, headers=headers).status_code))
-    thread.start()
-    front.wait(lambda: codes or sum(front.metric(name) for name in names) > there)
-    return thread
-
-
-def test_health_does_not_wait_for_a_generation(held: FrontProcess) -> None:
-    codes: list[int] = []
-    thread = ask(held, "127.0.0.1", 1, codes)
-    for path in ("/health", "/ready", "/metrics", "/v1/models"):
-        assert httpx.get(held.url + path, timeout=5).status_code == 200
-    assert codes == []
-    held.letters.go.set()
-    thread.join()
-    assert codes == [200]
-
-
-def test_the_queue_has_a_bound(held: FrontProcess) -> None:
-    """One runs and three wait: the fifth is refused at once, and the four are answered."""
-    codes: list[int] = []
-    threads = [ask(held, "127.0.0.1", seed, codes) for seed in range(4)]
-    assert held.metric("leviathan_queue_waiting") == 3
-    refused = held.post(CHAT, chat())
-    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "queue_full")
-    assert int(refused.headers["retry-after"]) > 0
-    held.letters.go.set()
-    for thread in threads:
-        thread.join()
-    assert codes == [200] * 4
-
-
-def test_clients_take_turns(held: FrontProcess) -> None:
-    """One has two requests in the queue; another, who comes last, is served after the first of them."""
-    before, codes = len(held.letters.jobs), list[int]()
-    order = [("127.0.0.1", 0), ("127.0.0.2", 1), ("127.0.0.2", 2), ("127.0.0.3", 3)]
-    threads = [ask(held, address, seed, codes) for address, seed in order]
-    held.letters.go.set()
-    for thread in threads:
-        thread.join()
-    assert codes == [200] * 4
-    assert [job.seed for job in held.letters.jobs[before:]] == [0, 1, 3, 2]
-
-
-OTHERS: list[tuple[dict[str, Any], dict[str, str]]] = [
-    ({"user": "b"}, {}),
-    ({"safety_identifier": "b"}, {}),
-    ({"metadata": {"user_id": "b"}}, {}),
-    ({}, {"authorization": "Bearer b"}),
-]
-
-
-@pytest.mark.parametrize(("fields", "headers"), OTHERS)
-def test_users_behind_one_address_take_turns(
-    held: FrontProcess, fields: dict[str, Any], headers: dict[str, str]
-) -> None:
-    """As behind a NodePort, where every client has a node's address: by `user`, `safety_identifier` or API key."""
-    before, codes = len(held.letters.jobs), list[int]()
-    threads = [ask(held, "127.0.0.1", seed, codes, user="a") for seed in range(3)]
-    threads.append(ask(held, "127.0.0.1", 3, codes, headers, **({"user": "a"} | fields)))
-    held.letters.go.set()
-    for thread in threads:
-        thread.join()
-    assert codes == [200] * 4
-    assert [job.seed for job in held.letters.jobs[before:]] == [0, 1, 3, 2]
-
-
-@pytest.mark.parametrize("fields", [{"user": "a"}, {"user": "a", "safety_identifier": None}])
-def test_one_user_has_one_line(held: FrontProcess, fields: dict[str, Any]) -> None:
-    """The control: fields that do not distinguish clients have no effect."""
-    before, codes = len(held.letters.jobs), list[int]()
-    threads = [ask(held, "127.0.0.1", seed, codes, user="a") for seed in range(3)]
-    threads.append(ask(held, "127.0.0.1", 3, codes, **fields))
-    held.letters.go.set()
-    for thread in threads:
-        thread.join()
-    assert [job.seed for job in held.letters.jobs[before:]] == [0, 1, 2, 3]
-
-
-def test_who_leaves_the_queue_is_not_served(held: FrontProcess) -> None:
-    before, codes = len(held.letters.jobs), list[int]()
-    first = ask(held, "127.0.0.1", 1, codes)
-    raw = json.dumps(chat(seed=2)).encode()
-    with socket.create_connection(("127.0.0.1", int(held.url.rsplit(":", 1)[1]))) as connection:
-        connection.sendall(f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(raw)}\r\n\r\n".encode() + raw)
-        held.wait(lambda: held.metric("leviathan_queue_waiting") == 1)
-    held.wait(lambda: held.metric("leviathan_queue_waiting") == 0)
-    last = ask(held, "127.0.0.1", 3, codes)
-    held.letters.go.set()
-    for thread in (first, last):
-        thread.join()
-    assert [job.seed for job in held.letters.jobs[before:]] == [1, 3]
-
-
 def test_an_engine_without_memory_answers_500_and_goes_on(front: FrontProcess) -> None:
     front.letters.error = out_of_memory()
     try:
@@ -344,67 +193,3 @@ def test_an_engine_without_memory_answers_500_and_goes_on(front: FrontProcess) -
     assert "too small" in streamed.text
     assert "[DONE]" not in streamed.text
     assert front.post(CHAT, chat()).status_code == 200
-
-
-def test_metrics_show_what_was_done(front: FrontProcess) -> None:
-    label = f'{{path="{CHAT}",status="200"}}'
-    grow = {
-        "leviathan_generated_tokens_total": 7,
-        "leviathan_prompt_tokens_total": 8,
-        "leviathan_requests_total" + label: 1,
-        "leviathan_time_to_first_token_seconds_count": 1,
-        "leviathan_queue_wait_seconds_count": 1,
-        'leviathan_queue_wait_seconds_bucket{le="+Inf"}': 1,
-    }
-    before = {name: front.metric(name) for name in grow}
-    front.letters.delay = 0.02
-    try:
-        front.post(CHAT, chat(max_tokens=7))
-    finally:
-        front.letters.delay = 0.0
-    assert {name: front.metric(name) - before[name] for name in grow} == grow
-    # 20 ms a token at the least, so 50 a second at the most; the front may have seen the first one late.
-    assert 1 < front.metric("leviathan_tokens_per_second") <= 60
-    now = {
-        "leviathan_ready": 1,
-        "leviathan_load_ratio": 1,
-        "leviathan_load_layers": SERVED.layers,
-        "leviathan_load_bytes": SERVED.total_bytes,
-        "leviathan_load_total_bytes": SERVED.total_bytes,
-        "leviathan_queue_waiting": 0,
-        "leviathan_running": 0,
-        'leviathan_vram_used_bytes{gpu="0"}': 5,
-        'leviathan_vram_total_bytes{gpu="0"}': 7,
-        "leviathan_cache_pages": 8,
-        "leviathan_cache_pages_used": 2,
-        'vllm:kv_cache_usage_perc{model_name="letters"}': 0.25,
-        "leviathan_unknown": 0,  # what the front has no text for is not shown
-    }
-    assert {name: front.metric(name) for name in now} == now
-    assert front.metric("leviathan_engine_resident_bytes") > 1 << 20
-
-
-SAMPLE = re.compile(r"([a-z_:0-9]+)(\{[a-z_]+=\"[^\"\\\n]*\"(,[a-z_]+=\"[^\"\\\n]*\")*\})? ([0-9.e+-]+)")
-
-
-def test_metrics_are_prometheus_text(front: FrontProcess) -> None:
-    """HELP and TYPE once, before the samples of that name; every sample a number; a counter's name ends in _total."""
-    answer = httpx.get(front.url + "/metrics")
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    kinds: dict[str, str] = {}
-    current = ""
-    for line in answer.text.splitlines():
-        if line.startswith("# HELP "):
-            current = line.split(" ")[2]
-            assert current not in kinds
-        elif line.startswith("# TYPE "):
-            assert line.split(" ")[2] == current
-            kinds[current] = line.split(" ")[3]
-        else:
-            found = SAMPLE.fullmatch(line)
-            assert found is not None, line
-            float(found[4])
-            assert re.fullmatch(current + ("(_bucket|_sum|_count)" if kinds[current] == "histogram" else ""), found[1])
-    assert all(name.endswith("_total") == (kind == "counter") for name, kind in kinds.items())
-    assert len(kinds) >= 18
-    assert answer.text.endswith("\n")

@@ -19,7 +19,7 @@ ApiRequest = list[tuple[Path, Path | None]]
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> ApiRequest:
-    """What `disk.provide` is asked for; test_disk has what it does."""
+    """What `disk.provide` is asked for; test_disk.py has what it does."""
     seen: ApiRequest = []
 
     def provide(point: Path, device: Path | None = None, kind: str = "xfs") -> Disk:
