@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from cli_support import leviathan
 from fakes.fault_registry import Fault, FaultRegistry
 from push_support import MIB, TAG, TOOLS, make_layout, start_cli
 
@@ -19,19 +20,6 @@ from leviathan.cli.main import COMMANDS, cli, run
 from leviathan.errors import EXIT_CODES
 
 DIGEST = f"sha256:{'1' * 64}"
-
-
-def leviathan(home: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TOOLS), "HOME": str(home), **environ}
-    return subprocess.run(
-        [sys.executable, "-m", "leviathan", *arguments],
-        env=environment,
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def load(name: str) -> click.Command:
@@ -85,60 +73,6 @@ def test_help_imports_nothing_slow_and_answers_at_once(tmp_path: Path) -> None:
         seconds.append(time.monotonic() - began)
     load_per_core = os.getloadavg()[0] / (os.cpu_count() or 1)
     assert min(seconds) <= 0.4 * max(1.0, load_per_core)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["pish"], "error: no such command: pish (nearest: push); fix: leviathan --help"),
-        (["push", "--layuot", "x"], "fix: leviathan push --help"),
-        (["push", "--parallel", "many"], "'many' is not a valid integer; fix: leviathan push --help"),
-        (["render", "--variant", "open"], "'open' is not one of 'privileged', 'unprivileged'"),
-        (["site", "--set", "push.paralel=1"], "nearest: push.parallel"),
-        (["site", "--site", "none.toml"], "cannot read the site file (none.toml)"),
-        (["completion", "tcsh"], "'tcsh' is not one of"),
-    ],
-)
-def test_usage_errors_are_one_line_and_2(arguments: list[str], words: str, tmp_path: Path) -> None:
-    done = leviathan(tmp_path, *arguments)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stdout == ""
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["pish"],
-        ["push", "--layuot", "x"],
-        ["push", "--parallel", "many"],
-        ["site", "--set", "push.paralel=1"],
-        ["diff", "x"],
-    ],
-    ids=" ".join,
-)
-def test_usage_errors_are_in_the_result(arguments: list[str], tmp_path: Path) -> None:
-    """An earlier run's success does not stay, wherever the option stands; a result file without a name is nowhere."""
-    (tmp_path / "r.json").write_text('{"ok": true}')
-    done = leviathan(tmp_path, *arguments, "--json", "--result-file", "r.json")
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    report = json.loads(done.stdout)
-    assert report == json.loads((tmp_path / "r.json").read_text())
-    assert report["ok"] is False
-    assert report["error"]["exit_code"] == 2
-    assert done.stderr.startswith(f"error: {report['error']['what']}")
-    (tmp_path / "r.json").write_text('{"ok": true}')
-    assert leviathan(tmp_path, arguments[0], "--result-file=r.json", *arguments[1:]).returncode == 2
-    assert json.loads((tmp_path / "r.json").read_text())["ok"] is False
-    assert leviathan(tmp_path, *arguments, "--result-file").returncode == 2
-
-
-def test_help_leaves_the_result_file(tmp_path: Path) -> None:
-    (tmp_path / "r.json").write_text('{"ok": true}')
-    assert leviathan(tmp_path, "push", "--result-file", "r.json", "--help").returncode == 0
-    assert (tmp_path / "r.json").read_text() == '{"ok": true}'
 
 
 @pytest.mark.parametrize("command", ["push", "tags"])
@@ -262,6 +196,19 @@ def test_push_and_tags(tmp_path: Path) -> None:
         report = json.loads((tmp_path / "r.json").read_text())
         assert (report["ok"], report["changed"], report["tags"], report["digest"]) == (True, True, [TAG], layout.digest)
         assert leviathan(tmp_path, "tags", *where).stdout == f'{{"name":"omni/engine","tags":["{TAG}"]}}\n'
+
+
+def test_tags_of_a_registry_that_is_not_there_come_to_an_end_soon(tmp_path: Path) -> None:
+    """Nothing listens: three attempts. With all the retries of a push it would be more than a minute."""
+    with FaultRegistry().serve() as registry:
+        host = registry.host
+    began = time.monotonic()
+    done = leviathan(tmp_path, "tags", "--registry", host, "--plain-http")
+    assert time.monotonic() - began < 20
+    assert done.returncode == 4
+    assert len(done.stderr.splitlines()) == 3
+    last = done.stderr.splitlines()[-1]
+    assert "Connection refused); 3 attempts in a row failed; fix: check that the registry runs and is reachable" in last
 
 
 def test_push_failure_is_4(tmp_path: Path) -> None:

@@ -196,6 +196,16 @@ def test_mount_from_another_repository(layout: Layout, tmp_path: Path) -> None:
         assert holds(registry, layout)
 
 
+def test_a_push_waits_for_a_registry_that_is_starting(layout: Layout, tmp_path: Path) -> None:
+    """The control of `leviathan tags`, which gives up soon: a refused push has all its retries."""
+    with FaultRegistry().serve() as registry:
+        host = registry.host
+    around, talk = make_around(tmp_path)
+    with pytest.raises(RegistryError, match=r"Connection refused.*; 7 attempts in a row failed"):
+        push(make_site(host, layout, push_retries="6", push_parallel="1"), around)
+    assert "attempt 7 of 7" in talk.getvalue()
+
+
 def test_refused_connection_names_the_command(layout: Layout, tmp_path: Path) -> None:
     with FaultRegistry().serve() as registry:
         host = registry.host

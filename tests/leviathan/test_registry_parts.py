@@ -42,13 +42,15 @@ def test_retry_after_forms() -> None:
     assert parse_retry_after("-1") is None
 
 
-def attempts(limit: int, stop: threading.Event | None = None) -> tuple[Attempts, Talk]:
+def attempts(limit: int, stop: threading.Event | None = None, refusals: int | None = None) -> tuple[Attempts, Talk]:
     talk = Talk()
     stop = stop if stop is not None else threading.Event()
     backoff = Backoff(base_s=0.001, cap_s=0.002)
-    return Attempts(
-        "do it", where="http://r/v2/n", limit=limit, stop=stop, console=Console(talk), backoff=backoff
-    ), talk
+    console = Console(talk)
+    counted = Attempts(
+        "do it", where="http://r/v2/n", limit=limit, refusals=refusals, stop=stop, console=console, backoff=backoff
+    )
+    return counted, talk
 
 
 def test_attempts_count_failures_in_a_row() -> None:
@@ -63,6 +65,18 @@ def test_attempts_count_failures_in_a_row() -> None:
     ):
         counted.failed("five")
     assert talk.getvalue().splitlines()[0].startswith("do it: one; attempt 2 of 3 in 0.0")
+
+
+def test_a_refused_address_has_fewer_attempts_where_that_is_wanted() -> None:
+    counted, talk = attempts(5, refusals=1)
+    counted.failed("refused", refused=True)
+    with pytest.raises(RegistryError, match="refused; 2 attempts in a row failed"):
+        counted.failed("refused", refused=True)
+    assert talk.getvalue().startswith("do it: refused; attempt 2 of 2 in 0.0")
+    counted.failed("cut")  # a timeout, or an answer such as 503: the whole limit
+    patient, _ = attempts(2)
+    patient.failed("refused", refused=True)
+    patient.failed("refused", refused=True)
 
 
 def test_attempts_stop() -> None:

@@ -267,7 +267,15 @@ def test_answers_leave_room_for_a_prompt() -> None:
             "push.paralel=1",
             "push.paralel (--set): no such key, nearest: push.parallel, allowed: push.parallel, push.chunk_mib",
         ),
-        ("nonsense.key=1", "nonsense.key (--set): no such key"),
+        (
+            "nonsense.key=1",
+            "nonsense.key (--set): no such key, expected SECTION.KEY with a section of: registry",
+        ),
+        (
+            "port=1",
+            "port (--set): no such key, nearest: engine.port, expected SECTION.KEY with a section of: ",
+        ),
+        ("engin.node_port=1", "engin.node_port (--set): no such key, nearest: engine.node_port, expected SECTION.KEY"),
         ("push.parallel", "--set push.parallel: expected section.key=value"),
         ("registry.plain_http=yes", "expected true or false, got the string 'yes'"),
     ],

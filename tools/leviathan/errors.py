@@ -108,6 +108,15 @@ class RenderError(LeviathanError):
     """A manifest cannot be rendered, or violates the policy."""
 
 
+def connection_refused(error: BaseException | None) -> bool:
+    """Whether `error`, or an error that caused it, is a refused connection: nothing listens at that address."""
+    while error is not None:
+        if isinstance(error, ConnectionRefusedError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def unknown_host(error: BaseException | None) -> bool:
     """Whether `error`, or an error that caused it, is a failed name lookup."""
     while error is not None:

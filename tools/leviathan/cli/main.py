@@ -102,8 +102,9 @@ def run(argv: Sequence[str]) -> int:
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as error:
-        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "leviathan"
-        usage = UsageError(error.format_message().rstrip("."), remedy=f"{path} --help")
+        # The parser's own errors do not know their command.
+        name = argv[0] if argv and argv[0] in COMMANDS else ""
+        usage = UsageError(error.format_message().rstrip("."), remedy=f"leviathan {name}".rstrip() + " --help")
         console.error(usage)
         return report(usage, argv, console)
     except (KeyboardInterrupt, click.Abort):

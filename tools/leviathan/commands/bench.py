@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from leviathan.cli.numbers import IntegerOption, NumberOption
 from leviathan.cli.options import Invocation, make_command
 from leviathan.terminal.output import Report, write_atomically
 
@@ -45,12 +46,17 @@ class Numbers(click.ParamType[tuple[int, ...]]):
 )
 @click.option("--answer", "answers", type=Numbers(), default="64", show_default=True, help="Answer lengths in tokens.")
 @click.option("--clients", type=Numbers(), default="1,4", show_default=True, help="Numbers of concurrent clients.")
-@click.option("--repeat", type=click.IntRange(1), default=3, show_default=True, help="Requests per client.")
+@click.option("--repeat", type=IntegerOption(1, example=5), default=3, show_default=True, help="Requests per client.")
 @click.option("--url", default="", metavar="URL", help="Endpoint to measure instead of the site's.")
 @click.option("--model", default="", metavar="NAME", help="Model name to request instead of engine.model_name.")
 @click.option("--compare", default="", metavar="FILE|URL", help="Earlier result file, or second endpoint, to compare.")
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Also plot tokens/s over clients here.")
-@click.option("--ram-mb-per-s", type=float, help="Memory bandwidth in MB/s, for the expected speed.")
+@click.option(
+    "--ram-mb-per-s",
+    type=NumberOption(1, example=300_000),
+    metavar="MB/S",
+    help="Memory bandwidth of the node, for the expected speed.",
+)
 def bench_command(
     invocation: Invocation,
     prompts: tuple[int, ...],

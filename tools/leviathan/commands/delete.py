@@ -4,6 +4,7 @@ import os
 
 import click
 
+from leviathan.cli.numbers import NumberOption
 from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import ExitCode
 from leviathan.terminal.output import Report
@@ -24,7 +25,7 @@ Examples:
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=1),
+    type=NumberOption(1, example=600),
     default=300,
     show_default=True,
     metavar="SECONDS",

@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from leviathan.cli.numbers import IntegerOption
 from leviathan.cli.options import Invocation, make_command
 from leviathan.errors import UsageError
 from leviathan.terminal.output import Report
@@ -23,7 +24,7 @@ Examples:
 """
 
 
-@click.option("--tail", type=click.IntRange(min=0), metavar="LINES", help="Print only the last LINES lines.")
+@click.option("--tail", type=IntegerOption(0, example=100), metavar="LINES", help="Print only the last LINES lines.")
 @click.option("--previous", is_flag=True, help="Print the log from before the last restart.")
 @click.option("-f", "--follow", is_flag=True, help="Keep printing new lines until the container ends.")
 def logs_command(invocation: Invocation, follow: bool, previous: bool, tail: int | None) -> int:

@@ -31,7 +31,7 @@ Examples:
 
 @click.option("--pod", metavar="NAME", help="Pod that downloads the model (model.pod).")
 @click.option("--pod-namespace", metavar="NAME", help="Namespace of that pod (model.pod_namespace).")
-@click.option("--idle", type=int, metavar="SECONDS", help="Fail after this long without a log line (model.idle_s).")
+@click.option("--idle", metavar="SECONDS", help="Fail after this long without a log line (model.idle_s).")
 @click.option("--manifest", metavar="FILE", help="Manifest to compare the files with (model.manifest).")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="Local folder with the model's files.")
 @click.option("--sha256", "hashed", is_flag=True, help="Also verify SHA-256, which reads every byte.")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from leviathan.cli.numbers import IntegerOption, NumberOption
 from leviathan.cli.options import Invocation, make_command
 from leviathan.terminal.output import Report
 
@@ -27,10 +28,14 @@ Examples:
 @click.option("--choose", is_flag=True, help="Ignore the split, and let the planner distribute the layers.")
 @click.option("--memory-limit", metavar="QUANTITY", help="Memory limit of the pod (resources.memory_limit).")
 @click.option("--ram", metavar="QUANTITY", help="Memory of the node (cluster.node_memory).")
-@click.option("--cpu-threads", type=int, help="CPU threads for the experts (engine.cpu_threads).")
-@click.option("--cache-lens", type=click.IntRange(64, 1 << 24), help="Tokens of the KV cache (engine.cache_lens).")
-@click.option("--numa-nodes", type=click.IntRange(1, 64), default=1, help="Number of NUMA nodes of the node (1).")
-@click.option("--ram-rate", type=click.FloatRange(1), metavar="MB/S", help="Memory bandwidth of the node.")
+@click.option("--cpu-threads", metavar="INTEGER", help="CPU threads for the experts (engine.cpu_threads).")
+@click.option(
+    "--cache-lens", type=IntegerOption(64, 1 << 24, example=8192), help="Tokens of the KV cache (engine.cache_lens)."
+)
+@click.option(
+    "--numa-nodes", type=IntegerOption(1, 64, example=2), default=1, help="Number of NUMA nodes of the node (1)."
+)
+@click.option("--ram-rate", type=NumberOption(1, example=300_000), metavar="MB/S", help="Memory bandwidth of the node.")
 @click.option(
     "--write-header", type=click.Path(path_type=Path, dir_okay=False), help="Also write the model's header dump here."
 )

@@ -24,7 +24,7 @@ Examples:
 
 
 @click.option("--dry-run", is_flag=True, help="Show what would be uploaded, but upload nothing.")
-@click.option("--parallel", type=int, help="Number of blobs to upload in parallel (push.parallel).")
+@click.option("--parallel", metavar="INTEGER", help="Number of blobs to upload in parallel (push.parallel).")
 @click.option("--plain-http/--https", default=None, help="Protocol of the registry (registry.plain_http).")
 @click.option("--layout", metavar="FOLDER", help="OCI image layout (image.layout).")
 @click.option("--tag", metavar="TAG", help="Tag to set (image.tag).")

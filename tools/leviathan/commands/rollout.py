@@ -21,10 +21,8 @@ Examples:
 """
 
 
-@click.option("--idle", type=int, metavar="SECONDS", help="Give up after this long without progress (rollout.idle_s).")
-@click.option(
-    "--timeout", type=int, metavar="SECONDS", help="Total time limit (rollout.timeout_s; 0: the start budget)."
-)
+@click.option("--idle", metavar="SECONDS", help="Give up after this long without progress (rollout.idle_s).")
+@click.option("--timeout", metavar="SECONDS", help="Total time limit (rollout.timeout_s; 0: the start budget).")
 def rollout_command(invocation: Invocation) -> int:
     """Wait for the rollout."""
 

@@ -16,6 +16,10 @@ Examples:
 """
 
 
+#: Retries if nothing listens at the registry's address. A push waits longer, because the registry may be starting.
+REFUSALS = 2
+
+
 @click.option("--plain-http/--https", default=None, help="Protocol of the registry (registry.plain_http).")
 @click.option("--repository", metavar="NAME", help="Repository (image.repository).")
 @click.option("--registry", metavar="HOST[:PORT]", help="Registry (registry.host).")
@@ -27,7 +31,7 @@ def tags_command(invocation: Invocation) -> int:
         from leviathan.push.push_result import tags_json  # noqa: PLC0415
 
         site = invocation.load_site().site
-        client = connect(site, PushContext(os.environ, invocation.console))
+        client = connect(site, PushContext(os.environ, invocation.console), refusals=REFUSALS)
         try:
             tags = tuple(client.tags())
         finally:

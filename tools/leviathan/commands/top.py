@@ -5,6 +5,7 @@ import time
 
 import click
 
+from leviathan.cli.numbers import IntegerOption, NumberOption
 from leviathan.cli.options import Invocation, make_command
 from leviathan.terminal.output import Report
 
@@ -22,8 +23,12 @@ Examples:
 
 
 @click.option("--url", default="", metavar="URL", help="Read this endpoint instead, without the cluster.")
-@click.option("--every", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Seconds between two lines.")
-@click.option("--times", type=click.IntRange(0), default=0, help="Stop after this many lines; 0: run until Ctrl-C.")
+@click.option(
+    "--every", type=NumberOption(0.1, example=5), default=1.0, show_default=True, help="Seconds between two lines."
+)
+@click.option(
+    "--times", type=IntegerOption(0, example=10), default=0, help="Stop after this many lines; 0: run until Ctrl-C."
+)
 def top_command(invocation: Invocation, url: str, every: float, times: int) -> int:
     """Print a line of metrics at each interval."""
 

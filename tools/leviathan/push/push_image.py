@@ -35,8 +35,10 @@ class PushContext:
     backoff: Backoff = field(default_factory=Backoff)
 
 
-def connect(site: Site, around: PushContext) -> Client:
+def connect(site: Site, around: PushContext, *, refusals: int | None = None) -> Client:
     """A client for the site's registry and repository.
+
+    Argument: `refusals`, the number of retries if nothing listens there, by default `push.retries`.
 
     Errors: RegistryError if the credentials or the CA file cannot be read.
     """
@@ -55,6 +57,7 @@ def connect(site: Site, around: PushContext) -> Client:
         transport,
         site.image.repository,
         retries=site.push.retries,
+        refusals=refusals,
         stop=around.stop,
         console=around.console,
         backoff=around.backoff,

@@ -43,18 +43,23 @@ class Stopped(LeviathanError):
 
 
 class TransientError(Exception):
-    """An attempt failed, but may succeed later; `retry_after` is the registry's Retry-After header, if any."""
+    """An attempt failed, but may succeed later.
 
-    def __init__(self, reason: str, retry_after: str | None = None) -> None:
+    Arguments: `retry_after`, the registry's Retry-After header, if any; `refused`, whether nothing listens there.
+    """
+
+    def __init__(self, reason: str, retry_after: str | None = None, *, refused: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retry_after = retry_after
+        self.refused = refused
 
 
 class Attempts:
     """Limits how often one operation may fail in a row.
 
-    Arguments: `what` and `where` name the operation in errors; `limit`, the number of retries in a row; `stop` ends
+    Arguments: `what` and `where` name the operation in errors; `limit`, the number of retries in a row; `refusals`, the
+    number if nothing listens at the address, by default `limit`, because a registry may be starting; `stop` ends
     waiting; `console` gets a line for each failure; `backoff`, the delays.
     """
 
@@ -64,6 +69,7 @@ class Attempts:
         *,
         where: str,
         limit: int,
+        refusals: int | None = None,
         stop: threading.Event,
         console: Console,
         backoff: Backoff | None = None,
@@ -71,6 +77,7 @@ class Attempts:
         self.what = what
         self.where = where
         self.limit = limit
+        self.refusals = limit if refusals is None else min(limit, refusals)
         self.failures = 0
         self._stop = stop
         self._console = console
@@ -85,11 +92,12 @@ class Attempts:
         if self._stop.is_set():
             raise Stopped
 
-    def failed(self, reason: str, retry_after: str | None = None) -> None:
+    def failed(self, reason: str, retry_after: str | None = None, *, refused: bool = False) -> None:
         """Count a failure and wait.
 
         Errors: RegistryError if the limit is exceeded; Stopped if the user asks to stop.
         """
+        limit = self.refusals if refused else self.limit
         asked_s = parse_retry_after(retry_after)
         if asked_s is not None and asked_s > LONGEST_S:
             raise RegistryError(
@@ -98,7 +106,7 @@ class Attempts:
                 why=f"{reason}; it asks to wait for {asked_s:.0f} s",
                 remedy="run the command again after that; the registry keeps what was uploaded",
             )
-        if self.failures >= self.limit:
+        if self.failures >= limit:
             raise RegistryError(
                 f"cannot {self.what}",
                 where=self.where,
@@ -107,6 +115,6 @@ class Attempts:
             )
         delay = self._backoff.delay(self.failures, retry_after)
         self.failures += 1
-        self._console.say(f"{self.what}: {reason}; attempt {self.failures + 1} of {self.limit + 1} in {delay:.1f} s")
+        self._console.say(f"{self.what}: {reason}; attempt {self.failures + 1} of {limit + 1} in {delay:.1f} s")
         if self._stop.wait(delay):
             raise Stopped

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from leviathan.errors import RegistryError, unknown_host
+from leviathan.errors import RegistryError, connection_refused, unknown_host
 from leviathan.proxies import Proxy
 
 #: Errors of plain HTTP if the server speaks another protocol.
@@ -15,7 +15,14 @@ NO_TLS = ("wrong version number", "unknown_protocol", "packet length too long", 
 
 
 class ConnectionFailed(Exception):
-    """The connection was refused, broke, or timed out. A retry may succeed."""
+    """The connection was refused, broke, or timed out. A retry may succeed.
+
+    `refused`: nothing listens at the address of a registry that has not answered before.
+    """
+
+    def __init__(self, text: str, *, refused: bool = False) -> None:
+        super().__init__(text)
+        self.refused = refused
 
 
 @dataclass(frozen=True)
@@ -78,4 +85,4 @@ def explained(error: httpx.TransportError, asked: Asked) -> Exception:
         )
     if isinstance(error, httpx.UnsupportedProtocol):
         return bad_answer(asked.base, f"a redirect to an unsupported address ({text})")
-    return ConnectionFailed(f"{text}{through}")
+    return ConnectionFailed(f"{text}{through}", refused=connection_refused(error) and not asked.answered)

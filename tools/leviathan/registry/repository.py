@@ -48,7 +48,8 @@ ACCEPT = ", ".join(
 class Client:
     """One repository of a registry.
 
-    Arguments: `retries`, the number of retries in a row; `stop` ends waiting; `backoff` for tests.
+    Arguments: `retries`, the number of retries in a row; `refusals`, the number if nothing listens there, by default
+    the same; `stop` ends waiting; `backoff` for tests.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Client:
         repository: str,
         *,
         retries: int,
+        refusals: int | None = None,
         stop: threading.Event,
         console: Console,
         backoff: Backoff | None = None,
@@ -64,6 +66,7 @@ class Client:
         self.transport = transport
         self.repository = repository
         self.retries = retries
+        self.refusals = refusals
         self.stop = stop
         self.console = console
         self.backoff = backoff if backoff is not None else Backoff()
@@ -73,7 +76,13 @@ class Client:
     def attempts(self, what: str) -> Attempts:
         """A new retry count for the operation `what`."""
         return Attempts(
-            what, where=self.base, limit=self.retries, stop=self.stop, console=self.console, backoff=self.backoff
+            what,
+            where=self.base,
+            limit=self.retries,
+            refusals=self.refusals,
+            stop=self.stop,
+            console=self.console,
+            backoff=self.backoff,
         )
 
     def head_blob(self, digest: str, repository: str | None = None) -> Present | None:
@@ -234,7 +243,7 @@ class Client:
         try:
             response = self.transport.request(method, url, scopes=scopes or self._scopes, headers=headers, body=body)
         except ConnectionFailed as error:
-            raise TransientError(f"connection lost ({error})") from None
+            raise TransientError(f"connection lost ({error})", refused=error.refused) from None
         if response.status_code in TRANSIENT_STATUSES:
             reason = f"the registry answered {response.status_code} {error_text(response)}"
             raise TransientError(reason, response.headers.get("retry-after"))
@@ -257,7 +266,7 @@ class Client:
             try:
                 response = self._once(method, url, headers, body, scopes)
             except TransientError as trouble:
-                attempts.failed(trouble.reason, trouble.retry_after)
+                attempts.failed(trouble.reason, trouble.retry_after, refused=trouble.refused)
                 continue
             if response.status_code not in good:
                 raise self.refused(what, response)

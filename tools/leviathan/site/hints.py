@@ -30,7 +30,7 @@ def path(value: Any) -> str:
 
 
 def host(value: Any) -> str:
-    """For a URL, or a path after the host, as in a Harbor project."""
+    """For a URL, a path after the host, as in a Harbor project, or a port that is none."""
     if not isinstance(value, str):
         return ""
     if "://" in value:
@@ -38,6 +38,8 @@ def host(value: Any) -> str:
     name, _, project = value.partition("/")
     if project:
         return f'the path belongs in image.repository: registry.host = "{name}", image.repository = "{project}/..."'
+    if re.fullmatch(r"(\[[^]]*\]|[^:]*):[^:]*", value):
+        return "a port is an integer from 1 to 65535"
     return ""
 
 

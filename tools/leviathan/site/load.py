@@ -191,7 +191,10 @@ def _from_settings(settings: Sequence[str], problems: list[str], notes: list[str
             continue
         section = key.split(".")[0]
         allowed = [path for path in known if path.startswith(f"{section}.")]
-        problems.append(f"{key} (--set): {_unknown('key', key, allowed or list(known), section)}")
+        if allowed:
+            problems.append(f"{key} (--set): {_unknown('key', key, allowed, section)}")
+        else:
+            problems.append(f"{key} (--set): {_without_section(key)}")
     return found
 
 
@@ -205,6 +208,14 @@ def _unknown(what: str, name: str, allowed: list[str], section: str = "") -> str
     elsewhere = [spec.path for spec in SPECS if spec.section != section and spec.name == leaf]
     near = elsewhere[0] if what == "key" and elsewhere else nearest(name, allowed)
     return f"no such {what}{f', nearest: {near}' if near else ''}, allowed: {', '.join(allowed)}"
+
+
+def _without_section(key: str) -> str:
+    """The message for a key of an unknown section, or of none: the nearest key, and the sections."""
+    leaf = key.rsplit(".", 1)[-1]
+    near = next((spec.path for spec in SPECS if spec.name == leaf), "") or nearest(key, [spec.path for spec in SPECS])
+    sections = ", ".join(dict.fromkeys(spec.section for spec in SPECS))
+    return f"no such key{f', nearest: {near}' if near else ''}, expected SECTION.KEY with a section of: {sections}"
 
 
 def _build(values: Mapping[str, Any]) -> Site:
