@@ -150,7 +150,9 @@ def test_a_folder_a_dump_and_a_manifest_are_the_same_model(tiny: Path, tmp_path:
     [
         ("none", None, "no such file or folder"),
         ("none.json", None, "cannot read the model"),
-        ("empty.json", "", "expected a dump of a GGUF header"),
+        ("empty.json", "", "expected a dump of a GGUF header, got a text that is not JSON (line 1, column 1)"),
+        ("object.json", "{}", "expected a dump of a GGUF header, got JSON without the field 'format'"),
+        ("list.json", "[]", "expected a dump of a GGUF header, got JSON of another form"),
         ("wrong.json", '{"format": "other"}', "got 'other'"),
         ("bad.gguf", "GGUF", "not a GGUF file: it has only 4 bytes"),
     ],

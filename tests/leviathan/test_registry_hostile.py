@@ -264,9 +264,10 @@ def test_bounds_are_those_of_the_site() -> None:
 
 def test_a_web_server_that_has_no_such_page_is_no_empty_registry() -> None:
     """A registry without the repository says so in its own form; the control is the same status with that form."""
+    page = b"<!DOCTYPE HTML><html><head>\n<title>Not Found </title></head><body><h1>No such file</h1></body></html>"
     with (
-        hostile(lambda handler: answer(handler, 404, b"<h1>Not Found</h1>")) as host,
-        pytest.raises(RegistryError, match="404"),
+        hostile(lambda handler: answer(handler, 404, page, Content_Type="text/html; charset=utf-8")) as host,
+        pytest.raises(RegistryError, match=r"404 a web page, 'Not Found'; fix: "),
     ):
         client(host).tags()
     with hostile(lambda handler: answer(handler, 404, b'{"errors": [{"code": "NAME_UNKNOWN"}]}')) as host:

@@ -68,13 +68,19 @@ def parsed(response: httpx.Response) -> Any:
 
 
 def error_text(response: httpx.Response) -> str:
-    """A registry's error message: its code and message, else the start of the body, else the status."""
+    """A registry's error message: its code and message, else the start of the body, else the status.
+
+    Of a web page, such as that of a proxy or of a server that is not a registry, its title.
+    """
     try:
         first = parsed(response)["errors"][0]
         detail = first.get("detail")
         text = f"{first.get('code', '')} {first.get('message', '')}{f' {detail}' if detail else ''}".strip()
     except (KeyError, IndexError, TypeError, AttributeError):
         text = " ".join(response.content[:2000].decode("utf-8", "replace").split())
+        if "html" in response.headers.get("content-type", ""):
+            title = re.search(r"<title>(.*?)</title>", text, re.IGNORECASE)
+            text = f"a web page, {title[1].strip()!r}" if title else "a web page"
     return text[:300] or response.reason_phrase or "without a reason"
 
 

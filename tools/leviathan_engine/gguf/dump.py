@@ -48,11 +48,17 @@ def load(text: str, name: str = "header dump") -> Model:
         )
         return Model(parts, dict(document["metadata"]), {row.name: row for row in rows})
     except (KeyError, TypeError, ValueError, AttributeError) as err:
-        detail = f"{type(err).__name__}: {err}".splitlines()[0]
         raise GgufError(
-            f"{name}: expected a dump of a GGUF header ({detail})",
+            f"{name}: expected a dump of a GGUF header, got {_other(err)}",
             "write the dump: python -m leviathan_engine.gguf MODEL",
         ) from err
+
+
+def _other(err: Exception) -> str:
+    """What a text is that is not a dump, by the error that its reading gave."""
+    if isinstance(err, json.JSONDecodeError):
+        return f"a text that is not JSON (line {err.lineno}, column {err.colno})"
+    return f"JSON without the field {err.args[0]!r}" if isinstance(err, KeyError) else "JSON of another form"
 
 
 def read(path: Path) -> Model:
