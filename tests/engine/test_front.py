@@ -116,6 +116,28 @@ def test_a_temperature_next_to_0_is_greedy_and_harms_nothing(client: openai.Open
         assert answer.choices[0].text == greedy.choices[0].text
 
 
+def test_the_prompts_log_probabilities_are_those_of_answers(client: openai.OpenAI) -> None:
+    """The token that an answer begins with, asked for as the last one of a prompt whose rest is cached by then."""
+    ids = [40 + i * 7 % 60 for i in range(90)]
+    asked: dict[str, Any] = {"model": "tiny", "temperature": 0}
+    answer = client.completions.create(**asked, prompt=ids, max_tokens=1, logprobs=1).choices[0].logprobs
+    body = {"prompt_logprobs": 1}
+    choice: Any = client.completions.create(**asked, prompt=[*ids, 50], max_tokens=0, extra_body=body).choices[0]
+    first, *named = choice.prompt_logprobs
+    assert first is None
+    assert [int(next(iter(entry))) for entry in named] == [*ids[1:], 50]
+    (best,) = [entry for entry in named[-1].values() if entry["rank"] == 1]
+    assert best["decoded_token"] == answer.tokens[0]
+    assert best["logprob"] == pytest.approx(answer.token_logprobs[0], abs=0.05)
+    whole = client.completions.create(**asked, prompt=[*ids, 50], max_tokens=0, echo=True, logprobs=1).choices[0]
+    parts = client.completions.create(**asked, prompt=[*ids, 50], max_tokens=1, echo=True, logprobs=1, stream=True)
+    streamed = [value for part in parts for c in part.choices if c.logprobs for value in c.logprobs.token_logprobs]
+    assert whole.logprobs.token_logprobs == streamed[: len(ids) + 1]
+    own = [entry[str(token)]["logprob"] for entry, token in zip(named, [*ids[1:], 50], strict=True)]
+    assert whole.logprobs.token_logprobs == [None, *own]
+    assert len(streamed) == len(ids) + 2, "and the answer's token"
+
+
 def test_limits(client: openai.OpenAI) -> None:
     """The engine would die of a prompt past its cache; here it is a 400, and the next request is answered."""
     with pytest.raises(openai.BadRequestError, match="tokens"):

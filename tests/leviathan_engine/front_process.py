@@ -59,12 +59,18 @@ def write_folder(folder: Path, template: str = TEMPLATE) -> Path:
     return folder
 
 
+def prompt_token(token: int, named: int) -> wire.PromptToken:
+    """What the letters say of a token of the prompt: its log probability depends on its id alone, its rank is 2."""
+    return wire.PromptToken(token, -token / 4, 2, tuple((other, -1.0 - other) for other in range(named)))
+
+
 class Letters:
     """At temperature 0 the alphabet, once; else letters that depend on seed, temperature and top_p alone."""
 
     def __init__(self, folder: Path) -> None:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.alphabet = self.ids = [tokenizer.token_to_id(letter) for letter in ALPHABET]
+        self.end = tokenizer.token_to_id("<eos>")
         self._encode = tokenizer.encode
         self.delay = 0.0
         self.go = threading.Event()  # cleared, it holds every generation before its next letter
@@ -82,16 +88,24 @@ class Letters:
         self.ids = list(self._encode(text, add_special_tokens=False).ids) if text else self.alphabet
 
     def tokens(
-        self, job: wire.Job, cancelled: Callable[[], bool], progress: Callable[[wire.PromptProgress], None]
+        self,
+        job: wire.Job,
+        cancelled: Callable[[], bool],
+        progress: Callable[[wire.PromptProgress | wire.PromptLogprobs], None],
     ) -> Generator[int | wire.Chosen, None, None]:
         self.jobs.append(job)
         for chunk in range(1, self.chunks + 1):
             if chunk == self.chunks > 1:
                 self.go.wait()
-            done = len(job.ids) * chunk // self.chunks
+            named = job.sampling.get("prompt_logprobs")
+            first, done = (len(job.ids) * number // self.chunks for number in (chunk - 1, chunk))
+            if named is not None and (tokens := job.ids[first + 1 : done + 1]):
+                progress(wire.PromptLogprobs(job.id, tuple(prompt_token(token, named) for token in tokens)))
             progress(wire.PromptProgress(job.id, len(job.ids), min(self.cached, len(job.ids) - 1), done))
         if self.error is not None:
             raise self.error
+        if job.max_tokens == 0:
+            return
         named = job.sampling.get("logprobs")
         chance = random.Random(f"{job.seed} {job.temperature} {job.top_p}")
         try:
@@ -103,6 +117,8 @@ class Letters:
                 time.sleep(self.delay)
                 self.go.wait()
                 yield letter if named is None else wire.Chosen(letter, -0.5, tuple((i, -0.5 - i) for i in range(named)))
+            if job.sampling.get("end_logprob"):
+                yield wire.Chosen(self.end, -0.25, (), ends=True)
         finally:
             self.ended.append(job.id)
 

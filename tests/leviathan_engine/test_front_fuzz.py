@@ -31,7 +31,8 @@ FIELDS = {
     "n": st.integers(0, 2) | JSON,
     "echo": st.booleans() | JSON,
     "tools": JSON,
-    "logprobs": JSON,
+    "logprobs": st.integers(-1, 3) | JSON,
+    "prompt_logprobs": st.integers(-1, 3) | JSON,
     "response_format": JSON,
 }
 MODEL = st.just("letters") | JSON

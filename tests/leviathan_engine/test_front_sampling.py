@@ -129,7 +129,6 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (CHAT, {"presence_penalty": 3}, "presence_penalty: expected at most 2"),
     (CHAT, {"repetition_penalty": 1e-30}, "repetition_penalty: expected at least 0.01"),
     (CHAT, {"repeat_penalty": 0}, "repeat_penalty: expected at least 0.01"),
-    (TEXT, {"logprobs": 1, "echo": True}, "with echo"),
     (TEXT, {"best_of": 2, "n": 3}, "best_of: expected at least n (3), got 2"),
     (TEXT, {"best_of": 2, "stream": True}, "best_of above n is not supported with stream"),
     (TEXT, {"suffix": "b"}, "suffix: this model has no tokens for it"),

@@ -17,15 +17,16 @@ BEAT: wire.Message = {"kind": "beat"}
 
 @dataclass(frozen=True)
 class Tick:
-    """An event of a generation: a token, the progress of the prompt, or the reason of the end; empty for a heartbeat.
+    """An event of a generation: a token, something of the prompt, or the reason of the end; empty for a heartbeat.
 
-    `chosen` has the token's log probability if the job asks for it.
+    `chosen` has the token's log probability if the job asks for it, `named` those of tokens of the prompt.
     """
 
     token: int | None = None
     done: str = ""
     progress: wire.PromptProgress | None = None
     chosen: wire.Chosen | None = None
+    named: wire.PromptLogprobs | None = None
 
 
 class Beat:
@@ -85,7 +86,7 @@ class Engine:
             await asyncio.wait(tasks, timeout=1)
 
     async def generate(self, job: wire.Job) -> AsyncGenerator[Tick, None]:
-        """Yields the progress of the prompt, then the tokens of a job, then the reason of the end: "stop" or "length".
+        """Yields what is known of the prompt, then the tokens of a job, then the reason of the end: "stop" or "length".
 
         Closing the generator before its end cancels the job. Errors: ApiError 5xx if the worker fails.
         """
@@ -113,6 +114,9 @@ class Engine:
                     self._status.reading(progress)
                     yield Tick(progress=progress)
                     continue
+                if event["kind"] == "prompt_logprobs":
+                    yield Tick(named=wire.prompt_logprobs(event))
+                    continue
                 ended = True
                 if event["reason"] not in ("stop", "length"):
                     raise _failure(event)
@@ -128,7 +132,10 @@ class Engine:
         self._connections[writer] = asyncio.current_task()
         try:
             while line := await reader.readline():
-                self._hear(wire.decode(line), writer)
+                message = wire.decode(line)
+                self._hear(message, writer)
+                if message["kind"] == "prompt_logprobs":
+                    await asyncio.sleep(0)  # they arrive together, and other requests must not wait for all of them
         except (ValueError, KeyError, TypeError, OSError) as err:
             self._status.enter(self._status.phase, f"the engine sent an invalid message: {err}")
         finally:
@@ -158,7 +165,7 @@ class Engine:
                 status.answer()
             case "failed":
                 status.fail(message["reason"])
-            case "token" | "done" | "prompt_progress":
+            case "token" | "done" | "prompt_progress" | "prompt_logprobs":
                 if message["id"] in self._running:
                     self._running[message["id"]].put_nowait(message)
 

@@ -131,6 +131,10 @@ class Prompts:
         found = self.tokenizer.token_to_id(token)
         return None if found is None else int(found)
 
+    def special(self, token: int) -> bool:
+        """Whether `text` leaves the token out."""
+        return not self.text([token]) and bool(self.whole_text([token]))
+
     def token_bytes(self, token: int) -> bytes:
         """Returns the bytes of a token, even if they are not complete characters."""
         text = self.tokenizer.id_to_token(token) or ""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from .events import Choice, Finish, LogprobDelta, Part, ToolCallDelta, Written
+from .events import Choice, Finish, LogprobDelta, Part, PromptDelta, ToolCallDelta, Written
 
 
 class Kind(Enum):
@@ -74,7 +74,7 @@ class Blocks:
             self.finish = event
             return self.close()
         steps: list[Step] = []
-        if isinstance(event, LogprobDelta):
+        if isinstance(event, LogprobDelta | PromptDelta):
             return steps
         if isinstance(event, ToolCallDelta):
             if event.name:

@@ -50,6 +50,31 @@ class LogprobDelta:
     token: TokenLogprob
 
 
+@dataclass(frozen=True, slots=True)
+class PromptToken:
+    """A token of the prompt: its id, its text, and the index of its first character in the echoed text.
+
+    `logprob` and `rank` (1: the most likely token) are None and 0 for the first token. `top` are the most likely
+    tokens: id, text, log probability.
+    """
+
+    id: int
+    text: str
+    place: int
+    logprob: float | None = None
+    rank: int = 0
+    top: tuple[tuple[int, str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class PromptDelta:
+    """The next tokens of the prompt of choice `index`, before its answer; `echo` is text that the answer repeats."""
+
+    index: int
+    echo: str
+    tokens: tuple[PromptToken, ...]
+
+
 @dataclass(frozen=True)
 class Finish:
     """Choice `index` has ended. `reason` is OpenAI's finish_reason: "stop", "length", "tool_calls".
@@ -82,7 +107,7 @@ class Working:
     """No event arrived for the time of a heartbeat (15 s). A writer gets it in `beat` instead of `write`."""
 
 
-Written = TextDelta | ToolCallDelta | LogprobDelta | Finish
+Written = TextDelta | ToolCallDelta | LogprobDelta | PromptDelta | Finish
 Event = Written | PromptRead | Working
 
 
@@ -110,7 +135,10 @@ class ToolCall:
 
 @dataclass
 class Choice:
-    """One choice of an answer that is not streamed, assembled from its events."""
+    """One choice of an answer that is not streamed, assembled from its events.
+
+    `prompt` are the tokens of its prompt, and `echoed` is the number of the content's characters that repeat it.
+    """
 
     index: int
     content: str = ""
@@ -119,6 +147,8 @@ class Choice:
     stop: str = ""
     calls: list[ToolCall] = field(default_factory=list)
     tokens: list[TokenLogprob] = field(default_factory=list)
+    prompt: list[PromptToken] = field(default_factory=list)
+    echoed: int = 0
 
     def add(self, event: Written) -> None:
         """Adds the next event of this choice."""
@@ -130,6 +160,10 @@ class Choice:
             self.calls[event.call].arguments += event.arguments
         elif isinstance(event, LogprobDelta):
             self.tokens.append(event.token)
+        elif isinstance(event, PromptDelta):
+            self.prompt += event.tokens
+            self.content += event.echo
+            self.echoed += len(event.echo)
         elif event.part is Part.CONTENT:
             self.content += event.text
         else:

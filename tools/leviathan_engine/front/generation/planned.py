@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from leviathan_engine.model.chat_prompt import PromptError, Prompts
+from leviathan_engine.model.chat_prompt import TOO_LONG, PromptError, Prompts
 from leviathan_engine.model.talk import RenderedTalk
 from leviathan_engine.wire import Job, ServedModel
 
@@ -13,6 +13,8 @@ from ..api_error import bad
 from .demand import Demand, demand_of, thought_options
 from .request import ChatPrompt, GenerationRequest, Prompt, Sampling, TextPrompt
 
+# Maximum number of log probabilities of a request's prompts. 65,536 take about 30 MB here, and 2 MB in the answer.
+MOST_NAMED = 1 << 16
 SAME_NAMES = (
     *("top_k", "min_p", "typical_p", "presence_penalty", "frequency_penalty", "repetition_penalty"),
     "logit_bias",
@@ -47,7 +49,10 @@ def prepare(prompts: Prompts, prompt: Prompt, most: int) -> tuple[list[int], Ren
 
 
 def plan(request: GenerationRequest, prompts: Prompts, model: ServedModel, scope: str) -> list[Planned]:
-    """Returns the choices of a request, all drawn for each prompt, with consecutive seeds. Errors: ApiError 400."""
+    """Returns the choices of a request, all drawn for each prompt, with consecutive seeds. Errors: ApiError 400.
+
+    The first choice of each prompt has the engine name the prompt's tokens, if the request asks for it.
+    """
     biased = [token for token, _ in request.sampling.logit_bias]
     for where, ids in (("logit_bias", biased), ("stop_token_ids", request.ending.stop_tokens)):
         if any(not 0 <= i < prompts.vocabulary for i in ids):
@@ -59,8 +64,24 @@ def plan(request: GenerationRequest, prompts: Prompts, model: ServedModel, scope
         first = _job(request, prompts, model, ids, talk, scope)
         for number in range(request.drawn):
             seed = None if first.seed is None else first.seed + number
-            out.append(Planned(prompt, talk, demand, replace(first, id=secrets.token_hex(16), seed=seed)))
+            named = {} if number or request.named_prompt is None else {"prompt_logprobs": request.named_prompt}
+            job = replace(first, id=secrets.token_hex(16), seed=seed, sampling={**first.sampling, **named})
+            out.append(Planned(prompt, talk, demand, job))
+    _check_named(request, sum(len(one.job.ids) for one in out))
     return out
+
+
+def _check_named(request: GenerationRequest, tokens: int) -> None:
+    """Checks the number of log probabilities for `tokens` tokens of prompts, of all choices. Errors: ApiError 400."""
+    most = request.named_prompt
+    if most is not None and tokens * (1 + most) > MOST_NAMED:
+        field = "logprobs" if request.echo_logprobs == most else "prompt_logprobs"
+        raise bad(
+            f"{field}: {tokens} tokens of prompts, each with {most} most likely tokens, make {tokens * (1 + most)} log"
+            f" probabilities, at most {MOST_NAMED} are allowed: send fewer or shorter prompts, or lower {field}",
+            field,
+            TOO_LONG,
+        )
 
 
 def clamped(request: GenerationRequest, planned: Sequence[Planned]) -> str:
@@ -111,6 +132,8 @@ def _options(request: GenerationRequest, prompts: Prompts, talk: RenderedTalk | 
     out = {name: value for name, value in out.items() if value != getattr(plain, name)}
     if request.logprobs is not None:
         out["logprobs"] = request.logprobs
+    if request.echo_logprobs is not None:
+        out["end_logprob"] = True  # lm-evaluation-harness leaves out the last token as the one that was generated
     if request.ending.min_tokens:
         out["min_tokens"] = request.ending.min_tokens
     budget = request.ending.think_budget

@@ -4,8 +4,6 @@ The heartbeat of a stream is in the format of its writer. A whole answer that ta
 with its head and spaces, which JSON allows before a value.
 """
 
-from typing import Any
-
 from starlette.types import Send
 
 from ..api_error import ApiError
@@ -53,11 +51,11 @@ class Reply:
         await self._write(text)
         await self._end(b"")
 
-    async def whole(self, body: dict[str, Any]) -> None:
-        """Sends the whole answer, with its length if nothing was sent before."""
-        text = dumps(body).encode("ascii")
-        await self.begin(len(text))
-        await self._end(text)
+    async def whole(self, text: str) -> None:
+        """Sends the whole answer in JSON, with its length if nothing was sent before."""
+        body = text.encode("ascii")
+        await self.begin(len(body))
+        await self._end(body)
 
     async def fail(self, err: ApiError) -> None:
         """Ends an answer that has begun with an error. Errors: raises `err` if nothing was sent yet.

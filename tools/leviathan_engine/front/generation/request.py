@@ -129,6 +129,7 @@ class GenerationRequest:
     `ChatPrompt` has tools; without `parallel_calls` the answer ends after the first one. `progress`: a stream reports
     the progress of the prompt. `form` is the required format of the answer's text. `best_of`, if above `n`: this many
     answers are generated for each prompt, and the `n` with the likeliest tokens on average are returned; no stream.
+    `prompt_logprobs` is vLLM's: the number of most likely tokens to report with each token of the prompt.
     """
 
     prompts: tuple[Prompt, ...]
@@ -144,6 +145,7 @@ class GenerationRequest:
     progress: bool = False
     form: Form | None = None
     best_of: int = 0
+    prompt_logprobs: int | None = None
 
     @property
     def drawn(self) -> int:
@@ -154,3 +156,14 @@ class GenerationRequest:
     def logprobs(self) -> int | None:
         """How many likeliest tokens the engine names with each token: `sampling.logprobs`, or what ranking needs."""
         return 0 if self.sampling.logprobs is None and self.drawn > self.n else self.sampling.logprobs
+
+    @property
+    def echo_logprobs(self) -> int | None:
+        """How many most likely tokens come with each token of the echoed prompt; None: no log probabilities of it."""
+        return self.sampling.logprobs if self.echo else None
+
+    @property
+    def named_prompt(self) -> int | None:
+        """How many most likely tokens the engine names with each token of the prompt; None: it names none."""
+        asked = [most for most in (self.echo_logprobs, self.prompt_logprobs) if most is not None]
+        return max(asked, default=None)

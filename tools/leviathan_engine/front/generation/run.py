@@ -1,5 +1,6 @@
 """Answers an internal request: token ids, limits, the turn in the queue, tokens, text, streamed or whole."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +10,9 @@ from leviathan_engine.wire import Chosen, Job
 
 from ..access.record import Record
 from ..api_error import ApiError
-from ..engine import Engine
+from ..engine import Engine, Tick
 from ..fair_queue import FairQueue
+from ..json_response import dumps, dumps_long
 from ..metrics import Metrics
 from ..served import Served
 from ..timing import Timing
@@ -18,11 +20,12 @@ from ..tokenising import Tokenising
 from .answer_text import AnswerText
 from .best import best
 from .demand import Demand
-from .events import Choice, Event, Finish, LogprobDelta, PromptRead, TextDelta, TokenLogprob, Usage, Working
+from .echo import Echo
+from .events import Choice, Event, Finish, LogprobDelta, PromptRead, TokenLogprob, Usage, Working
 from .grammars import Grammars
 from .planned import Planned, clamped, ignored, plan
 from .reply import Reply
-from .request import ChatPrompt, GenerationRequest, TextPrompt
+from .request import GenerationRequest
 
 
 @dataclass(frozen=True)
@@ -98,21 +101,26 @@ class Generation:
 
     async def _events(self, planned: list[Planned]) -> AsyncGenerator[Event, None]:
         """Yields the answer's events, one choice after the other."""
+        prompts = self._service.prompts
+        echo = Echo(prompts, self._request, planned[0])
         for index, one in enumerate(planned):
-            if echo := self._echo(one):
-                yield TextDelta(index, echo)
-            text = AnswerText(index, self._service.prompts.text, self._request, one.prompt, one.talk)
-            choice = self._choice(one.job, text)
+            if index and index % self._request.drawn == 0:
+                echo = Echo(prompts, self._request, one)
+            for known in echo.begin(index):
+                yield known
+            text = AnswerText(index, prompts.text, self._request, one.prompt, one.talk)
+            choice = self._choice(one.job, text, echo)
             try:
                 async for event in choice:
                     yield event
             finally:
                 await choice.aclose()
 
-    async def _choice(self, job: Job, text: AnswerText) -> AsyncGenerator[Event, None]:
+    async def _choice(self, job: Job, text: AnswerText, echo: Echo) -> AsyncGenerator[Event, None]:
         """Yields the events of one choice; the last one is its `Finish`."""
         reason, read = "", False
-        ticks = self._service.engine.generate(job)
+        idle = not job.max_tokens and "prompt_logprobs" not in job.sampling
+        ticks = _nothing() if idle else self._service.engine.generate(job)
         try:
             async for tick in ticks:
                 if tick.done:
@@ -124,12 +132,18 @@ class Generation:
                     read = True
                     yield PromptRead(text.index, heard.total, heard.cached, heard.done, self._timing.since_turn())
                     continue
+                if tick.named is not None:
+                    yield echo.more(text.index, tick.named)
+                    await asyncio.sleep(0)  # as in Engine: they arrive together
+                    continue
                 if tick.token is None:
                     yield Working()
                     continue
-                self._timing.token(self._service.metrics)
                 if tick.chosen is not None:
                     yield LogprobDelta(text.index, logprob_of(self._service.prompts, tick.chosen))
+                    if tick.chosen.ends:
+                        continue
+                self._timing.token(self._service.metrics)
                 for event in text.push(tick.token):
                     yield event
                 if text.stopped:
@@ -151,7 +165,11 @@ class Generation:
                     choices[event.index].add(event)
         finally:
             await events.aclose()
-        await reply.whole(reply.writer.whole(best(self._request, choices), self._usage()))
+        said, usage = best(self._request, choices), self._usage()
+        if self._request.named_prompt is None:
+            await reply.whole(dumps(reply.writer.whole(said, usage)))
+        else:  # this may take 100 ms
+            await reply.whole(await asyncio.to_thread(lambda: dumps_long(reply.writer.whole(said, usage))))
 
     async def _stream(self, events: AsyncGenerator[Event, None], reply: Reply) -> None:
         await reply.text(reply.writer.begin())
@@ -167,14 +185,14 @@ class Generation:
             await events.aclose()
         await reply.done(reply.writer.end(self._usage()))
 
-    def _echo(self, one: Planned) -> str:
-        if isinstance(one.prompt, ChatPrompt) or not self._request.echo:
-            return ""
-        return one.prompt.text if isinstance(one.prompt, TextPrompt) else self._service.prompts.text(one.job.ids)
-
     def _usage(self) -> Usage:
         timing = self._timing
         return Usage(timing.prompt, timing.tokens, timing.cached, timing.timings())
+
+
+async def _nothing() -> AsyncGenerator[Tick, None]:
+    """Yields the end of an answer without tokens."""
+    yield Tick(done="length")
 
 
 def logprob_of(prompts: Prompts, chosen: Chosen) -> TokenLogprob:

@@ -7,7 +7,18 @@ from typing import Any
 from starlette.responses import Response
 
 from ..api_error import ApiError
-from ..generation.events import Choice, Finish, LogprobDelta, Part, PromptRead, ToolCall, ToolCallDelta, Usage, Written
+from ..generation.events import (
+    Choice,
+    Finish,
+    LogprobDelta,
+    Part,
+    PromptDelta,
+    PromptRead,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    Written,
+)
 from ..generation.request import JsonObject
 from ..json_response import dumps, json_object, json_response
 
@@ -37,7 +48,7 @@ class OllamaWriter:
         if isinstance(event, ToolCallDelta):
             self._hear(event)
             return ""
-        if isinstance(event, LogprobDelta):
+        if isinstance(event, LogprobDelta | PromptDelta):
             return ""
         content, thinking = ("", event.text) if event.part is Part.REASONING else (event.text, "")
         return self._line(self._said(content, thinking) | {"done": False})

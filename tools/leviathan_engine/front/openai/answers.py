@@ -11,7 +11,9 @@ from ..generation.events import (
     Finish,
     LogprobDelta,
     Part,
+    PromptDelta,
     PromptRead,
+    PromptToken,
     TextDelta,
     TokenLogprob,
     ToolCall,
@@ -21,7 +23,7 @@ from ..generation.events import (
 )
 from ..generation.request import JsonObject
 from ..json_response import dumps
-from .logprobs import chat_logprobs, completion_logprobs
+from .logprobs import chat_logprobs, completion_logprobs, echo_logprobs, prompt_logprobs
 
 
 class OpenAiWriter:
@@ -29,9 +31,22 @@ class OpenAiWriter:
 
     media_type = SSE
 
-    def __init__(self, model: str, *, chat: bool, include_usage: bool) -> None:
-        """`include_usage`: a stream ends with a usage chunk, and has usage null in other chunks."""
+    def __init__(
+        self,
+        model: str,
+        *,
+        chat: bool,
+        include_usage: bool,
+        echo_logprobs: int | None = None,
+        prompt_logprobs: int | None = None,
+    ) -> None:
+        """`include_usage`: a stream ends with a usage chunk, and has usage null in other chunks.
+
+        `echo_logprobs` and `prompt_logprobs`: most likely tokens to name with each token of an echoed prompt, and in
+        vLLM's `prompt_logprobs`; None: no log probabilities there.
+        """
         self._model, self._chat, self._include_usage = model, chat, include_usage
+        self._echo_logprobs, self._prompt_logprobs = echo_logprobs, prompt_logprobs
         self._created = int(time.time())
         self.id = ("chatcmpl-" if chat else "cmpl-") + uuid.uuid4().hex
         self._opened: set[int] = set()
@@ -47,6 +62,10 @@ class OpenAiWriter:
         if isinstance(event, LogprobDelta):
             self._tokens.setdefault(event.index, []).append(event.token)
             return ""
+        if isinstance(event, PromptDelta):
+            self._offsets[event.index] = self._offsets.get(event.index, 0) + len(event.echo)
+            said = {"text": event.echo, "logprobs": self._echoed(event.tokens), "finish_reason": None}
+            return self._chunk_of({"index": event.index, **said})
         opening = self._open(event.index) if self._chat else ""
         if isinstance(event, Finish):
             return opening + self._chunk(
@@ -105,8 +124,17 @@ class OpenAiWriter:
             if choice.reasoning:
                 message |= {"reasoning_content": choice.reasoning, "reasoning": choice.reasoning}
             said = {"message": message}
+        self._offsets[choice.index] = choice.echoed
         logprobs = self._logprobs(choice.index, choice.tokens)
+        if echoed := self._echoed(choice.prompt):
+            logprobs = {name: echoed[name] + logprobs[name] for name in echoed} if logprobs else echoed
+        if self._prompt_logprobs is not None:
+            said["prompt_logprobs"] = prompt_logprobs(choice.prompt, self._prompt_logprobs)
         return {"index": choice.index, **said, "logprobs": logprobs, "finish_reason": choice.finish}
+
+    def _echoed(self, tokens: Sequence[PromptToken]) -> JsonObject | None:
+        """Returns the log probabilities of tokens of an echoed prompt; None if they are not asked for."""
+        return None if self._echo_logprobs is None or not tokens else echo_logprobs(tokens, self._echo_logprobs)
 
     def _logprobs(self, index: int, tokens: Sequence[TokenLogprob]) -> JsonObject | None:
         """Returns the tokens' log probabilities in the format of a chat or a completion; None for no tokens."""

@@ -41,9 +41,12 @@ Stops = Annotated[
 ]
 
 
+NO_TOKENS = "expected -1 or at least 1, got 0"
+
+
 def _not_zero(value: int) -> int:
     if value == 0:
-        raise PydanticCustomError("no_tokens", "expected -1 or at least 1, got 0")
+        raise PydanticCustomError("no_tokens", NO_TOKENS)
     return value
 
 

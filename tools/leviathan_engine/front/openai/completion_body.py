@@ -6,11 +6,11 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag
 
 from ..api_error import bad
-from ..generation.request import GenerationRequest, Prompt, TextPrompt, TokenPrompt
+from ..generation.request import Ending, GenerationRequest, Prompt, TextPrompt, TokenPrompt
 from ..requests.json_types import CONTEXT, INTEGRAL, Text, TokenId
 from ..served import Served
 from .answers import OpenAiWriter
-from .common_body import MAX_CHOICES, CommonBody, Logprobs
+from .common_body import MAX_CHOICES, NO_TOKENS, CommonBody, Logprobs
 from .reading import checked
 from .rules import COMPLETION
 from .tools import COMBINATION
@@ -48,8 +48,18 @@ class CompletionBody(CommonBody):
     """Text or token ids to continue."""
 
     prompt: AnyPrompt
+    max_tokens: Annotated[int, Field(ge=-1), INTEGRAL] | None = Field(
+        None,
+        description="-1 and null: as many as fit the KV cache. A larger number is lowered to that. 0 needs echo or"
+        " prompt_logprobs.",
+    )
     logprobs: Logprobs | None = Field(
-        None, description="log probabilities, and this number of most likely tokens; not with echo"
+        None,
+        description="log probabilities of the answer's tokens, with echo also of the prompt's, and this number of most"
+        " likely tokens with each",
+    )
+    prompt_logprobs: Logprobs | None = Field(
+        None, description="vLLM's: log probabilities of the prompt's tokens, in an object of their own; not with stream"
     )
     best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES), INTEGRAL] | None = Field(
         None, description="answers to generate, of which the n likeliest are returned; at least n, not with stream"
@@ -59,9 +69,23 @@ class CompletionBody(CommonBody):
 
     def named_logprobs(self) -> int | None:
         """Returns the number of most likely tokens to report with each token; None: no log probabilities."""
-        if self.logprobs is not None and self.echo:
-            raise bad("logprobs is not supported together with echo: leave one out", "logprobs", COMBINATION)
+        if self.logprobs is not None and self.echo and self.suffix:
+            raise bad("suffix is not supported together with echo and logprobs: leave it out", "suffix", COMBINATION)
         return self.logprobs
+
+    def named_prompt(self) -> int | None:
+        """Returns the number of most likely tokens in `prompt_logprobs`; None: no such object. Errors: ApiError 400."""
+        if self.prompt_logprobs is not None and self.stream:
+            other = "leave one out, or ask for echo with logprobs"
+            raise bad(f"prompt_logprobs is not supported with stream: {other}", "prompt_logprobs", COMBINATION)
+        return self.prompt_logprobs
+
+    def ending(self, default_tokens: int | None) -> Ending:
+        """Returns when the answer ends. Errors: ApiError 400 for no tokens, and nothing of the prompt."""
+        ending = super().ending(default_tokens)
+        if ending.max_tokens == 0 and not self.echo and self.prompt_logprobs is None:
+            raise bad(f"max_tokens: {NO_TOKENS}, which needs echo or prompt_logprobs", "max_tokens", COMBINATION)
+        return ending
 
     def drawn(self) -> int:
         """How many answers are generated to each prompt."""
@@ -102,5 +126,12 @@ def read_completion(body: Mapping[str, Any], served: Served) -> tuple[Generation
         form=asked.form(),
         echo=bool(asked.echo),
         ignored=ignored,
+        prompt_logprobs=asked.named_prompt(),
     )
-    return request, OpenAiWriter(served.resolve(asked.model), chat=False, include_usage=asked.include_usage)
+    return request, OpenAiWriter(
+        served.resolve(asked.model),
+        chat=False,
+        include_usage=asked.include_usage,
+        echo_logprobs=request.echo_logprobs,
+        prompt_logprobs=request.prompt_logprobs,
+    )
