@@ -73,8 +73,8 @@ def test_a_chunk_of_a_prompt() -> None:
 
 
 def test_log_probabilities_of_a_prompt_need_less_than_its_layers() -> None:
-    # 12 bytes for each of 128 * 129,280 logits, and 3*7168 numbers of 2 bytes a token.
-    assert vram.logits_bytes(DEEPSEEK_V3, 4096) == 12 * 128 * 129_280 + 4096 * 43_008 == 374_734_848
+    # 24 bytes for each of 128 * 129,280 logits, and 3*7168 numbers of 2 bytes a token.
+    assert vram.logits_bytes(DEEPSEEK_V3, 4096) == 24 * 128 * 129_280 + 4096 * 43_008 == 573_308_928
     for chunk in (1, 64, 128, 512, 4096, 16384):
         assert vram.logits_bytes(DEEPSEEK_V3, chunk) < vram.chunk_bytes(DEEPSEEK_V3, chunk, max(chunk, 4096))
     # Where it is more, it counts: a vocabulary of ten times the size.

@@ -182,12 +182,12 @@ def stream_bytes(model: Model, shape: ModelShape) -> int:
 def logits_bytes(shape: ModelShape, chunk: int) -> int:
     """Returns the peak temporary bytes on lm_head's GPU after the layers have read a chunk of a prompt.
 
-    For log probabilities of the prompt, HEAD_ROWS positions at a time: their logits in 32 bits with the log softmax, or
-    with a byte for each comparison and the most likely tokens (8 of 12 bytes); and three hidden vectors of every token.
-    Without them, the logits of the last position alone. It is less than the layers need: 0.37 of 1.86 GB for chunks of
-    4096 tokens of DeepSeek-V3, so the plan is that of ordinary prompts (`test_plan_arithmetic.py`).
+    For log probabilities of the prompt, HEAD_ROWS positions at a time: 24 bytes for each logit; three hidden vectors
+    of every token of the chunk. Logits and their log softmax take 8 bytes in 32 bits, the choice of the most likely
+    tokens the rest (17 bytes in all, by the process's memory on a CPU; not measured on a GPU). It is less than the
+    layers need: 0.57 of 1.86 GB for chunks of 4096 tokens of DeepSeek-V3, so its plan is that of ordinary prompts.
     """
-    return 12 * min(HEAD_ROWS, chunk) * shape.vocab + 2 * 3 * chunk * shape.hidden
+    return 24 * min(HEAD_ROWS, chunk) * shape.vocab + 2 * 3 * chunk * shape.hidden
 
 
 def gpu_tensor(model: Model, name: str, dims: int) -> Tensor:

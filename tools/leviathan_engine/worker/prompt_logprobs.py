@@ -33,19 +33,26 @@ def token_logprobs(
     With each come the `most` most likely tokens. `hidden` may have a position more: the prompt's last one. `check` is
     called before every HEAD_ROWS positions, and may raise. Errors: EngineError if logits are not numbers.
     """
-    torch = import_module("torch")
     for first in range(0, len(following), HEAD_ROWS):
         check()
         tokens = following[first : first + HEAD_ROWS]
-        logs = torch.log_softmax(_logits(head, hidden[first : first + len(tokens)]).float(), dim=-1)
-        values, places = logs.topk(max(1, min(most, logs.shape[-1])))
-        if not bool(torch.isfinite(values[:, 0]).all()):
-            raise not_numbers()
-        own = logs.gather(1, torch.tensor(tokens, device=logs.device).unsqueeze(1))
-        ranks = (logs > own).sum(-1) + 1
-        rows = zip(tokens, own[:, 0].tolist(), ranks.tolist(), places.tolist(), values.tolist(), strict=True)
-        for token, logprob, rank, ids, chances in rows:
-            yield PromptToken(token, logprob, rank, tuple(zip(ids, chances, strict=True))[:most])
+        yield from _named(head, hidden[first : first + len(tokens)], tokens, most)
+
+
+def _named(head: Any, hidden: Any, tokens: Sequence[int], most: int) -> list[PromptToken]:
+    """Returns one block's tokens; its logits are freed with the return."""
+    torch = import_module("torch")
+    logs = torch.log_softmax(_logits(head, hidden).float(), dim=-1)
+    values, places = logs.topk(max(1, min(most, logs.shape[-1])))
+    if not bool(torch.isfinite(values[:, 0]).all()):
+        raise not_numbers()
+    own = logs.gather(1, torch.tensor(tokens, device=logs.device).unsqueeze(1))
+    ranks = (logs > own).sum(-1) + 1
+    rows = zip(tokens, own[:, 0].tolist(), ranks.tolist(), places.tolist(), values.tolist(), strict=True)
+    return [
+        PromptToken(token, logprob, rank, tuple(zip(ids, chances, strict=True))[:most])
+        for token, logprob, rank, ids, chances in rows
+    ]
 
 
 def _logits(head: Any, hidden: Any) -> Any:
