@@ -57,6 +57,7 @@ let
   cpuSources = withPatches "cpu-patches" [
     "backend-waiting-threads.patch"
     "cmake-only-what-is-used.patch"
+    "cpu-prefetch.patch"
     "moe-parallel-quantisation.patch"
     "moe-skips-absent-experts.patch"
     "task-queue-race.patch"

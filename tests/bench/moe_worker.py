@@ -77,11 +77,11 @@ def load(name: str, path: str | Path) -> ModuleType:
 
 
 def ours(spec: Spec, layer: list[Array]) -> Callable[[Inputs], None]:
-    """A step of cpuinfer_ext, with the numbers that KTransformers 0.2.1 gives its MOEConfig."""
+    """A step of cpuinfer_ext, with the numbers that our KTransformers gives its MOEConfig."""
     module = load("cpuinfer_ext", spec.path)
     pointers, types = [w.ctypes.data for w in layer], [Q4_K, Q4_K, Q6_K]
     config = module.moe.MOEConfig(
-        spec.experts, spec.per_token, spec.hidden, spec.width, 64, 10, 1024, *pointers, *types, BF16
+        spec.experts, spec.per_token, spec.hidden, spec.width, 16, 10, 1024, *pointers, *types, BF16
     )
     pool, moe = module.CPUInfer(spec.threads + 1), module.moe.MOE(config)  # one of them only waits
 

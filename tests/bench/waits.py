@@ -45,7 +45,7 @@ def main(extension: Path, threads: int) -> dict[str, object]:
     module = load("cpuinfer_ext", extension)
     layer = (weights(Q4_K, WIDTH, HIDDEN), weights(Q4_K, WIDTH, HIDDEN), weights(Q6_K, HIDDEN, WIDTH))
     pointers, types = [w.ctypes.data for w in layer], (Q4_K, Q4_K, Q6_K)
-    config = module.moe.MOEConfig(EXPERTS, PER_TOKEN, HIDDEN, WIDTH, 64, 10, 1024, *pointers, *types, BF16)
+    config = module.moe.MOEConfig(EXPERTS, PER_TOKEN, HIDDEN, WIDTH, 16, 10, 1024, *pointers, *types, BF16)
     pool, moe = module.CPUInfer(threads), module.moe.MOE(config)
     ids, x = np.arange(PER_TOKEN, dtype=np.int64), np.zeros(HIDDEN, np.uint16)
     given: Sequence[Array] = (ids, np.ones(PER_TOKEN, np.float32), x, np.zeros_like(x))

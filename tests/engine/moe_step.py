@@ -25,7 +25,7 @@ def main(
     layer = random_layer(7, hidden, width, experts)
     pointers = [w.ctypes.data for w in (layer.gate, layer.up, layer.down)]
     types = [Q4_K.value, Q4_K.value, Q6_K.value]
-    config = MOEConfig(experts, per_token, hidden, width, 64, 10, 1024, *pointers, *types, BF16)
+    config = MOEConfig(experts, per_token, hidden, width, 16, 10, 1024, *pointers, *types, BF16)
     moe, threads = MOE(config), cpuinfer_ext.CPUInfer(3)
 
     random = np.random.default_rng(7)

@@ -36,6 +36,8 @@ def blocks_everywhere(model: Any, kernels: Any) -> int:
             new.load()
             object.__setattr__(module, "generate_linear", new)
             changed += 1
+    assert not model.gguf_loader.load_gguf_tensor("output.weight").numel()  # left out of a load from now on
+    assert model.gguf_loader.load_gguf_tensor("output_norm.weight").numel()
     assert linear.head_from_blocks(model)
     return changed
 

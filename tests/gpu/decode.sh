@@ -1,8 +1,10 @@
 #!/bin/bash
 # On the machine with the GPU, after stage.sh: decode steps from the file's blocks next to upstream's, in the image's own root.
 #   decode.sh overlay LIBRARY    this checkout's Python and a library of build_operators.sh into the tree
-#   decode.sh answers            tiny and wide against the float32 reference: no token wrong, logits within their limit
+#   decode.sh answers            tiny and wide against the float32 reference: no token wrong, logits within their limit; experts on the CPU, and on the GPU
+#   decode.sh two                the same on two cards, with experts on both
 #   decode.sh rates MODEL        tokens/s and nodes: upstream's steps and ours; experts on the CPU, a quarter on the GPU, all; without the CPU's
+#   decode.sh one NAME MODEL WAY FLAGS   one run of engine_run.py; WAY: blocks or upstream; EXTRA: words of its environment
 #   decode.sh skew MODEL         ours on a model of model.py --zipf, a quarter on the GPU: evenly, then where the counts say
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,7 +19,8 @@ cp -r "$here" "$TREE/t/"
 run() { # NAME MODEL WAY FLAGS: one run of the engine; its line of figures
   local name=$1 model=$2 way=$3
   shift 3
-  inside LEVIATHAN_DECODE="$way" python3 /t/gpu/engine_run.py "/models/$model" "/t/out/$name" "/t/out/$name.npz" "$@" > "$OUT/$name.log" 2>&1
+  # shellcheck disable=SC2086 # words of the environment
+  inside LEVIATHAN_DECODE="$way" ${EXTRA:-} python3 /t/gpu/engine_run.py "/models/$model" "/t/out/$name" "/t/out/$name.npz" "$@" > "$OUT/$name.log" 2>&1
   grep -E "leviathan: (decode|experts)" "$OUT/$name.log" | sed "s/^/$name /"
   grep RESULT "$OUT/$name.log" > /dev/null || tail -n 12 "$OUT/$name.log"
   grep RESULT "$OUT/$name.log" | sed 's/RESULT //' | python3 -c "
@@ -30,24 +33,42 @@ for line in sys.stdin:
           'hits:', r['hit_ratio'], 'VRAM predicted/measured:', [round(x['total'], 2) for x in r['ratio']])"
 }
 
+# answers MODEL NAME FLAGS: without a graph, which keeps the routers' choices, and with one; both against the reference with these choices
+answers() {
+  local model=$1 name=decode-$1-$2 kind
+  shift 2
+  for kind in routes nodes; do
+    run "$name-$kind" "$model" blocks "$@" --cpu_infer "$THREADS" --$kind
+    echo "$name-$kind $(inside python3 /t/gpu/compare.py "/models/$model" "/t/out/$name-$kind.npz" --routes "/t/out/$name-routes.npz" 2>&1 | tail -n 1)"
+  done
+}
+
+models() {
+  [ -e "$TREE/models/tiny" ] || inside python3 /t/gpu/model.py /models/tiny --layers 6
+  [ -e "$TREE/models/wide" ] || inside python3 /t/gpu/model.py /models/wide --wide --layers 5 --experts 16
+}
+
 case $1 in
   overlay)
     cp -r "$project/tools/leviathan_engine" "$project/tools/leviathan_operators" "$site/"
     cp "$2" "$site/leviathan_operators/kernels/libleviathan_operators.so"
     ;;
   answers)
-    [ -e "$TREE/models/tiny" ] || inside python3 /t/gpu/model.py /models/tiny --layers 6
-    [ -e "$TREE/models/wide" ] || inside python3 /t/gpu/model.py /models/wide --wide --layers 5 --experts 16
+    models
     for name in tiny wide; do
       prompts=$([ $name = tiny ] && echo 24 300 || echo 100 700)
-      for kept in "routes --routes" "graph --nodes" "resident --gpu_experts 400000000"; do
-        # shellcheck disable=SC2086 # lists of words
-        set -- $kept
-        # shellcheck disable=SC2086
-        run "decode-$name-$1" $name blocks --cache_lens 8192 --prompt $prompts --cpu_infer "$THREADS" "${@:2}"
-        echo "decode-$name-$1 $(inside python3 /t/gpu/compare.py "/models/$name" "/t/out/decode-$name-$1.npz" --routes "/t/out/decode-$name-routes.npz" 2>&1 | tail -n 1)"
-      done
+      answers $name cpu --cache_lens 8192 --prompt $prompts
+      answers $name resident --cache_lens 8192 --prompt $prompts --gpu_experts 400000000
     done
+    ;;
+  two)
+    models
+    answers tiny two --cache_lens 8192 --prompt 24 300 --cards 20000,10000 --gpu_experts 4000000,1000000
+    answers wide two --cache_lens 8192 --prompt 100 700 --cards 7500,6500 --gpu_experts 200000000,500000000
+    ;;
+  one)
+    cat "$TREE/models/$3"/*.gguf > /dev/null
+    run "${@:2}"
     ;;
   rates)
     cat "$TREE/models/$2"/*.gguf > /dev/null

@@ -29,7 +29,9 @@ from leviathan_engine.model.shape import read_shape
 from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
 from leviathan_engine.plan.machine import MB
 from leviathan_engine.plan.place import Costs, Placement
+from leviathan_engine.plan.ram import cpu_memory
 from leviathan_engine.plan.rule_file import rules_yaml
+from leviathan_engine.plan.vram import stream_bytes
 
 
 def prompt(length: int, seed: int) -> list[int]:
@@ -43,6 +45,11 @@ def used_bytes() -> list[int]:
     argv = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
     done = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60)
     return [int(word) << 20 for word in done.stdout.split()]
+
+
+def resident_bytes(plan: Plan, word: str) -> tuple[int, ...]:
+    """Bytes of experts on each card, from a list or from the plan."""
+    return tuple(gpu.experts for gpu in plan.gpus) if word == "plan" else tuple(int(part) for part in word.split(","))
 
 
 def predicted(plan: Plan, costs: Costs, longest: int, *, one_card: bool) -> list[dict[str, int]]:
@@ -133,8 +140,12 @@ def watch_routers(routed: dict[int, list[tuple[Any, Any]]]) -> None:
     def watched_step(self: Any, out: Any) -> None:
         one(self, out)
         import_module("torch").cuda.synchronize()
+        ids = self._cpu.expert_ids_cpu.numpy().reshape(-1).copy()  # -1 for an expert that the GPU has, in a slot
+        slots, table = self._slots.cpu().numpy(), self._here.table.cpu().numpy()
+        for at in np.flatnonzero(ids < 0):
+            ids[at] = np.flatnonzero(table == slots[at])[0]
         found = routed.setdefault(layer_of(self._cpu.key), [])
-        found.append((self._room.normed.float().cpu().numpy()[None], self._cpu.expert_ids_cpu.numpy().copy()[None]))
+        found.append((self._room.normed.float().cpu().numpy()[None], ids[None]))
 
     step.__call__ = watched_step
 
@@ -150,7 +161,9 @@ def idle_experts(model: Any) -> None:
     """Takes the CPU's experts out of decode steps; copies stay, answers are wrong."""
     for layer in model.model.layers:
         if hasattr(layer.mlp, "experts"):
-            layer.mlp.experts.generate_experts.cpu_infer = Idle()
+            cpu = layer.mlp.experts.generate_experts
+            cpu.cpu_infer = Idle()
+            cpu.output_cpu.zero_()  # which nothing writes now
 
 
 def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its end, with nothing to share
@@ -190,7 +203,7 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
         cache_lens=args.cache_lens,
         device="cuda:0",
         chunk=args.chunk or plan.chunk,
-        gpu_experts=(args.gpu_experts,),
+        gpu_experts=resident_bytes(plan, args.gpu_experts),
     )
     if args.nodes:
         graph_nodes.keep_graphs()
@@ -240,9 +253,12 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
     forecast = predicted(
         plan, Costs(model, shape, args.cache_lens), min(options.chunk, max(args.prompt)), one_card=args.split > 1
     )
+    for card, there in zip(forecast, (*options.gpu_experts, *(0 for _ in forecast)), strict=False):
+        card["weights"] += min(there, cpu_memory(model, shape).experts)
+        card["kv_cache"] += stream_bytes(model, shape)  # the ring is allocated beside the cache
     found = measured.cards()
     runner = getattr(engine._interface, "cuda_graph_runner", None)
-    engine._experts.rest(now=True)
+    engine._experts.rest()
     report = {
         "step": graph_nodes.nodes(runner.graph) if args.nodes and runner else {},
         "hit_ratio": engine._experts.hit_ratio(),
@@ -278,7 +294,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--routes", action="store_true")
     parser.add_argument("--nodes", action="store_true", help="count the nodes of a decode step's CUDA graph")
     parser.add_argument("--idle_experts", action="store_true", help="time decode steps without the CPU's experts")
-    parser.add_argument("--gpu_experts", type=int, default=0, help="bytes of experts that stay on the first card")
+    parser.add_argument("--gpu_experts", default="0", help="bytes of resident experts on each card; or plan")
     parser.add_argument("--drop-logits", dest="keep", action="store_false")
     return parser
 

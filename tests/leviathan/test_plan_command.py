@@ -57,8 +57,8 @@ def test_it_is_the_engines_plan() -> None:
     )
     assert made.plan == make_plan(q4_k_m(), machine, Request(split=(90000 * MB, 30000 * MB)))
     assert made.assumed
-    assert made.threads.count == 87
-    assert "the CPU experts use 87 threads instead of 96" in made.text()
+    assert made.threads.count == 95
+    assert "the CPU experts use 95 threads instead of 96" in made.text()
 
 
 def test_the_sites_cache_is_planned_and_the_flag_goes_before_it() -> None:
@@ -108,7 +108,7 @@ def test_words_of_the_engine_have_ours() -> None:
 @pytest.mark.parametrize(
     ("change", "wishes", "words", "remedy"),
     [
-        ({"engine__gpu_split": "9000,3000"}, Wishes(), "12.0 GB of GPU memory are 7.43 GB too few", "engine.gpu_split"),
+        ({"engine__gpu_split": "9000,3000"}, Wishes(), "12.0 GB of GPU memory are 2.22 GB too few", "engine.gpu_split"),
         ({}, Wishes(gpu_memory="20000,10000"), "engine.gpu_split: 90000 MB are ", "lower that number"),
         ({}, Wishes(gpu_memory="102642"), "has 2 numbers, but there are 1 GPUs", "one number for each GPU"),
         (
@@ -121,7 +121,7 @@ def test_words_of_the_engine_have_ours() -> None:
         (
             {"resources__memory_limit": "100Gi", "resources__memory_request": "90Gi"},
             Wishes(),
-            "197.9 GiB are missing",
+            "198.0 GiB are missing",
             "raise resources.memory_limit",
         ),
     ],

@@ -25,34 +25,50 @@ def reshaped(name: str, *dims: int) -> Model:
     return replace(MODEL, tensors={**MODEL.tensors, name: replace(MODEL.tensors[name], shape=dims)})
 
 
-def test_a_moe_layer_is_155_mb() -> None:
-    # Attention: 7168*1536 + 1536*24576 + 7168*576 + 16384*7168 = 170,328,064 weights; 4 bits: 85,164,032; a 16-bit
-    # scale for 64: 5,322,752; workspace 1 B an output: 1536 + 24576 + 576 + 7168 = 33,856.        Together 90,520,640.
-    # Shared expert: 3*7168*2048 = 44,040,192 weights: 22,020,096 + 1,376,256 + 11,264 = 23,407,616.
+def test_a_moe_layer_is_165_mb() -> None:
+    # Attention: 7168*1536 + 1536*24576 + 7168*576 + 16384*7168 = 170,328,064 weights in Q4_K (144 B for 256), 95,809,536.
+    # Shared expert: 2*7168*2048 weights in Q4_K and half as many in Q6_K (210 B for 256), 28,557,312.
     layer = vram.layer_vram(MODEL, DEEPSEEK_V3, 30)
-    assert layer.marlin == 90_520_640 + 23_407_616
+    assert layer.marlin == 95_809_536 + 28_557_312
     # kv_b: 128*(128+128) rows of 512 in 2 bytes = 33,554,432; norms 2*(7168 + 1536 + 512 + 7168) = 32,768.
     assert layer.bf16 == 33_554_432 + 32_768
     # Router 256*7168*4 = 7,340,032 and its bias 1,024.
     assert layer.router == 7_341_056
-    assert layer.weights == 154_856_512
+    assert layer.weights == 165_295_104
 
 
-def test_a_dense_layer_is_335_mb() -> None:
-    # 3*7168*18432 = 396,361,728 weights: 198,180,864 + 12,386,304 + 44,032 = 210,611,200, in addition to attention.
+def test_a_dense_layer_is_386_mb() -> None:
+    # 2*7168*18432 weights in Q4_K, 148,635,648, and half as many in Q6_K, 108,380,160, in addition to attention.
     layer = vram.layer_vram(MODEL, DEEPSEEK_V3, 0)
-    assert layer.marlin == 90_520_640 + 210_611_200
-    assert layer.weights == 90_520_640 + 210_611_200 + 33_554_432 + 32_768 == 334_719_040
-    # While the widest weight is packed: 20 B for each of 7168*18432, less what stays of it.
-    down = 7168 * 18432
-    assert layer.transient == 20 * down - (down // 2 + down // 32 + 7168)
+    assert layer.marlin == 95_809_536 + 148_635_648 + 108_380_160
+    assert layer.weights == layer.marlin + 33_554_432 + 32_768 == 386_412_544
+    assert layer.transient == 4 * 128 * 256 * 512  # blocks are copied as they are: kv_b in 4 bytes is what is left
 
 
 def test_all_layers_and_lm_head() -> None:
     total = sum(vram.layer_vram(MODEL, DEEPSEEK_V3, n).weights for n in range(61))
+    # 31 MoE layers have the shared down projection in Q4_K: 7168*2048 weights, 66 B less for 256.
+    assert total == 58 * 165_295_104 - 31 * 7168 * 8 * 66 + 3 * 386_412_544 == 10_629_027_840
+    # 129,280 * 7,168 = 926,679,040 weights in Q6_K, copied as they are.
+    assert vram.head_vram(MODEL) == (760_166_400, 0)
+
+
+def test_upstreams_steps_are_packed_for_marlin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vram, "DECODE_FROM_BLOCKS", False)
+    # Attention: 4 bits a weight, 85,164,032; a 16-bit scale for 64, 5,322,752; workspace 1 B an output, 33,856.
+    # Shared expert: 44,040,192 weights: 22,020,096 + 1,376,256 + 11,264.
+    assert vram.layer_vram(MODEL, DEEPSEEK_V3, 30).marlin == 90_520_640 + 23_407_616
+    # 3*7168*18432 = 396,361,728 weights: 198,180,864 + 12,386,304 + 44,032 = 210,611,200, in addition to attention.
+    layer = vram.layer_vram(MODEL, DEEPSEEK_V3, 0)
+    assert layer.weights == 90_520_640 + 210_611_200 + 33_554_432 + 32_768 == 334_719_040
+    # While the widest weight is packed: 20 B for each of 7168*18432, less what stays of it.
+    down = 7168 * 18432
+    assert layer.transient == 20 * down - (down // 2 + down // 32 + 7168)
+    total = sum(vram.layer_vram(MODEL, DEEPSEEK_V3, n).weights for n in range(61))
     assert total == 58 * 154_856_512 + 3 * 334_719_040 == 9_985_834_816
-    # 129,280 * 7,168 = 926,679,040 weights in 2 bytes, and for a moment in 4.
+    # 926,679,040 weights in 2 bytes, and for a moment in 4.
     assert vram.head_vram(MODEL) == (1_853_358_080, 3_706_716_160)
+    assert vram.wide_bytes(MODEL, DEEPSEEK_V3) == 0
 
 
 def test_the_kv_cache_is_1152_bytes_a_token_and_layer() -> None:
@@ -123,10 +139,11 @@ def test_the_shapes_that_marlin_takes(k: int, n: int, fits: bool) -> None:
     assert vram.marlin_fits(k, n) is fits
 
 
-def test_types_change_the_router_alone() -> None:
-    half = retyped("blk.30.attn_output.weight", GgmlType.F16)
-    whole, other = (vram.layer_vram(m, DEEPSEEK_V3, 30) for m in (MODEL, half))
-    assert whole == other
+def test_other_types_are_packed_for_marlin() -> None:
+    whole = vram.layer_vram(MODEL, DEEPSEEK_V3, 30)
+    half = vram.layer_vram(retyped("blk.30.attn_output.weight", GgmlType.F16), DEEPSEEK_V3, 30)
+    weights = 16384 * 7168  # in Q4_K 144 B for 256; packed half a byte each, a scale for 64, and 1 B for each output
+    assert half.marlin - whole.marlin == weights // 2 + weights // 32 + 7168 - weights * 144 // 256
     router = vram.layer_vram(retyped("blk.30.ffn_gate_inp.weight", GgmlType.BF16), DEEPSEEK_V3, 30)
     assert whole.router - router.router == 256 * 7168 * 2
 
@@ -136,8 +153,8 @@ def test_a_layer_that_marlin_cannot_take_is_bf16() -> None:
     shape = replace(TINY, kv_lora=32, layers=1)
     layer = vram.layer_vram(q4_k_m(shape), shape, 0)
     others = 512 * 256 + 256 * 4 * 192 + 512 * 512 + 3 * 512 * 1024
-    outputs = 256 + 768 + 512 + 1024 + 1024 + 512
-    assert layer.marlin == others // 2 + others // 32 + outputs
+    in_six_bits = 512 * 1024  # down
+    assert layer.marlin == ((others - in_six_bits) * 144 + in_six_bits * 210) // 256
     assert layer.bf16 == 2 * 512 * 96 + 2 * (512 + 256 + 32 + 512) + 2 * 4 * 256 * 32
 
 

@@ -21,7 +21,7 @@ from leviathan_engine.model.shape import ModelShape
 CPUINFO = Path("/proc/cpuinfo")
 NODES = Path("/sys/devices/system/node")
 CPUS = Path("/sys/devices/system/cpu")
-STRIDE = 64  # rows of a task in KExpertsCPU's MOEConfig
+STRIDE = 16  # rows of a task in KExpertsCPU's MOEConfig (expert-task-rows.patch)
 SET_MEMPOLICY = 238  # x86-64
 UNKNOWN_POLICY = 0x7FFF
 
@@ -91,9 +91,9 @@ def physical_cores(cpus: Path = CPUS, affinity: Sequence[int] | None = None) -> 
 def threads(shape: ModelShape, wanted: int | None, cpus: int, cores: int) -> Threads:
     """Returns the worker's thread count: at most `wanted` (None: one per core) and `cpus`, and no more than useful.
 
-    With --cpu_infer N, N - 1 threads compute, and a decode step is split into tasks of fixed size: for DeepSeek-V3 256
-    for gate and up, then 112 for down. The step takes as long as the thread with the most rounds of tasks, so this
-    takes the smallest N with the fewest rounds: 57, 65, 87 and 113 are such numbers, and 96 is as fast as 87.
+    With --cpu_infer N, N - 1 threads compute, and a decode step is split into tasks of fixed size: for DeepSeek-V3
+    1,024 for gate and up, then 448 for down. The step takes as long as the thread with the most rounds of tasks, so
+    this takes the smallest N with the fewest rounds: 65, 87, 95 and 113 are such numbers, and 94 is as fast as 91.
 
     The N - 1 threads leave two CPUs free if there are more, for the thread that runs CUDA's host functions and for the
     worker's main thread, which wait for them in a busy loop, and for the kernel. The worker confirms the count with a

@@ -174,11 +174,11 @@ class Costs:
 def place(costs: Costs, budgets: Sequence[int]) -> tuple[int, Placement]:
     """Returns the largest chunk in tokens that fits, and the placement for it.
 
-    lm_head goes to the GPU that leaves room for the largest chunk; among equals, to the one with the most even
-    placement. If nothing fits, the chunk is 0 tokens, and the placement is the closest to fitting.
+    lm_head goes to the GPU that leaves room for the largest chunk; among equals, to the first one, which has the
+    embedding's output. If nothing fits, the chunk is 0 tokens, and the placement is the closest to fitting.
     """
     chunks = [costs.largest_chunk(budgets, head) for head in range(len(budgets))]
     largest = max(chunks)
-    heads = [head for head, chunk in enumerate(chunks) if chunk == largest]
+    heads = [chunks.index(largest)] if largest else range(len(budgets))
     found = [costs.balance(budgets, head, max(largest, 1)) for head in heads]
     return largest, min(found, key=lambda f: f[0])[1]

@@ -56,11 +56,10 @@ def make_plan(model: Model, machine: Machine, request: Request) -> Plan:
     memory = replace(memory, experts=memory.experts - resident, token_experts=round(memory.token_experts * (1 - share)))
     cpu = _cpu(memory, machine, request.kv_ram)
     warnings += advice.warnings(machine, memory, cpu)
-    packed = sum(
-        model.tensors[f"blk.{n}.{name}.weight"].elements
-        for n in range(shape.layers)
-        for name in vram.layer_linears(shape, n)
-    )
+    linears = [
+        model.tensors[f"blk.{n}.{name}.weight"] for n in range(shape.layers) for name in vram.layer_linears(shape, n)
+    ]
+    packed = sum(tensor.elements for tensor in linears if not vram.stays_blocks(tensor))
     return Plan(
         model=one_line(str(model.metadata.get("general.name", model.parts[0].path.name))),
         layers=shape.layers,

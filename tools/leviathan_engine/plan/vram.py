@@ -5,6 +5,7 @@ a prompt needs. Figures are allocated bytes; torch's cache of freed blocks may h
 runs out.
 """
 
+import os
 from dataclasses import dataclass
 
 from leviathan_engine.errors import GgufError
@@ -22,8 +23,8 @@ EXPERT_PARTS = ("ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.wei
 KEY_BLOCK = 4096
 # Positions whose logits are computed at once for log probabilities of a prompt (`worker/prompt_logprobs.py`).
 HEAD_ROWS = 128
-# Whether linear layers stay as GGUF blocks if the kernels can read them (`worker/one_token.py`).
-DECODE_FROM_BLOCKS = False
+# Whether linear layers stay as GGUF blocks if the kernels can read them; `worker/one_token.py` checks the value.
+DECODE_FROM_BLOCKS = os.environ.get("LEVIATHAN_DECODE") != "upstream"
 # Types that those kernels read (KINDS of `leviathan_operators/reference/gguf_blocks.py`), in rows of a multiple of 256.
 BLOCK_TYPES = frozenset(GgmlType[n] for n in ("Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"))
 MARLIN_GROUP = 64
@@ -135,7 +136,7 @@ def head_vram(model: Model) -> tuple[int, int]:
     """Returns the bytes of lm_head, in bfloat16 or as GGUF blocks, and the temporary bytes of its copies on loading."""
     tensor = gpu_tensor(model, "output.weight", 2)
     if stays_blocks(tensor):
-        return tensor.nbytes, 6 * tensor.elements - tensor.nbytes
+        return tensor.nbytes, 0
     return 2 * tensor.elements, 4 * tensor.elements
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from leviathan_engine.machine.cpu import STRIDE
+
 BUDGET_SECONDS = 1.5
 ROUNDS = 3
 # A larger count must be faster by this factor, because fewer threads leave CPUs for everything else on the machine.
@@ -21,13 +23,15 @@ Step = Callable[[int], float]
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a choice depends on: the CPU's name, the maximum count, cores, the experts' build and bytes per token."""
+    """What a choice depends on: the CPU's name, the maximum count, cores, the experts' build, bytes per token, and the
+    rows of a task."""
 
     cpu: str
     most: int
     cores: int
     march: str
     token_bytes: int
+    task_rows: int = STRIDE
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from ktransformers.operators.linear import LINEAR_MAP, KLinearBase, KLinearMarlin
+from ktransformers.util.custom_gguf import GGUFLoader
 from torch import Tensor
 
 from ..kernels.decode import Matrix
 from ..reference.gguf_blocks import KINDS
+
+HEAD = "output.weight"
+_load = GGUFLoader.load_gguf_tensor
 
 
 class _Shared:
@@ -80,7 +84,11 @@ def multiply(matrix: Matrix, x: Tensor) -> Tensor:
 
 
 def install(kernels: Any) -> None:
-    """Replaces `KLinearMarlin` of rule files by `BlockLinear` if the kernels can read the weight; before the load."""
+    """Replaces `KLinearMarlin` of rule files by `BlockLinear` if the kernels can read the weight; before the load.
+
+    The loader leaves out lm_head if `head_from_blocks` can give it the file's blocks: unpacked it takes six bytes a
+    weight for a moment, more than anything else at the start.
+    """
     _Shared.kernels = kernels
 
     def either(key: str, gguf_loader: Any, *arguments: Any, **named: Any) -> Any:
@@ -88,18 +96,24 @@ def install(kernels: Any) -> None:
         plain = key + ".bias" not in gguf_loader.tensor_info
         return (BlockLinear if plain and fits(info) else KLinearMarlin)(key, gguf_loader, *arguments, **named)
 
+    def without_head(self: Any, name: str, device: str = "cpu") -> Tensor:
+        if name == HEAD and fits(self.tensor_info[name]):
+            return torch.empty(0, device=device)
+        return _load(self, name, device)  # type: ignore[no-any-return]
+
     LINEAR_MAP["KLinearMarlin"] = either
+    GGUFLoader.load_gguf_tensor = without_head
 
 
 def head_from_blocks(model: Any) -> bool:
-    """Gives lm_head, which upstream loads in bfloat16, the file's blocks; False if the kernels cannot read them."""
+    """Gives lm_head the file's blocks, on the device of the rule file; False if the kernels cannot read them."""
     loader, head = model.gguf_loader, model.lm_head
-    info = loader.tensor_info.get("output.weight")
+    info = loader.tensor_info.get(HEAD)
     weight = getattr(head, "weight", None)
     if info is None or weight is None or not fits(info):
         return False
-    rows, cols = weight.shape
-    matrix = blocks(loader, "output.weight", rows, cols, weight.device)
+    cols, rows = info["shape"]
+    matrix = blocks(loader, HEAD, int(rows), int(cols), weight.device)
     head.weight = torch.nn.Parameter(weight.new_empty(0), requires_grad=False)
     head.forward = lambda x: multiply(matrix, x)
     return True
