@@ -26,7 +26,7 @@ def reshaped(name: str, *dims: int) -> Model:
 
 
 def test_a_moe_layer_is_165_mb() -> None:
-    # Attention: 7168*1536 + 1536*24576 + 7168*576 + 16384*7168 = 170,328,064 weights in Q4_K (144 B for 256), 95,809,536.
+    # Attention: 7168*1536 + 1536*24576 + 7168*576 + 16384*7168 = 170,328,064 weights in Q4_K, 144 B for 256.
     # Shared expert: 2*7168*2048 weights in Q4_K and half as many in Q6_K (210 B for 256), 28,557,312.
     layer = vram.layer_vram(MODEL, DEEPSEEK_V3, 30)
     assert layer.marlin == 95_809_536 + 28_557_312
