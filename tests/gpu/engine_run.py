@@ -255,7 +255,7 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
     )
     for card, there in zip(forecast, (*options.gpu_experts, *(0 for _ in forecast)), strict=False):
         card["weights"] += min(there, cpu_memory(model, shape).experts)
-        card["kv_cache"] += stream_bytes(model, shape)  # the ring is allocated beside the cache
+        card["kv_cache"] += stream_bytes(model, shape)  # the ring is allocated together with the cache
     found = measured.cards()
     runner = getattr(engine._interface, "cuda_graph_runner", None)
     engine._experts.rest()
