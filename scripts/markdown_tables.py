@@ -9,8 +9,6 @@ import re
 import sys
 
 WIDTH = 120
-#: Files that may be wider until they are rewritten, and their limit.
-WIDER = {"docs/gpu.md": 240}
 
 
 def cells(row: str) -> list[str]:
@@ -19,13 +17,13 @@ def cells(row: str) -> list[str]:
     return [cell.strip().replace("`", "").replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", text)]
 
 
-def wide(text: str, limit: int = WIDTH) -> list[tuple[int, int]]:
-    """Line number from 1 and width of each row of a table in `text` that is wider than `limit`. Code is not a table."""
+def wide(text: str) -> list[tuple[int, int]]:
+    """Line number from 1 and width of each row of a table in `text` that is wider than WIDTH. Code is not a table."""
     found, code = [], False
     for number, line in enumerate(text.splitlines(), 1):
         code ^= line.lstrip().startswith("```")
         width = len(" | ".join(cells(line)))
-        if not code and line.lstrip(" >").startswith("|") and width > limit:
+        if not code and line.lstrip(" >").startswith("|") and width > WIDTH:
             found.append((number, width))
     return found
 
@@ -33,11 +31,10 @@ def wide(text: str, limit: int = WIDTH) -> list[tuple[int, int]]:
 def main(paths: list[str]) -> int:
     wrong = []
     for path in map(pathlib.Path, paths):
-        limit = WIDER.get(str(path), WIDTH)
         wrong += [
-            f"{path}:{line}: a row of this table is {width} characters wide, expected at most {limit}, because a wider "
+            f"{path}:{line}: a row of this table is {width} characters wide, expected at most {WIDTH}, because a wider "
             "table does not fit on a screen; fix: shorten the cells, or make a list of the rows\n"
-            for line, width in wide(path.read_text(encoding="utf-8"), limit)
+            for line, width in wide(path.read_text(encoding="utf-8"))
         ]
     sys.stderr.writelines(wrong)
     return 1 if wrong else 0
