@@ -1,27 +1,23 @@
-"""The kubeconfig's fields, token files, plugins and proxies, as kubectl honours them, over real HTTP."""
+"""The kubeconfig's fields, token files and plugins, as kubectl honours them, over real HTTP."""
 
-import json
 import os
 import ssl
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_support import QUICK
-from fakes.replay_api import Answer, ReplayApi, replay
-from fakes.seeing_proxy import seeing_proxy
+from fakes.replay_api import ReplayApi, replay
 from hypothesis import given
 from hypothesis import strategies as st
+from kubeconfig_support import VERSION, kubeconfig, opened
 
 from leviathan.cluster import kubeconfig_fields as fields
-from leviathan.cluster.client import Cluster, ClusterError, connect
+from leviathan.cluster.client import ClusterError, connect
 from leviathan.cluster.kubeconfig import open_client
 from leviathan.site.schema import Site
-
-VERSION = Answer(body={"gitVersion": "v1.34.1"})
 
 
 @pytest.fixture
@@ -30,25 +26,6 @@ def secure(server_tls: ssl.SSLContext) -> Iterator[ReplayApi]:
     with replay(tls=server_tls) as server:
         server.add("GET", "/version", VERSION)
         yield server
-
-
-def kubeconfig(
-    folder: Path, api: ReplayApi, user: Mapping[str, Any], *, ca_file: Path | None = None, **cluster: Any
-) -> dict[str, str]:
-    """An environment with a kubeconfig whose user has these fields, and whose cluster has these as well."""
-    path = api.kubeconfig(folder, ca_file=ca_file)
-    content = json.loads(path.read_text())
-    content["users"][0]["user"] = user
-    content["clusters"][0]["cluster"] |= {name.replace("_", "-"): value for name, value in cluster.items()}
-    path.write_text(json.dumps(content))
-    return {"KUBECONFIG": str(path)}
-
-
-def opened(site: Site, environ: Mapping[str, str]) -> Cluster:
-    """A client that is not patient."""
-    cluster = connect(site, environ)
-    cluster.transport.patience = QUICK
-    return cluster
 
 
 # Who we are
@@ -235,66 +212,3 @@ def test_unverified_tls_is_said_once_and_not_for_each_request(
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("warning: the kubeconfig sets insecure-skip-tls-verify")
     assert secure.address in line
-
-
-# Proxies
-
-
-def test_no_proxy_and_the_scheme_count_as_for_kubectl(
-    site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path
-) -> None:
-    token = {"token": "t"}
-    with seeing_proxy() as proxy:
-        environ = {"HTTPS_PROXY": proxy.address, "HTTP_PROXY": proxy.address}
-        direct = kubeconfig(tmp_path, secure, token, ca_file=ca_file)  # loopback
-        opened(site, direct | environ).version()
-        named = kubeconfig(tmp_path, secure, token, ca_file=ca_file, server="https://api.example:6443")
-        for more, through in (
-            (environ, True),
-            (environ | {"NO_PROXY": "10.0.0.0/8,.other"}, True),
-            ({"HTTP_PROXY": proxy.address}, False),
-            (environ | {"NO_PROXY": "example"}, False),
-            (environ | {"NO_PROXY": "api.example:6443"}, False),
-        ):
-            assert (open_client("", named | more).proxy is not None) == through
-        assert proxy.seen == []
-        with pytest.raises(ClusterError) as caught:
-            opened(site, named | environ).version()
-        assert set(proxy.seen) == {("CONNECT", "api.example:6443")}
-        assert f"through the proxy {proxy.address} of HTTPS_PROXY" in caught.value.where
-
-
-def test_variables_set_for_the_process_do_not_bend_the_client(
-    site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The official client reads the proxy variables too, and ignores NO_PROXY."""
-    with seeing_proxy() as proxy:
-        for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-            monkeypatch.setenv(name, proxy.address)
-        monkeypatch.setenv("NO_PROXY", "other.example")
-        opened(site, kubeconfig(tmp_path, secure, {"token": "t"}, ca_file=ca_file) | dict(os.environ)).version()
-        assert proxy.seen == []
-
-
-def test_proxy_url_is_used_with_its_login_whatever_no_proxy_says(
-    site: Site, tmp_path: Path, secure: ReplayApi, ca_file: Path
-) -> None:
-    with seeing_proxy(secure.address.removeprefix("https://")) as proxy:
-        url = proxy.address.replace("http://", "http://u:p%40ss@")
-        environ = kubeconfig(tmp_path, secure, {"token": "t"}, ca_file=ca_file, proxy_url=url)
-        opened(site, environ | {"NO_PROXY": "*"}).version()
-        assert proxy.seen == [("CONNECT", secure.address.removeprefix("https://"))]
-        assert proxy.logins == ["Basic dTpwQHNz"]
-
-
-@pytest.mark.parametrize("url", ["socks5://127.0.0.1:1080", "garbage:xx"])
-def test_a_proxy_that_cannot_be_used_is_refused_by_name(
-    site: Site, tmp_path: Path, secure: ReplayApi, url: str
-) -> None:
-    with pytest.raises(ClusterError, match="proxy-url") as caught:
-        connect(site, kubeconfig(tmp_path, secure, {"token": "t"}, proxy_url=url))
-    assert caught.value.reason == "BadProxy"
-    named = kubeconfig(tmp_path, secure, {"token": "t"}, server="https://api.example")
-    with pytest.raises(ClusterError, match="ALL_PROXY"):
-        connect(site, named | {"ALL_PROXY": url})
-    assert open_client("", named | {"ALL_PROXY": url, "NO_PROXY": "api.example"}).proxy is None

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from fakes.replay_api import Answer, ApiRequest, ReplayApi
+from preflight_labels import card, labelled
 from push_support import real_registry
 from test_init import MODEL, NODE
-from test_preflight_parts import ARCHS, card, labelled
 
 from leviathan.cli.main import run as leviathan
+from leviathan.preflight.cards import ARCHS
 
 #: What the node of test_init also says once NVIDIA's feature discovery runs, as k3s' users install it.
 SEEN = {

@@ -9,73 +9,20 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 from kubernetes_validate import ValidationError
+from manifests_support import VARIANTS, only, other, site
 
-from leviathan.errors import LayoutError, RenderError
-from leviathan.manifests.files import FILES, dump, manifest_folder, read_template
-from leviathan.manifests.rendering import Rendered, get_field, render, set_field
+from leviathan.errors import LayoutError
+from leviathan.manifests.files import manifest_folder, read_template
+from leviathan.manifests.rendering import render
 from leviathan.site.choices import Variant
 from leviathan.site.load import load
-from leviathan.site.schema import Site
 from leviathan.site.start_budget import start_budget
-from leviathan_engine.front.limits import limits
-from leviathan_engine.launcher.flags import parse
 
-DIGEST = f"sha256:{'1' * 64}"
 SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
 VERSIONS = sorted(
     {name.name.removeprefix("v").split("-")[0] for name in SCHEMAS.iterdir()},
     key=lambda v: [int(n) for n in v.split(".")],
 )
-VARIANTS = pytest.mark.parametrize("variant", list(Variant), ids=lambda variant: variant.value)
-
-OTHER = {
-    "registry.host": "registry.example:5000",
-    "image.repository": "lab/engine",
-    "cluster.namespace": "lab",
-    "cluster.node": "node-7.lab",
-    "cluster.runtime_class": "nvidia-legacy",
-    "workload.deployment": "big",
-    "workload.service": "big-http",
-    "workload.app": "big-app",
-    "engine.model_path": "/disk/model",
-    "engine.model_name": "v3",
-    "engine.host": "::",
-    "engine.port": "8080",
-    "engine.node_port": "31000",
-    "engine.cpu_threads": "64",
-    "engine.gpu_split": "90000",
-    "engine.cache_lens": "16384",
-    "engine.max_new_tokens": "4096",
-    "engine.queue": "8",
-    "resources.gpus": "1",
-    "resources.cpu_limit": "64",
-    "resources.cpu_request": "32500m",
-    "resources.memory_limit": "500Gi",
-    "resources.memory_request": "500Gi",
-    "resources.shm": "8Gi",
-    "nvme.partition": "/dev/disk/by-id/nvme-disk-part1",
-    "nvme.filesystem": "ext4",
-    "nvme.size_gb": "2000",
-    "nvme.mount_point": "/disk",
-    "model.size_gb": "700",
-    "start.disk_mb_per_s": "3000",
-    "start.margin": "2",
-}
-
-
-def site(variant: Variant = Variant.PRIVILEGED, **more: str) -> Site:
-    named = {"image.digest": DIGEST, "workload.variant": variant.value} | {
-        k.replace("__", "."): v for k, v in more.items()
-    }
-    return load(named=named).site
-
-
-def other(variant: Variant) -> Site:
-    return load(named={**OTHER, "image.digest": DIGEST, "workload.variant": variant.value}).site
-
-
-def only(done: Rendered, kind: str) -> dict[str, Any]:
-    return next(each for each in done.objects if each["kind"] == kind)
 
 
 @VARIANTS
@@ -271,100 +218,3 @@ def test_digest_of_the_layout(tmp_path: Path) -> None:
     assert done.image == f"192.168.3.10:5000/omni/engine@{layout.digest}"
     with pytest.raises(LayoutError, match=r"no OCI image layout .*nix build"):
         render(load(named={"image.layout": str(tmp_path / "none")}).site, {})
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("{", "is not YAML"),
-        ("a: 1", "not a Kubernetes object"),
-        ("kind: A\nkind: B", "the key kind stands twice, line 1"),
-        ("a: &x 1\nb: *x", "aliases are not used"),
-        ("apiVersion: v1\nkind: Namespace\nmetadata: {}\n", r"lacks a field .*metadata.name"),
-        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n", "no values are known for the kind ConfigMap"),
-    ],
-)
-def test_broken_template(text: str, words: str, tmp_path: Path) -> None:
-    (tmp_path / FILES[Variant.PRIVILEGED]).write_text(text)
-    with pytest.raises(RenderError, match=words):
-        render(site(), {"LEVIATHAN_MANIFESTS": str(tmp_path)})
-
-
-def test_missing_templates(tmp_path: Path) -> None:
-    with pytest.raises(RenderError, match=r"leviathan-deploy.yaml.*fix: set LEVIATHAN_MANIFESTS"):
-        render(site(), {"LEVIATHAN_MANIFESTS": str(tmp_path)})
-
-
-def test_template_that_breaks_the_policy(tmp_path: Path) -> None:
-    text = (manifest_folder({}) / FILES[Variant.PRIVILEGED]).read_text()
-    path = tmp_path / FILES[Variant.PRIVILEGED]
-    path.write_text(text)
-    render(site(), {"LEVIATHAN_MANIFESTS": str(tmp_path)})  # the control
-    path.write_text(text.replace("type: Recreate", "type: RollingUpdate"))
-    with pytest.raises(RenderError, match=r"recreate: Deployment/cortex-leviathan: two pods"):
-        render(site(), {"LEVIATHAN_MANIFESTS": str(tmp_path)})
-
-
-def test_what_the_site_leaves_to_the_engine_is_not_rendered() -> None:
-    """The control is the golden of the other site, which has all three."""
-    engine = get_field(only(render(site(), {}), "Deployment"), ("spec", "template", "spec", "containers", "[engine]"))
-    assert not [text for text in engine["args"] if text.startswith(("--cache_lens", "--max_new_tokens"))]
-    assert "LEVIATHAN_QUEUE" not in {variable["name"] for variable in engine["env"]}
-
-
-@pytest.mark.parametrize("variant", list(Variant))
-def test_the_engine_takes_what_is_rendered(variant: Variant) -> None:
-    """Its own parser reads the arguments of both sites, and its front the variables."""
-    for chosen in (site(variant), other(variant)):
-        done = only(render(chosen, {}), "Deployment")
-        engine = get_field(done, ("spec", "template", "spec", "containers", "[engine]"))
-        settings = parse(engine["args"])
-        assert settings.cache_lens == (chosen.engine.cache_lens or None)
-        assert settings.max_new_tokens == (chosen.engine.max_new_tokens or None)
-        environ = {variable["name"]: variable.get("value", "") for variable in engine["env"]}
-        assert limits(environ).waiting == (chosen.engine.queue or 64)
-
-
-def test_flag_that_the_template_lacks(tmp_path: Path) -> None:
-    text = (manifest_folder({}) / FILES[Variant.PRIVILEGED]).read_text()
-    (tmp_path / FILES[Variant.PRIVILEGED]).write_text(text.replace("- --host=0.0.0.0\n", ""))
-    with pytest.raises(RenderError, match=r"lacks a field .*args.--host"):
-        render(site(), {"LEVIATHAN_MANIFESTS": str(tmp_path)})
-
-
-def test_fields() -> None:
-    each = {"kind": "A", "metadata": {"name": "a"}, "list": [{"name": "x", "v": 1}, {"name": "y"}], "plain": [5]}
-    assert get_field(each, ("list", "[x]", "v")) == 1
-    assert get_field(each, ("plain", "0")) == 5
-    set_field(each, ("list", "[x]", "v"), 2)
-    assert get_field(each, ("list", "[x]")) == {"name": "x", "v": 2}
-    for path in (("none",), ("list", "[z]"), ("list", "[y]", "v"), ("plain", "1"), ("kind", "deeper")):
-        with pytest.raises(RenderError, match=r"A a, "):
-            set_field(each, path, 1)
-
-
-def test_texts_that_look_like_something_else_are_quoted() -> None:
-    words = [
-        "0,1",
-        "96",
-        "yes",
-        "n",
-        "true",
-        "null",
-        "1e3",
-        "0x1",
-        "~",
-        "",
-        " a",
-        "a: b",
-        "a #b",
-        "3700G",
-        "12:30",
-        "=",
-        "nan",
-    ]
-    text = dump([{"values": words, "plain": ["abc", "a/b:c", "--x=1"]}])
-    assert yaml.safe_load(text)["values"] == words
-    for word in words:
-        assert f'- "{word}"\n' in text
-    assert "- abc\n    - a/b:c\n    - --x=1\n" in text or "- abc\n  - a/b:c\n  - --x=1\n" in text

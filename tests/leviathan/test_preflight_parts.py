@@ -1,7 +1,6 @@
-"""preflight's parts: the image and its CPU builds, the registry, the plan, the command."""
+"""preflight's parts: the registry, the plan, the command."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -12,170 +11,16 @@ from typing import Any
 
 import pytest
 from fakes.fault_registry import Fault, FaultRegistry
-from push_support import REPOSITORY, TAG, TOOLS, Talk, make_layout, make_site, real_registry
+from preflight_labels import look, no_cluster
+from push_support import REPOSITORY, TOOLS, Talk, make_layout, make_site, real_registry
 
-from leviathan.cluster.client import Cluster, ClusterError
-from leviathan.errors import LayoutError
 from leviathan.model.manifest import Manifest, ModelFile
 from leviathan.placement import load_model, write_header
-from leviathan.preflight.cards import ARCHS
 from leviathan.preflight.check_result import CheckResult, Level
 from leviathan.preflight.facts import Facts
-from leviathan.preflight.image import MARCH, labels_of
-from leviathan.preflight.march import DECIDING, PREFIX
-from leviathan.preflight.preflight_phase import CHECKS, ask, run, with_context
+from leviathan.preflight.preflight_phase import CHECKS, run, with_context
 from leviathan.push.push_image import PushContext, connect
-from leviathan.registry.layout import load_image
-from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
-
-
-def no_cluster() -> Cluster:
-    raise ClusterError("no kubeconfig found", reason="NoKubeconfig", remedy="set KUBECONFIG")
-
-
-def look(check: str, site: Site, home: Path, **more: Any) -> list[CheckResult]:
-    """What one check finds where there is no cluster."""
-    facts = Facts(site, {"HOME": str(home)}, Console(Talk()), connect=no_cluster, **more)
-    return ask(CHECKS[check], facts)
-
-
-# --- march
-
-
-def labels(*names: str) -> dict[str, str]:
-    return {f"{PREFIX}{name}": "true" for name in names}
-
-
-def labelled(folder: Path, labels: dict[str, str] | None) -> Path:
-    """A layout whose image has these labels."""
-    layout = make_layout(folder, (1000,)).path
-    blobs = layout / "blobs/sha256"
-
-    def put(content: object) -> dict[str, Any]:
-        data = json.dumps(content).encode()
-        digest = hashlib.sha256(data).hexdigest()
-        (blobs / digest).write_bytes(data)
-        return {"digest": f"sha256:{digest}", "size": len(data)}
-
-    index = json.loads((layout / "index.json").read_text())
-    [entry] = index["manifests"]
-    manifest = json.loads((blobs / entry["digest"][7:]).read_text())
-    manifest["config"] |= put({"architecture": "amd64", **({} if labels is None else {"config": {"Labels": labels}})})
-    index["manifests"] = [entry | put(manifest)]
-    (layout / "index.json").write_text(json.dumps(index))
-    return layout
-
-
-def test_the_images_labels(tmp_path: Path) -> None:
-    with_labels = labelled(tmp_path / "a", {MARCH: "znver5 znver4"})
-    assert labels_of(load_image(with_labels, TAG)) == {MARCH: "znver5 znver4"}
-    assert labels_of(load_image(labelled(tmp_path / "b", None), TAG)) == {}
-    broken = load_image(labelled(tmp_path / "c", {}), TAG)
-    config = json.loads(broken.manifests[0].body)["config"]["digest"]
-    path = next(blob.path for blob in broken.blobs if blob.digest == config)
-    path.write_text("{")
-    with pytest.raises(LayoutError, match="configuration cannot be read"):
-        labels_of(broken)
-
-
-@pytest.mark.parametrize(
-    ("image", "node", "level", "words"),
-    [
-        ({MARCH: "znver5 x86-64-v3"}, labels("AVX", "AVX2", "FMA3"), Level.OK, "can run x86-64-v3 (znver5 needs"),
-        (
-            {MARCH: "znver5 x86-64-v3"},
-            labels(*DECIDING["sapphirerapids"]),
-            Level.WARNING,
-            "AVX-512; a build for sapphirerapids would be faster",
-        ),
-        ({MARCH: "znver5"}, labels("AVX2"), Level.PROBLEM, "cannot run any of the image's CPU builds: znver5 needs"),
-        ({MARCH: "znver5"}, {}, Level.WARNING, "unknown: the node has no labels"),
-        ({}, labels("AVX2"), Level.WARNING, f"unknown: the image has no label {MARCH}"),
-    ],
-)
-def test_march(image: dict[str, str], node: dict[str, str], level: Level, words: str, tmp_path: Path) -> None:
-    site = make_site("127.0.0.1:9", image_layout=str(labelled(tmp_path / "image", image)))
-
-    class Known(Facts):
-        def node(self) -> dict[str, Any]:
-            return {"metadata": {"labels": node}}
-
-    [found] = ask(CHECKS["march"], Known(site, {}, Console(Talk()), connect=no_cluster))
-    assert found.level is level
-    assert words in found.text
-    assert bool(found.fix) == (level is not Level.OK)
-    assert ("nix build .#leviathan-image" in found.fix) == (level is not Level.OK and "unknown" not in words)
-
-
-# --- cards
-
-GFD = "nvidia.com/gpu.compute.major", "nvidia.com/gpu.compute.minor"
-RUNBOOK_ARCHS = {ARCHS: "9.0a 10.0 12.0"}
-CONSUMER_ARCHS = {ARCHS: "8.6 8.9 12.0"}
-
-
-def card(major: int, minor: int, **more: str) -> dict[str, str]:
-    return {GFD[0]: str(major), GFD[1]: str(minor)} | {key.replace("__", "."): value for key, value in more.items()}
-
-
-@pytest.mark.parametrize(
-    ("image", "node", "level", "words"),
-    [
-        (RUNBOOK_ARCHS, card(12, 0), Level.OK, "the image's kernels for 12.0 run on it"),
-        (RUNBOOK_ARCHS, card(9, 0), Level.OK, "for 9.0a run on it"),
-        (RUNBOOK_ARCHS, card(10, 3), Level.OK, "for 10.0 run on it"),
-        (
-            RUNBOOK_ARCHS,
-            card(8, 9),
-            Level.PROBLEM,
-            "compute capability 8.9: the image has kernels only for 9.0a, 10.0,",
-        ),
-        (RUNBOOK_ARCHS, card(11, 0), Level.PROBLEM, "none of them runs on it"),
-        (CONSUMER_ARCHS, card(8, 9), Level.OK, "for 8.9 run on it"),
-        (CONSUMER_ARCHS, card(8, 0), Level.PROBLEM, "none of them runs on it"),
-        (RUNBOOK_ARCHS, {}, Level.WARNING, "has no label nvidia.com/gpu.compute.major"),
-        ({}, card(8, 9), Level.WARNING, "the image has no label leviathan.cuda.archs"),
-    ],
-)
-def test_cards(
-    image: dict[str, str],
-    node: dict[str, str],
-    level: Level,
-    words: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    site = make_site("127.0.0.1:9", image_layout=str(labelled(tmp_path / "image", image)))
-
-    class Known(Facts):
-        def node(self) -> dict[str, Any]:
-            return {"metadata": {"labels": node}}
-
-    [found] = ask(CHECKS["cards"], Known(site, {}, Console(Talk()), connect=no_cluster))
-    assert found.level is level
-    assert words in found.text
-    assert ("leviathan-image-consumer" in found.fix) == (level is Level.PROBLEM)
-    old = node | {"nvidia.com/cuda.driver.major": "550"}
-    monkeypatch.setattr(Known, "node", lambda _self: {"metadata": {"labels": old}})
-    first, *_ = ask(CHECKS["cards"], Known(site, {}, Console(Talk()), connect=no_cluster))
-    assert first.level is Level.PROBLEM
-    assert "driver 550, but the image's CUDA 12.8 needs 570 or newer" in first.text
-
-
-# --- image and registry
-
-
-def test_image(tmp_path: Path) -> None:
-    layout = make_layout(tmp_path / "image", (1000,))
-    [found] = look("image", make_site("127.0.0.1:9", layout), tmp_path)
-    assert found.level is Level.OK
-    assert layout.digest in found.text
-    [found] = look("image", make_site("127.0.0.1:9", image_layout=str(tmp_path / "none")), tmp_path)
-    assert found.level is Level.PROBLEM
-    assert "nix build .#leviathan-image" in found.fix
-    [found] = look("image", make_site("127.0.0.1:9", image_digest=f"sha256:{'1' * 64}"), tmp_path)
-    assert found.level is Level.OK
 
 
 def files(folder: Path) -> dict[str, int]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from fakes.replay_api import Answer, ReplayApi
+from rollout_findings import EXPECTED
 from rollout_stage import Stage, impatient
 from rollout_support import bookmark, list_answer, scene
-from test_rollout_diagnose import EXPECTED
 
 from leviathan.rollout.diagnose.diagnosis import diagnose
 from leviathan.rollout.diagnose.finding import Commands
