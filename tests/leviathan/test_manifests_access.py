@@ -1,4 +1,4 @@
-"""Keys and doors: the API key's Secret, Ingress, route, TLS, NetworkPolicy, and how they are found again."""
+"""Access from outside: the API key's Secret, Ingress, route, TLS, NetworkPolicy, and how they are found again."""
 
 import base64
 import json
@@ -17,8 +17,8 @@ from leviathan.cluster.prune import labelled
 from leviathan.errors import UsageError
 from leviathan.manifests.rendering import render
 from leviathan.preflight.check_result import Level
-from leviathan.preflight.door import access
 from leviathan.preflight.facts import Facts
+from leviathan.preflight.required_secrets import access
 from leviathan.site.load import load
 from leviathan.site.schema import Site
 from leviathan.smoke.tested_deployment import TestedDeployment

@@ -15,7 +15,7 @@ from push_support import Talk
 from leviathan.cluster.client import Cluster, connect
 from leviathan.preflight.access import REVIEWS, WHO
 from leviathan.preflight.api import NEWEST, OLDEST
-from leviathan.preflight.check_result import CheckResult, Level, NotAsked, ok
+from leviathan.preflight.check_result import CheckResult, FactUnavailable, Level, ok
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.preflight_phase import CHECKS, ask, run
 from leviathan.terminal.output import Console
@@ -195,7 +195,7 @@ def test_a_failing_check_is_a_finding_and_the_run_goes_on(tmp_path: Path, monkey
         raise ZeroDivisionError("a slip")
 
     def waits(facts: Facts) -> Iterator[CheckResult]:
-        raise NotAsked("the moon is away")
+        raise FactUnavailable("the moon is away")
 
     monkeypatch.setattr(
         "leviathan.preflight.preflight_phase.CHECKS", {"a": breaks, "b": waits, "c": lambda facts: [ok("c")]}

@@ -16,7 +16,7 @@ from leviathan_engine.launcher.flags import parse
 from leviathan_engine.model import chat_prompt, template_process
 from leviathan_engine.model.chat_prompt import Prompts
 from leviathan_engine.model.known_templates import KNOWN, describe_template, digest
-from leviathan_engine.model.talk import ChatPrompt
+from leviathan_engine.model.rendered_chat import ChatPrompt
 from leviathan_engine.model.template_environment import compiled
 from leviathan_engine.model.template_process import PATIENCE, Apart, open_template
 

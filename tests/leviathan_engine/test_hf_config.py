@@ -15,8 +15,8 @@ from leviathan_engine.gguf import Model
 from leviathan_engine.model.chat_prompt import load
 from leviathan_engine.model.hf_config import build
 from leviathan_engine.model.reference import DEEPSEEK_V3, TINY, q4_k_m
+from leviathan_engine.model.rendered_chat import ChatPrompt
 from leviathan_engine.model.shape import ModelShape
-from leviathan_engine.model.talk import ChatPrompt
 
 MakeGguf = Callable[..., Path]
 TOKENS = ["<s>", "</s>", *"abcdefgh", "ab"]

@@ -90,7 +90,7 @@ import os, sys
 from pathlib import Path
 from leviathan_engine.launcher import prepare
 from leviathan_engine.model import chat_prompt
-from leviathan_engine.model.talk import ChatPrompt
+from leviathan_engine.model.rendered_chat import ChatPrompt
 prompts = chat_prompt.load(Path(sys.argv[1]))
 prompts.chat(ChatPrompt(({"role": "user", "content": "hi"},)), 400)
 prompts.close()

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from leviathan.errors import RenderError
-from leviathan.manifests.doors import object_of
 from leviathan.manifests.fields import ENGINE, POD, get_field
 from leviathan.manifests.files import Object
+from leviathan.manifests.networking import object_of
 from leviathan.site.schema import Site
 
 FOLDER, FILE = "/etc/leviathan/chat-template", "chat_template.jinja"

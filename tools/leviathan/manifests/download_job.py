@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from leviathan.manifests.doors import object_of
 from leviathan.manifests.files import Object
+from leviathan.manifests.networking import object_of
 from leviathan.site.choices import Storage
 from leviathan.site.schema import Site
 

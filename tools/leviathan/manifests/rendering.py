@@ -10,11 +10,11 @@ from typing import Any
 
 from leviathan.errors import RenderError
 from leviathan.manifests.chat_template import config_map, set_chat_template
-from leviathan.manifests.doors import doors
 from leviathan.manifests.extra import extra
 from leviathan.manifests.fields import ENGINE, POD, get_field, no_field, set_field
 from leviathan.manifests.files import Object, dump, manifest_folder, read_template
 from leviathan.manifests.fit import INSTANCE, fit_pod, fit_service, fit_storage, local_volume
+from leviathan.manifests.networking import networking
 from leviathan.manifests.policy import check, exceptions
 from leviathan.manifests.watch import scrape_annotations, watch
 from leviathan.registry.layout import load_image
@@ -62,7 +62,7 @@ def render(site: Site, environ: Mapping[str, str]) -> Rendered:
             fit_service(each, site)
         if site.release and each["kind"] != "Namespace":
             each["metadata"]["labels"][INSTANCE] = site.release
-    more = [*config_map(site), *doors(site), *watch(site)]
+    more = [*config_map(site), *networking(site), *watch(site)]
     objects += more
     own = extra(site, objects)
     objects += own

@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from leviathan.manifests.doors import object_of
 from leviathan.manifests.files import Object
+from leviathan.manifests.networking import object_of
 from leviathan.site.quantity import parse_quantity
 from leviathan.site.schema import Site
 from leviathan.site.start_budget import start_budget

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from leviathan.errors import LayoutError
-from leviathan.preflight.check_result import CheckResult, NotAsked, ok, problem, warning
+from leviathan.preflight.check_result import CheckResult, FactUnavailable, ok, problem, warning
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.image import labels_of, layout_of
 
@@ -39,7 +39,7 @@ def cards(facts: Facts) -> Iterator[CheckResult]:
     try:
         archs = labels_of(layout_of(facts)).get(ARCHS, "").split()
     except LayoutError as error:
-        raise NotAsked(f"the image cannot be read ({error.what})") from None
+        raise FactUnavailable(f"the image cannot be read ({error.what})") from None
     if not archs:
         yield warning(f"unknown: the image has no label {ARCHS}", by_hand)
         return

@@ -37,7 +37,7 @@ class NamedResult:
         return {"check": self.check, "level": found.level.value, "text": found.text, "fix": found.fix}
 
 
-class NotAsked(LeviathanError):
+class FactUnavailable(LeviathanError):
     """A fact is unavailable because of a problem that another check reports."""
 
 

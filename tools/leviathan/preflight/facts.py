@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.manifests.files import Object
 from leviathan.manifests.rendering import render
-from leviathan.preflight.check_result import NotAsked
+from leviathan.preflight.check_result import FactUnavailable
 from leviathan.preflight.node_resources import allocatable
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
@@ -65,44 +65,44 @@ class Facts:
         return self.once("connection", self._connect)
 
     def version(self) -> Object:
-        """The answer of /version. Errors: ClusterError, NotAsked."""
+        """The answer of /version. Errors: ClusterError, FactUnavailable."""
         try:
             cluster = self.connection
         except ClusterError:
-            raise NotAsked("the kubeconfig cannot be used") from None
+            raise FactUnavailable("the kubeconfig cannot be used") from None
         return self.once("version", cluster.version)
 
     @property
     def cluster(self) -> Cluster:
-        """The cluster, after it has answered once. Errors: NotAsked if it does not, which the check `api` reports."""
+        """The cluster, after it has answered once. Errors: FactUnavailable if it does not (check `api`)."""
         try:
             self.version()
-        except (ClusterError, NotAsked):
-            raise NotAsked("the API server cannot be reached") from None
+        except (ClusterError, FactUnavailable):
+            raise FactUnavailable("the API server cannot be reached") from None
         return self.connection
 
     def get(self, path: str) -> Object | None:
-        """The object at an API path, or None. Errors: ClusterError, NotAsked."""
+        """The object at an API path, or None. Errors: ClusterError, FactUnavailable."""
         cluster = self.cluster
         return self.once(f"GET {path}", lambda: cluster.get(path))
 
     def list(self, path: str, **query: str) -> Objects:
-        """The objects of a collection. Errors: ClusterError, NotAsked."""
+        """The objects of a collection. Errors: ClusterError, FactUnavailable."""
         cluster = self.cluster
         return self.once(f"LIST {path} {sorted(query.items())}", lambda: cluster.list(path, **query))
 
     def node(self) -> Object:
         """The node; if several match, the one with the most GPUs.
 
-        Errors: NotAsked if there is none, or it may not be read, which the check `node` reports.
+        Errors: FactUnavailable if there is none, or it may not be read, which the check `node` reports.
         """
         try:
             name = self.site.cluster.node
             found = self.get(f"/api/v1/nodes/{name}") if name else self._best(self.fitting_nodes())
         except ClusterError:
-            raise NotAsked("the node cannot be read") from None
+            raise FactUnavailable("the node cannot be read") from None
         if found is None:
-            raise NotAsked("the node does not exist")
+            raise FactUnavailable("the node does not exist")
         return found
 
     def node_name(self) -> str:
@@ -110,7 +110,7 @@ class Facts:
         return self.site.cluster.node or str(self.node()["metadata"]["name"])
 
     def fitting_nodes(self) -> Objects:
-        """The nodes with the labels in cluster.node_labels. Errors: ClusterError, NotAsked."""
+        """The nodes with the labels in cluster.node_labels. Errors: ClusterError, FactUnavailable."""
         labels = ",".join(self.site.cluster.node_labels)
         return self.list("/api/v1/nodes", **({"labelSelector": labels} if labels else {}))
 
@@ -119,7 +119,7 @@ class Facts:
         return max(nodes, key=lambda node: allocatable(node, resource) or 0, default=None)
 
     def pods_on_node(self) -> Objects:
-        """The pods that are bound to the node and have not ended. Errors: ClusterError, NotAsked."""
+        """The pods that are bound to the node and have not ended. Errors: ClusterError, FactUnavailable."""
         pods = self.list("/api/v1/pods", fieldSelector=f"spec.nodeName={self.node_name()}")
         return [pod for pod in pods if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
 

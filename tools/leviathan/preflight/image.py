@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leviathan.errors import LayoutError, RegistryError
-from leviathan.preflight.check_result import CheckResult, NotAsked, ok, problem, warning
+from leviathan.preflight.check_result import CheckResult, FactUnavailable, ok, problem, warning
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.march import better, choose
 from leviathan.push.image_check import not_in_registry, one_shot_client
@@ -109,7 +109,7 @@ def march(facts: Facts) -> Iterator[CheckResult]:
     try:
         builds = labels_of(layout_of(facts)).get(MARCH, "").split()
     except LayoutError as error:
-        raise NotAsked(f"the image cannot be read ({error.what})") from None
+        raise FactUnavailable(f"the image cannot be read ({error.what})") from None
     if not builds:
         yield warning(f"unknown: the image has no label {MARCH}", by_hand)
         return

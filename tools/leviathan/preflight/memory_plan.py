@@ -8,7 +8,7 @@ from leviathan.errors import LeviathanError
 from leviathan.model.manifest import header_of
 from leviathan.placement import Misfit, Wishes, load_model
 from leviathan.placement import plan as make_plan
-from leviathan.preflight.check_result import CheckResult, NotAsked, ok, problem, warning
+from leviathan.preflight.check_result import CheckResult, FactUnavailable, ok, problem, warning
 from leviathan.preflight.facts import Facts
 from leviathan.preflight.node_resources import amount
 from leviathan.preflight.template import chat_template
@@ -59,5 +59,5 @@ def _ram(facts: Facts) -> int | None:
     """Bytes of the node's memory; None if it is unknown."""
     try:
         return int(amount(facts.node()["status"]["capacity"]["memory"]))
-    except (ClusterError, NotAsked, KeyError):
+    except (ClusterError, FactUnavailable, KeyError):
         return None

@@ -13,10 +13,18 @@ from typing import Any
 from leviathan.cluster.client import Cluster, ClusterError, connect
 from leviathan.cluster.node_commands import for_system
 from leviathan.errors import LeviathanError
-from leviathan.preflight import access, api, cards, door, image, node_checks
+from leviathan.preflight import access, api, cards, image, node_checks, required_secrets
 from leviathan.preflight import memory_plan as fits
 from leviathan.preflight import namespace as space
-from leviathan.preflight.check_result import CheckResult, Level, NamedResult, NotAsked, PreflightError, problem, warning
+from leviathan.preflight.check_result import (
+    CheckResult,
+    FactUnavailable,
+    Level,
+    NamedResult,
+    PreflightError,
+    problem,
+    warning,
+)
 from leviathan.preflight.facts import Facts
 from leviathan.site.schema import Site
 from leviathan.terminal.output import Console
@@ -35,7 +43,7 @@ CHECKS: dict[str, Callable[[Facts], Iterable[CheckResult]]] = {
     "namespace": space.namespace,
     "node-port": space.node_port,
     "names": space.names,
-    "access": door.access,
+    "access": required_secrets.access,
     "permission": access.permission,
     "image": image.image,
     "registry": image.registry,
@@ -144,7 +152,7 @@ def with_context(found: CheckResult, facts: Facts) -> CheckResult:
 
     Commands on the node are those of its own system.
     """
-    with suppress(ClusterError, NotAsked):
+    with suppress(ClusterError, FactUnavailable):
         found = replace(found, fix=for_system(found.fix, facts.node())) if "talosctl" in found.fix else found
     try:
         context = facts.connection.context
@@ -164,7 +172,7 @@ def ask(check: Callable[[Facts], Iterable[CheckResult]], facts: Facts) -> list[C
     found: list[CheckResult] = []
     try:
         found.extend(check(facts))
-    except NotAsked as error:
+    except FactUnavailable as error:
         found.append(warning(f"unknown: {error.what}"))
     except ClusterError as error:
         text = f"{error.what}: {error.why}" if error.why else error.what

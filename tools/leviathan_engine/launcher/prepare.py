@@ -20,8 +20,8 @@ from leviathan_engine.model.fingerprint import fingerprint
 from leviathan_engine.model.hf_config import build
 from leviathan_engine.model.known_templates import describe_template
 from leviathan_engine.model.kv_b import engine_folder
+from leviathan_engine.model.rendered_chat import ChatPrompt
 from leviathan_engine.model.shape import ModelShape, read_shape
-from leviathan_engine.model.talk import ChatPrompt
 from leviathan_engine.plan import Gpu, Machine, Plan, Request, make_plan
 from leviathan_engine.plan.place import CHUNK
 from leviathan_engine.plan.plan import visible_environment

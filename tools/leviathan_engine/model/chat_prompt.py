@@ -15,8 +15,8 @@ from jinja2 import TemplateError
 from leviathan_engine.errors import EngineError
 from leviathan_engine.model.chat_template import ChatTemplate, TemplateRefusal, compile_template
 from leviathan_engine.model.hf_folder import end_tokens, read_json
-from leviathan_engine.model.render_talk import UnknownTemplateValue, render_talk
-from leviathan_engine.model.talk import ChatPrompt, RenderedTalk
+from leviathan_engine.model.render_chat import UnknownTemplateValue, render_chat
+from leviathan_engine.model.rendered_chat import ChatPrompt, RenderedChat
 from leviathan_engine.model.token_bytes import byte_alphabet, longest_token
 from leviathan_engine.model.tool_format import ToolFormat, tool_format
 
@@ -62,7 +62,7 @@ class Prompts:
         """Whether the time for a prompt only depends on its length: the template is a known one."""
         return self.template is None or self.template.known
 
-    def chat(self, talk: ChatPrompt, most: int) -> tuple[list[int], RenderedTalk]:
+    def chat(self, talk: ChatPrompt, most: int) -> tuple[list[int], RenderedChat]:
         """Returns the token ids of a chat's prompt, at most `most`, and the rendered text.
 
         Errors: PromptError if the template refuses the messages, or if there are more tokens.
@@ -75,12 +75,12 @@ class Prompts:
             ids.insert(0, self.first)
         return ids, rendered
 
-    def rendered(self, talk: ChatPrompt) -> RenderedTalk:
+    def rendered(self, talk: ChatPrompt) -> RenderedChat:
         """Renders the prompt of a chat as text. Errors: PromptError if the template refuses the messages."""
         if self.template is None:
             raise PromptError("this model has no chat template: use /v1/completions", code="no_chat_template")
         try:
-            rendered = render_talk(self.template, self.tools, talk)
+            rendered = render_chat(self.template, self.tools, talk)
             rendered.text.encode("utf-8")
         except UnknownTemplateValue as err:
             why = f"chat_template_kwargs.{err}"

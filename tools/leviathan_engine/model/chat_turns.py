@@ -1,7 +1,7 @@
 """Checks whether a chat's next prompt starts with the last prompt and its answer, so that the prefix cache has it."""
 
 from .chat_prompt import PromptError, Prompts
-from .talk import ChatPrompt
+from .rendered_chat import ChatPrompt
 
 QUESTION, ANSWER, OPENING = "What is 2 + 2?", "It is 4.", "<think>\n"
 THOUGHT = OPENING + "Easy.\n</think>\n\n"

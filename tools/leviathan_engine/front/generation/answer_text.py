@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 
-from leviathan_engine.model.talk import ChatPrompt, RenderedTalk
+from leviathan_engine.model.rendered_chat import ChatPrompt, RenderedChat
 
 from .events import Part, TextDelta, ToolCallDelta
 from .reasoning import ReasoningSplitter
@@ -23,7 +23,7 @@ class AnswerText:
         decode: Callable[[Sequence[int]], str],
         request: GenerationRequest,
         prompt: Prompt,
-        talk: RenderedTalk | None,
+        talk: RenderedChat | None,
     ) -> None:
         """`decode` returns the text of token ids; `talk` is the rendered chat if `prompt` is one."""
         self.index = index

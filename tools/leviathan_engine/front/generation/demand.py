@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leviathan_engine.model.chat_prompt import Prompts
-from leviathan_engine.model.talk import RenderedTalk
+from leviathan_engine.model.rendered_chat import RenderedChat
 from leviathan_engine.model.tool_format import CALL_BEGIN, CALLS_BEGIN, ToolFormat
 
 from ..api_error import bad
@@ -27,7 +27,7 @@ class Demand:
     options: JsonObject
 
 
-def demand_of(request: GenerationRequest, prompt: Prompt, talk: RenderedTalk | None, prompts: Prompts) -> Demand | None:
+def demand_of(request: GenerationRequest, prompt: Prompt, talk: RenderedChat | None, prompts: Prompts) -> Demand | None:
     """Returns the demand of `request` on the answer to `prompt`, None if there is none. Errors: ApiError 400."""
     calls = _calls(request, prompt, talk, prompts)
     form = None if calls is not None and calls["opened"] else request.form
@@ -40,7 +40,7 @@ def demand_of(request: GenerationRequest, prompt: Prompt, talk: RenderedTalk | N
     return Demand(line, form.where if form else "tools", options)
 
 
-def thought_options(talk: RenderedTalk | None, prompts: Prompts) -> JsonObject:
+def thought_options(talk: RenderedChat | None, prompts: Prompts) -> JsonObject:
     """Returns the tags of thoughts, and whether the prompt ends in one; empty for a model without thoughts."""
     close = prompts.token_id("</think>")
     if talk is None or close is None:
@@ -54,7 +54,7 @@ def thought_options(talk: RenderedTalk | None, prompts: Prompts) -> JsonObject:
 
 
 def _calls(
-    request: GenerationRequest, prompt: Prompt, talk: RenderedTalk | None, prompts: Prompts
+    request: GenerationRequest, prompt: Prompt, talk: RenderedChat | None, prompts: Prompts
 ) -> JsonObject | None:
     """Returns the demands on tool calls, None if there are none."""
     if talk is None or not isinstance(prompt, ChatPrompt) or not prompt.tools or prompts.tools is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from leviathan_engine.model.chat_prompt import TOO_LONG, PromptError, Prompts
-from leviathan_engine.model.talk import RenderedTalk
+from leviathan_engine.model.rendered_chat import RenderedChat
 from leviathan_engine.wire import Job, ServedModel
 
 from ..api_error import bad
@@ -26,7 +26,7 @@ class Planned:
     """One choice: its prompt, the rendered text of a chat, the demand on its answer, and its job."""
 
     prompt: Prompt
-    talk: RenderedTalk | None
+    talk: RenderedChat | None
     demand: Demand | None
     job: Job
 
@@ -36,7 +36,7 @@ class Planned:
         return replace(self, job=replace(self.job, sampling={**options, **self.job.sampling}))
 
 
-def prepare(prompts: Prompts, prompt: Prompt, most: int) -> tuple[list[int], RenderedTalk | None]:
+def prepare(prompts: Prompts, prompt: Prompt, most: int) -> tuple[list[int], RenderedChat | None]:
     """Returns the tokens of a prompt, at most `most`, and the rendered text of a chat. Errors: ApiError 400."""
     try:
         if isinstance(prompt, ChatPrompt):
@@ -103,7 +103,7 @@ def _job(
     prompts: Prompts,
     model: ServedModel,
     ids: list[int],
-    talk: RenderedTalk | None,
+    talk: RenderedChat | None,
     scope: str,
 ) -> Job:
     """Makes the job of a prompt. Lowers the number of tokens to what fits the context."""
@@ -125,7 +125,7 @@ def _job(
     )
 
 
-def _options(request: GenerationRequest, prompts: Prompts, talk: RenderedTalk | None) -> dict[str, Any]:
+def _options(request: GenerationRequest, prompts: Prompts, talk: RenderedChat | None) -> dict[str, Any]:
     """Returns the options that are not at their defaults, with the names of worker/sampling_options.py."""
     plain = Sampling()
     out = {name: getattr(request.sampling, name) for name in SAME_NAMES}

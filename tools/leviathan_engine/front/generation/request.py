@@ -10,7 +10,7 @@ The contract for the adapter of an API (see adapter.py):
   `{"id", "type": "function", "function": {"name", "arguments": a JSON string}}`) and `tool_call_id`. Further keys reach
   the template as they are.
 - `None` in `Sampling` means the model's own default; in `Ending.max_tokens` as many tokens as fit.
-- `ChatPrompt` is in model/talk.py: tools, thinking, effort, a forced call.
+- `ChatPrompt` is in model/rendered_chat.py: tools, thinking, effort, a forced call.
 - The answer arrives as the events of events.py, and the adapter's `AnswerWriter` turns them into its format.
 - New features add a field with a default that changes nothing, so that existing adapters need no change.
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from leviathan_engine.model.talk import ChatPrompt
+from leviathan_engine.model.rendered_chat import ChatPrompt
 
 __all__ = [
     "UNSUPPORTED_GRAMMAR",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from leviathan_engine.model.talk import ChatPrompt
+from leviathan_engine.model.rendered_chat import ChatPrompt
 
 from ..api_error import bad
 from ..generation.request import GenerationRequest, Reasoning

@@ -29,7 +29,7 @@ class ChatPrompt:
 
 
 @dataclass(frozen=True)
-class RenderedTalk:
+class RenderedChat:
     """The prompt's text. `thinking`: the text ends inside a thought, whose opening tag is `tag`.
 
     `closed`: the text ends right after a thought, which is empty if thinking is off. `opened` is the beginning of a

@@ -1,7 +1,7 @@
 """Renders a chat into the prompt's text: template values, tools, a forced call, and whether it ends in a thought."""
 
 from .chat_template import RESERVED, ChatTemplate, TemplateRefusal
-from .talk import ChatPrompt, RenderedTalk
+from .rendered_chat import ChatPrompt, RenderedChat
 from .tool_format import ToolFormat, calls_apart, keeps_calls, with_tools
 
 THINK, END_THINK = "<think>", "</think>"
@@ -11,7 +11,7 @@ class UnknownTemplateValue(Exception):
     """A value in chat_template_kwargs that the template does not read; the text names it."""
 
 
-def render_talk(template: ChatTemplate, form: ToolFormat | None, talk: ChatPrompt) -> RenderedTalk:
+def render_chat(template: ChatTemplate, form: ToolFormat | None, talk: ChatPrompt) -> RenderedChat:
     """Renders the prompt of `talk`. `form` is the format in which this template renders tool calls.
 
     Errors: TemplateRefusal; UnknownTemplateValue for `template_values` without effect.
@@ -34,7 +34,7 @@ def render_talk(template: ChatTemplate, form: ToolFormat | None, talk: ChatPromp
             raise TemplateRefusal("it leaves out the tool calls of this conversation")
     if talk.continues:
         last = str(messages[-1].get("content") or "").strip()
-        return RenderedTalk(text[: text.rindex(last) + len(last)] if last in text else text, missing=tuple(missing))
+        return RenderedChat(text[: text.rindex(last) + len(last)] if last in text else text, missing=tuple(missing))
     stem = text.rstrip()
     thinking, tag, opened = talk.answers and stem.endswith(THINK), "", ""
     if thinking:
@@ -43,7 +43,7 @@ def render_talk(template: ChatTemplate, form: ToolFormat | None, talk: ChatPromp
         if thinking:
             text, thinking, tag = stem + END_THINK, False, ""
         opened = form.opening(talk.forced_call)
-    return RenderedTalk(text + opened, thinking, tag, opened, tuple(missing), closed=stem.endswith(END_THINK))
+    return RenderedChat(text + opened, thinking, tag, opened, tuple(missing), closed=stem.endswith(END_THINK))
 
 
 def _values(template: ChatTemplate, talk: ChatPrompt) -> tuple[dict[str, object], list[str]]:

@@ -6,8 +6,8 @@ import pytest
 from deepseek_templates import MODELS, template_source
 
 from leviathan_engine.model.chat_template import ChatTemplate, TemplateRefusal, compile_template
-from leviathan_engine.model.render_talk import UnknownTemplateValue, render_talk
-from leviathan_engine.model.talk import ChatPrompt, RenderedTalk
+from leviathan_engine.model.render_chat import UnknownTemplateValue, render_chat
+from leviathan_engine.model.rendered_chat import ChatPrompt, RenderedChat
 from leviathan_engine.model.tool_format import CALL_BEGIN, CALLS_BEGIN, SEP, ToolFormat, tool_format
 
 BOS, EOS = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
@@ -30,9 +30,9 @@ def template(model: str) -> ChatTemplate:
     return compile_template(template_source(model), {"bos_token": BOS, "eos_token": EOS})
 
 
-def render(model: str, *messages: dict[str, Any], **changes: Any) -> RenderedTalk:
+def render(model: str, *messages: dict[str, Any], **changes: Any) -> RenderedChat:
     compiled = template(model)
-    return render_talk(compiled, tool_format(compiled), ChatPrompt(messages, **changes))
+    return render_chat(compiled, tool_format(compiled), ChatPrompt(messages, **changes))
 
 
 def call(name: str = "weather", arguments: str = PARIS) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def test_a_template_that_reads_tools_gets_them() -> None:
         "<｜tool▁call▁end｜>{% endfor %}{% endfor %}"
     )
     own = compile_template(source, {})
-    assert render_talk(own, tool_format(own), ChatPrompt((ASK,), tools=(WEATHER,))).text.startswith(
+    assert render_chat(own, tool_format(own), ChatPrompt((ASK,), tools=(WEATHER,))).text.startswith(
         '[{"type": "function"'
     )
 
@@ -108,7 +108,7 @@ def test_a_template_without_calls_refuses_tools() -> None:
     plain = compile_template("{% for m in messages %}{{ m.content }}{% endfor %}", {})
     assert tool_format(plain) is None
     with pytest.raises(TemplateRefusal, match="tools cannot be used"):
-        render_talk(plain, None, ChatPrompt((ASK,), tools=(WEATHER,)))
+        render_chat(plain, None, ChatPrompt((ASK,), tools=(WEATHER,)))
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))
@@ -126,7 +126,7 @@ def test_calls_and_results_of_the_history_are_in_the_prompt(model: str, content:
 def test_calls_that_a_template_loses_are_an_error() -> None:
     losing = compile_template("{% for m in messages %}{{ m.content or '' }}{% endfor %}", {})
     with pytest.raises(TemplateRefusal, match="leaves out the tool calls"):
-        render_talk(losing, None, ChatPrompt(({"role": "assistant", "content": "x", "tool_calls": [call()]},)))
+        render_chat(losing, None, ChatPrompt(({"role": "assistant", "content": "x", "tool_calls": [call()]},)))
 
 
 FORCED = [

@@ -12,7 +12,7 @@ from leviathan.manifests.policy import MANAGED
 from leviathan.site.schema import Site
 
 
-def doors(site: Site) -> Iterator[Object]:
+def networking(site: Site) -> Iterator[Object]:
     """The objects that the site's keys ask for."""
     access = site.access
     if access.ingress_host:

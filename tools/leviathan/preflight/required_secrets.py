@@ -1,4 +1,4 @@
-"""Checks access to the engine: the API key, and the Secrets that must exist before the pod can start."""
+"""Checks the API key, and the Secrets that must exist before the pod can start."""
 
 from collections.abc import Iterator
 
