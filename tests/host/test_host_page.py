@@ -147,6 +147,9 @@ def test_chat_stop_and_reload(page: Browser, front: FrontProcess) -> None:
         assert part in html, html
     assert "tokens read, " in html
     picture(page, "chat")
+    page.scheme("dark")
+    picture(page, "dark")
+    page.scheme("light")
 
     front.letters.delay = 0.05
     say(front, "word " * 60)
