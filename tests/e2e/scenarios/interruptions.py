@@ -79,6 +79,7 @@ def etcd_slow(stage: Stage, seen: dict[str, Any]) -> None:
     need(outcome.status == 0, f"exit status {outcome.status}: {outcome.talk[-500:]}")
     seen.update(phases(outcome.data))
     running_image(stage)
+    wait("the node Ready in the API", stage.plane.node_is_ready, 90)  # a kubelet's status may not have come through
 
 
 def tool_killed(stage: Stage, seen: dict[str, Any]) -> None:
