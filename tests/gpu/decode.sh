@@ -57,13 +57,13 @@ case $1 in
     models
     for name in tiny wide; do
       prompts=$([ $name = tiny ] && echo 24 300 || echo 100 700)
-      answers $name cpu --cache_lens 8192 --prompt $prompts
-      answers $name resident --cache_lens 8192 --prompt $prompts --gpu_experts 400000000
+      answers $name cpu --cache_lens 4096 --prompt $prompts
+      answers $name resident --cache_lens 4096 --prompt $prompts --gpu_experts 400000000
     done
     ;;
   two)
     models
-    answers tiny two --cache_lens 8192 --prompt 24 300 --cards 20000,10000 --gpu_experts 4000000,1000000
+    answers tiny two --cache_lens 4096 --prompt 24 300 --cards 20000,10000 --gpu_experts 4000000,1000000
     answers wide two --cache_lens 8192 --prompt 100 700 --cards 7500,6500 --gpu_experts 200000000,500000000
     ;;
   one)
