@@ -5,7 +5,6 @@ The real engine on the CPU, in a process of its own (this file as a script), whi
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -197,16 +196,10 @@ def cancelled(talk: Talk, prompt: Sequence[int], right: Answer) -> dict[str, Any
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    work = tmp_path_factory.mktemp("conversations")
-    (work / "models").mkdir()
-    import_module("test_gguf_alone").write_model(work / "models" / "tiny.gguf", split_kv_b=False, steady=True)
-    argv = [sys.executable, str(Path(__file__).resolve()), str(work / "models"), str(work)]
-    env = import_module("engine_process").environment(work)
-    env["PYTHONPATH"] = os.pathsep.join([str(HERE), *sys.path])
-    done = subprocess.run(argv, env=env, cwd=work, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    found: dict[str, Any] = import_module("engine_process").of_models(
+        __file__, tmp_path_factory.mktemp("conversations")
+    )
+    return found
 
 
 WAYS = ["chunks", "reused", "evicted", "parked", "ahead", "to disk", "restarted", "interleaved"]

@@ -8,7 +8,6 @@ forcing with the engine itself: every prefix of the prompt as an ordinary prompt
 import json
 import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -228,15 +227,8 @@ def cancelled(engine: Any, prompt: Sequence[int]) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    work = tmp_path_factory.mktemp("named")
-    (work / "models").mkdir()
-    import_module("test_gguf_alone").write_model(work / "models" / "tiny.gguf", split_kv_b=False, steady=True)
-    argv = [sys.executable, str(Path(__file__).resolve()), str(work / "models"), str(work)]
-    env = import_module("engine_process").environment(work)
-    env["PYTHONPATH"] = os.pathsep.join([str(HERE), *sys.path])
-    done = subprocess.run(argv, env=env, cwd=work, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    found: dict[str, Any] = import_module("engine_process").of_models(__file__, tmp_path_factory.mktemp("named"))
+    return found
 
 
 @pytest.mark.parametrize("way", WAYS)

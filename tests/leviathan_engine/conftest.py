@@ -7,7 +7,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-from front_process import FrontProcess
+from front_process import FrontProcess, serving
 
 from leviathan_engine.gguf import ValueType
 from leviathan_engine.gguf.write import Typed, write_gguf
@@ -19,10 +19,7 @@ MakeGguf = Callable[..., Path]
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
     """A front with its engine, as it is without settings; one for the tests of a file."""
-    process = FrontProcess(tmp_path_factory.mktemp("front"))
-    process.serve()
-    yield process
-    process.close()
+    yield from serving(tmp_path_factory.mktemp("front"))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -219,6 +219,14 @@ class FrontProcess:
             self.process.wait()
         self.link.close()
         self._short.cleanup()
+
+
+def serving(folder: Path, **environment: Any) -> Iterator[FrontProcess]:
+    """For a fixture: a front with its engine, closed at the end."""
+    process = FrontProcess(folder, **environment)
+    process.serve()
+    yield process
+    process.close()
 
 
 def out_of_memory() -> Exception:

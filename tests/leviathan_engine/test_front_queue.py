@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from front_process import ALPHABET, FrontProcess
+from front_process import ALPHABET, FrontProcess, serving
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 HELLO = [{"role": "user", "content": "hello"}]
@@ -17,10 +17,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontProcess]:
-    process = FrontProcess(tmp_path_factory.mktemp("front"), LEVIATHAN_QUEUE="3", LEVIATHAN_MAX_BODY="100000")
-    process.serve()
-    yield process
-    process.close()
+    yield from serving(tmp_path_factory.mktemp("front"), LEVIATHAN_QUEUE="3", LEVIATHAN_MAX_BODY="100000")
 
 
 @pytest.fixture
