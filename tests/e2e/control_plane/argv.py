@@ -27,10 +27,16 @@ class Files:
 
 @dataclass(frozen=True)
 class Times:
-    """How long the node controller waits, in seconds: the real ones are 40 and 300, a test has less patience."""
+    """How long controllers wait, in seconds. A test has less patience than a cluster.
+
+    `node_grace`: until a silent node is Unknown (Kubernetes' default: 40); `node_poll`: between looks at the nodes (5);
+    `claims`: between looks at claims that could not be bound at once (15). A claim often needs one or two of these
+    looks, since the controller changes the volume and the claim, and each change can come too early for the other.
+    """
 
     node_grace: int = 16
     node_poll: int = 2
+    claims: int = 1
 
 
 def etcd(programs: Programs, ports: Ports, files: Files) -> list[str]:
@@ -100,6 +106,7 @@ def controller_manager(programs: Programs, ports: Ports, files: Files, times: Ti
         "--leader-elect=false",
         f"--node-monitor-grace-period={times.node_grace}s",
         f"--node-monitor-period={times.node_poll}s",
+        f"--pvclaimbinder-sync-period={times.claims}s",
         "--profiling=false",
     ]
 

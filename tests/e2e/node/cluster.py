@@ -88,7 +88,7 @@ class Cluster:
         found: list[Json] = self.get(name).get("status", {}).get("containerStatuses") or [{}]
         return found[0]
 
-    def waits(self, name: str, reason: str, timeout_s: float = 40) -> Json:
+    def waits(self, name: str, reason: str, timeout_s: float = 60) -> Json:
         """Until the container waits for that reason; its `waiting`."""
 
         def found() -> Json:
@@ -97,7 +97,7 @@ class Cluster:
 
         return until(found, f"{name} to wait with {reason}", timeout_s)
 
-    def ready(self, name: str, timeout_s: float = 40) -> Json:
+    def ready(self, name: str, timeout_s: float = 60) -> Json:
         """Until the pod is Ready; the pod."""
 
         def found() -> Json:
@@ -122,7 +122,7 @@ class Cluster:
         """Delete the pod as kubectl does, and wait until it is gone; the seconds that took."""
         began = time.monotonic()
         self.plane.api.call("DELETE", f"{CORE}/pods/{name}")
-        until(lambda: not self.get(name), f"{name} to be gone", 40)
+        until(lambda: not self.get(name), f"{name} to be gone")
         return time.monotonic() - began
 
 

@@ -94,7 +94,7 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def until(found: Callable[[], Found], what: str, timeout_s: float = 20) -> Found:
+def until(found: Callable[[], Found], what: str, timeout_s: float = 60) -> Found:
     """Calls `found` again and again until it gives something true, and returns that."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -170,7 +170,7 @@ def test_liveness_restarts_and_readiness_takes_out_of_the_service(cluster: Clust
     seen = cluster.events(name)
     assert ("Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 404") in seen
     assert ("Killing", "Container main failed liveness probe, will be restarted") in seen
-    until(lambda: ask() == b"200 ", "the NodePort to answer again", 40)
+    until(lambda: ask() == b"200 ", "the NodePort to answer again")
     last = cluster.container(name)["lastState"]["terminated"]
     assert last["exitCode"] in (137, 143)
     cluster.plane.api.call("DELETE", f"{CORE}/services/{name}")
@@ -180,7 +180,7 @@ def test_liveness_restarts_and_readiness_takes_out_of_the_service(cluster: Clust
 
 def test_a_startup_probe_that_never_passes(cluster: Cluster) -> None:
     name = cluster.pod("slow", "sleep 1000", {"startupProbe": {"tcpSocket": {"port": 1}, **PROBE}})
-    until(lambda: cluster.container(name).get("restartCount", 0) >= 1, "a restart", 40)
+    until(lambda: cluster.container(name).get("restartCount", 0) >= 1, "a restart")
     assert ("Killing", "Container main failed startup probe, will be restarted") in cluster.events(name)
     cluster.delete(name)
 

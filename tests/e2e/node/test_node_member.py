@@ -152,7 +152,7 @@ def test_not_ready_and_silent(cluster: Cluster) -> None:
         node = cluster.plane.api.get(f"/api/v1/nodes/{NODE}") or {}
         return not node["spec"].get("taints")
 
-    until(untainted, "the taint to go", 40)
+    until(untainted, "the taint to go")
 
 
 def test_logs_are_for_the_api_server_alone(cluster: Cluster) -> None:
@@ -178,4 +178,4 @@ def test_patching_a_status_keeps_what_others_said(cluster: Cluster) -> None:
     cluster.plane.api.call("DELETE", f"{CORE}/pods/{name}?gracePeriodSeconds=5")
     pod = cluster.get(name)
     assert {"PodScheduled", "example.test/seen"} <= set(conditions(pod))
-    until(lambda: not cluster.get(name), "it to be gone", 40)
+    until(lambda: not cluster.get(name), "it to be gone")
