@@ -11,30 +11,33 @@ from cli_support import leviathan
     ("arguments", "words"),
     [
         (["pish"], "error: no such command: pish (nearest: push); fix: leviathan --help"),
-        (["push", "--layuot", "x"], "fix: leviathan push --help"),
+        (["push", "--layuot", "x"], "error: no such option: --layuot (nearest: --layout); fix: leviathan push --help"),
+        (["push", "-q"], "error: no such option: -q; fix: leviathan push --help"),
+        (["deploy", "now"], "error: expected no further argument, got 'now'; fix: leviathan deploy --help"),
         (
             ["push", "--parallel", "many"],
             "push.parallel (command line): expected an integer from 1 to 32, got the",
         ),
         (
             ["logs", "--tail", "x"],
-            "'--tail': expected an integer of 0 or more, such as 100, got 'x'; fix: leviat",
+            "error: --tail: expected an integer of 0 or more, such as 100, got 'x'; fix: leviat",
         ),
         (
             ["plan", "--numa-nodes", "0"],
-            "'--numa-nodes': expected an integer from 1 to 64, such as 2, got '0'; fix: l",
+            "error: --numa-nodes: expected an integer from 1 to 64, such as 2, got '0'; fix: l",
         ),
         (
             ["top", "--every", "0"],
-            "'--every': expected a number of 0.1 or more, such as 5, got '0'; fix: leviathan t",
+            "error: --every: expected a number of 0.1 or more, such as 5, got '0'; fix: leviathan t",
         ),
-        (["tags", "--registry"], "error: Option '--registry' requires an argument; fix: leviathan tags --help"),
+        (["tags", "--registry"], "error: --registry: expected a value; fix: leviathan tags --help"),
         (["tags", "--registry", "r:65536"], "got 'r:65536'; a port is an integer from 1 to 65535; fix: "),
         (["tags", "--registry", "r:x"], "got 'r:x'; a port is an integer from 1 to 65535; fix: "),
-        (["render", "--variant", "open"], "'open' is not one of 'privileged', 'unprivileged'"),
+        (["render", "--variant", "open"], "error: --variant: expected privileged or unprivileged, got 'open'; fix: leviathan r"),
         (["site", "--set", "push.paralel=1"], "nearest: push.parallel"),
         (["site", "--site", "none.toml"], "cannot read the site file (none.toml)"),
-        (["completion", "tcsh"], "'tcsh' is not one of"),
+        (["completion", "tcsh"], "error: SHELL: expected bash, zsh or fish, got 'tcsh'; fix: leviathan completion --help"),
+        (["completion"], "error: SHELL: expected bash, zsh or fish; fix: leviathan completion --help"),
     ],
 )
 def test_usage_errors_are_one_line_and_2(arguments: list[str], words: str, tmp_path: Path) -> None:

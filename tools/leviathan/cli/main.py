@@ -8,6 +8,7 @@ import click
 
 from leviathan import __version__
 from leviathan.cli import early_options as given
+from leviathan.cli.usage import usage_words
 from leviathan.errors import EXIT_CODES, ExitCode, LeviathanError, UsageError
 from leviathan.site.keys import nearest
 from leviathan.terminal.output import Console, emit, failed, interrupted
@@ -104,7 +105,7 @@ def run(argv: Sequence[str]) -> int:
     except click.ClickException as error:
         # The parser's own errors do not know their command.
         name = argv[0] if argv and argv[0] in COMMANDS else ""
-        usage = UsageError(error.format_message().rstrip("."), remedy=f"leviathan {name}".rstrip() + " --help")
+        usage = UsageError(usage_words(error), remedy=f"leviathan {name}".rstrip() + " --help")
         console.error(usage)
         return report(usage, argv, console)
     except (KeyboardInterrupt, click.Abort):
