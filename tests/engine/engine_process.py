@@ -55,23 +55,14 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def of_models(script: str, work: Path) -> dict[str, Any]:
-    """As `on_tiny_model`, with the models' folder and `work` as arguments, and every write below `work`."""
+    """What `script` says in its last line, JSON, of a folder with a tiny model; its arguments are this and `work`.
+
+    Every write is below `work`.
+    """
     (work / "models").mkdir()
     import_module("test_gguf_alone").write_model(work / "models" / "tiny.gguf", split_kv_b=False, steady=True)
     argv = [sys.executable, str(Path(script).resolve()), str(work / "models"), str(work)]
     env = environment(work) | {"PYTHONPATH": os.pathsep.join([str(Path(script).resolve().parent), *sys.path])}
     done = subprocess.run(argv, env=env, cwd=work, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
-    return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
-def on_tiny_model(script: str, folder: Path) -> dict[str, Any]:
-    """What `script` says in its last line, JSON, of a tiny model in FOLDER/models, the folder being its argument."""
-    (folder / "models").mkdir()
-    import_module("test_gguf_alone").write_model(folder / "models" / "tiny.gguf", split_kv_b=False, steady=True)
-    (folder / "home").mkdir()
-    env = os.environ | {"HOME": str(folder)}
-    argv = [sys.executable, script, str(folder)]
-    done = subprocess.run(argv, capture_output=True, text=True, env=env, timeout=280, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
     return dict(json.loads(done.stdout.splitlines()[-1]))

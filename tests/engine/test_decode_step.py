@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_process import on_tiny_model
+from engine_process import of_models
 
 if __name__ != "__main__" and os.environ.get("LEVIATHAN_ENGINE") != "required":
     pytest.importorskip("torch")
@@ -53,10 +53,10 @@ def restored(engine: Any) -> None:
         layer.__dict__.pop("forward", None)
 
 
-def main(folder: Path) -> dict[str, Any]:
+def main(models: Path, work: Path) -> dict[str, Any]:
     """Upstream's steps, then ours: experts on the CPU, one of each layer on the device, faults that must be seen."""
     helper = import_module("test_experts_in_engine")
-    engine = helper.Engine(folder)
+    engine = helper.Engine(models, work)
     step = import_module("leviathan_operators.operators.decode_step")  # not before the engine has its configuration
     kernels = import_module("leviathan_operators.reference.plain_decode").PlainDecode()
     model = engine.engine._interface.model
@@ -89,7 +89,7 @@ def main(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return on_tiny_model(__file__, tmp_path_factory.mktemp("step"))
+    return of_models(__file__, tmp_path_factory.mktemp("step"))
 
 
 def test_the_blocks_are_the_weights(seen: dict[str, Any]) -> None:
@@ -117,6 +117,6 @@ def test_a_model_that_is_not_loaded_as_blocks_keeps_upstreams_steps(seen: dict[s
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n" + json.dumps(main(Path(sys.argv[1]))) + "\n")
+    sys.stdout.write("\n" + json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]))) + "\n")
     sys.stdout.flush()
     os._exit(0)  # a normal exit would wait for KTransformers' threads, which never end

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_process import on_tiny_model
+from engine_process import of_models
 
 if __name__ != "__main__" and os.environ.get("LEVIATHAN_ENGINE") != "required":
     pytest.importorskip("torch")
@@ -25,8 +25,8 @@ PROMPT, STEPS = 90, 3
 class Engine:
     """The engine on the tiny model, whose layers of experts take turns with other ways to compute them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.engine = import_module("test_conversations").load(folder / "models", folder)
+    def __init__(self, models: Path, work: Path) -> None:
+        self.engine = import_module("test_conversations").load(models, work)
         self.layers = [
             layer.mlp for layer in self.engine._interface.model.model.layers if hasattr(layer.mlp, "experts")
         ]
@@ -93,9 +93,9 @@ def distance(got: list[Any], right: list[Any]) -> float:
     return max(float((a - b).norm() / b.norm()) for a, b in zip(got, right, strict=True))
 
 
-def main(folder: Path) -> dict[str, Any]:
+def main(models: Path, work: Path) -> dict[str, Any]:
     """Every way in turn."""
-    engine = Engine(folder)
+    engine = Engine(models, work)
     engine.upstream()
     right = engine.logits()
     out = {"again": distance(engine.logits(), right)}
@@ -115,7 +115,7 @@ def main(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return on_tiny_model(__file__, tmp_path_factory.mktemp("experts"))
+    return of_models(__file__, tmp_path_factory.mktemp("experts"))
 
 
 def test_streamed_experts_give_the_cpus_logits(seen: dict[str, Any]) -> None:
@@ -136,6 +136,6 @@ def test_every_choice_is_counted(seen: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n" + json.dumps(main(Path(sys.argv[1]))) + "\n")
+    sys.stdout.write("\n" + json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]))) + "\n")
     sys.stdout.flush()
     os._exit(0)  # a normal exit would wait for KTransformers' threads, which never end

@@ -73,6 +73,12 @@ def site() -> Site:
 
 
 @pytest.fixture
+def site_with_digest() -> Site:
+    """The default site with an image, for manifests."""
+    return load(None, environ={}, settings=("image.digest=sha256:" + "1" * 64,), named={}).site
+
+
+@pytest.fixture
 def cluster(api: ReplayApi, site: Site, tmp_path: Path) -> Cluster:
     """A client for it that is not patient."""
     found = connect(site, {"KUBECONFIG": str(api.kubeconfig(tmp_path))})

