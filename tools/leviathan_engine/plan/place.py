@@ -115,19 +115,24 @@ class Costs:
         return vram.CONTEXT + weights + max(running, self._loading(first, last, head=head))
 
     def fits(self, budgets: Sequence[int], head: int, chunk: int) -> bool:
-        """Whether the layers fit the GPUs, if each GPU in order takes as many as it can, and at least one."""
-        first, count = 0, self.shape.layers
+        """Whether the layers fit the GPUs, each of which takes at least one.
+
+        `ends` are the layers at which the GPUs so far may end. A GPU that takes as many as it can is not always right:
+        the next one must take the layer after them, which may be larger.
+        """
+        ends = [0]
         for g, budget in enumerate(budgets):
             prefill = self.prefill(chunk, head=g == head)
-            low, high = first, count - (len(budgets) - 1 - g)
-            while low < high:
-                middle = (low + high + 1) // 2
-                fit = self._total(first, middle, prefill, head=g == head) <= budget
-                low, high = (middle, high) if fit else (low, middle - 1)
-            if low == first:
-                return False
-            first = low
-        return first == count
+            last, following = 0, list[int]()
+            for first in ends:  # in ascending order: a later start reaches at least as far
+                last = max(last, first)
+                while last < self.shape.layers:
+                    if self._total(first, last + 1, prefill, head=g == head) > budget:
+                        break
+                    last += 1
+                    following.append(last)
+            ends = following
+        return bool(ends) and ends[-1] == self.shape.layers
 
     def largest_chunk(self, budgets: Sequence[int], head: int) -> int:
         """Returns the largest chunk in tokens, up to CHUNK and the KV cache, that fits with lm_head on GPU `head`.
