@@ -5,7 +5,6 @@ The real engine on the CPU, in a process of its own (this file as a script), whi
 
 import json
 import os
-import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -90,9 +89,9 @@ class Prompts:
             tokens.close()
 
 
-def see(work: Path) -> dict[str, Any]:
+def see(models: Path, work: Path) -> dict[str, Any]:
     """Each failure between two answers."""
-    experts = import_module("test_experts_in_engine").Engine(work)
+    experts = import_module("test_experts_in_engine").Engine(models, work)
     engine, torch = experts.engine, import_module("torch")
     prompts = Prompts(engine)
     out: dict[str, Any] = {"last position": last_position(engine)}
@@ -131,15 +130,8 @@ def see(work: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("failures")
-    (folder / "models").mkdir()
-    import_module("test_gguf_alone").write_model(folder / "models" / "tiny.gguf", split_kv_b=False, steady=True)
-    env = import_module("engine_process").environment(folder)
-    env["PYTHONPATH"] = os.pathsep.join([str(HERE), *sys.path])
-    argv = [sys.executable, str(Path(__file__).resolve()), str(folder)]
-    done = subprocess.run(argv, env=env, cwd=folder, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    found: dict[str, Any] = import_module("engine_process").of_models(__file__, tmp_path_factory.mktemp("failures"))
+    return found
 
 
 def test_the_last_positions_logits_are_upstreams_to_the_bit(seen: dict[str, Any]) -> None:
@@ -169,7 +161,7 @@ def test_a_disk_that_fails_while_experts_are_streamed_answers_nothing(seen: dict
 
 
 if __name__ == "__main__":
-    result = see(Path(sys.argv[1]))
+    result = see(Path(sys.argv[1]), Path(sys.argv[2]))
     sys.stdout.write(f"\n{json.dumps(result)}\n")
     sys.stdout.flush()
     os._exit(0)  # a normal exit would wait for KTransformers' threads, which never end

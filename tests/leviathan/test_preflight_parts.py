@@ -101,7 +101,7 @@ def test_no_registry(tmp_path: Path) -> None:
         gone = registry.host
     [found] = look("registry", make_site(gone), tmp_path)
     assert found.level is Level.PROBLEM
-    assert "connection lost" in found.text
+    assert "no connection" in found.text
     assert f"curl -i http://{gone}/v2/" in found.fix
 
 

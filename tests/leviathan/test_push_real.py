@@ -223,7 +223,7 @@ def test_basic_authentication(layout: Layout, tmp_path: Path) -> None:
 def test_tls(layout: Layout, tmp_path: Path, ca_file: Path, server_tls: ssl.SSLContext) -> None:
     tls = {"certificate": str(ca_file), "key": str(ca_file.with_name("key.pem"))}
     with real_registry(tmp_path, tls=tls) as registry:
-        with pytest.raises(RegistryError, match=r"speaks HTTPS, but the site file says HTTP .*plain_http = false"):
+        with pytest.raises(RegistryError, match=r"speaks HTTPS, but registry.plain_http is true .*plain_http = false"):
             push(make_site(registry.host, layout), make_around(tmp_path)[0])
         site = make_site(registry.host, layout, registry_plain_http="false", registry_ca_file=str(ca_file))
         push(site, make_around(tmp_path)[0])
@@ -231,7 +231,7 @@ def test_tls(layout: Layout, tmp_path: Path, ca_file: Path, server_tls: ssl.SSLC
 
 
 def test_plain_http_where_https_is_expected(registry: RealRegistry, layout: Layout, tmp_path: Path) -> None:
-    with pytest.raises(RegistryError, match="the registry speaks HTTP, but the site file says HTTPS"):
+    with pytest.raises(RegistryError, match=r"the registry speaks HTTP, but registry\.plain_http is false"):
         push(make_site(registry.host, layout, registry_plain_http="false"), make_around(tmp_path)[0])
 
 

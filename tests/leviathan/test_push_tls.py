@@ -26,7 +26,8 @@ pytestmark = pytest.mark.usefixtures("meters")
 def test_plain_http_where_https_is_expected(layout: Layout, tmp_path: Path) -> None:
     with FaultRegistry().serve() as registry:
         with pytest.raises(
-            RegistryError, match=r"the registry speaks HTTP, but the site file says HTTPS .*registry.plain_http = true"
+            RegistryError,
+            match=r"the registry speaks HTTP, but registry.plain_http is false .*registry.plain_http = true",
         ):
             run(registry, layout, tmp_path, registry_plain_http="false")
         assert registry.requests == []
@@ -38,7 +39,7 @@ def test_https_where_plain_http_is_expected(
     """A TLS server that is not Go's: it says nothing to plain HTTP, and closes the connection."""
     with FaultRegistry().serve(server_tls) as registry:
         with pytest.raises(
-            RegistryError, match=r"speaks HTTPS, but the site file says HTTP .*registry.plain_http = false"
+            RegistryError, match=r"speaks HTTPS, but registry.plain_http is true .*registry.plain_http = false"
         ):
             run(registry, layout, tmp_path, push_retries="1")
         assert registry.requests == []
@@ -50,7 +51,7 @@ def test_400_for_want_of_tls(layout: Layout, tmp_path: Path, server_tls: ssl.SSL
     """As nginx does: plain HTTP on its TLS port gets an answer, in words of its own."""
     with as_nginx(server_tls) as host:
         with pytest.raises(
-            RegistryError, match=r"speaks HTTPS, but the site file says HTTP .*registry.plain_http = false"
+            RegistryError, match=r"speaks HTTPS, but registry.plain_http is true .*registry.plain_http = false"
         ):
             push(make_site(host, layout), make_around(tmp_path)[0])
     with FaultRegistry(Fault("HEAD", status=400)).serve() as registry:  # the control: a 400, and no TLS

@@ -99,7 +99,7 @@ def _row(name: bytes, dims: tuple[int, ...], kind: int, offset: int = 0) -> byte
 BIG = 1 << 60
 DAMAGE: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "not a GGUF file: it has only 0 bytes"),
-    "other file": (b"PK\x03\x04" + bytes(100), "expected a GGUF file, which starts with b'GGUF', got b'PK"),
+    "other file": (b"PK\x03\x04" + bytes(100), "expected a GGUF file, which starts with GGUF, got b'PK"),
     "version 1": (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), "expected GGUF version 2 or 3, got 1"),
     "version 4": (b"GGUF" + struct.pack("<IQQ", 4, 0, 0), "expected GGUF version 2 or 3, got 4"),
     "big-endian": (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "got a big-endian one"),

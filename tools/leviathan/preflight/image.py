@@ -93,7 +93,7 @@ def _refusal(client: "Client") -> "httpx.Response":
                 body=lambda: (b"{}",),
             )
         except ConnectionFailed as error:
-            attempts.failed(f"connection lost ({error})")
+            attempts.failed(error.words)
             continue
         if answer.status_code not in TRANSIENT_STATUSES:
             return answer

@@ -24,6 +24,11 @@ class ConnectionFailed(Exception):
         super().__init__(text)
         self.refused = refused
 
+    @property
+    def words(self) -> str:
+        """What happened, for a message."""
+        return f"{'no connection' if self.refused else 'connection lost'} ({self})"
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -72,7 +77,7 @@ def explained(error: httpx.TransportError, asked: Asked) -> Exception:
         )
     if not asked.plain_http and any(sign in lowered for sign in NO_TLS):
         return RegistryError(
-            "the registry speaks HTTP, but the site file says HTTPS",
+            "the registry speaks HTTP, but registry.plain_http is false",
             where=asked.base,
             why=text,
             remedy="if the registry has no TLS, set registry.plain_http = true in the site file, or use --plain-http",

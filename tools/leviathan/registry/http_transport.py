@@ -166,7 +166,7 @@ class Transport:
 
     def _speaks_https(self) -> RegistryError:
         return RegistryError(
-            "the registry speaks HTTPS, but the site file says HTTP",
+            "the registry speaks HTTPS, but registry.plain_http is true",
             where=self.base,
             remedy="set registry.plain_http = false in the site file, or use --https",
         )

@@ -146,7 +146,7 @@ class _Reader:
                 "no OCI image layout",
                 where=str(path),
                 why=error.strerror or str(error),
-                remedy=f"{BUILD}, or name it with --layout FOLDER",
+                remedy=f"{BUILD}, or set image.layout to its folder (--set image.layout=FOLDER)",
             ) from None
 
 

@@ -243,7 +243,7 @@ class Client:
         try:
             response = self.transport.request(method, url, scopes=scopes or self._scopes, headers=headers, body=body)
         except ConnectionFailed as error:
-            raise TransientError(f"connection lost ({error})", refused=error.refused) from None
+            raise TransientError(error.words, refused=error.refused) from None
         if response.status_code in TRANSIENT_STATUSES:
             reason = f"the registry answered {response.status_code} {error_text(response)}"
             raise TransientError(reason, response.headers.get("retry-after"))

@@ -33,6 +33,7 @@ MAX_HEADER_ITEMS = 1 << 23
 MAX_PART_ITEMS = 1 << 16
 MAX_DIMS = 4
 CONVERT = "convert the model again with a current llama.cpp"
+OTHER = "name a GGUF file; if this is one, download it again"
 
 
 def read_header(path: Path, part: int = 0) -> Header:
@@ -108,7 +109,7 @@ def _no_gguf(cur: Cursor, magic: bytes) -> GgufError:
             f"{cur.path}: expected a GGUF file, got a web page",
             "log in to the model's site, or accept its terms, and download the file again",
         )
-    return GgufError(f"{cur.path}: expected a GGUF file, which starts with {MAGIC!r}, got {magic!r}", AGAIN)
+    return GgufError(f"{cur.path}: expected a GGUF file, which starts with GGUF, got {start[:4]!r}", OTHER)
 
 
 def _metadata(cur: Cursor, count: int) -> dict[str, Value]:

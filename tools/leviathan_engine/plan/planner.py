@@ -101,7 +101,7 @@ def _cards(machine: Machine, request: Request, warnings: list[str]) -> tuple[lis
     if len(request.split) > len(machine.gpus):
         raise PlanError(
             f"--gpu_split has {len(request.split)} numbers, but there are {len(machine.gpus)} GPUs",
-            "give one number for each GPU",
+            "give one number for each GPU, or let the planner choose (leviathan plan --choose)",
         )
     gpus = list(machine.gpus[: len(request.split)])
     if any(size > gpu.memory for size, gpu in zip(request.split, gpus, strict=True)):
