@@ -11,9 +11,15 @@ from cli_support import leviathan
     ("arguments", "words"),
     [
         (["pish"], "error: no such command: pish (nearest: push); fix: leviathan --help"),
-        (["push", "--layuot", "x"], "error: no such option: --layuot (nearest: --layout); fix: leviathan push --"),
-        (["push", "-q"], "error: no such option: -q; fix: leviathan push --"),
+        (
+            ["push", "--layuot", "x"],
+            "error: no such option: --layuot (nearest: --layout); fix: leviathan push --help",
+        ),
+        (["push", "-q"], "error: no such option: -q; fix: leviathan push --help"),
         (["deploy", "now"], "error: expected no further argument, got 'now'; fix: leviathan deploy --help"),
+        (["deploy", "sites"], "error: expected no further argument, got 'sites'; fix: leviathan deploy --help"),
+        (["deploy", ""], "error: expected no further argument, got ''; fix: leviathan deploy --help"),
+        (["diff", "a", "b"], "error: expected no further argument, got 'a b'; fix: leviathan diff --help"),
         (
             ["push", "--parallel", "many"],
             "push.parallel (command line): expected an integer from 1 to 32, got the",
@@ -36,7 +42,10 @@ from cli_support import leviathan
         (["render", "--variant", "open"], "--variant: expected privileged or unprivileged, got 'open'; fix: l"),
         (["site", "--set", "push.paralel=1"], "nearest: push.parallel"),
         (["site", "--site", "none.toml"], "cannot read the site file (none.toml)"),
-        (["completion", "tcsh"], "error: SHELL: expected bash, zsh or fish, got 'tcsh'; fix: leviathan completion"),
+        (
+            ["completion", "tcsh"],
+            "error: SHELL: expected bash, zsh or fish, got 'tcsh'; fix: leviathan completion --help",
+        ),
         (["completion"], "error: SHELL: expected bash, zsh or fish; fix: leviathan completion --help"),
     ],
 )

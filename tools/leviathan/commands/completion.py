@@ -4,6 +4,7 @@ import click
 from click.shell_completion import ShellComplete, get_completion_class
 
 from leviathan.cli.options import Invocation, make_command
+from leviathan.cli.usage import OneOf
 from leviathan.terminal.output import Report
 
 HELP = """Print the completion script for a shell.
@@ -16,7 +17,7 @@ Examples:
 """
 
 
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=OneOf(["bash", "zsh", "fish"]))
 def completion_command(invocation: Invocation, shell: str) -> int:
     """Print click's completion script, which runs `leviathan` to complete words."""
 

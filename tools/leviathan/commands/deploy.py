@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from leviathan.cli.options import Invocation, make_command
+from leviathan.cli.usage import OneOf
 from leviathan.deploy.phases import NAMES
 from leviathan.terminal.output import Report, write_atomically
 
@@ -24,7 +25,7 @@ Examples:
   leviathan deploy --from apply --rollback-on-failure
   leviathan deploy --skip model --until rollout --result-file deploy.json
 """
-PHASE = click.Choice(NAMES)
+PHASE = OneOf(NAMES)
 
 
 @click.option("--from", "first", type=PHASE, default=NAMES[0], help="Start with this phase.")

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from leviathan.cli.options import Invocation, make_command
+from leviathan.cli.usage import OneOf
 from leviathan.errors import ExitCode
 from leviathan.terminal.output import Report, write_atomically
 
@@ -24,7 +25,7 @@ Examples:
 
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of stdout.")
 @click.option(
-    "--variant", type=click.Choice(["privileged", "unprivileged"]), help="Variant of the manifests (workload.variant)."
+    "--variant", type=OneOf(["privileged", "unprivileged"]), help="Variant of the manifests (workload.variant)."
 )
 @click.option("--node", metavar="NAME", help="Node (cluster.node).")
 @click.option("--namespace", metavar="NAME", help="Namespace (cluster.namespace).")
