@@ -1,6 +1,7 @@
 """How far rounding to bfloat16 moves a model's logits, measured on plain torch, to compare an engine's errors with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -12,25 +13,20 @@ LAST_BIT = 2**-8
 
 
 def disturbed(plain: Any, ids: Sequence[int], seed: int) -> torch.Tensor:
-    """Plain torch's logits when each linear layer and norm is off by about bfloat16's last bit, at random."""
+    """The logits of `plain`, a Reference, when each linear layer and norm is off by about bfloat16's last bit."""
     chance = torch.Generator().manual_seed(seed)
 
-    class Disturbed(type(plain)):  # type: ignore[misc]
-        def linear(self, layer: int, name: str, x: torch.Tensor) -> torch.Tensor:
-            return self.off(super().linear(layer, name, x))
-
-        def _norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
-            return self.off(super()._norm(x, name))
-
-        def off(self, y: torch.Tensor) -> torch.Tensor:
+    def off(exact: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def computed(*arguments: Any) -> torch.Tensor:
+            y = exact(*arguments)
             return y * (1 + LAST_BIT * torch.randn(y.shape, generator=chance))
 
-    before, plain.__class__ = plain.__class__, Disturbed
-    try:
-        logits: torch.Tensor = plain.logits(ids, 0)
-        return logits
-    finally:
-        plain.__class__ = before
+        return computed
+
+    other = copy(plain)
+    other.linear, other._norm = off(plain.linear), off(plain._norm)
+    logits: torch.Tensor = other.logits(ids, 0)
+    return logits
 
 
 def beyond(named: Sequence[PromptToken], right: torch.Tensor, others: Sequence[torch.Tensor]) -> list[float]:

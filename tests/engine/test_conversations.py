@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_process import of_models
 
 if __name__ != "__main__" and os.environ.get("LEVIATHAN_ENGINE") != "required":
     pytest.importorskip("torch")
@@ -196,10 +197,7 @@ def cancelled(talk: Talk, prompt: Sequence[int], right: Answer) -> dict[str, Any
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    found: dict[str, Any] = import_module("engine_process").of_models(
-        __file__, tmp_path_factory.mktemp("conversations")
-    )
-    return found
+    return of_models(__file__, tmp_path_factory.mktemp("conversations"))
 
 
 WAYS = ["chunks", "reused", "evicted", "parked", "ahead", "to disk", "restarted", "interleaved"]

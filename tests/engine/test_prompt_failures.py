@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_process import of_models
 
 if __name__ != "__main__" and os.environ.get("LEVIATHAN_ENGINE") != "required":
     pytest.importorskip("torch")
     pytest.importorskip("ktransformers")
 
-HERE = Path(__file__).resolve().parent
 PROMPT, TOKENS = 90, 3
 FULL = "CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total capacity of 31 GiB"
 GONE = "experts to the GPU: the model's file cannot be read: Input/output error; check the disk with dmesg on the node"
@@ -130,8 +130,7 @@ def see(models: Path, work: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    found: dict[str, Any] = import_module("engine_process").of_models(__file__, tmp_path_factory.mktemp("failures"))
-    return found
+    return of_models(__file__, tmp_path_factory.mktemp("failures"))
 
 
 def test_the_last_positions_logits_are_upstreams_to_the_bit(seen: dict[str, Any]) -> None:

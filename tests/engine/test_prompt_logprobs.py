@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_process import of_models
 
 if os.environ.get("LEVIATHAN_ENGINE") != "required":
     pytest.importorskip("torch")
@@ -236,8 +237,7 @@ def cancelled(engine: Any, prompt: Sequence[int]) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    found: dict[str, Any] = import_module("engine_process").of_models(__file__, tmp_path_factory.mktemp("named"))
-    return found
+    return of_models(__file__, tmp_path_factory.mktemp("named"))
 
 
 @pytest.mark.parametrize("way", WAYS)

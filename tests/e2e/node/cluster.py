@@ -88,23 +88,23 @@ class Cluster:
         found: list[Json] = self.get(name).get("status", {}).get("containerStatuses") or [{}]
         return found[0]
 
-    def waits(self, name: str, reason: str, timeout_s: float = 60) -> Json:
+    def waits(self, name: str, reason: str) -> Json:
         """Until the container waits for that reason; its `waiting`."""
 
         def found() -> Json:
             waiting: Json = self.container(name).get("state", {}).get("waiting") or {}
             return waiting if waiting.get("reason") == reason else {}
 
-        return until(found, f"{name} to wait with {reason}", timeout_s)
+        return until(found, f"{name} to wait with {reason}")
 
-    def ready(self, name: str, timeout_s: float = 60) -> Json:
+    def ready(self, name: str) -> Json:
         """Until the pod is Ready; the pod."""
 
         def found() -> Json:
             pod = self.get(name)
             return pod if conditions(pod).get("Ready") == "True" else {}
 
-        return until(found, f"{name} to be ready", timeout_s)
+        return until(found, f"{name} to be ready")
 
     def events(self, name: str) -> list[tuple[str, str]]:
         """(reason, message) of the pod's events, oldest first."""

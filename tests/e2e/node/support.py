@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 from e2e.control_plane.part import Part
 
+#: Seconds in which what a test waits for must come.
+PATIENCE_S = 60
 Found = TypeVar("Found")
 
 
@@ -94,12 +96,12 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def until(found: Callable[[], Found], what: str, timeout_s: float = 60) -> Found:
+def until(found: Callable[[], Found], what: str) -> Found:
     """Calls `found` again and again until it gives something true, and returns that."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         value = found()
         if value:
             return value
-        assert time.monotonic() < deadline, f"waited {timeout_s:g} s for {what}; the last answer was {value!r}"
+        assert time.monotonic() < deadline, f"waited {PATIENCE_S} s for {what}; the last answer was {value!r}"
         time.sleep(0.05)

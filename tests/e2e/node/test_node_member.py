@@ -127,7 +127,7 @@ def test_the_api_server_goes_away_and_comes_back(cluster: Cluster) -> None:
     started = cluster.ready(name)["status"]["containerStatuses"][0]["containerID"]
     cluster.plane.restart_api_server(kill=True, away=2)
     after = cluster.pod("after", "sleep 1000")
-    cluster.ready(after, 60)
+    cluster.ready(after)
     one = cluster.container(name)
     assert (one["containerID"], one["restartCount"]) == (started, 0)
     for each in (name, after):
@@ -144,7 +144,7 @@ def test_not_ready_and_silent(cluster: Cluster) -> None:
     cluster.node.ready()
     until(lambda: ready() == "True", "Ready")
     cluster.node.silent()
-    until(lambda: ready() == "Unknown", "the node controller to notice", 60)
+    until(lambda: ready() == "Unknown", "the node controller to notice")
     cluster.node.ready()
     until(lambda: ready() == "True", "Ready again")
 

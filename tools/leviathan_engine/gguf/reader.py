@@ -109,7 +109,7 @@ def _no_gguf(cur: Cursor, magic: bytes) -> GgufError:
             f"{cur.path}: expected a GGUF file, got a web page",
             "log in to the model's site, or accept its terms, and download the file again",
         )
-    return GgufError(f"{cur.path}: expected a GGUF file, which starts with GGUF, got {start[:4]!r}", OTHER)
+    return GgufError(f"{cur.path}: expected a GGUF file, which starts with GGUF, got {magic!r}", OTHER)
 
 
 def _metadata(cur: Cursor, count: int) -> dict[str, Value]:
