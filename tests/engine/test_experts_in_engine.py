@@ -63,8 +63,9 @@ class Engine:
         streaming = import_module("leviathan_operators.experts.streamed")
         files = [placed.files for placed in self.placed]
         products = self.products(files)
+        links = [streaming.Link(self.plain.PlainRing(), products)]
         source = streaming.StreamedExperts(
-            self.plain.PlainOperators(), self.plain.PlainRing(), [streaming.StreamedLayer(f) for f in files], products
+            self.plain.PlainOperators(), links, [streaming.StreamedLayer(f) for f in files]
         )
         layers = self.device_layers()
         for position, layer in enumerate(layers):

@@ -44,6 +44,7 @@ def test_the_ring_delivers_every_byte_in_order(tmp_path: Path) -> None:
     "call",
     [
         "cudaStreamWaitEvent(reader->copies, computed_[slot], 0)",
+        "cudaStreamWaitEvent(reader->copies, copied_[slot], 0)",
         "cudaStreamWaitEvent(stream, copied_[slot], 0)",
         "cudaEventSynchronize(reader->free[turn])",
     ],

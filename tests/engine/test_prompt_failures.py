@@ -66,7 +66,7 @@ class Failing:
 
     def wait(self, item: int, queue: int) -> int:
         """The expert's address. Errors: KernelError."""
-        if self.fails and item == 2:
+        if self.fails and item >= 2:
             raise import_module("leviathan_operators.kernels.library").KernelError(GONE)
         return int(self._ring.wait(item, queue))
 
@@ -110,16 +110,16 @@ def see(models: Path, work: Path) -> dict[str, Any]:
     files = [placed.files for placed in experts.placed]
     ring = Failing(experts.plain.PlainRing())
     parts = [streaming.StreamedLayer(f) for f in files]
-    source = streaming.StreamedExperts(experts.plain.PlainOperators(), ring, parts, experts.products(files))
+    links = [streaming.Link(ring, experts.products(files))]
+    source = streaming.StreamedExperts(experts.plain.PlainOperators(), links, parts)
     for position, layer in enumerate(experts.device_layers()):
         layer.stream(source, position, 16)
     used = engine._prefixes.used
     out["disk"] = [prompts.answer(ids(4)), engine._prefixes.used - used]
     ring.fails = False
     streamed = prompts.answer(ids(5))
-    fresh = streaming.StreamedExperts(
-        experts.plain.PlainOperators(), experts.plain.PlainRing(), parts, experts.products(files)
-    )
+    links = [streaming.Link(experts.plain.PlainRing(), experts.products(files))]
+    fresh = streaming.StreamedExperts(experts.plain.PlainOperators(), links, parts)
     for position, layer in enumerate(experts.device_layers()):
         layer.stream(fresh, position, 16)
     engine._answers.__init__()

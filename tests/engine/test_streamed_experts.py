@@ -1,5 +1,6 @@
 """Streamed experts on the CPU: the order of experts, layers and tokens, against a plain computation in float64."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from moe_layer import Q4_K, Q6_K, blocks
 from leviathan_engine.gguf.types import GgmlType
 from leviathan_operators.experts.files import LayerFiles, OpenFiles, Weight, layer_files
 from leviathan_operators.experts.products import Products, by_expert
-from leviathan_operators.experts.streamed import Source, StreamedExperts, StreamedLayer
+from leviathan_operators.experts.streamed import SUM_ROWS, Link, Source, StreamedExperts, StreamedLayer
 from leviathan_operators.kernels.library import Slots
 from leviathan_operators.reference.expert_layer import Blocks, experts
 from leviathan_operators.reference.operators import PlainOperators, PlainRing
@@ -54,7 +55,7 @@ def given(tokens: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch
 
 def streamed_layers(source: Source, layers: list[StreamedLayer]) -> StreamedExperts:
     products = Products(PlainOperators(), [layer.files for layer in layers], torch.device("cpu"))
-    return StreamedExperts(PlainOperators(), source, layers, products)
+    return StreamedExperts(PlainOperators(), [Link(source, products)], layers)
 
 
 def distance(got: torch.Tensor, exact: torch.Tensor) -> float:
@@ -68,6 +69,7 @@ class Counting(PlainRing):
         super().__init__()
         self.begun: list[list[int]] = []
         self.open: set[int] = set()
+        self.skipped: list[int] = []
 
     def begin(self, layers: list[LayerFiles], experts: list[list[int]]) -> None:
         self.begun.append([len(chosen) for chosen in experts])
@@ -77,8 +79,12 @@ class Counting(PlainRing):
         self.open.add(item)
         return super().wait(item, queue)
 
+    def skip(self, items: Sequence[int]) -> None:
+        self.skipped += items
+
     def release(self, item: int, queue: int) -> None:
-        self.open.remove(item)
+        if item not in self.skipped:
+            self.open.remove(item)
 
 
 def test_layers_in_turn_read_ahead_once(tmp_path: Path) -> None:
@@ -183,3 +189,35 @@ def test_the_plain_operators_agree_with_the_plain_layer(tmp_path: Path) -> None:
     both = out.double() + experts(held[0], x, cpu_ids, weights, torch.float64)
     assert distance(both, experts(held[0], x, ids, weights, torch.float64)) < 1e-5
     assert uses.tolist() == torch.bincount(ids.flatten(), minlength=EXPERTS).tolist()
+
+
+def test_two_links_share_every_layer(tmp_path: Path) -> None:
+    """Each expert comes over one of them, whichever GPU the tokens are on, and resident ones over none."""
+    files, held = layers(tmp_path, 2)
+    here = {n: tuple(w[n].data_ptr() for w in (held[1].gate, held[1].up, held[1].down)) for n in (0, 2)}
+    rings = [Counting(), Counting()]
+    links = [Link(ring, Products(PlainOperators(), files, ring.device)) for ring in rings]
+    parts = [StreamedLayer(files[0]), StreamedLayer(files[1], here)]
+    streamed = StreamedExperts(PlainOperators(), links, parts)
+    for chunk in range(2):
+        for position in range(2):
+            x, ids, weights = given(SUM_ROWS + 40, chunk * 10 + position)
+            exact = experts(held[position], x, ids, weights, torch.float64)
+            assert distance(streamed.layer(position, x, ids, weights), exact) < LIMIT
+    assert [ring.begun for ring in rings] == [[[3, 2]] * 2, [[3, 2]] * 2]
+    assert all(ring.open == set() for ring in rings)
+
+
+def test_experts_that_nobody_chose_are_left_out(tmp_path: Path) -> None:
+    """Of both layers expert 3 and of the second one expert 0 too; the items are counted over the layers."""
+    files, held = layers(tmp_path, 2)
+    ring = Counting()
+    streamed = streamed_layers(ring, [StreamedLayer(each) for each in files])
+    x, _, weights = given(20)
+    for position, chosen in enumerate(([0, 1, 2, 4, 5], [1, 2, 4, 5])):
+        ids = torch.tensor(chosen).repeat(20, 1)[:, [n % len(chosen) for n in range(CHOICES)]]
+        ids[10:] = torch.tensor(chosen[-CHOICES:])
+        exact = experts(held[position], x, ids, weights, torch.float64)
+        assert distance(streamed.layer(position, x, ids, weights), exact) < LIMIT
+    assert ring.skipped == [3, EXPERTS, EXPERTS + 3]
+    assert ring.open == set()

@@ -20,7 +20,7 @@ from leviathan_engine.gguf.types import GgmlType
 from leviathan_operators.experts.files import LayerFiles, OpenFiles, Weight
 from leviathan_operators.experts.products import Products
 from leviathan_operators.experts.ring import Ring
-from leviathan_operators.experts.streamed import StreamedExperts, StreamedLayer
+from leviathan_operators.experts.streamed import Link, StreamedExperts, StreamedLayer
 from leviathan_operators.kernels.library import Library
 
 EXPERTS = 256
@@ -132,8 +132,13 @@ def compute_alone(streamed: StreamedExperts, files: LayerFiles, tokens: int) -> 
     memory = torch.cat([random_blocks(kind, WIDTH * HIDDEN // kind.block) for kind in KINDS]).cuda()
 
     class Resident:
+        device = torch.device("cuda:0")
+
         def wait(self, item: int, queue: int) -> int:
             return memory.data_ptr()
+
+        def skip(self, items: list[int]) -> None:
+            return
 
         def release(self, item: int, queue: int) -> None:
             return
@@ -142,7 +147,8 @@ def compute_alone(streamed: StreamedExperts, files: LayerFiles, tokens: int) -> 
             return
 
     alone = object.__new__(StreamedExperts)
-    alone.__dict__.update(streamed.__dict__ | {"_source": Resident()})
+    links = [Link(Resident(), link.products) for link in streamed._links]
+    alone.__dict__.update(streamed.__dict__ | {"_links": links})
     alone.layer(0, x, ids, weights)
     torch.cuda.synchronize()
     began = time.perf_counter()
@@ -185,7 +191,7 @@ def main(library_file: Path, folder: Path, out: Path) -> int:
     best = max(table["ring"], key=lambda row: row["GB/s"])
     ring = Ring(library, torch.device("cuda:0"), best["slots"], files.slot_bytes, best["threads"], best["piece"])
     products = Products(library, [files], ring.device)
-    streamed = StreamedExperts(library, ring, [StreamedLayer(files)] * LAYERS, products)
+    streamed = StreamedExperts(library, [Link(ring, products)], [StreamedLayer(files)] * LAYERS)
     table["error"] = error_of(streamed, bases, 700, 12)
     table["layers"] = []
     for tokens in (128, 512, 2048, 4096, 16384):

@@ -22,7 +22,7 @@ from .experts.products import Products
 from .experts.replacing import OnDevice
 from .experts.resident import Held, load
 from .experts.ring import Ring
-from .experts.streamed import StreamedExperts, StreamedLayer
+from .experts.streamed import Link, StreamedExperts, StreamedLayer
 from .kernels.library import KernelError, Library
 
 # Experts in a ring, which the readers fill while the GPU computes. DeepSeek-V3's have 25 to 29 MB each.
@@ -40,29 +40,41 @@ def install(model: Any, options: Options, say: Say) -> Installed:
     for placed in _placed(model, moe.ours):
         layers.setdefault(str(placed.device), []).append(placed)
     on_gpu = {name: placed for name, placed in layers.items() if placed[0].device.type == "cuda"}
-    rings: dict[str, Ring] = {}
-    devices: list[OnDevice] = []
+    devices: dict[str, _Device] = {}
     uses: Uses | None = None
     if on_gpu:
         try:
             library = Library()
         except OSError as err:
             say(f"experts: all on the CPU, because the library of GPU operators cannot be loaded: {err}")
-            return Installed(layers, rings, devices, uses, options, say)
+            return Installed(layers, {}, [], uses, options, say)
         if options.state is not None:
             every = [placed for there in layers.values() for placed in there]
             numbers = sorted(placed.number for placed in every)
             uses = Uses(UseFile(options.state / NAME, numbers, every[0].files.experts), say)
             if options.counts is not None:
                 uses.take(options.counts)
+        readers = _readers(options, len(on_gpu))
         for name, placed_there in on_gpu.items():
-            ring, device = _on_device(library, placed_there, options, uses.before if uses else {}, say)
-            if ring is not None and device is not None:
-                rings[name] = ring
-                devices.append(device)
-    installed = Installed(layers, rings, devices, uses, options, say)
+            device = _on_device(library, placed_there, readers, options, uses.before if uses else {}, say)
+            if device is not None:
+                devices[name] = device
+        _streaming(library, devices, options, say)
+    rings = {name: device.ring for name, device in devices.items()}
+    installed = Installed(layers, rings, [device.here for device in devices.values()], uses, options, say)
     installed.keep_placement()
     return installed
+
+
+@dataclass(frozen=True)
+class _Device:
+    """What a GPU got: its layers, its ring and buffers, its resident experts, their counters."""
+
+    layers: Sequence[Placed]
+    ring: Ring
+    products: Products
+    held: Mapping[int, Held]
+    here: OnDevice
 
 
 @dataclass(frozen=True)
@@ -93,8 +105,8 @@ def _placed(model: Any, ours: Any) -> list[Placed]:
 
 
 def _on_device(
-    library: Library, layers: Sequence[Placed], options: Options, counts: Counts, say: Say
-) -> tuple[Ring | None, OnDevice | None]:
+    library: Library, layers: Sequence[Placed], readers: int, options: Options, counts: Counts, say: Say
+) -> _Device | None:
     """Adds counters to every layer of a device and, if possible, its ring and its resident experts."""
     device = layers[0].device
     choices = layers[0].module.config.num_experts_per_tok
@@ -105,25 +117,21 @@ def _on_device(
         reason = next((text for placed in layers if (text := placed.files.unfit())), "")
         if reason:
             say(f"experts on {device}: all on the CPU, because {reason}")
-            return None, None
+            return None
         files = [placed.files for placed in layers]
         try:
             products = Products(library, files, device)
-            ring = Ring(library, device, RING_SLOTS, max(f.slot_bytes for f in files), _readers(options))
+            ring = Ring(library, device, RING_SLOTS, max(f.slot_bytes for f in files), readers)
         except (KernelError, torch.OutOfMemoryError) as err:
             say(f"experts on {device}: all on the CPU: {str(err).splitlines()[0]}")
-            return None, None
+            return None
         held = _resident(ring, layers, products, options, counts, say)
-        here = OnDevice(uses, files, ring, held)
-        if options.threshold == 0:
-            say(f"experts on {device}: the CPU reads all prompts, because streaming is switched off")
-            return ring, here
-        _streaming(library, ring, layers, products, held, options, say)
-        return ring, here
+        return _Device(layers, ring, products, held, OnDevice(uses, files, ring, held))
 
 
-def _readers(options: Options) -> int:
-    return options.readers or max(2, min(MOST_READERS, len(os.sched_getaffinity(0)) - 2))
+def _readers(options: Options, rings: int) -> int:
+    """Threads of each ring."""
+    return options.readers or max(2, min(MOST_READERS, (len(os.sched_getaffinity(0)) - 2) // rings))
 
 
 def _chosen(candidates: Sequence[Candidate], room: int, options: Options, counts: Counts) -> dict[int, tuple[int, ...]]:
@@ -165,36 +173,40 @@ def _resident(
     return held
 
 
-def _streaming(
-    library: Library,
-    ring: Ring,
-    layers: Sequence[Placed],
-    products: Products,
-    held: Mapping[int, Held],
-    options: Options,
-    say: Say,
-) -> None:
-    device, files = ring.device, [placed.files for placed in layers]
+def _streaming(library: Library, devices: Mapping[str, _Device], options: Options, say: Say) -> None:
+    """Makes long chunks of every layer use the links of all devices."""
+    if not devices:
+        return
+    names = " and ".join(devices)
+    if options.threshold == 0:
+        say(f"experts on {names}: the CPU reads all prompts, because streaming is switched off")
+        return
+    layers = sorted((placed for device in devices.values() for placed in device.layers), key=lambda p: p.number)
+    held = {number: there for device in devices.values() for number, there in device.held.items()}
+    files = [placed.files for placed in layers]
     parts = [StreamedLayer(f, held[f.layer].addresses if f.layer in held else {}) for f in files]
-    streamed = StreamedExperts(library, ring, parts, products)
+    links = [Link(device.ring, device.products) for device in devices.values()]
+    streamed = StreamedExperts(library, links, parts)
     threshold, how = options.threshold, "as configured"
     if threshold is None:
-        rates = _measure(ring, layers)
+        rings = [device.ring for device in devices.values()]
+        rates = _measure(rings, layers)
         threshold = rates.threshold
         gb = sum(w.bytes for w in (files[0].gate, files[0].up, files[0].down)) * files[0].experts / 1e9
+        readers = " + ".join(str(ring.threads) for ring in rings)
         how = (
             f"measured: a layer of {gb:.2f} GB streams in {rates.streamed * 1e3:.0f} ms ({gb / rates.streamed:.1f}"
-            f" GB/s, {ring.threads} readers), the CPU reads {rates.tokens} tokens in {rates.cpu * 1e3:.0f} ms"
+            f" GB/s, {readers} readers), the CPU reads {rates.tokens} tokens in {rates.cpu * 1e3:.0f} ms"
         )
     for position, placed in enumerate(layers):
         placed.module.device_layer.stream(streamed, position, threshold)
-    say(f"experts on {device}: the GPU reads chunks of {threshold} tokens or more ({how})")
+    say(f"experts on {names}: the GPU reads chunks of {threshold} tokens or more ({how})")
 
 
-def _measure(ring: Ring, layers: Sequence[Placed]) -> calibrate.Rates:
-    """Measures one layer from the middle: streaming without computing, and computing on the CPU."""
+def _measure(rings: Sequence[Ring], layers: Sequence[Placed]) -> calibrate.Rates:
+    """Measures one layer from the middle: streaming over all links without computing, and computing on the CPU."""
     middle = layers[len(layers) // 2]
-    queue = torch.cuda.current_stream(middle.device).cuda_stream
+    queues = [torch.cuda.current_stream(ring.device).cuda_stream for ring in rings]
     random = torch.Generator().manual_seed(0)
     tokens, experts = calibrate.TRIAL_TOKENS, middle.files.experts
     x = torch.randn(tokens, middle.files.hidden, generator=random).bfloat16().to(middle.device)
@@ -202,14 +214,18 @@ def _measure(ring: Ring, layers: Sequence[Placed]) -> calibrate.Rates:
     ids, weights = chosen.indices.to(middle.device), chosen.values.to(middle.device)
 
     def once() -> None:
-        ring.begin([middle.files], [range(experts)])
-        for item in range(experts):
-            ring.wait(item, queue)
-            ring.release(item, queue)
-        torch.cuda.synchronize(middle.device)
+        for n, ring in enumerate(rings):
+            ring.begin([middle.files], [range(experts)[n :: len(rings)]])
+        for number in range(experts):
+            item, n = divmod(number, len(rings))
+            rings[n].wait(item, queues[n])
+            rings[n].release(item, queues[n])
+        for ring in rings:
+            torch.cuda.synchronize(ring.device)
 
     def on_cpu() -> None:
-        middle.module.experts(x, ids, weights)
-        torch.cuda.synchronize(middle.device)
+        with torch.cuda.device(middle.device):
+            middle.module.experts(x, ids, weights)
+            torch.cuda.synchronize(middle.device)
 
     return calibrate.measured(once, on_cpu, calibrate.now)

@@ -15,12 +15,13 @@ void leviathan_ring_destroy(void*);
 int leviathan_ring_begin(void*, const int64_t*, const int64_t*, int64_t);
 void* leviathan_ring_wait(void*, int64_t, void*);
 int leviathan_ring_release(void*, int64_t, void*);
+int leviathan_ring_skip(void*, const int64_t*, int64_t);
 void leviathan_ring_stop(void*);
 void leviathan_ring_figures(void*, double*);
 const char* leviathan_ring_error(void*);
 }
 
-constexpr int kSlots = 4, kThreads = 3, kItems = 80;
+constexpr int kSlots = 4, kThreads = 3, kItems = 80, kGroup = 24;
 constexpr int64_t kPiece = 128, kSlotBytes = 4096, kFileBytes = 1 << 20;
 std::atomic<int> failures{0};
 
@@ -34,18 +35,29 @@ uint8_t byte_at(int64_t offset) { return (uint8_t)(offset * 2654435761u >> 13); 
 
 struct Work { // items of three runs each, all over the file
   std::vector<int64_t> runs, ends;
-  explicit Work(int file, int items, int64_t from) {
+  explicit Work(int file, int items, int64_t from, int64_t least = 300) {
     for (int i = 0; i < items; i++) {
       for (int r = 0; r < 3; r++)
-        for (int64_t v : {(int64_t)file, (from + 7919 * (3 * i + r)) % (kFileBytes - 1000), (int64_t)(300 + i % 50 + r), (int64_t)1024 * r}) runs.push_back(v);
+        for (int64_t v : {(int64_t)file, (from + 7919 * (3 * i + r)) % (kFileBytes - 1000), (least + i % 50 + r), (int64_t)1024 * r}) runs.push_back(v);
       ends.push_back(3 * (i + 1));
     }
   }
 };
 
-// Takes items 0 to `until` in order; each is compared on the stream, as a computation would read it.
-void consume(void* ring, const Work& work, int until, cudaStream_t stream, const char* what) {
+// Takes items 0 to `until` in order; each is compared on the stream, as a computation would read it. Of `every` items one
+// is waited for, and the others are left out when the first of their group comes up, as a layer does.
+void consume(void* ring, const Work& work, int until, cudaStream_t stream, const char* what, int every = 1) {
   for (int i = 0; i < until; i++) {
+    if (i % kGroup == 0 && every > 1) {
+      std::vector<int64_t> unused;
+      for (int64_t k = i; k < i + kGroup && k < until; k++)
+        if (k % every) unused.push_back(k);
+      check(leviathan_ring_skip(ring, unused.data(), (int64_t)unused.size()) == 0, std::string(what) + ": skip");
+    }
+    if (i % every) {
+      check(leviathan_ring_release(ring, i, stream) == 0, std::string(what) + ": release");
+      continue;
+    }
     auto* slot = (const uint8_t*)leviathan_ring_wait(ring, i, stream);
     check(slot != nullptr, std::string(what) + ": " + leviathan_ring_error(ring));
     if (!slot) return;
@@ -81,6 +93,24 @@ int main(int, char** argv) {
   double figures[6];
   leviathan_ring_figures(ring, figures);
   check(figures[4] > 6 * kItems * 900.0, "figures: bytes");
+
+  // Items are left out where nobody needs them: the others arrive, and few bytes of what is left out are read.
+  const Work small(file, kItems, 3, 30); // one piece a run, so that a slot's next item is there at once
+  for (int round = 0; round < 300; round++) {
+    leviathan_ring_figures(ring, figures);
+    const double before = figures[4];
+    check(leviathan_ring_begin(ring, small.runs.data(), small.ends.data(), kItems) == 0, "begin with gaps");
+    consume(ring, small, kItems, stream, "with gaps", kSlots + 2);
+    leviathan_ring_stop(ring);
+    leviathan_ring_figures(ring, figures);
+    // What the readers had begun when a group came up: as many items as there are slots, at the most.
+    const double most = (kItems / (kSlots + 2) + 1 + (kItems / kGroup + 1) * kSlots) * 250.0;
+    check(figures[4] - before <= most, "bytes of items that nobody needs: " + std::to_string(figures[4] - before));
+    check(figures[4] - before >= kItems / (kSlots + 2) * 90.0, "bytes with gaps");
+  }
+  const int64_t beyond = kItems;
+  check(leviathan_ring_begin(ring, first.runs.data(), first.ends.data(), kItems) == 0, "begin before a wrong skip");
+  check(leviathan_ring_skip(ring, &beyond, 1) != 0, "an item past the end is left out");
 
   // Before anything is asked for, and past the end.
   check(leviathan_ring_begin(ring, first.runs.data(), first.ends.data(), 2) == 0, "begin two");

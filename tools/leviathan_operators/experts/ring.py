@@ -69,14 +69,22 @@ class Ring:
 
     def wait(self, item: int, stream: int) -> int:
         """Returns the device address of item `item`; work that is queued on `stream` from now on sees its bytes."""
-        address = self._library.leviathan_ring_wait(self._ring, item, stream)
+        with torch.cuda.device(self.device):  # a device's default stream has the same handle as every other's
+            address = self._library.leviathan_ring_wait(self._ring, item, stream)
         if not address:
             raise self.failure()
         return int(address)
 
+    def skip(self, items: Sequence[int]) -> None:
+        """Leaves out `items`, unless their reading has begun. Release them in their turn, without `wait`."""
+        if self._library.leviathan_ring_skip(self._ring, (ctypes.c_int64 * len(items))(*items), len(items)):
+            raise self.failure()
+
     def release(self, item: int, stream: int) -> None:
         """Releases item `item` after the work that is queued on `stream` so far."""
-        if self._library.leviathan_ring_release(self._ring, item, stream):
+        with torch.cuda.device(self.device):
+            code = self._library.leviathan_ring_release(self._ring, item, stream)
+        if code:
             raise self.failure()
 
     def view(self, address: int, size: int) -> torch.Tensor:

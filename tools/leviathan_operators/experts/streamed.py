@@ -2,7 +2,7 @@
 
 Tokens are sorted by expert, and each expert computes all of its tokens at once (products.py). The weighted sum is in
 float32, in the order of the experts' numbers. The GPU waits for the copies; the CPU only waits for the GPU once per
-layer, for the counts of tokens.
+layer, for the counts of tokens. With several GPUs, each takes a part of every layer's experts over its own link.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,13 +26,16 @@ class Source(Protocol):
     def wait(self, item: int, queue: int) -> int:
         """Waits for an expert; returns the address of its slot, for work on the stream `queue`."""
 
+    def skip(self, items: Sequence[int]) -> None:
+        """Leaves out experts that are released without being waited for."""
+
     def release(self, item: int, queue: int) -> None:
         """Releases the slot after the work that is queued so far."""
 
 
 @dataclass(frozen=True)
 class StreamedLayer:
-    """One layer: its files, and the addresses of gate, up and down of its resident experts."""
+    """One layer: its files, and the addresses of gate, up and down of the experts that are resident on its GPU."""
 
     files: LayerFiles
     resident: Mapping[int, Addresses] = field(default_factory=dict)
@@ -43,26 +46,42 @@ class StreamedLayer:
         return [number for number in range(self.files.experts) if number not in self.resident]
 
 
-class StreamedExperts:
-    """The layers of one GPU whose experts are streamed from one source.
+@dataclass(frozen=True)
+class Link:
+    """A GPU to which experts are streamed: their `source`, and the `products` that compute them there."""
 
-    `layers` are in the order of the model. A chunk calls `layer` for each of them in turn, and the source reads the
-    experts of the next layers ahead while the GPU computes attention.
+    source: Source
+    products: Products
+
+
+class StreamedExperts:
+    """The layers of the model whose experts are streamed, and the links that share each layer's experts.
+
+    A layer's tokens are on the GPU of one of the links; the other GPUs get a copy of them. `layers` are in the order of
+    the model. A chunk calls `layer` for each of them in turn, and the sources read the experts of the next layers ahead
+    while the GPU computes attention. Experts that no token chose are left out, unless a source was ahead of the router.
     """
 
-    def __init__(self, operators: Any, source: Source, layers: Sequence[StreamedLayer], products: Products) -> None:
-        self._operators, self._source, self._layers, self._products = operators, source, tuple(layers), products
+    def __init__(self, operators: Any, links: Sequence[Link], layers: Sequence[StreamedLayer]) -> None:
+        self._operators, self._links, self._layers = operators, tuple(links), tuple(layers)
         self._next = len(self._layers)
-        self._item = 0
+        self._items = [0] * len(self._links)
 
     def start(self, position: int = 0) -> None:
         """Starts to read the experts of layer `position` (an index of `layers`) and of all later layers."""
         layers = self._layers[position:]
-        self._source.begin([layer.files for layer in layers], [layer.absent for layer in layers])
-        self._next, self._item = position, 0
+        for n, link in enumerate(self._links):
+            link.source.begin([layer.files for layer in layers], [self._share(layer, n) for layer in layers])
+        self._next, self._items = position, [0] * len(self._links)
+
+    def _share(self, layer: StreamedLayer, link: int) -> list[int]:
+        """The experts of a layer that come over one link."""
+        return layer.absent[link :: len(self._links)]
 
     def layer(self, position: int, x: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Computes the weighted sum of the chosen experts, float32 (tokens, hidden).
+
+        Each GPU adds its experts' results in the order of their numbers; then the GPUs' sums are added.
 
         Args:
             position: index of `layers`.
@@ -76,23 +95,70 @@ class StreamedExperts:
             self.start(position)
         # After an error, the next call starts again.
         self._next = len(self._layers)
-        layer, item, queue = self._layers[position], self._item, self._operators.stream(x)
-        out = torch.zeros(x.shape, dtype=torch.float32, device=x.device)
+        layer, first = self._layers[position], self._items
         tokens, scales, counts = by_expert(ids, weights, layer.files.experts)
-        begin = 0
+        for n, link in enumerate(self._links):
+            link.source.skip([first[n] + i for i, number in enumerate(self._share(layer, n)) if not counts[number]])
+        parts = [
+            _Part(self._operators, link, layer.files, x, tokens, scales, item)
+            for link, item in zip(self._links, first, strict=True)
+        ]
+        here = next(part for part in parts if part.device == x.device)
+        begin = turn = 0
         for number, count in enumerate(counts):
             rows = slice(begin, begin + count)
             begin += count
             if number in layer.resident:
-                if count:
-                    self._products.add(layer.files, layer.resident[number], x, tokens[rows], scales[rows], out)
-                continue
-            slot = self._source.wait(item, queue)
-            if count:
-                places = layer.files.places
-                addresses = (slot + places[0], slot + places[1], slot + places[2])
-                self._products.add(layer.files, addresses, x, tokens[rows], scales[rows], out)
-            self._source.release(item, queue)
-            item += 1
-        self._next, self._item = position + 1, item
-        return out
+                here.add(layer.resident[number], rows)
+            else:
+                parts[turn % len(parts)].add_next(rows)
+                turn += 1
+        self._next, self._items = position + 1, [part.item for part in parts]
+        for part in parts:
+            if part is not here:
+                here.add_sums(part)
+        return here.out
+
+
+# Rows of another GPU's sums that are copied at once: 59 MB for DeepSeek-V3.
+SUM_ROWS = 2048
+
+
+class _Part:
+    """A link's part of a layer: the tokens on its GPU, and the sums of its experts, float32 (tokens, hidden)."""
+
+    def __init__(
+        self,
+        operators: Any,
+        link: Link,
+        files: LayerFiles,
+        x: torch.Tensor,
+        tokens: torch.Tensor,
+        scales: torch.Tensor,
+        item: int,
+    ) -> None:
+        self.device, self.item = link.source.device, item
+        self._source, self._products, self._files = link.source, link.products, files
+        self._x, self._tokens, self._scales = (
+            given.to(self.device, non_blocking=True) for given in (x, tokens, scales)
+        )
+        self.out = torch.zeros(x.shape, dtype=torch.float32, device=self.device)
+        self._queue = operators.stream(self._x)
+
+    def add(self, addresses: Addresses, rows: slice) -> None:
+        """Adds the expert whose gate, up and down are at `addresses`; `rows` are its pairs of token and weight."""
+        if rows.start < rows.stop:
+            self._products.add(self._files, addresses, self._x, self._tokens[rows], self._scales[rows], self.out)
+
+    def add_next(self, rows: slice) -> None:
+        """Adds the source's next expert."""
+        if rows.start < rows.stop:
+            slot, places = self._source.wait(self.item, self._queue), self._files.places
+            self.add((slot + places[0], slot + places[1], slot + places[2]), rows)
+        self._source.release(self.item, self._queue)
+        self.item += 1
+
+    def add_sums(self, other: "_Part") -> None:
+        """Adds another GPU's sums."""
+        for rows in range(0, len(self.out), SUM_ROWS):
+            self.out[rows : rows + SUM_ROWS] += other.out[rows : rows + SUM_ROWS].to(self.device)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .library import FILE, Library, Slots, _done
+from .library import FILE, Library, Slots
 
 # Planes of a quantised vector: 2 keeps 16 bits of a value, 1 keeps 8. Variants: `Shape` in gguf_decode.cu, 0: the
 # quickest known.
@@ -196,5 +196,4 @@ class DecodeKernels:
     def _do(self, name: str, on: Tensor, *arguments: Any) -> None:
         """Calls a function on the current stream of a tensor's device; tensors become addresses, None a null."""
         plain = [a.data_ptr() if isinstance(a, Tensor) else a or 0 for a in arguments]
-        code = getattr(self._library, f"leviathan_{name}")(*plain, self._library.stream(on))
-        _done(name, code)
+        self._library.call(name, on, *plain)

@@ -214,6 +214,7 @@ __global__ void __launch_bounds__(32) router_choice(const float* products, const
       const int there = __shfl_xor_sync(0xffffffffu, at, mask);
       if (there < choice.experts && (at == choice.experts || other > best || (other == best && there < at))) best = other, at = there;
     }
+    __syncwarp(); // every lane has read `rank`
     if (lane == 0) chosen[k] = at, rank[at] = -INFINITY;
     sum += score[at];
     __syncwarp();

@@ -6,6 +6,7 @@ checks what the kernels take for granted: device, type, shape, no gaps.
 
 import ctypes
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "leviathan_ring_begin": (_I, (_P, _P, _P, _L)),
     "leviathan_ring_wait": (_P, (_P, _L, _P)),
     "leviathan_ring_release": (_I, (_P, _L, _P)),
+    "leviathan_ring_skip": (_I, (_P, _P, _L)),
     "leviathan_ring_stop": (None, (_P,)),
     "leviathan_ring_figures": (None, (_P, _P)),
     "leviathan_ring_error": (ctypes.c_char_p, (_P,)),
@@ -78,10 +80,22 @@ class Library:
         """torch's current stream on the tensor's device."""
         return int(torch.cuda.current_stream(tensor.device).cuda_stream)
 
+    def call(self, name: str, on: torch.Tensor, *arguments: Any) -> None:
+        """Calls `leviathan_NAME` on the current stream of a tensor's device, which need not be torch's current device.
+
+        Errors: KernelError.
+        """
+        stream = self.stream(on)
+        # A default stream has the same handle on every device, and a kernel starts on the current one.
+        with torch.cuda.device(on.device) if on.is_cuda else nullcontext():
+            code = getattr(self._library, f"leviathan_{name}")(*arguments, stream)
+        if code:
+            raise KernelError(f"{name}: CUDA error {code}")
+
     def dequantise(self, kind: int, blocks: int, out: torch.Tensor) -> None:
         """Fills `out`, bfloat16, from the blocks of ggml type `kind` at the device address `blocks`."""
         _want((out, torch.bfloat16))
-        _done("dequantise", self.leviathan_dequantise(kind, blocks, out.data_ptr(), out.numel(), self.stream(out)))
+        self.call("dequantise", out, kind, blocks, out.data_ptr(), out.numel())
 
     def gate_up(self, weights: Slots, slots: torch.Tensor, x: torch.Tensor, out: torch.Tensor) -> None:
         """silu(gate x) * (up x) for each (token, choice) whose slot is not negative.
@@ -94,11 +108,8 @@ class Library:
         """
         _want((slots, torch.int32), (x, torch.bfloat16), (out, torch.float32))
         tokens, choices, width = out.shape
-        code = self.leviathan_gate_up(
-            *(weights.gate_kind, weights.gate, weights.up, weights.stride, slots.data_ptr(), x.data_ptr()),
-            *(out.data_ptr(), tokens, choices, width, x.shape[1], self.stream(x)),
-        )
-        _done("gate_up", code)
+        where = (weights.gate_kind, weights.gate, weights.up, weights.stride, slots.data_ptr(), x.data_ptr())
+        self.call("gate_up", x, *where, out.data_ptr(), tokens, choices, width, x.shape[1])
 
     def down(
         self, weights: Slots, slots: torch.Tensor, scales: torch.Tensor, hidden: torch.Tensor, out: torch.Tensor
@@ -109,11 +120,9 @@ class Library:
         """
         _want((slots, torch.int32), (scales, torch.float32), (hidden, torch.float32), (out, torch.float32))
         tokens, choices, width = hidden.shape
-        code = self.leviathan_down(
-            *(weights.down_kind, weights.down, weights.stride, slots.data_ptr(), scales.data_ptr(), hidden.data_ptr()),
-            *(out.data_ptr(), tokens, choices, out.shape[1], width, self.stream(out)),
-        )
-        _done("down", code)
+        where = (weights.down_kind, weights.down, weights.stride)
+        given = (slots.data_ptr(), scales.data_ptr(), hidden.data_ptr())
+        self.call("down", out, *where, *given, out.data_ptr(), tokens, choices, out.shape[1], width)
 
     def route(
         self,
@@ -127,20 +136,19 @@ class Library:
         the others, -1 elsewhere; and counts each in `uses` (int64, one an expert)."""
         _want((ids, torch.int64), (table, torch.int32), (slots, torch.int32), (cpu_ids, torch.int64))
         counted = 0 if uses is None else uses.data_ptr()
-        arguments = (ids.data_ptr(), table.data_ptr(), slots.data_ptr(), cpu_ids.data_ptr(), counted, ids.numel())
-        _done("route", self.leviathan_route(*arguments, self.stream(ids)))
+        given = (ids.data_ptr(), table.data_ptr(), slots.data_ptr(), cpu_ids.data_ptr())
+        self.call("route", ids, *given, counted, ids.numel())
 
     def silu_times(self, both: torch.Tensor, out: torch.Tensor) -> None:
         """silu of the left half of `both` (rows, 2 * width) times the right half; bfloat16."""
         _want((both, torch.bfloat16), (out, torch.bfloat16))
-        code = self.leviathan_silu_times(both.data_ptr(), out.data_ptr(), out.shape[0], out.shape[1], self.stream(out))
-        _done("silu_times", code)
+        self.call("silu_times", out, both.data_ptr(), out.data_ptr(), out.shape[0], out.shape[1])
 
     def add_scaled(self, rows: torch.Tensor, tokens: torch.Tensor, scales: torch.Tensor, out: torch.Tensor) -> None:
         """out[tokens[i]] += scales[i] * rows[i]: bfloat16 rows, different tokens (int64), float32 scales and `out`."""
         _want((rows, torch.bfloat16), (tokens, torch.int64), (scales, torch.float32), (out, torch.float32))
-        arguments = (rows.data_ptr(), tokens.data_ptr(), scales.data_ptr(), out.data_ptr(), *rows.shape)
-        _done("add_scaled", self.leviathan_add_scaled(*arguments, self.stream(out)))
+        given = (rows.data_ptr(), tokens.data_ptr(), scales.data_ptr(), out.data_ptr())
+        self.call("add_scaled", out, *given, *rows.shape)
 
 
 def _want(*wanted: tuple[torch.Tensor, torch.dtype]) -> None:
@@ -148,8 +156,3 @@ def _want(*wanted: tuple[torch.Tensor, torch.dtype]) -> None:
         if tensor.dtype != kind or not tensor.is_contiguous() or not tensor.is_cuda:
             gaps = "" if tensor.is_contiguous() else " with gaps"
             raise ValueError(f"expected a {kind} tensor on a GPU, got {tensor.dtype} on {tensor.device}{gaps}")
-
-
-def _done(what: str, code: int) -> None:
-    if code:
-        raise KernelError(f"{what}: CUDA error {code}")

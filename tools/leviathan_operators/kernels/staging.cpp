@@ -6,6 +6,7 @@
 // GPU), then reads the item piece by piece, each into one of its own buffers, and queues a copy of each piece. The
 // buffers are few and small so that they stay in the CPU's cache: main memory sees each byte once, as it is read.
 // The caller takes items in order: `wait` makes its stream wait for the copies, `release` marks the computation's end.
+// `skip` names items that the caller will release without waiting for them: those that no reader has begun are not read.
 //
 // Files are read with pread, not through a mapping: a disk's failure is an error here, not a signal.
 #include <cuda_runtime.h>
@@ -114,6 +115,7 @@ class Ring {
     runs_.assign(runs, runs + (items ? ends[items - 1] : 0));
     ends_.assign(ends, ends + items);
     queued_.assign(items, 0);
+    skipped_.assign(items, 0);
     next_ = released_ = 0;
     stopping_ = false;
     error_.clear();
@@ -135,6 +137,17 @@ class Ring {
     const int slot = item % slots_;
     if (failed_locked(cudaStreamWaitEvent(stream, copied_[slot], 0), "waiting for a copy")) return nullptr;
     return on_device_ + slot * slot_bytes_;
+  }
+
+  // The caller does not need these items.
+  int skip(const int64_t* items, int64_t count) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (int64_t i = 0; i < count; i++) {
+      if (items[i] < 0 || items[i] >= (int64_t)skipped_.size()) return fail_locked("this expert was not asked for");
+      skipped_[items[i]] = 1;
+    }
+    changed_.notify_all();
+    return 0;
   }
 
   // What was queued on `stream` so far is the last that reads items up to `item`.
@@ -209,9 +222,12 @@ class Ring {
   void take(int64_t item, Reader* reader, std::unique_lock<std::mutex>& lock) {
     const int slot = item % slots_;
     const double began = now();
-    if (!until(lock, [&] { return item < slots_ || released_ > item - slots_; })) return;
+    const int64_t last = item - slots_; // in the same slot; if it was skipped, nobody else waits for its copies
+    if (!until(lock, [&] { return skipped_[item] || last < 0 || (released_ > last && queued_[last]); })) return;
     figures_.compute += now() - began;
-    if (item >= slots_ && failed_locked(cudaStreamWaitEvent(reader->copies, computed_[slot], 0), "a slot on the GPU")) return;
+    if (skipped_[item]) return void(queued_[item] = 1);
+    if (last >= 0 && failed_locked(cudaStreamWaitEvent(reader->copies, computed_[slot], 0), "a slot on the GPU")) return;
+    if (last >= 0 && failed_locked(cudaStreamWaitEvent(reader->copies, copied_[slot], 0), "a slot's last copies")) return;
     lock.unlock();
     Figures took = {};
     const int64_t before = disk_bytes();
@@ -276,7 +292,7 @@ class Ring {
   std::condition_variable changed_;
   std::vector<Run> runs_;
   std::vector<int64_t> ends_;
-  std::vector<char> queued_;
+  std::vector<char> queued_, skipped_; // queued_: no reader will do more for this item
   int64_t next_ = 0, released_ = 0;
   int busy_ = 0;
   std::atomic<bool> stopping_{true};
@@ -311,6 +327,9 @@ LEVIATHAN_API int leviathan_ring_begin(void* ring, const int64_t* runs, const in
 LEVIATHAN_API void* leviathan_ring_wait(void* ring, int64_t item, void* stream) { return ((Ring*)ring)->wait(item, (cudaStream_t)stream); }
 
 LEVIATHAN_API int leviathan_ring_release(void* ring, int64_t item, void* stream) { return ((Ring*)ring)->release(item, (cudaStream_t)stream); }
+
+// items: int64 each, numbers of items that are released without being waited for.
+LEVIATHAN_API int leviathan_ring_skip(void* ring, const int64_t* items, int64_t count) { return ((Ring*)ring)->skip(items, count); }
 
 LEVIATHAN_API void leviathan_ring_stop(void* ring) { ((Ring*)ring)->stop_items(); }
 

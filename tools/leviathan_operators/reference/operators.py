@@ -102,5 +102,8 @@ class PlainRing:
         """The bytes of the one slot."""
         return torch.frombuffer(self._slot, dtype=torch.uint8)[:size]
 
+    def skip(self, items: Sequence[int]) -> None:
+        """Nothing is read before it is asked for."""
+
     def release(self, item: int, queue: int) -> None:
         """Nothing is shared."""

@@ -110,7 +110,7 @@ inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const long number = ++event->asked;
   stream->add([event, number] {
     std::lock_guard<std::mutex> inner(event->mutex);
-    event->done = number;
+    if (number > event->done) event->done = number; // records on several streams may come in another order
     event->changed.notify_all();
   });
   return cudaSuccess;
