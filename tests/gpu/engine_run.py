@@ -9,6 +9,7 @@ after loading and at its highest, and printed next to the plan. One JSON object 
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -258,6 +259,8 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
         card["kv_cache"] += stream_bytes(model, shape)  # the ring is allocated together with the cache
     found = measured.cards()
     runner = getattr(engine._interface, "cuda_graph_runner", None)
+    if engine._experts._uses is not None:
+        engine._experts._uses._saved = -math.inf  # a run of less than a minute saves its counts too
     engine._experts.rest()
     report = {
         "step": graph_nodes.nodes(runner.graph) if args.nodes and runner else {},

@@ -13,7 +13,7 @@ __global__ void race(int* to) {
 __global__ void unwritten(const int* from, int* to) { to[threadIdx.x] = from[threadIdx.x] + 1; }
 
 __global__ void divergent(int* to) {
-  if (threadIdx.x < 16) __syncwarp(0xffffffffu);
+  if (threadIdx.x < 16) __syncwarp(0xffff0000u); // a mask without the thread itself
   to[threadIdx.x] = 1;
 }
 

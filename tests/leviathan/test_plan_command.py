@@ -110,7 +110,7 @@ def test_words_of_the_engine_have_ours() -> None:
     [
         ({"engine__gpu_split": "9000,3000"}, Wishes(), "12.0 GB of GPU memory are 2.32 GB too few", "engine.gpu_split"),
         ({}, Wishes(gpu_memory="20000,10000"), "engine.gpu_split: 90000 MB are ", "lower that number"),
-        ({}, Wishes(gpu_memory="102642"), "has 2 numbers, but there are 1 GPUs", "one number for each GPU"),
+        ({}, Wishes(gpu_memory="102642"), "has 2 numbers, but there is 1 GPU", "one number for each GPU"),
         (
             {},
             Wishes(gpu_memory="many"),
