@@ -16,13 +16,16 @@ sys.path.insert(0, str(HERE))
 
 NEED_ENGINE = [
     "test_decode_attention.py",
+    "test_devices_of_kernels.py",
     "test_fewer_kernels.py",
     "test_flash_attn.py",
     "test_import.py",
+    "test_links.py",
     "test_marlin_packing.py",
     "test_moe.py",
     "test_queue.py",
     "test_replacing.py",
+    "test_ring_trouble.py",
     "test_server.py",
     "test_streamed_experts.py",
     "test_triton_cache.py",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_streamed_experts import CHOICES, EXPERTS, LIMIT, distance, given, layers
+from expert_files import CHOICES, EXPERTS, LIMIT, distance, given, layers
 
 from leviathan_operators.experts.counts import PLACEMENT, PlacementFile, UseFile, Uses
 from leviathan_operators.experts.device import DeviceLayer

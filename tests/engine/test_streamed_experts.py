@@ -1,90 +1,18 @@
 """Streamed experts on the CPU: the order of experts, layers and tokens, against a plain computation in float64."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from moe_layer import Q4_K, Q6_K, blocks
+from expert_files import CHOICES, EXPERTS, HIDDEN, LIMIT, WIDTH, Counting, distance, given, layers, streamed_layers
 
 from leviathan_engine.gguf.types import GgmlType
-from leviathan_operators.experts.files import LayerFiles, OpenFiles, Weight, layer_files
-from leviathan_operators.experts.products import Products, by_expert
-from leviathan_operators.experts.streamed import SUM_ROWS, Link, Source, StreamedExperts, StreamedLayer
+from leviathan_operators.experts.files import LayerFiles, Weight
+from leviathan_operators.experts.products import by_expert
+from leviathan_operators.experts.streamed import StreamedLayer
 from leviathan_operators.kernels.library import Slots
-from leviathan_operators.reference.expert_layer import Blocks, experts
+from leviathan_operators.reference.expert_layer import experts
 from leviathan_operators.reference.operators import PlainOperators, PlainRing
-
-HIDDEN, WIDTH, EXPERTS, CHOICES = 512, 256, 6, 3
-# bfloat16 weights, intermediate values and outputs.
-LIMIT = 8e-3
-
-
-def layers(folder: Path, count: int) -> tuple[list[LayerFiles], list[Blocks]]:
-    """`count` layers in one file: gate and up in Q4_K, down in Q6_K."""
-    random = np.random.default_rng(3)
-    path = folder / "weights"
-    raw, tensors, offset = [], {}, 0
-    for layer in range(count):
-        for name, kind, rows, cols in (
-            ("gate", Q4_K, WIDTH, HIDDEN),
-            ("up", Q4_K, WIDTH, HIDDEN),
-            ("down", Q6_K, HIDDEN, WIDTH),
-        ):
-            weight = blocks(random, kind, EXPERTS, rows, cols).reshape(EXPERTS, -1)
-            tensors[f"blk.{layer}.ffn_{name}_exps.weight"] = (0, offset, GgmlType(kind.value), (cols, rows, EXPERTS))
-            raw.append(weight)
-            offset += weight.size
-    path.write_bytes(b"".join(weight.tobytes() for weight in raw))
-    file = OpenFiles()[path]
-    placed = {name: (file, *rest) for name, (_, *rest) in tensors.items()}
-    held = [
-        Blocks(*map(torch.from_numpy, raw[3 * n : 3 * n + 3]), GgmlType.Q4_K, GgmlType.Q6_K, WIDTH, HIDDEN)
-        for n in range(count)
-    ]
-    return [layer_files(placed, layer) for layer in range(count)], held
-
-
-def given(tokens: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    random = torch.Generator().manual_seed(seed)
-    x = torch.randn(tokens, HIDDEN, generator=random).bfloat16()
-    ids = torch.stack([torch.randperm(EXPERTS, generator=random)[:CHOICES] for _ in range(tokens)])
-    return x, ids, torch.rand(tokens, CHOICES, generator=random)
-
-
-def streamed_layers(source: Source, layers: list[StreamedLayer]) -> StreamedExperts:
-    products = Products(PlainOperators(), [layer.files for layer in layers], torch.device("cpu"))
-    return StreamedExperts(PlainOperators(), [Link(source, products)], layers)
-
-
-def distance(got: torch.Tensor, exact: torch.Tensor) -> float:
-    return float((got.double() - exact).norm() / exact.norm())
-
-
-class Counting(PlainRing):
-    """A ring that remembers what was asked of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.begun: list[list[int]] = []
-        self.open: set[int] = set()
-        self.skipped: list[int] = []
-
-    def begin(self, layers: list[LayerFiles], experts: list[list[int]]) -> None:
-        self.begun.append([len(chosen) for chosen in experts])
-        super().begin(layers, experts)
-
-    def wait(self, item: int, queue: int) -> int:
-        self.open.add(item)
-        return super().wait(item, queue)
-
-    def skip(self, items: Sequence[int]) -> None:
-        self.skipped += items
-
-    def release(self, item: int, queue: int) -> None:
-        if item not in self.skipped:
-            self.open.remove(item)
 
 
 def test_layers_in_turn_read_ahead_once(tmp_path: Path) -> None:
@@ -189,23 +117,6 @@ def test_the_plain_operators_agree_with_the_plain_layer(tmp_path: Path) -> None:
     both = out.double() + experts(held[0], x, cpu_ids, weights, torch.float64)
     assert distance(both, experts(held[0], x, ids, weights, torch.float64)) < 1e-5
     assert uses.tolist() == torch.bincount(ids.flatten(), minlength=EXPERTS).tolist()
-
-
-def test_two_links_share_every_layer(tmp_path: Path) -> None:
-    """Each expert comes over one of them, whichever GPU the tokens are on, and resident ones over none."""
-    files, held = layers(tmp_path, 2)
-    here = {n: tuple(w[n].data_ptr() for w in (held[1].gate, held[1].up, held[1].down)) for n in (0, 2)}
-    rings = [Counting(), Counting()]
-    links = [Link(ring, Products(PlainOperators(), files, ring.device)) for ring in rings]
-    parts = [StreamedLayer(files[0]), StreamedLayer(files[1], here)]
-    streamed = StreamedExperts(PlainOperators(), links, parts)
-    for chunk in range(2):
-        for position in range(2):
-            x, ids, weights = given(SUM_ROWS + 40, chunk * 10 + position)
-            exact = experts(held[position], x, ids, weights, torch.float64)
-            assert distance(streamed.layer(position, x, ids, weights), exact) < LIMIT
-    assert [ring.begun for ring in rings] == [[[3, 2]] * 2, [[3, 2]] * 2]
-    assert all(ring.open == set() for ring in rings)
 
 
 def test_experts_that_nobody_chose_are_left_out(tmp_path: Path) -> None:

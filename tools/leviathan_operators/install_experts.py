@@ -6,6 +6,7 @@ If a part is not possible, a log line says why, and the CPU computes these exper
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,12 +23,14 @@ from .experts.products import Products
 from .experts.replacing import OnDevice
 from .experts.resident import Held, load
 from .experts.ring import Ring
-from .experts.streamed import Link, StreamedExperts, StreamedLayer
+from .experts.streamed import Link, StreamedExperts, StreamedLayer, turns
 from .kernels.library import KernelError, Library
 
 # Experts in a ring, which the readers fill while the GPU computes. DeepSeek-V3's have 25 to 29 MB each.
 RING_SLOTS = 16
 MOST_READERS = 24
+# The links' shares of a layer's experts, by the measured rates, are rounded to this many parts.
+SHARES = 8
 
 
 def install(model: Any, options: Options, say: Say) -> Installed:
@@ -185,26 +188,40 @@ def _streaming(library: Library, devices: Mapping[str, _Device], options: Option
     held = {number: there for device in devices.values() for number, there in device.held.items()}
     files = [placed.files for placed in layers]
     parts = [StreamedLayer(f, held[f.layer].addresses if f.layer in held else {}) for f in files]
-    links = [Link(device.ring, device.products) for device in devices.values()]
-    streamed = StreamedExperts(library, links, parts)
+    rings, shares = [device.ring for device in devices.values()], [1] * len(devices)
     threshold, how = options.threshold, "as configured"
     if threshold is None:
-        rings = [device.ring for device in devices.values()]
-        rates = _measure(rings, layers)
+        rates, shares = _measure(rings, layers)
         threshold = rates.threshold
         gb = sum(w.bytes for w in (files[0].gate, files[0].up, files[0].down)) * files[0].experts / 1e9
         readers = " + ".join(str(ring.threads) for ring in rings)
         how = (
             f"measured: a layer of {gb:.2f} GB streams in {rates.streamed * 1e3:.0f} ms ({gb / rates.streamed:.1f}"
-            f" GB/s, {readers} readers), the CPU reads {rates.tokens} tokens in {rates.cpu * 1e3:.0f} ms"
+            f" GB/s, {readers} readers{_as_text(shares)}), the CPU reads {rates.tokens} tokens in"
+            f" {rates.cpu * 1e3:.0f} ms"
         )
+    links = [Link(d.ring, d.products, share) for d, share in zip(devices.values(), shares, strict=True)]
+    streamed = StreamedExperts(library, links, parts)
     for position, placed in enumerate(layers):
         placed.module.device_layer.stream(streamed, position, threshold)
     say(f"experts on {names}: the GPU reads chunks of {threshold} tokens or more ({how})")
 
 
-def _measure(rings: Sequence[Ring], layers: Sequence[Placed]) -> calibrate.Rates:
-    """Measures one layer from the middle: streaming over all links without computing, and computing on the CPU."""
+def _as_text(shares: Sequence[int]) -> str:
+    return f", shares {' + '.join(map(str, shares))}" if len(shares) > 1 else ""
+
+
+def shares_of(seconds: Sequence[float]) -> list[int]:
+    """Returns the links' shares of a layer, of SHARES in all or one more or less, from the seconds of each alone."""
+    rates = [1 / max(each, 1e-9) for each in seconds]
+    return [round(SHARES * rate / sum(rates)) for rate in rates]
+
+
+def _measure(rings: Sequence[Ring], layers: Sequence[Placed]) -> tuple[calibrate.Rates, list[int]]:
+    """Measures one layer from the middle: streaming without computing, and computing on the CPU.
+
+    Returns the rates over all links together, and the links' shares.
+    """
     middle = layers[len(layers) // 2]
     queues = [torch.cuda.current_stream(ring.device).cuda_stream for ring in rings]
     random = torch.Generator().manual_seed(0)
@@ -213,13 +230,15 @@ def _measure(rings: Sequence[Ring], layers: Sequence[Placed]) -> calibrate.Rates
     chosen = torch.rand(tokens, experts, generator=random).topk(middle.module.config.num_experts_per_tok)
     ids, weights = chosen.indices.to(middle.device), chosen.values.to(middle.device)
 
-    def once() -> None:
+    def once(order: Sequence[int]) -> None:
+        items = [0] * len(rings)
         for n, ring in enumerate(rings):
-            ring.begin([middle.files], [range(experts)[n :: len(rings)]])
+            ring.begin([middle.files], [[k for k in range(experts) if order[k % len(order)] == n]])
         for number in range(experts):
-            item, n = divmod(number, len(rings))
-            rings[n].wait(item, queues[n])
-            rings[n].release(item, queues[n])
+            n = order[number % len(order)]
+            rings[n].wait(items[n], queues[n])
+            rings[n].release(items[n], queues[n])
+            items[n] += 1
         for ring in rings:
             torch.cuda.synchronize(ring.device)
 
@@ -228,4 +247,7 @@ def _measure(rings: Sequence[Ring], layers: Sequence[Placed]) -> calibrate.Rates
             middle.module.experts(x, ids, weights)
             torch.cuda.synchronize(middle.device)
 
-    return calibrate.measured(once, on_cpu, calibrate.now)
+    shares = [1]
+    if len(rings) > 1:
+        shares = shares_of([calibrate.seconds(partial(once, [n]), calibrate.now) for n in range(len(rings))])
+    return calibrate.measured(partial(once, turns(shares)), on_cpu, calibrate.now), shares

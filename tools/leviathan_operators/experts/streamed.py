@@ -48,10 +48,23 @@ class StreamedLayer:
 
 @dataclass(frozen=True)
 class Link:
-    """A GPU to which experts are streamed: their `source`, and the `products` that compute them there."""
+    """A GPU to which experts are streamed: their `source`, the `products` that compute them there, and its `share` of a
+    layer's experts, as a weight next to the other links'."""
 
     source: Source
     products: Products
+    share: int = 1
+
+
+def turns(shares: Sequence[int]) -> tuple[int, ...]:
+    """Returns the links in turn, each as often as its share and evenly spread: `turns((2, 1))` is (0, 1, 0)."""
+    total, owed, out = sum(shares), [0] * len(shares), []
+    for _ in range(total):
+        owed = [before + share for before, share in zip(owed, shares, strict=True)]
+        link = owed.index(max(owed))
+        owed[link] -= total
+        out.append(link)
+    return tuple(out)
 
 
 class StreamedExperts:
@@ -63,7 +76,11 @@ class StreamedExperts:
     """
 
     def __init__(self, operators: Any, links: Sequence[Link], layers: Sequence[StreamedLayer]) -> None:
+        """Errors: ValueError if no link has a share."""
         self._operators, self._links, self._layers = operators, tuple(links), tuple(layers)
+        self._turns = turns([link.share for link in links])
+        if not self._turns:
+            raise ValueError("expected a link with a share above 0")
         self._next = len(self._layers)
         self._items = [0] * len(self._links)
 
@@ -76,7 +93,7 @@ class StreamedExperts:
 
     def _share(self, layer: StreamedLayer, link: int) -> list[int]:
         """The experts of a layer that come over one link."""
-        return layer.absent[link :: len(self._links)]
+        return [number for n, number in enumerate(layer.absent) if self._turns[n % len(self._turns)] == link]
 
     def layer(self, position: int, x: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Computes the weighted sum of the chosen experts, float32 (tokens, hidden).
@@ -99,11 +116,12 @@ class StreamedExperts:
         tokens, scales, counts = by_expert(ids, weights, layer.files.experts)
         for n, link in enumerate(self._links):
             link.source.skip([first[n] + i for i, number in enumerate(self._share(layer, n)) if not counts[number]])
-        parts = [
-            _Part(self._operators, link, layer.files, x, tokens, scales, item)
-            for link, item in zip(self._links, first, strict=True)
-        ]
-        here = next(part for part in parts if part.device == x.device)
+        parts = {
+            n: _Part(self._operators, link, layer.files, x, tokens, scales, first[n])
+            for n, link in enumerate(self._links)
+            if link.share or link.source.device == x.device
+        }
+        here = next(part for part in parts.values() if part.device == x.device)
         begin = turn = 0
         for number, count in enumerate(counts):
             rows = slice(begin, begin + count)
@@ -111,10 +129,10 @@ class StreamedExperts:
             if number in layer.resident:
                 here.add(layer.resident[number], rows)
             else:
-                parts[turn % len(parts)].add_next(rows)
+                parts[self._turns[turn % len(self._turns)]].add_next(rows)
                 turn += 1
-        self._next, self._items = position + 1, [part.item for part in parts]
-        for part in parts:
+        self._next, self._items = position + 1, [parts[n].item if n in parts else 0 for n in range(len(first))]
+        for part in parts.values():
             if part is not here:
                 here.add_sums(part)
         return here.out
