@@ -72,6 +72,21 @@ def test_wrong_setting(setting: str, words: str) -> None:
     assert words in problem(settings=[setting])
 
 
+@pytest.mark.parametrize(
+    ("setting", "ending"),
+    [
+        ("cluster.node=gpu 1", "got 'gpu 1'; ' ' is not allowed there"),
+        ("cluster.namespace=ai_workloads", "got 'ai_workloads'; '_' is not allowed there"),
+        ("cluster.namespace=Ai_workloads", "got 'Ai_workloads'"),
+    ],
+)
+def test_the_one_wrong_character_is_named(setting: str, ending: str) -> None:
+    """Where there are several, none is."""
+    said = problem(settings=[setting])
+    assert ending in said
+    assert ("is not allowed there" in said) == ("is not allowed there" in ending)
+
+
 def test_value_may_hold_equals_signs_and_commas() -> None:
     site = load(settings=["model.done_marker=a=b, c", "push.mount_from=a/b, c"]).site
     assert site.model.done_marker == "a=b, c"

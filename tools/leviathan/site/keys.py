@@ -137,9 +137,19 @@ def from_toml(spec: Spec, value: Any) -> Any:
             quoted_only=typed is not None
             or (isinstance(value, str) and isinstance(spec.type, type) and issubclass(spec.type, str | Enum)),
         )
-        hint = spec.key.hint(value)
+        hint = spec.key.hint(value) or (_refused(spec.key, value) if typed is not None else "")
         raise ValueError(f"expected {spec.wants}, got {got}{f'; {hint}' if hint else ''}")
     return typed
+
+
+def _refused(key: Key, value: Any) -> str:
+    """The one character that makes a string a wrong value, in words; an empty string if there is no such one."""
+    if not isinstance(value, str) or key.accepts is None:
+        return ""
+    for character in dict.fromkeys(value):
+        if key.accepts(value.replace(character, "a")):
+            return f"{character!r} is not allowed there"
+    return ""
 
 
 def from_text(spec: Spec, text: str) -> Any:
