@@ -51,7 +51,7 @@ def test_no_room_for_the_ring_leaves_prompts_to_the_cpu(
     said: list[str] = []
     placed = layer()
     options = install.Options(None, {}, None)
-    assert install._on_device(PlainOperators(), [placed], 2, options, {}, said.append) is None
+    assert install._on_device(PlainOperators(), [placed], [placed.files], 2, options, {}, said.append) is None
     assert said == [words]
     assert not placed.module.device_layer.streams(1 << 20)
 

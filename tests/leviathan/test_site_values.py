@@ -78,10 +78,12 @@ def test_wrong_setting(setting: str, words: str) -> None:
         ("cluster.node=gpu 1", "got 'gpu 1'; ' ' is not allowed there"),
         ("cluster.namespace=ai_workloads", "got 'ai_workloads'; '_' is not allowed there"),
         ("cluster.namespace=Ai_workloads", "got 'Ai_workloads'"),
+        ("cluster.node=gpu-1-", "got 'gpu-1-'"),
+        ("image.tag=.v1.2", "got '.v1.2'"),
     ],
 )
 def test_the_one_wrong_character_is_named(setting: str, ending: str) -> None:
-    """Where there are several, none is."""
+    """Where there are several, or one that is allowed at another place, none is."""
     said = problem(settings=[setting])
     assert ending in said
     assert ("is not allowed there" in said) == ("is not allowed there" in ending)

@@ -16,7 +16,7 @@ from leviathan_engine.gguf.types import GgmlType
 from .experts import calibrate
 from .experts.counts import NAME, PLACEMENT, PlacementFile, UseFile, Uses
 from .experts.device import DeviceLayer
-from .experts.files import OpenFiles, layer_files
+from .experts.files import LayerFiles, OpenFiles, layer_files
 from .experts.installed import Installed, Options, Placed, Say
 from .experts.placement import Candidate, Counts, choose, hit_rate
 from .experts.products import Products
@@ -29,7 +29,7 @@ from .kernels.library import KernelError, Library
 # Experts in a ring, which the readers fill while the GPU computes. DeepSeek-V3's have 25 to 29 MB each.
 RING_SLOTS = 16
 MOST_READERS = 24
-# The links' shares of a layer's experts, by the measured rates, are rounded to this many parts.
+# Two links share a layer's experts, by the measured rates, in this many parts; four links in twice as many.
 SHARES = 8
 
 
@@ -58,8 +58,10 @@ def install(model: Any, options: Options, say: Say) -> Installed:
             if options.counts is not None:
                 uses.take(options.counts)
         readers = _readers(options, len(on_gpu))
+        # Every GPU's ring takes experts of every layer, so it has room for the largest of all.
+        sizes = [placed.files for there in on_gpu.values() for placed in there if not placed.files.unfit()]
         for name, placed_there in on_gpu.items():
-            device = _on_device(library, placed_there, readers, options, uses.before if uses else {}, say)
+            device = _on_device(library, placed_there, sizes, readers, options, uses.before if uses else {}, say)
             if device is not None:
                 devices[name] = device
         _streaming(library, devices, options, say)
@@ -108,9 +110,18 @@ def _placed(model: Any, ours: Any) -> list[Placed]:
 
 
 def _on_device(
-    library: Library, layers: Sequence[Placed], readers: int, options: Options, counts: Counts, say: Say
+    library: Library,
+    layers: Sequence[Placed],
+    sizes: Sequence[LayerFiles],
+    readers: int,
+    options: Options,
+    counts: Counts,
+    say: Say,
 ) -> _Device | None:
-    """Adds counters to every layer of a device and, if possible, its ring and its resident experts."""
+    """Adds counters to every layer of a device and, if possible, its ring and its resident experts.
+
+    `sizes`: the layers, of all devices, whose experts the ring takes.
+    """
     device = layers[0].device
     choices = layers[0].module.config.num_experts_per_tok
     with torch.cuda.device(device):
@@ -123,8 +134,8 @@ def _on_device(
             return None
         files = [placed.files for placed in layers]
         try:
-            products = Products(library, files, device)
-            ring = Ring(library, device, RING_SLOTS, max(f.slot_bytes for f in files), readers)
+            products = Products(library, sizes, device)
+            ring = Ring(library, device, RING_SLOTS, max(f.slot_bytes for f in sizes), readers)
         except (KernelError, torch.OutOfMemoryError) as err:
             say(f"experts on {device}: all on the CPU: {str(err).splitlines()[0]}")
             return None
@@ -188,10 +199,10 @@ def _streaming(library: Library, devices: Mapping[str, _Device], options: Option
     held = {number: there for device in devices.values() for number, there in device.held.items()}
     files = [placed.files for placed in layers]
     parts = [StreamedLayer(f, held[f.layer].addresses if f.layer in held else {}) for f in files]
-    rings, shares = [device.ring for device in devices.values()], [1] * len(devices)
+    rings = [device.ring for device in devices.values()]
+    shares, rates = _measure(rings, layers, cpu=options.threshold is None)
     threshold, how = options.threshold, "as configured"
-    if threshold is None:
-        rates, shares = _measure(rings, layers)
+    if rates is not None:
         threshold = rates.threshold
         gb = sum(w.bytes for w in (files[0].gate, files[0].up, files[0].down)) * files[0].experts / 1e9
         readers = " + ".join(str(ring.threads) for ring in rings)
@@ -212,15 +223,15 @@ def _as_text(shares: Sequence[int]) -> str:
 
 
 def shares_of(seconds: Sequence[float]) -> list[int]:
-    """Returns the links' shares of a layer, of SHARES in all or one more or less, from the seconds of each alone."""
-    rates = [1 / max(each, 1e-9) for each in seconds]
-    return [round(SHARES * rate / sum(rates)) for rate in rates]
+    """Returns the links' shares of a layer, from the seconds that each takes alone: SHARES / 2 for an average link."""
+    rates = [1 / max(time, 1e-9) for time in seconds]
+    return [round(SHARES * len(rates) / 2 * rate / sum(rates)) for rate in rates]
 
 
-def _measure(rings: Sequence[Ring], layers: Sequence[Placed]) -> tuple[calibrate.Rates, list[int]]:
+def _measure(rings: Sequence[Ring], layers: Sequence[Placed], *, cpu: bool) -> tuple[list[int], calibrate.Rates | None]:
     """Measures one layer from the middle: streaming without computing, and computing on the CPU.
 
-    Returns the rates over all links together, and the links' shares.
+    Returns the links' shares, and the rates over all links together and of the CPU, or None without `cpu`.
     """
     middle = layers[len(layers) // 2]
     queues = [torch.cuda.current_stream(ring.device).cuda_stream for ring in rings]
@@ -250,4 +261,4 @@ def _measure(rings: Sequence[Ring], layers: Sequence[Placed]) -> tuple[calibrate
     shares = [1]
     if len(rings) > 1:
         shares = shares_of([calibrate.seconds(partial(once, [n]), calibrate.now) for n in range(len(rings))])
-    return calibrate.measured(partial(once, turns(shares)), on_cpu, calibrate.now), shares
+    return shares, calibrate.measured(partial(once, turns(shares)), on_cpu, calibrate.now) if cpu else None

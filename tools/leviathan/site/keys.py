@@ -143,11 +143,11 @@ def from_toml(spec: Spec, value: Any) -> Any:
 
 
 def _refused(key: Key, value: Any) -> str:
-    """The one character that makes a string a wrong value, in words; an empty string if there is no such one."""
+    """Returns in words the one character that makes a string a wrong value, wherever it is; "" if there is none."""
     if not isinstance(value, str) or key.accepts is None:
         return ""
     for character in dict.fromkeys(value):
-        if key.accepts(value.replace(character, "a")):
+        if key.accepts(value.replace(character, "a")) and not key.accepts(f"a{character}a"):
             return f"{character!r} is not allowed there"
     return ""
 

@@ -30,7 +30,7 @@ class Rates:
 
 
 def measured(streamed: Callable[[], None], cpu: Callable[[], None], clock: Callable[[], float]) -> Rates:
-    """Measures both."""
+    """Measures a layer that is streamed, and one on the CPU."""
     return Rates(seconds(streamed, clock), seconds(cpu, clock))
 
 

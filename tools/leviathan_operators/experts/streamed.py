@@ -92,7 +92,7 @@ class StreamedExperts:
         self._next, self._items = position, [0] * len(self._links)
 
     def _share(self, layer: StreamedLayer, link: int) -> list[int]:
-        """The experts of a layer that come over one link."""
+        """Returns the experts of a layer that come over one link."""
         return [number for n, number in enumerate(layer.absent) if self._turns[n % len(self._turns)] == link]
 
     def layer(self, position: int, x: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -119,7 +119,7 @@ class StreamedExperts:
         parts = {
             n: _Part(self._operators, link, layer.files, x, tokens, scales, first[n])
             for n, link in enumerate(self._links)
-            if link.share or link.source.device == x.device
+            if self._share(layer, n) or link.source.device == x.device
         }
         here = next(part for part in parts.values() if part.device == x.device)
         begin = turn = 0
@@ -131,7 +131,7 @@ class StreamedExperts:
             else:
                 parts[self._turns[turn % len(self._turns)]].add_next(rows)
                 turn += 1
-        self._next, self._items = position + 1, [parts[n].item if n in parts else 0 for n in range(len(first))]
+        self._next, self._items = position + 1, [parts[n].item if n in parts else item for n, item in enumerate(first)]
         for part in parts.values():
             if part is not here:
                 here.add_sums(part)

@@ -222,8 +222,10 @@ class Ring {
   void take(int64_t item, Reader* reader, std::unique_lock<std::mutex>& lock) {
     const int slot = item % slots_;
     const double began = now();
-    const int64_t last = item - slots_; // in the same slot; if it was skipped, nobody else waits for its copies
-    if (!until(lock, [&] { return skipped_[item] || last < 0 || (released_ > last && queued_[last]); })) return;
+    // The last item in the same slot. If it was skipped after its reading had begun, nobody else waits for its copies, so
+    // an item that is skipped at once ends after it, too.
+    const int64_t last = item - slots_;
+    if (!until(lock, [&] { return last < 0 || (queued_[last] && (skipped_[item] || released_ > last)); })) return;
     figures_.compute += now() - began;
     if (skipped_[item]) return void(queued_[item] = 1);
     if (last >= 0 && failed_locked(cudaStreamWaitEvent(reader->copies, computed_[slot], 0), "a slot on the GPU")) return;
