@@ -40,7 +40,7 @@ def test_the_ring_delivers_every_byte_in_order(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:]
 
 
-def test_a_skipped_item_that_does_not_wait_for_its_slots_last_one_is_seen(tmp_path: Path) -> None:
+def test_an_item_left_out_that_does_not_wait_for_its_slots_last_one_is_seen(tmp_path: Path) -> None:
     """A control: its slot's next item is copied while the last one still is."""
     text = (KERNELS / "staging.cpp").read_text(encoding="utf-8")
     right = "(queued_[last] && (skipped_[item] || released_ > last))"
