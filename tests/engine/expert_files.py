@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 from moe_layer import Q4_K, Q6_K, blocks
 
 from leviathan_engine.gguf.types import GgmlType
-from leviathan_operators.experts.files import LayerFiles, OpenFiles, layer_files
+from leviathan_operators.experts.files import LayerFiles, OpenFiles, Weight, layer_files
+from leviathan_operators.experts.installed import Placed
 from leviathan_operators.experts.products import Products
 from leviathan_operators.experts.streamed import Link, Source, StreamedExperts, StreamedLayer
 from leviathan_operators.reference.expert_layer import Blocks
@@ -42,6 +44,14 @@ def layers(folder: Path, count: int) -> tuple[list[LayerFiles], list[Blocks]]:
         for n in range(count)
     ]
     return [layer_files(placed, layer) for layer in range(count)], held
+
+
+def placed_layer(number: int = 3, kind: GgmlType = GgmlType.Q4_K) -> Placed:
+    """One layer of experts to install, on the CPU in a GPU's place; its file is never read."""
+    weights = [Weight(0, 0, kind.nbytes(256 * 256), kind)] * 3
+    files = LayerFiles(number, *weights, experts=4, width=256, hidden=256)
+    module = SimpleNamespace(config=SimpleNamespace(num_experts_per_tok=2), device_layer=None)
+    return Placed(module, number, torch.device("cpu"), files)
 
 
 def given(tokens: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

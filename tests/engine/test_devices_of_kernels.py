@@ -56,7 +56,7 @@ def library(cuda: Cuda) -> Library:
 
 
 def on(device: torch.device) -> Any:
-    return SimpleNamespace(device=device, is_cuda=True)
+    return SimpleNamespace(device=device)
 
 
 @pytest.mark.parametrize("device", [FIRST, SECOND])

@@ -6,11 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from expert_files import CHOICES, EXPERTS, HIDDEN, LIMIT, Counting, distance, given, layers
+from expert_files import CHOICES, EXPERTS, HIDDEN, LIMIT, Counting, distance, given, layers, placed_layer
 
 from leviathan_engine.gguf.types import GgmlType
 from leviathan_operators import install_experts as install
-from leviathan_operators.experts.files import LayerFiles, Weight
 from leviathan_operators.experts.products import Products
 from leviathan_operators.experts.streamed import SUM_ROWS, Link, StreamedExperts, StreamedLayer, turns
 from leviathan_operators.reference.expert_layer import experts
@@ -149,12 +148,7 @@ def test_a_ring_has_room_for_every_gpus_layers(monkeypatch: pytest.MonkeyPatch) 
     class Ring:
         device = torch.device("cpu")
 
-    def placed(number: int, kind: GgmlType) -> install.Placed:
-        weights = [Weight(0, 0, kind.nbytes(256 * 256), kind)] * 3
-        module = SimpleNamespace(config=SimpleNamespace(num_experts_per_tok=2), device_layer=None)
-        return install.Placed(module, number, torch.device("cpu"), LayerFiles(number, *weights, 4, 256, 256))
-
-    small, large = placed(3, GgmlType.Q4_K), placed(4, GgmlType.Q6_K)
+    small, large = placed_layer(3, GgmlType.Q4_K), placed_layer(4, GgmlType.Q6_K)
     assert small.files.slot_bytes < large.files.slot_bytes
     options, sizes = install.Options(None, {}, None), [small.files, large.files]
     assert install._on_device(PlainOperators(), [small], sizes, 2, options, {}, print) is not None

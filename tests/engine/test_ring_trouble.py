@@ -6,23 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from expert_files import placed_layer
 
-from leviathan_engine.gguf.types import GgmlType
 from leviathan_operators import install_experts as install
-from leviathan_operators.experts.files import LayerFiles, Weight
 from leviathan_operators.experts.ring import Figures, Ring
 from leviathan_operators.kernels.library import KernelError
 from leviathan_operators.reference.operators import PlainOperators
 
 NOTHING = Figures(0, 0, 0, 0, 0, 0)
-
-
-def layer() -> Any:
-    """One layer of experts on the CPU in a GPU's place."""
-    weights = [Weight(0, 0, 144, GgmlType.Q4_K)] * 3
-    files = LayerFiles(3, *weights, experts=4, width=256, hidden=256)
-    module = SimpleNamespace(config=SimpleNamespace(num_experts_per_tok=2), device_layer=None)
-    return install.Placed(module, 3, torch.device("cpu"), files)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +40,7 @@ def test_no_room_for_the_ring_leaves_prompts_to_the_cpu(
     monkeypatch.setattr(torch.cuda, "device", lambda _device: contextlib.nullcontext())
     monkeypatch.setattr(install, "Ring", full)
     said: list[str] = []
-    placed = layer()
+    placed = placed_layer()
     options = install.Options(None, {}, None)
     assert install._on_device(PlainOperators(), [placed], [placed.files], 2, options, {}, said.append) is None
     assert said == [words]

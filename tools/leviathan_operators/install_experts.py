@@ -23,7 +23,7 @@ from .experts.products import Products
 from .experts.replacing import OnDevice
 from .experts.resident import Held, load
 from .experts.ring import Ring
-from .experts.streamed import Link, StreamedExperts, StreamedLayer, turns
+from .experts.streamed import Link, StreamedExperts, StreamedLayer, experts_of, owners, turns
 from .kernels.library import KernelError, Library
 
 # Experts in a ring, which the readers fill while the GPU computes. DeepSeek-V3's have 25 to 29 MB each.
@@ -242,11 +242,10 @@ def _measure(rings: Sequence[Ring], layers: Sequence[Placed], *, cpu: bool) -> t
     ids, weights = chosen.indices.to(middle.device), chosen.values.to(middle.device)
 
     def once(order: Sequence[int]) -> None:
-        items = [0] * len(rings)
+        items, owner = [0] * len(rings), owners(range(experts), order)
         for n, ring in enumerate(rings):
-            ring.begin([middle.files], [[k for k in range(experts) if order[k % len(order)] == n]])
-        for number in range(experts):
-            n = order[number % len(order)]
+            ring.begin([middle.files], [experts_of(owner, n)])
+        for n in owner.values():
             rings[n].wait(items[n], queues[n])
             rings[n].release(items[n], queues[n])
             items[n] += 1
@@ -260,5 +259,7 @@ def _measure(rings: Sequence[Ring], layers: Sequence[Placed], *, cpu: bool) -> t
 
     shares = [1]
     if len(rings) > 1:
-        shares = shares_of([calibrate.seconds(partial(once, [n]), calibrate.now) for n in range(len(rings))])
-    return shares, calibrate.measured(partial(once, turns(shares)), on_cpu, calibrate.now) if cpu else None
+        shares = shares_of([calibrate.seconds(partial(once, [n])) for n in range(len(rings))])
+    if not cpu:
+        return shares, None
+    return shares, calibrate.Rates(calibrate.seconds(partial(once, turns(shares))), calibrate.seconds(on_cpu))

@@ -99,9 +99,9 @@ def _cards(machine: Machine, request: Request, warnings: list[str]) -> tuple[lis
         cards = sorted(machine.gpus, key=lambda g: (-g.memory, g.index))
         return cards, [int(g.memory * USABLE) for g in cards]
     if len(request.split) > len(machine.gpus):
-        there = "is 1 GPU" if len(machine.gpus) == 1 else f"are {len(machine.gpus)} GPUs"
+        present = "is 1 GPU" if len(machine.gpus) == 1 else f"are {len(machine.gpus)} GPUs"
         raise PlanError(
-            f"--gpu_split has {len(request.split)} numbers, but there {there}",
+            f"--gpu_split has {len(request.split)} numbers, but there {present}",
             "give one number for each GPU, or let the planner choose (leviathan plan --choose)",
         )
     gpus = list(machine.gpus[: len(request.split)])

@@ -29,17 +29,12 @@ class Rates:
         return max(LEAST, round(self.streamed / self.cpu * self.tokens))
 
 
-def measured(streamed: Callable[[], None], cpu: Callable[[], None], clock: Callable[[], float]) -> Rates:
-    """Measures a layer that is streamed, and one on the CPU."""
-    return Rates(seconds(streamed, clock), seconds(cpu, clock))
-
-
-def seconds(work: Callable[[], None], clock: Callable[[], float]) -> float:
+def seconds(work: Callable[[], None]) -> float:
     """Runs a function once to warm up, then returns the seconds of a second time."""
     work()
-    began = clock()
+    began = now()
     work()
-    return clock() - began
+    return now() - began
 
 
 def now() -> float:

@@ -5,7 +5,7 @@ float32, in the order of the experts' numbers. The GPU waits for the copies; the
 layer, for the counts of tokens. With several GPUs, each takes a part of every layer's experts over its own link.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -67,6 +67,16 @@ def turns(shares: Sequence[int]) -> tuple[int, ...]:
     return tuple(out)
 
 
+def owners(experts: Iterable[int], order: Sequence[int]) -> dict[int, int]:
+    """Returns the link that each of `experts` comes over, from the links in turn, `order`."""
+    return {number: order[n % len(order)] for n, number in enumerate(experts)}
+
+
+def experts_of(owner: Mapping[int, int], link: int) -> list[int]:
+    """Returns the experts that come over one link, in their order."""
+    return [number for number, its in owner.items() if its == link]
+
+
 class StreamedExperts:
     """The layers of the model whose experts are streamed, and the links that share each layer's experts.
 
@@ -87,13 +97,10 @@ class StreamedExperts:
     def start(self, position: int = 0) -> None:
         """Starts to read the experts of layer `position` (an index of `layers`) and of all later layers."""
         layers = self._layers[position:]
+        owned = [owners(layer.absent, self._turns) for layer in layers]
         for n, link in enumerate(self._links):
-            link.source.begin([layer.files for layer in layers], [self._share(layer, n) for layer in layers])
+            link.source.begin([layer.files for layer in layers], [experts_of(owner, n) for owner in owned])
         self._next, self._items = position, [0] * len(self._links)
-
-    def _share(self, layer: StreamedLayer, link: int) -> list[int]:
-        """Returns the experts of a layer that come over one link."""
-        return [number for n, number in enumerate(layer.absent) if self._turns[n % len(self._turns)] == link]
 
     def layer(self, position: int, x: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Computes the weighted sum of the chosen experts, float32 (tokens, hidden).
@@ -114,23 +121,24 @@ class StreamedExperts:
         self._next = len(self._layers)
         layer, first = self._layers[position], self._items
         tokens, scales, counts = by_expert(ids, weights, layer.files.experts)
-        for n, link in enumerate(self._links):
-            link.source.skip([first[n] + i for i, number in enumerate(self._share(layer, n)) if not counts[number]])
+        owner = owners(layer.absent, self._turns)
+        shares = [experts_of(owner, n) for n in range(len(self._links))]
+        for link, begun, chosen in zip(self._links, first, shares, strict=True):
+            link.source.skip([begun + i for i, number in enumerate(chosen) if not counts[number]])
         parts = {
             n: _Part(self._operators, link, layer.files, x, tokens, scales, first[n])
             for n, link in enumerate(self._links)
-            if self._share(layer, n) or link.source.device == x.device
+            if shares[n] or link.source.device == x.device
         }
         here = next(part for part in parts.values() if part.device == x.device)
-        begin = turn = 0
+        begin = 0
         for number, count in enumerate(counts):
             rows = slice(begin, begin + count)
             begin += count
             if number in layer.resident:
                 here.add(layer.resident[number], rows)
             else:
-                parts[self._turns[turn % len(self._turns)]].add_next(rows)
-                turn += 1
+                parts[owner[number]].add_next(rows)
         self._next, self._items = position + 1, [parts[n].item if n in parts else item for n, item in enumerate(first)]
         for part in parts.values():
             if part is not here:

@@ -6,7 +6,6 @@ checks what the kernels take for granted: device, type, shape, no gaps.
 
 import ctypes
 import os
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +86,7 @@ class Library:
         """
         stream = self.stream(on)
         # A default stream has the same handle on every device, and a kernel starts on the current one.
-        with torch.cuda.device(on.device) if on.is_cuda else nullcontext():
+        with torch.cuda.device(on.device):
             code = getattr(self._library, f"leviathan_{name}")(*arguments, stream)
         if code:
             raise KernelError(f"{name}: CUDA error {code}")
