@@ -16,6 +16,7 @@ let
       "gguf_decode.cu"
       "gguf_dots.h"
       "gguf_experts.cu"
+      "page_locked.cpp"
       "staging.cpp"
     ];
   };

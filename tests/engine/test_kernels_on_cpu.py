@@ -30,7 +30,7 @@ def compiled(out: Path, *words: str) -> Path:
 
 def ring(folder: Path, staging: Path) -> subprocess.CompletedProcess[str]:
     """The ring's source at `staging` through every scene of staging_run.cpp."""
-    sources = [str(staging), str(HERE / "staging_run.cpp")]
+    sources = [str(staging), str(KERNELS / "page_locked.cpp"), str(HERE / "staging_run.cpp")]
     program = compiled(folder / "staging_run", f"-I{HERE / 'include'}", *sources)
     return subprocess.run([str(program), str(folder)], capture_output=True, text=True, timeout=240, check=False)
 

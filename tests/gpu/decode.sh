@@ -2,7 +2,9 @@
 # On the machine with the GPU, after stage.sh: decode steps from the file's blocks next to upstream's, in the image's own root.
 #   decode.sh overlay LIBRARY    this checkout's Python and a library of build_operators.sh into the tree
 #   decode.sh answers            tiny and wide against the float32 reference: no token wrong, logits within their limit; experts on the CPU, and on the GPU
-#   decode.sh two                the same on two cards, with experts on both
+#   decode.sh compare MODEL NAME FLAGS   one such comparison
+#   decode.sh two                the same on two cards, with experts on both, and with experts streamed over both links
+#   decode.sh links MODEL FLAGS  prompts with one card's link, then with two cards' ($CARDS, MB of each)
 #   decode.sh rates MODEL        tokens/s and nodes: upstream's steps and ours; experts on the CPU, a quarter on the GPU, all; without the CPU's
 #   decode.sh one NAME MODEL WAY FLAGS   one run of engine_run.py; WAY: blocks or upstream; EXTRA: words of its environment
 #   decode.sh skew MODEL         ours on a model of model.py --zipf, a quarter on the GPU: evenly, then where the counts say
@@ -39,7 +41,7 @@ answers() {
   shift 2
   for kind in routes nodes; do
     run "$name-$kind" "$model" blocks "$@" --cpu_infer "$THREADS" --$kind
-    echo "$name-$kind $(inside python3 /t/gpu/compare.py "/models/$model" "/t/out/$name-$kind.npz" --routes "/t/out/$name-routes.npz" 2>&1 | tail -n 1)"
+    echo "$name-$kind $(inside python3 /t/gpu/compare.py "/models/$model" "/t/out/$name-$kind.npz" --routes "/t/out/$name-routes.npz" 2>&1 | tail -n 1)" &
   done
 }
 
@@ -51,6 +53,7 @@ models() {
 case $1 in
   overlay)
     cp -r "$project/tools/leviathan_engine" "$project/tools/leviathan_operators" "$site/"
+    find "$site/leviathan_engine" "$site/leviathan_operators" -name __pycache__ -prune -exec rm -rf {} + # the image's byte code, which is never checked
     cp "$2" "$site/leviathan_operators/kernels/libleviathan_operators.so"
     ;;
   answers)
@@ -64,7 +67,20 @@ case $1 in
   two)
     models
     answers tiny two --cache_lens 4096 --prompt 24 300 --cards 20000,10000 --gpu_experts 4000000,1000000
-    answers wide two --cache_lens 8192 --prompt 100 700 --cards 7500,6500 --gpu_experts 200000000,500000000
+    answers wide two --cache_lens 8192 --prompt 100 700 --cards 9000,4000 --gpu_experts 200000000,500000000
+    answers wide two-links --cache_lens 8192 --prompt 100 700 --cards 9000,4000 --chunk 512 --stream_tokens 32
+    ;;
+  compare) answers "${@:2}" ;;
+  links)
+    cat "$TREE/models/$2"/*.gguf > /dev/null
+    for cards in "" "--cards ${CARDS:-9800,9800}"; do
+      # shellcheck disable=SC2086 # two words
+      run "links${cards:+-two}" "$2" blocks --cache_lens 20000 --prompt 512 2048 4096 16384 512 2048 4096 16384 --steps 5 --drop-logits --cpu_infer "$THREADS" $cards "${@:3}"
+      python3 -c "
+import json, sys
+rates = json.loads(next(line for line in open(sys.argv[1]) if line.startswith('RESULT ')).removeprefix('RESULT '))['rates']
+print('prompts, tokens/s:', [(r['prompt'], round(r['prompt'] / r['first_s'])) for r in rates])" "$OUT/links${cards:+-two}.log"
+    done
     ;;
   one)
     cat "$TREE/models/$3"/*.gguf > /dev/null
@@ -89,3 +105,4 @@ case $1 in
     done
     ;;
 esac
+wait # for the comparisons, which need no GPU

@@ -25,6 +25,7 @@ from leviathan_operators.kernels.library import Library
 
 EXPERTS = 256
 LAYERS = 3  # the same file thrice: the ring reads ahead over layers
+READERS = (8, 12, 14, 16, 20, 24)
 KINDS = (GgmlType.Q4_K, GgmlType.Q4_K, GgmlType.Q6_K)
 # bfloat16 products, intermediate values and outputs: 2**-8 each at most.
 LIMIT = 8e-3
@@ -182,10 +183,8 @@ def main(library_file: Path, folder: Path, out: Path) -> int:
     bytes_a_layer = EXPERTS * sum(w.bytes for w in (files.gate, files.up, files.down))
     table: dict[str, Any] = {"link_GB/s": link / 1e9, "GB_a_layer": bytes_a_layer / 1e9, "cpus": os.cpu_count()}
     table["ring"] = [
-        ring_alone(library, files, threads, 16, piece)
-        for threads, piece in ((2, 1 << 20), (4, 1 << 20), (8, 1 << 20), (12, 1 << 20), (14, 1 << 20), (16, 1 << 20))
-    ] + [ring_alone(library, files, 14, 16, piece) for piece in (1 << 18, 1 << 19, 1 << 21, 1 << 22, 1 << 24)]
-
+        ring_alone(library, files, threads, 16, piece << 20) for threads, piece in itertools.product(READERS, (1, 2, 4))
+    ]
     for row in table["ring"]:
         sys.stderr.write(f"{row}\n")
     best = max(table["ring"], key=lambda row: row["GB/s"])

@@ -18,6 +18,7 @@ from .experts.counts import NAME, PLACEMENT, PlacementFile, UseFile, Uses
 from .experts.device import DeviceLayer
 from .experts.files import LayerFiles, OpenFiles, layer_files
 from .experts.installed import Installed, Options, Placed, Say
+from .experts.page_locked import PageLocked
 from .experts.placement import Candidate, Counts, choose, hit_rate
 from .experts.products import Products
 from .experts.replacing import OnDevice
@@ -28,7 +29,7 @@ from .kernels.library import KernelError, Library
 
 # Experts in a ring, which the readers fill while the GPU computes. DeepSeek-V3's have 25 to 29 MB each.
 RING_SLOTS = 16
-MOST_READERS = 24
+MOST_READERS = 16
 # Two links share a layer's experts, by the measured rates, in this many parts; four links in twice as many.
 SHARES = 8
 
@@ -200,15 +201,18 @@ def _streaming(library: Library, devices: Mapping[str, _Device], options: Option
     files = [placed.files for placed in layers]
     parts = [StreamedLayer(f, held[f.layer].addresses if f.layer in held else {}) for f in files]
     rings = [device.ring for device in devices.values()]
+    locked = PageLocked(library, rings, [(part.files, part.absent) for part in parts], options.page_lock, say)
+    locked.first(len(layers) // 2)  # the one that is measured
     shares, rates = _measure(rings, layers, cpu=options.threshold is None)
     threshold, how = options.threshold, "as configured"
     if rates is not None:
         threshold = rates.threshold
         gb = sum(w.bytes for w in (files[0].gate, files[0].up, files[0].down)) * files[0].experts / 1e9
         readers = " + ".join(str(ring.threads) for ring in rings)
+        by = "page-locked" if locked.fits else f"{readers} readers"
         how = (
             f"measured: a layer of {gb:.2f} GB streams in {rates.streamed * 1e3:.0f} ms ({gb / rates.streamed:.1f}"
-            f" GB/s, {readers} readers{_as_text(shares)}), the CPU reads {rates.tokens} tokens in"
+            f" GB/s, {by}{_as_text(shares)}), the CPU reads {rates.tokens} tokens in"
             f" {rates.cpu * 1e3:.0f} ms"
         )
     links = [Link(d.ring, d.products, share) for d, share in zip(devices.values(), shares, strict=True)]
@@ -216,6 +220,7 @@ def _streaming(library: Library, devices: Mapping[str, _Device], options: Option
     for position, placed in enumerate(layers):
         placed.module.device_layer.stream(streamed, position, threshold)
     say(f"experts on {names}: the GPU reads chunks of {threshold} tokens or more ({how})")
+    locked.start()
 
 
 def _as_text(shares: Sequence[int]) -> str:

@@ -16,6 +16,10 @@ int leviathan_ring_begin(void*, const int64_t*, const int64_t*, int64_t);
 void* leviathan_ring_wait(void*, int64_t, void*);
 int leviathan_ring_release(void*, int64_t, void*);
 int leviathan_ring_skip(void*, const int64_t*, int64_t);
+void leviathan_ring_page_locked(void*, int64_t, int64_t, int64_t, const void*);
+void* leviathan_page_lock(int, int64_t, int64_t);
+void leviathan_page_unlock(void*, int64_t);
+const char* leviathan_page_lock_error();
 void leviathan_ring_stop(void*);
 void leviathan_ring_figures(void*, double*);
 const char* leviathan_ring_error(void*);
@@ -142,12 +146,44 @@ int main(int, char** argv) {
 
   check(leviathan_ring_begin(ring, first.runs.data(), first.ends.data(), kItems) == 0, "begin after failures");
   consume(ring, first, kItems, stream, "after failures");
+
+  // Page-locked bytes are not read: this file has no descriptor. A run is one copy.
+  const int64_t nowhere = -7, half = kFileBytes / 2;
+  auto* locked = (uint8_t*)leviathan_page_lock(file, 0, kFileBytes);
+  check(locked != nullptr, leviathan_page_lock_error());
+  leviathan_ring_page_locked(ring, nowhere, 0, kFileBytes, locked);
+  const Work elsewhere(nowhere, kItems, 11);
+  fake::largest = 0;
+  for (int round = 0; round < 20; round++) {
+    check(leviathan_ring_begin(ring, elsewhere.runs.data(), elsewhere.ends.data(), kItems) == 0, "begin on page-locked bytes");
+    consume(ring, elsewhere, kItems, stream, "page-locked", 1 + round % 3);
+  }
+  check((int64_t)fake::largest > kPiece, "pieces of page-locked runs");
+  // Half of a file: the other half, and a run over the border, are read. 7919 bytes from run to run.
+  const int64_t border = 11 + 7919 * 40 + 100;
+  leviathan_ring_page_locked(ring, file, 0, border, locked);
+  leviathan_ring_page_locked(ring, file, half + 5000, half - 5000, locked + half + 5000);
+  for (int round = 0; round < 20; round++) {
+    check(leviathan_ring_begin(ring, first.runs.data(), first.ends.data(), kItems) == 0, "begin on half of a file");
+    consume(ring, first, kItems, stream, "half page-locked");
+  }
   leviathan_ring_begin(ring, first.runs.data(), first.ends.data(), kItems);
   leviathan_ring_destroy(ring); // in the middle
+  leviathan_page_unlock(locked, kFileBytes);
+  fake::capturing = true;
+  locked = (uint8_t*)leviathan_page_lock(file, 4096, 8192);
+  check(locked && locked[5] == byte_at(4101), "pages are locked while another thread captures a CUDA graph");
+  check(fake::mode == cudaStreamCaptureModeGlobal, "the thread's capture mode is as it was");
+  fake::capturing = false;
+  leviathan_page_unlock(locked, 8192);
+  check(leviathan_page_lock(-1, 0, 4096) == nullptr, "a file that is not open is page-locked");
+  check(std::string(leviathan_page_lock_error()).find("cannot be mapped: Bad file") != std::string::npos, leviathan_page_lock_error());
 
   fake::no_memory = true;
   check(leviathan_ring_create(0, kSlots, kSlotBytes, device.data(), kThreads, kPiece) == nullptr, "a ring without memory");
   check(std::string(leviathan_ring_error(nullptr)).find("page-locked memory: out of memory") != std::string::npos, leviathan_ring_error(nullptr));
+  check(leviathan_page_lock(file, 0, 4096) == nullptr, "pages are locked without memory");
+  check(std::string(leviathan_page_lock_error()).find("page-lock the model's file: out of memory") != std::string::npos, leviathan_page_lock_error());
   cudaDeviceSynchronize();
   cudaStreamDestroy(stream);
   printf("%d failures\n", failures.load());

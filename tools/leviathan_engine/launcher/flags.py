@@ -44,6 +44,7 @@ environment:
   LEVIATHAN_MARCH          build of the CPU experts, such as znver4; default: the best one that this CPU can run
   LEVIATHAN_GPU_EXPERTS    1: keep the most used experts on the GPUs, as many as fit (the default); 0: none
   LEVIATHAN_STREAM_TOKENS  prompts of at least this many tokens are read on the GPUs, with streamed experts; 0: never
+  LEVIATHAN_PAGE_LOCK      1: page-lock the experts that such prompts stream, if all fit (the default); 0: never
 """
 
 

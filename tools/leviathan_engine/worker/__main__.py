@@ -18,6 +18,7 @@ from leviathan_engine.gguf import read_model
 from leviathan_engine.machine import cgroup
 from leviathan_engine.machine.privileges import GROUP, give_up
 from leviathan_engine.wire import Job, Link
+from leviathan_engine.worker import page_lock
 from leviathan_engine.worker.kept import Kept
 from leviathan_engine.worker.ktransformers import KTransformers, Options, ThreadLimits
 from leviathan_engine.worker.load_progress import LoadProgress
@@ -84,6 +85,7 @@ def _serve(link: Link, args: argparse.Namespace) -> None:
         flags=tuple(args.flags),
         chunk=args.chunk,
         stream_tokens=stream_tokens(os.environ),
+        page_lock=page_lock.room(os.environ, args.kv_ram, cgroup.limits().memory),
         kept=Kept(args.kv_ram, args.kv_dir, args.kv_disk, bytes.fromhex(args.kv_version)),
         gpu_experts=tuple(map(int, args.gpu_experts.split(","))),
         freeze_experts=args.freeze_experts,

@@ -24,7 +24,8 @@ class Options:
     """`threshold`: chunks of at least this many tokens are streamed; None: measured, 0: never. `resident`: bytes of
     resident experts on each device, by its name. `state`: the folder for the counts of uses, None: not stored.
     `readers`: threads that read files; None: depends on the CPUs. `frozen`: experts stay where the last start had them.
-    `counts`: another machine's counts of uses, for a start without any."""
+    `counts`: another machine's counts of uses, for a start without any. `page_lock`: bytes of main memory that
+    may be page-locked for experts."""
 
     threshold: int | None = None
     resident: Mapping[str, int] = field(default_factory=dict)
@@ -32,6 +33,7 @@ class Options:
     readers: int | None = None
     frozen: bool = False
     counts: Path | None = None
+    page_lock: int = 0
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,10 @@ class Ring:
         if code:
             raise self.failure()
 
+    def page_locked(self, file: int, offset: int, size: int, address: int) -> None:
+        """Copies `size` bytes of an open file, from `offset`, from `address` on: they are page-locked there."""
+        self._library.leviathan_ring_page_locked(self._ring, file, offset, size, address)
+
     def view(self, address: int, size: int) -> torch.Tensor:
         """Returns the `size` bytes at `address` from `wait`, uint8."""
         begin = address - self._memory.data_ptr()

@@ -37,9 +37,13 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "leviathan_ring_wait": (_P, (_P, _L, _P)),
     "leviathan_ring_release": (_I, (_P, _L, _P)),
     "leviathan_ring_skip": (_I, (_P, _P, _L)),
+    "leviathan_ring_page_locked": (None, (_P, _L, _L, _L, _P)),
     "leviathan_ring_stop": (None, (_P,)),
     "leviathan_ring_figures": (None, (_P, _P)),
     "leviathan_ring_error": (ctypes.c_char_p, (_P,)),
+    "leviathan_page_lock": (_P, (_I, _L, _L)),
+    "leviathan_page_unlock": (None, (_P, _L)),
+    "leviathan_page_lock_error": (ctypes.c_char_p, ()),
 }
 
 

@@ -8,6 +8,8 @@
 // The caller takes items in order: `wait` makes its stream wait for the copies, `release` marks the computation's end.
 // `skip` names items that the caller will release without waiting for them: those that no reader has begun are not read.
 //
+// Bytes that are page-locked already (page_locked.cpp) are copied from where they are, a run at once.
+//
 // Files are read with pread, not through a mapping: a disk's failure is an error here, not a signal.
 #include <cuda_runtime.h>
 #include <errno.h>
@@ -20,9 +22,11 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -167,6 +171,12 @@ class Ring {
     next_ = ends_.size();
   }
 
+  // The `bytes` of `file` from `offset` are page-locked, and lie at `at`.
+  void page_locked(int64_t file, int64_t offset, int64_t bytes, const uint8_t* at) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    page_locked_[{file, offset}] = {bytes, at};
+  }
+
   Figures figures() {
     std::lock_guard<std::mutex> lock(mutex_);
     return figures_;
@@ -218,6 +228,15 @@ class Ring {
     }
   }
 
+  // Where a run's bytes are page-locked; null if they are not.
+  const uint8_t* found(const Run& run) {
+    auto next = page_locked_.upper_bound({run.file, run.offset});
+    if (next == page_locked_.begin()) return nullptr;
+    const auto& [place, part] = *--next;
+    const int64_t skipped = run.offset - place.second;
+    return place.first == run.file && skipped + run.bytes <= part.first ? part.second + skipped : nullptr;
+  }
+
   // Reads one item and queues its copies; `lock` is held, and given up while something takes time.
   void take(int64_t item, Reader* reader, std::unique_lock<std::mutex>& lock) {
     const int slot = item % slots_;
@@ -230,13 +249,23 @@ class Ring {
     if (skipped_[item]) return void(queued_[item] = 1);
     if (last >= 0 && failed_locked(cudaStreamWaitEvent(reader->copies, computed_[slot], 0), "a slot on the GPU")) return;
     if (last >= 0 && failed_locked(cudaStreamWaitEvent(reader->copies, copied_[slot], 0), "a slot's last copies")) return;
+    const int64_t first = item ? ends_[item - 1] : 0;
+    std::vector<const uint8_t*> sources;
+    for (int64_t r = first; r < ends_[item]; r++) sources.push_back(found(runs_[r]));
     lock.unlock();
     Figures took = {};
     const int64_t before = disk_bytes();
+    uint8_t* const to = on_device_ + slot * slot_bytes_;
     std::string trouble;
-    for (int64_t r = item ? ends_[item - 1] : 0; r < ends_[item] && trouble.empty(); r++)
-      for (int64_t done = 0; done < runs_[r].bytes && trouble.empty() && !stopping_; done += piece_)
-        trouble = read_piece(runs_[r], done, on_device_ + slot * slot_bytes_, reader, &took);
+    for (int64_t r = first; r < ends_[item] && trouble.empty(); r++)
+      if (const uint8_t* from = sources[r - first]) {
+        const cudaError_t code = cudaMemcpyAsync(to + runs_[r].to, from, runs_[r].bytes, cudaMemcpyHostToDevice, reader->copies);
+        if (code != cudaSuccess) trouble = std::string("copies to the GPU: ") + cudaGetErrorString(code);
+        took.bytes += runs_[r].bytes;
+      } else {
+        for (int64_t done = 0; done < runs_[r].bytes && trouble.empty() && !stopping_; done += piece_)
+          trouble = read_piece(runs_[r], done, to, reader, &took);
+      }
     took.from_disk = disk_bytes() - before;
     lock.lock();
     figures_.read += took.read, figures_.link += took.link, figures_.bytes += took.bytes, figures_.from_disk += took.from_disk;
@@ -292,6 +321,7 @@ class Ring {
 
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::map<std::pair<int64_t, int64_t>, std::pair<int64_t, const uint8_t*>> page_locked_; // file and offset: bytes, address
   std::vector<Run> runs_;
   std::vector<int64_t> ends_;
   std::vector<char> queued_, skipped_; // queued_: no reader will do more for this item
@@ -332,6 +362,9 @@ LEVIATHAN_API int leviathan_ring_release(void* ring, int64_t item, void* stream)
 
 // items: int64 each, numbers of items that are released without being waited for.
 LEVIATHAN_API int leviathan_ring_skip(void* ring, const int64_t* items, int64_t count) { return ((Ring*)ring)->skip(items, count); }
+
+// From now on these bytes of a file are copied from `at`, which is page-locked until the ring is destroyed.
+LEVIATHAN_API void leviathan_ring_page_locked(void* ring, int64_t file, int64_t offset, int64_t bytes, const void* at) { ((Ring*)ring)->page_locked(file, offset, bytes, (const uint8_t*)at); }
 
 LEVIATHAN_API void leviathan_ring_stop(void* ring) { ((Ring*)ring)->stop_items(); }
 

@@ -1,4 +1,4 @@
-// As much of CUDA's runtime as kernels/staging.cpp calls, on the CPU: a stream is a thread that takes its work in order.
+// As much of CUDA's runtime as kernels/staging.cpp and page_locked.cpp call, on the CPU: a stream is a thread that takes its work in order.
 #pragma once
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,9 @@
 #include <random>
 #include <thread>
 
-enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2 };
+enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorStreamCaptureUnsupported = 900 };
+enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal = 0, cudaStreamCaptureModeRelaxed = 2 };
+constexpr unsigned cudaHostRegisterPortable = 1, cudaHostRegisterReadOnly = 8;
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1 };
 constexpr unsigned cudaHostAllocPortable = 1, cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2;
 
@@ -73,6 +75,9 @@ class Stream {
 inline std::mutex all_mutex;
 inline std::deque<Stream*> all;
 inline bool no_memory = false;
+inline size_t largest = 0;     // copy
+inline bool capturing = false; // another thread captures a CUDA graph, in the global mode
+inline thread_local cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
 } // namespace fake
 
 using cudaEvent_t = fake::Event*;
@@ -84,6 +89,13 @@ inline const char* cudaGetErrorString(cudaError_t code) { return code ? "out of 
 inline cudaError_t cudaHostAlloc(void** out, size_t size, unsigned) {
   return (*out = fake::no_memory ? nullptr : malloc(size)) ? cudaSuccess : cudaErrorMemoryAllocation;
 }
+inline cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) { return std::swap(*mode, fake::mode), cudaSuccess; }
+inline cudaError_t cudaHostRegister(void*, size_t, unsigned) {
+  if (fake::capturing && fake::mode != cudaStreamCaptureModeRelaxed) return cudaErrorStreamCaptureUnsupported;
+  return fake::no_memory ? cudaErrorMemoryAllocation : cudaSuccess;
+}
+inline cudaError_t cudaHostUnregister(void*) { return cudaSuccess; }
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline cudaError_t cudaFreeHost(void* p) { return free(p), cudaSuccess; }
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* out, unsigned) {
   *out = new fake::Stream;
@@ -129,6 +141,10 @@ inline cudaError_t cudaDeviceSynchronize() {
   return cudaSuccess;
 }
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t size, cudaMemcpyKind, cudaStream_t stream) {
+  {
+    std::lock_guard<std::mutex> lock(fake::all_mutex);
+    fake::largest = size > fake::largest ? size : fake::largest;
+  }
   stream->add([=] { memcpy(to, from, size); });
   return cudaSuccess;
 }
