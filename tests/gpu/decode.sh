@@ -35,13 +35,25 @@ for line in sys.stdin:
           'hits:', r['hit_ratio'], 'VRAM predicted/measured:', [round(x['total'], 2) for x in r['ratio']])"
 }
 
+compared() { # NAME JSON: what counts of a comparison, in one line; all of it in $OUT
+  echo "$2" > "$OUT/$1.json"
+  python3 -c "
+import json, sys
+try:
+    found = json.load(open(sys.argv[2]))
+    of = lambda p: {'prompt': p['prompt'], 'equal': p['forced']['equal'], 'wrong': p['forced']['wrong'], 'worst': round(p['forced']['worst_error'], 5)}
+    print(sys.argv[1], 'good' if found['good'] else 'NOT GOOD', [of(p) for p in found['prompts']])
+except (ValueError, KeyError):
+    print(sys.argv[1], 'no comparison:', open(sys.argv[2]).read()[:300])" "$1" "$OUT/$1.json"
+}
+
 # answers MODEL NAME FLAGS: without a graph, which keeps the routers' choices, and with one; both against the reference with these choices
 answers() {
   local model=$1 name=decode-$1-$2 kind
   shift 2
   for kind in routes nodes; do
     run "$name-$kind" "$model" blocks "$@" --cpu_infer "$THREADS" --$kind
-    echo "$name-$kind $(inside python3 /t/gpu/compare.py "/models/$model" "/t/out/$name-$kind.npz" --routes "/t/out/$name-routes.npz" 2>&1 | tail -n 1)" &
+    compared "$name-$kind" "$(inside python3 /t/gpu/compare.py "/models/$model" "/t/out/$name-$kind.npz" --routes "/t/out/$name-routes.npz" 2>&1 | tail -n 1)" &
   done
 }
 
@@ -68,12 +80,12 @@ case $1 in
     models
     answers tiny two --cache_lens 4096 --prompt 24 300 --cards 20000,10000 --gpu_experts 4000000,1000000
     answers wide two --cache_lens 8192 --prompt 100 700 --cards 9000,4000 --gpu_experts 200000000,500000000
-    answers wide two-links --cache_lens 8192 --prompt 100 700 --cards 9000,4000 --chunk 512 --stream_tokens 32
+    answers wide two-links --cache_lens 8192 --prompt 100 700 --cards 9000,4000 --chunk 512 --stream_tokens 32 --page_lock 30000000000
     ;;
   compare) answers "${@:2}" ;;
   links)
     cat "$TREE/models/$2"/*.gguf > /dev/null
-    for cards in "" "--cards ${CARDS:-9800,9800}"; do
+    for cards in "" "--cards ${CARDS:-30000,9800}"; do
       # shellcheck disable=SC2086 # two words
       run "links${cards:+-two}" "$2" blocks --cache_lens 20000 --prompt 512 2048 4096 16384 512 2048 4096 16384 --steps 5 --drop-logits --cpu_infer "$THREADS" $cards "${@:3}"
       python3 -c "

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 layout=$1 folder=$2 tree=$2/tree pieces=$2/pieces
-CUT=${CUT:-54M} # of a piece; a call takes 64 MiB with the repository beside it
+CUT=${CUT:-42M} # of a piece; a call takes 64 MiB, the repository included
 BIG=16M         # from this size on a library travels as a file of its own
 LIB=usr/local/lib/python3.11/dist-packages/nvidia
 mkdir -p "$tree" "$pieces"
