@@ -51,6 +51,22 @@ def test_an_item_left_out_that_does_not_wait_for_its_slots_last_one_is_seen(tmp_
 
 
 @pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("part->second.first >= run.bytes", "true"),  # a run longer than what is locked
+        ("page_locked_.erase({file, offset})", "(void)0"),  # what is no longer locked
+        ("page_locked_.find({run.file, run.offset})", "page_locked_.begin()"),
+    ],
+)
+def test_other_bytes_from_page_locked_memory_are_seen(tmp_path: Path, right: str, wrong: str) -> None:
+    text = (KERNELS / "staging.cpp").read_text(encoding="utf-8")
+    assert right in text
+    broken = tmp_path / "staging.cpp"
+    broken.write_text(text.replace(right, wrong), encoding="utf-8")
+    assert ring(tmp_path, broken).returncode == 1
+
+
+@pytest.mark.parametrize(
     "call",
     [
         "cudaStreamWaitEvent(reader->copies, computed_[slot], 0)",

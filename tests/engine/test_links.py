@@ -123,7 +123,7 @@ def test_the_shares_and_the_threshold_are_measured(tmp_path: Path, monkeypatch: 
 
     placed = [install.Placed(Module(), n, torch.device("cpu"), each) for n, each in enumerate(files)]
     quick, slow = Slow(0.02, clock), Slow(0.06, clock)
-    shares, rates = install._measure([quick, slow], placed, cpu=True)  # type: ignore[list-item]
+    shares, rates = install._measure([quick, slow], placed, range(EXPERTS), cpu=True)  # type: ignore[list-item]
     assert shares == [6, 2]
     assert asked == [install.calibrate.TRIAL_TOKENS] * 2
     # Twice alone, then twice together: expert 2 of each row of eight is the slow link's.
@@ -131,9 +131,9 @@ def test_the_shares_and_the_threshold_are_measured(tmp_path: Path, monkeypatch: 
     assert rates is not None
     assert (rates.streamed, rates.cpu) == pytest.approx((5 * 0.02 + 0.06, 0.5))
     # With a configured threshold the CPU is not asked; a single link is not measured then.
-    assert install._measure([quick, slow], placed, cpu=False) == ([6, 2], None)  # type: ignore[list-item]
+    assert install._measure([quick, slow], placed, range(EXPERTS), cpu=False) == ([6, 2], None)  # type: ignore[list-item]
     alone = Slow(0.02, clock)
-    assert install._measure([alone], placed, cpu=False) == ([1], None)  # type: ignore[list-item]
+    assert install._measure([alone], placed, [], cpu=False) == ([1], None)  # type: ignore[list-item]
     assert alone.waited == 0
     assert len(asked) == 2
 

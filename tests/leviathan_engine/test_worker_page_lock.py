@@ -63,5 +63,8 @@ def test_without_a_report_nothing_is_locked(tmp_path: Path, content: bytes | Non
 
 
 def test_this_machines_report_can_be_read() -> None:
-    """A limit of 40 GiB leaves 24 GiB at the most."""
-    assert 0 <= room({}, 0, 40 * GIB) <= 24 * GIB
+    """Within 2 GiB, as others use memory meanwhile; without a limit."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    available = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    expected = max(0, available - max(16 * GIB, available // 10))
+    assert abs(room({}, 0, None) - expected) < 2 * GIB

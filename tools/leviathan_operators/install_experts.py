@@ -46,6 +46,7 @@ def install(model: Any, options: Options, say: Say) -> Installed:
     on_gpu = {name: placed for name, placed in layers.items() if placed[0].device.type == "cuda"}
     devices: dict[str, _Device] = {}
     uses: Uses | None = None
+    locked: PageLocked | None = None
     if on_gpu:
         try:
             library = Library()
@@ -65,9 +66,9 @@ def install(model: Any, options: Options, say: Say) -> Installed:
             device = _on_device(library, placed_there, sizes, readers, options, uses.before if uses else {}, say)
             if device is not None:
                 devices[name] = device
-        _streaming(library, devices, options, say)
+        locked = _streaming(library, devices, options, say)
     rings = {name: device.ring for name, device in devices.items()}
-    installed = Installed(layers, rings, [device.here for device in devices.values()], uses, options, say)
+    installed = Installed(layers, rings, [device.here for device in devices.values()], uses, options, say, locked)
     installed.keep_placement()
     return installed
 
@@ -188,14 +189,14 @@ def _resident(
     return held
 
 
-def _streaming(library: Library, devices: Mapping[str, _Device], options: Options, say: Say) -> None:
-    """Makes long chunks of every layer use the links of all devices."""
+def _streaming(library: Library, devices: Mapping[str, _Device], options: Options, say: Say) -> PageLocked | None:
+    """Makes long chunks of every layer use the links of all devices; returns what is page-locked for them."""
     if not devices:
-        return
+        return None
     names = " and ".join(devices)
     if options.threshold == 0:
         say(f"experts on {names}: the CPU reads all prompts, because streaming is switched off")
-        return
+        return None
     layers = sorted((placed for device in devices.values() for placed in device.layers), key=lambda p: p.number)
     held = {number: there for device in devices.values() for number, there in device.held.items()}
     files = [placed.files for placed in layers]
@@ -203,7 +204,8 @@ def _streaming(library: Library, devices: Mapping[str, _Device], options: Option
     rings = [device.ring for device in devices.values()]
     locked = PageLocked(library, rings, [(part.files, part.absent) for part in parts], options.page_lock, say)
     locked.first(len(layers) // 2)  # the one that is measured
-    shares, rates = _measure(rings, layers, cpu=options.threshold is None)
+    absent = parts[len(layers) // 2].absent
+    shares, rates = _measure(rings, layers, absent, cpu=options.threshold is None)
     threshold, how = options.threshold, "as configured"
     if rates is not None:
         threshold = rates.threshold
@@ -221,6 +223,7 @@ def _streaming(library: Library, devices: Mapping[str, _Device], options: Option
         placed.module.device_layer.stream(streamed, position, threshold)
     say(f"experts on {names}: the GPU reads chunks of {threshold} tokens or more ({how})")
     locked.start()
+    return locked
 
 
 def _as_text(shares: Sequence[int]) -> str:
@@ -233,9 +236,12 @@ def shares_of(seconds: Sequence[float]) -> list[int]:
     return [round(SHARES * len(rates) / 2 * rate / sum(rates)) for rate in rates]
 
 
-def _measure(rings: Sequence[Ring], layers: Sequence[Placed], *, cpu: bool) -> tuple[list[int], calibrate.Rates | None]:
+def _measure(
+    rings: Sequence[Ring], layers: Sequence[Placed], absent: Sequence[int], *, cpu: bool
+) -> tuple[list[int], calibrate.Rates | None]:
     """Measures one layer from the middle: streaming without computing, and computing on the CPU.
 
+    The layer's `absent` experts are streamed, all if there are none; the seconds of streaming are those of all.
     Returns the links' shares, and the rates over all links together and of the CPU, or None without `cpu`.
     """
     middle = layers[len(layers) // 2]
@@ -246,8 +252,10 @@ def _measure(rings: Sequence[Ring], layers: Sequence[Placed], *, cpu: bool) -> t
     chosen = torch.rand(tokens, experts, generator=random).topk(middle.module.config.num_experts_per_tok)
     ids, weights = chosen.indices.to(middle.device), chosen.values.to(middle.device)
 
+    streamed = absent or range(experts)
+
     def once(order: Sequence[int]) -> None:
-        items, owner = [0] * len(rings), owners(range(experts), order)
+        items, owner = [0] * len(rings), owners(streamed, order)
         for n, ring in enumerate(rings):
             ring.begin([middle.files], [experts_of(owner, n)])
         for n in owner.values():
@@ -267,4 +275,5 @@ def _measure(rings: Sequence[Ring], layers: Sequence[Placed], *, cpu: bool) -> t
         shares = shares_of([calibrate.seconds(partial(once, [n])) for n in range(len(rings))])
     if not cpu:
         return shares, None
-    return shares, calibrate.Rates(calibrate.seconds(partial(once, turns(shares))), calibrate.seconds(on_cpu))
+    every = calibrate.seconds(partial(once, turns(shares))) * experts / len(streamed)
+    return shares, calibrate.Rates(every, calibrate.seconds(on_cpu))

@@ -147,26 +147,37 @@ int main(int, char** argv) {
   check(leviathan_ring_begin(ring, first.runs.data(), first.ends.data(), kItems) == 0, "begin after failures");
   consume(ring, first, kItems, stream, "after failures");
 
-  // Page-locked bytes are not read: this file has no descriptor. A run is one copy.
-  const int64_t nowhere = -7, half = kFileBytes / 2;
+  // Page-locked runs are not read: this file has no descriptor. A run is one copy.
+  const int64_t nowhere = -7;
   auto* locked = (uint8_t*)leviathan_page_lock(file, 0, kFileBytes);
   check(locked != nullptr, leviathan_page_lock_error());
-  leviathan_ring_page_locked(ring, nowhere, 0, kFileBytes, locked);
   const Work elsewhere(nowhere, kItems, 11);
+  auto lock_runs = [&](const Work& work, const uint8_t* from, int every) { // every run, or one of so many
+    for (size_t r = 0; r < work.runs.size(); r += 4 * every) leviathan_ring_page_locked(ring, work.runs[r], work.runs[r + 1], work.runs[r + 2], from ? from + work.runs[r + 1] : nullptr);
+  };
+  lock_runs(elsewhere, locked, 1);
   fake::largest = 0;
   for (int round = 0; round < 20; round++) {
     check(leviathan_ring_begin(ring, elsewhere.runs.data(), elsewhere.ends.data(), kItems) == 0, "begin on page-locked bytes");
     consume(ring, elsewhere, kItems, stream, "page-locked", 1 + round % 3);
   }
   check((int64_t)fake::largest > kPiece, "pieces of page-locked runs");
-  // Half of a file: the other half, and a run over the border, are read. 7919 bytes from run to run.
-  const int64_t border = 11 + 7919 * 40 + 100;
-  leviathan_ring_page_locked(ring, file, 0, border, locked);
-  leviathan_ring_page_locked(ring, file, half + 5000, half - 5000, locked + half + 5000);
+  // Of a file, some runs: the others are read, as is a run that is longer than what is locked at its offset.
+  lock_runs(first, locked, 2);
+  std::vector<uint8_t> wrong(kFileBytes, 0xaa);
+  leviathan_ring_page_locked(ring, file, first.runs[5], first.runs[6] - 1, wrong.data());
   for (int round = 0; round < 20; round++) {
     check(leviathan_ring_begin(ring, first.runs.data(), first.ends.data(), kItems) == 0, "begin on half of a file");
     consume(ring, first, kItems, stream, "half page-locked");
   }
+  // Unlocked runs are read again, from wherever they were.
+  lock_runs(first, wrong.data(), 1);
+  leviathan_ring_stop(ring);
+  cudaDeviceSynchronize();
+  lock_runs(first, nullptr, 1);
+  check(leviathan_ring_begin(ring, first.runs.data(), first.ends.data(), kItems) == 0, "begin after unlocking");
+  consume(ring, first, kItems, stream, "unlocked");
+  lock_runs(first, locked, 1);
   leviathan_ring_begin(ring, first.runs.data(), first.ends.data(), kItems);
   leviathan_ring_destroy(ring); // in the middle
   leviathan_page_unlock(locked, kFileBytes);

@@ -9,6 +9,7 @@ import torch
 
 from .counts import PLACEMENT, PlacementFile, Uses
 from .files import LayerFiles
+from .page_locked import PageLocked
 from .placement import Counts
 from .replacing import OnDevice
 from .ring import Figures, Ring
@@ -57,9 +58,10 @@ class Installed:
         uses: Uses | None,
         options: Options,
         say: Say,
+        locked: PageLocked | None = None,
     ) -> None:
         self.layers, self._rings, self._devices, self._uses, self._say = layers, rings, devices, uses, say
-        self._options = options
+        self._options, self._locked = options, locked
         self._wanted: Counts = {}
         self._before = {name: ring.figures() for name, ring in rings.items()}
 
@@ -92,11 +94,13 @@ class Installed:
         total = self._uses.keep(lambda: counted) if self._uses is not None else None
         if total is not None:
             self._wanted = {} if self._options.frozen else total
-        moved = sum(len(device.follow(self._wanted)) for device in self._devices) if self._wanted else 0
-        if not moved:
+        moves = [move for device in self._devices for move in device.follow(self._wanted)] if self._wanted else []
+        if not moves:
             self._wanted = {}
             return False
-        self._say(f"experts: {moved} changed places according to the counts of expert uses")
+        if self._locked is not None:
+            self._locked.swapped(moves)
+        self._say(f"experts: {len(moves)} changed places according to the counts of expert uses")
         self.keep_placement()
         return True
 

@@ -91,6 +91,15 @@ class Ring:
         """Copies `size` bytes of an open file, from `offset`, from `address` on: they are page-locked there."""
         self._library.leviathan_ring_page_locked(self._ring, file, offset, size, address)
 
+    def page_unlocked(self, file: int, offset: int) -> None:
+        """Reads the bytes at `offset` of an open file again."""
+        self._library.leviathan_ring_page_locked(self._ring, file, offset, 0, None)
+
+    def idle(self) -> None:
+        """Stops reading, and waits for the copies."""
+        self.stop()
+        torch.cuda.synchronize(self.device)
+
     def view(self, address: int, size: int) -> torch.Tensor:
         """Returns the `size` bytes at `address` from `wait`, uint8."""
         begin = address - self._memory.data_ptr()

@@ -31,7 +31,12 @@ LEVIATHAN_API void* leviathan_page_lock(int file, int64_t offset, int64_t bytes)
     trouble = std::string("the model's file cannot be mapped: ") + strerror(errno);
     return nullptr;
   }
-  madvise(at, bytes, kPopulateRead); // reads from the disk without holding up CUDA; before Linux 5.14 the registration does
+  // Reads from the disk without holding up CUDA. Before Linux 5.14 that is an invalid argument, and the registration reads.
+  if (madvise(at, bytes, kPopulateRead) != 0 && errno != EINVAL) {
+    trouble = std::string("the model's file cannot be read: ") + strerror(errno);
+    munmap(at, bytes);
+    return nullptr;
+  }
   const WhileCapturing allowed;
   const cudaError_t code = cudaHostRegister(at, bytes, cudaHostRegisterPortable | cudaHostRegisterReadOnly);
   if (code == cudaSuccess) return at;

@@ -4,7 +4,7 @@
 // An item is one expert: a few runs of bytes in files, each with its place in the item's slot. Item i takes slot
 // i % slots. A reader waits until the computation on the slot's last item has been queued (its copies wait for it on the
 // GPU), then reads the item piece by piece, each into one of its own buffers, and queues a copy of each piece. The
-// buffers are few and small so that they stay in the CPU's cache: main memory sees each byte once, as it is read.
+// buffers are few and small so that they can stay in the CPU's cache, and main memory sees each byte once, as it is read.
 // The caller takes items in order: `wait` makes its stream wait for the copies, `release` marks the computation's end.
 // `skip` names items that the caller will release without waiting for them: those that no reader has begun are not read.
 //
@@ -171,10 +171,13 @@ class Ring {
     next_ = ends_.size();
   }
 
-  // The `bytes` of `file` from `offset` are page-locked, and lie at `at`.
+  // The `bytes` of `file` from `offset` are page-locked, and lie at `at`; no longer, if `at` is null.
   void page_locked(int64_t file, int64_t offset, int64_t bytes, const uint8_t* at) {
     std::lock_guard<std::mutex> lock(mutex_);
-    page_locked_[{file, offset}] = {bytes, at};
+    if (at)
+      page_locked_[{file, offset}] = {bytes, at};
+    else
+      page_locked_.erase({file, offset});
   }
 
   Figures figures() {
@@ -230,11 +233,8 @@ class Ring {
 
   // Where a run's bytes are page-locked; null if they are not.
   const uint8_t* found(const Run& run) {
-    auto next = page_locked_.upper_bound({run.file, run.offset});
-    if (next == page_locked_.begin()) return nullptr;
-    const auto& [place, part] = *--next;
-    const int64_t skipped = run.offset - place.second;
-    return place.first == run.file && skipped + run.bytes <= part.first ? part.second + skipped : nullptr;
+    const auto part = page_locked_.find({run.file, run.offset});
+    return part != page_locked_.end() && part->second.first >= run.bytes ? part->second.second : nullptr;
   }
 
   // Reads one item and queues its copies; `lock` is held, and given up while something takes time.
@@ -363,7 +363,7 @@ LEVIATHAN_API int leviathan_ring_release(void* ring, int64_t item, void* stream)
 // items: int64 each, numbers of items that are released without being waited for.
 LEVIATHAN_API int leviathan_ring_skip(void* ring, const int64_t* items, int64_t count) { return ((Ring*)ring)->skip(items, count); }
 
-// From now on these bytes of a file are copied from `at`, which is page-locked until the ring is destroyed.
+// From now on these bytes of a file, a run, are copied from `at`, which is page-locked; with null they are read again.
 LEVIATHAN_API void leviathan_ring_page_locked(void* ring, int64_t file, int64_t offset, int64_t bytes, const void* at) { ((Ring*)ring)->page_locked(file, offset, bytes, (const uint8_t*)at); }
 
 LEVIATHAN_API void leviathan_ring_stop(void* ring) { ((Ring*)ring)->stop_items(); }
