@@ -170,6 +170,20 @@ def test_without_room_for_all_nothing_is_locked(room: int) -> None:
     assert said == ([line] if room else [])
 
 
+def test_more_mappings_than_a_process_may_have() -> None:
+    """58 layers of 384 experts."""
+    kernels = Kernels()
+    locked, _, said = built(kernels, [(layer(n, experts=384), range(384)) for n in range(58)], 10**12)
+    locked.first(3)
+    locked.start()
+    locked.join()
+    assert kernels.asked == []
+    assert said == [
+        "experts: not page-locked: 66816 weights of experts are more than the 50000 that a process can map; threads"
+        " read them for each long prompt"
+    ]
+
+
 @pytest.mark.parametrize(
     ("most", "gb"), [(0, "0.0"), (2, "2.0"), (3, "3.0"), (7, "7.0"), (11, "11.0")]
 )  # parts of 1 GB, three in a layer

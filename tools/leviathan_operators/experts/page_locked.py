@@ -16,6 +16,8 @@ from .placement import Swap
 from .ring import Ring
 
 PAGE = mmap.PAGESIZE
+# Mappings, one for each weight of an expert; Linux allows a process 65,530 (vm.max_map_count), and others need some.
+MOST_PARTS = 50_000
 
 
 class Part(NamedTuple):
@@ -51,12 +53,15 @@ class PageLocked:
         self._mutex = threading.Lock()
         self._locked = 0
         size = sum(sum(w.bytes for w in (f.gate, f.up, f.down)) * len(experts) for f, experts in layers)
-        self.fits = 0 < size <= room
-        if size > room > 0:
-            say(
-                f"experts: not page-locked: {size / 1e9:.1f} GB may be streamed, and there is room for"
-                f" {room / 1e9:.1f}; threads read them for each long prompt"
+        count = 3 * sum(len(experts) for _, experts in layers)
+        self.fits = 0 < size <= room and count <= MOST_PARTS
+        if size and room and not self.fits:
+            reason = (
+                f"{size / 1e9:.1f} GB may be streamed, and there is room for {room / 1e9:.1f}"
+                if size > room
+                else f"{count} weights of experts are more than the {MOST_PARTS} that a process can map"
             )
+            say(f"experts: not page-locked: {reason}; threads read them for each long prompt")
         self._thread = threading.Thread(target=self._rest, name="page-lock", daemon=True)
 
     def first(self, position: int) -> None:
