@@ -54,7 +54,7 @@ def test_an_item_left_out_that_does_not_wait_for_its_slots_last_one_is_seen(tmp_
     ("right", "wrong"),
     [
         ("part->second.first >= run.bytes", "true"),  # a run longer than what is locked
-        ("page_locked_.erase({file, offset})", "(void)0"),  # what is no longer locked
+        ("page_locked_.erase({file, offset})", "(void)0"),  # an entry that should be gone
         ("page_locked_.find({run.file, run.offset})", "page_locked_.begin()"),
     ],
 )

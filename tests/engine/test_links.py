@@ -121,7 +121,7 @@ def test_the_shares_and_the_threshold_are_measured(tmp_path: Path, monkeypatch: 
             asked.append(len(x))
             clock[0] += 0.5
 
-    placed = [install.Placed(Module(), n, torch.device("cpu"), each) for n, each in enumerate(files)]
+    placed = install.Placed(Module(), 1, torch.device("cpu"), files[1])
     quick, slow = Slow(0.02, clock), Slow(0.06, clock)
     shares, rates = install._measure([quick, slow], placed, range(EXPERTS), cpu=True)  # type: ignore[list-item]
     assert shares == [6, 2]

@@ -3,20 +3,16 @@
 # prompt of a model with a whole token's bytes, and a chat of ten turns. Builds llama.cpp and writes the models where they are missing.
 #   LLAMA=llama.tar.xz (llama_source.sh) WORK=/tmp/bench TREE=/tmp/tree OUT=/tmp/out bash tests/gpu/bench.sh
 set -uo pipefail
-here=$(cd "$(dirname "$0")" && pwd) project=$(cd "$(dirname "$0")/../.." && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
 export TREE=${TREE:-/tmp/tree} OUT=${OUT:-/tmp/out} THREADS=${THREADS:-15}
-work=${WORK:-/tmp/bench} llama=${LLAMA:-$project/.leviathan/gpu/llama.tar.xz}
+work=${WORK:-/tmp/bench}
 [ -d "$TREE/usr" ] || { echo "bench.sh: the image is not in $TREE; fix: bash tests/gpu/stage.sh unpack (docs/gpu.md)"; exit 1; }
-mkdir -p "$work/llama" "$OUT" "$TREE/t/out" "$TREE/models"
+mkdir -p "$OUT" "$TREE/t/out"
 cp -r "$here" "$TREE/t/"
-[ -e "$work/llama/llama_build.sh" ] || tar -xf "$llama" -C "$work/llama" || exit 1
-bash "$work/llama/llama_build.sh" "$(($(nproc) - 2))" cuda > "$work/llama.log" 2>&1 &
-for model in "fat --layers 7 --experts 256" "deep --layers 61 --experts 8"; do
-  # shellcheck disable=SC2086 # a list of words
-  set -- $model
-  [ -e "$TREE/models/$1/model.gguf" ] || PYTHONPATH=$project/tools python3 "$here/model.py" "$TREE/models/$1" --wide --llama "${@:2}"
+WAIT=1 WORK=$work bash "$here/begin.sh" fat deep || exit 1
+for model in fat deep; do
+  [ -e "$TREE/models/$model/model.gguf" ] || { tail -n 20 "$work/$model.log"; exit 1; }
 done
-wait
 bin=$work/llama/build/bin
 [ -x "$bin/llama-server" ] || { tail -n 20 "$work/llama.log"; exit 1; }
 LLAMA_SERVER=$bin/llama-server bash "$here/run.sh" chat

@@ -32,7 +32,7 @@ for line in sys.stdin:
     step = r['step']
     print('$name', 'ms a token:', [round(x['ms_a_token'], 2) for x in r['rates']], 'tokens/s:', [round(1000 / x['ms_a_token'], 1) for x in r['rates']],
           'nodes:', step.get('nodes'), step.get('types'), 'a layer:', round(step['nodes'] / r['layers'], 1) if step else None,
-          'hits:', r['hit_ratio'], 'VRAM predicted/measured:', [round(x['total'], 2) for x in r['ratio']])"
+          'prompts, tokens/s:', [(x['prompt'], round(x['prompt'] / x['first_s'])) for x in r['rates']], 'hits:', r['hit_ratio'], 'VRAM predicted/measured:', [round(x['total'], 2) for x in r['ratio']])"
 }
 
 compared() { # NAME JSON: what counts of a comparison, in one line; all of it in $OUT
@@ -88,10 +88,6 @@ case $1 in
     for cards in "" "--cards ${CARDS:-30000,9800}"; do
       # shellcheck disable=SC2086 # two words
       run "links${cards:+-two}" "$2" blocks --cache_lens 20000 --prompt 512 2048 4096 16384 512 2048 4096 16384 --steps 5 --drop-logits --cpu_infer "$THREADS" $cards "${@:3}"
-      python3 -c "
-import json, sys
-rates = json.loads(next(line for line in open(sys.argv[1]) if line.startswith('RESULT ')).removeprefix('RESULT '))['rates']
-print('prompts, tokens/s:', [(r['prompt'], round(r['prompt'] / r['first_s'])) for r in rates])" "$OUT/links${cards:+-two}.log"
     done
     ;;
   one)

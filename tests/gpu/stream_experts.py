@@ -180,7 +180,7 @@ def main(library_file: Path, folder: Path, out: Path) -> int:
     library = Library(library_file)
     files, bases = write(folder)
     link = link_rate()
-    bytes_a_layer = EXPERTS * sum(w.bytes for w in (files.gate, files.up, files.down))
+    bytes_a_layer = EXPERTS * files.expert_bytes
     table: dict[str, Any] = {"link_GB/s": link / 1e9, "GB_a_layer": bytes_a_layer / 1e9, "cpus": os.cpu_count()}
     table["ring"] = [
         ring_alone(library, files, threads, 16, piece << 20) for threads, piece in itertools.product(READERS, (1, 2, 4))

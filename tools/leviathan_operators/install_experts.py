@@ -203,19 +203,17 @@ def _streaming(library: Library, devices: Mapping[str, _Device], options: Option
     parts = [StreamedLayer(f, held[f.layer].addresses if f.layer in held else {}) for f in files]
     rings = [device.ring for device in devices.values()]
     locked = PageLocked(library, rings, [(part.files, part.absent) for part in parts], options.page_lock, say)
-    locked.first(len(layers) // 2)  # the one that is measured
-    absent = parts[len(layers) // 2].absent
-    shares, rates = _measure(rings, layers, absent, cpu=options.threshold is None)
+    middle = len(layers) // 2
+    locked.first(middle)
+    shares, rates = _measure(rings, layers[middle], parts[middle].absent, cpu=options.threshold is None)
     threshold, how = options.threshold, "as configured"
     if rates is not None:
         threshold = rates.threshold
-        gb = sum(w.bytes for w in (files[0].gate, files[0].up, files[0].down)) * files[0].experts / 1e9
-        readers = " + ".join(str(ring.threads) for ring in rings)
-        by = "page-locked" if locked.fits else f"{readers} readers"
+        gb = files[0].expert_bytes * files[0].experts / 1e9
+        by = "page-locked" if locked.fits else " + ".join(str(ring.threads) for ring in rings) + " readers"
         how = (
             f"measured: a layer of {gb:.2f} GB streams in {rates.streamed * 1e3:.0f} ms ({gb / rates.streamed:.1f}"
-            f" GB/s, {by}{_as_text(shares)}), the CPU reads {rates.tokens} tokens in"
-            f" {rates.cpu * 1e3:.0f} ms"
+            f" GB/s, {by}{_as_text(shares)}), the CPU reads {rates.tokens} tokens in {rates.cpu * 1e3:.0f} ms"
         )
     links = [Link(d.ring, d.products, share) for d, share in zip(devices.values(), shares, strict=True)]
     streamed = StreamedExperts(library, links, parts)
@@ -237,27 +235,26 @@ def shares_of(seconds: Sequence[float]) -> list[int]:
 
 
 def _measure(
-    rings: Sequence[Ring], layers: Sequence[Placed], absent: Sequence[int], *, cpu: bool
+    rings: Sequence[Ring], layer: Placed, absent: Sequence[int], *, cpu: bool
 ) -> tuple[list[int], calibrate.Rates | None]:
-    """Measures one layer from the middle: streaming without computing, and computing on the CPU.
+    """Measures one layer: streaming without computing, and computing on the CPU.
 
     The layer's `absent` experts are streamed, all if there are none; the seconds of streaming are those of all.
     Returns the links' shares, and the rates over all links together and of the CPU, or None without `cpu`.
     """
-    middle = layers[len(layers) // 2]
     queues = [torch.cuda.current_stream(ring.device).cuda_stream for ring in rings]
     random = torch.Generator().manual_seed(0)
-    tokens, experts = calibrate.TRIAL_TOKENS, middle.files.experts
-    x = torch.randn(tokens, middle.files.hidden, generator=random).bfloat16().to(middle.device)
-    chosen = torch.rand(tokens, experts, generator=random).topk(middle.module.config.num_experts_per_tok)
-    ids, weights = chosen.indices.to(middle.device), chosen.values.to(middle.device)
+    tokens, experts = calibrate.TRIAL_TOKENS, layer.files.experts
+    x = torch.randn(tokens, layer.files.hidden, generator=random).bfloat16().to(layer.device)
+    chosen = torch.rand(tokens, experts, generator=random).topk(layer.module.config.num_experts_per_tok)
+    ids, weights = chosen.indices.to(layer.device), chosen.values.to(layer.device)
 
     streamed = absent or range(experts)
 
     def once(order: Sequence[int]) -> None:
         items, owner = [0] * len(rings), owners(streamed, order)
         for n, ring in enumerate(rings):
-            ring.begin([middle.files], [experts_of(owner, n)])
+            ring.begin([layer.files], [experts_of(owner, n)])
         for n in owner.values():
             rings[n].wait(items[n], queues[n])
             rings[n].release(items[n], queues[n])
@@ -266,9 +263,9 @@ def _measure(
             torch.cuda.synchronize(ring.device)
 
     def on_cpu() -> None:
-        with torch.cuda.device(middle.device):
-            middle.module.experts(x, ids, weights)
-            torch.cuda.synchronize(middle.device)
+        with torch.cuda.device(layer.device):
+            layer.module.experts(x, ids, weights)
+            torch.cuda.synchronize(layer.device)
 
     shares = [1]
     if len(rings) > 1:

@@ -14,6 +14,7 @@ from leviathan_engine.launcher.flags import Settings, check_answers, check_split
 from leviathan_engine.launcher.state_dir import State
 from leviathan_engine.machine import cgroup, cpu, disk, disk_rate
 from leviathan_engine.machine.gpus import gpus
+from leviathan_engine.machine.meminfo import MEMINFO, meminfo
 from leviathan_engine.model import chat_prompt as prompt
 from leviathan_engine.model import chat_turns
 from leviathan_engine.model.fingerprint import fingerprint
@@ -30,7 +31,6 @@ from leviathan_engine.plan.rule_file import rules_yaml
 from leviathan_engine.plan.table import render
 from leviathan_engine.wire import ServedModel
 
-MEMINFO = Path("/proc/meminfo")
 OTHER_TEMPLATE = "; to replace it, set engine.chat_template in the site file (flag: --chat_template)"
 # Tokens of KV cache without a plan, that is with the user's own rule file.
 UNPLANNED_CACHE = 8192
@@ -220,13 +220,15 @@ def split_device(flags: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     return device, tuple(rest)
 
 
-def total_ram(meminfo: Path = MEMINFO) -> int:
+def total_ram(report: Path = MEMINFO) -> int:
     """Returns the bytes of this machine's memory. Errors: EngineError if the kernel does not report them."""
     try:
-        lines = meminfo.read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemTotal:"))
-    except (OSError, ValueError, StopIteration) as err:
-        raise EngineError(f"cannot read MemTotal from {meminfo}", "mount /proc in the container") from err
+        total = meminfo("MemTotal", report)
+    except (OSError, ValueError):
+        total = None
+    if total is None:
+        raise EngineError(f"cannot read MemTotal from {report}", "mount /proc in the container")
+    return total
 
 
 def _plan(settings: Settings, model: Model, cards: tuple[Gpu, ...], note: Say) -> Plan | None:

@@ -4,20 +4,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from leviathan_engine.errors import EngineError
+from leviathan_engine.machine.meminfo import MEMINFO, meminfo
 
-MEMINFO = Path("/proc/meminfo")
 # Locked pages cannot be evicted: so much stays free, or a tenth if that is more. The process takes up to 10 GiB.
 SPARE = 16 << 30
 
 
-def room(environ: Mapping[str, str], kv_ram: int, memory_limit: int | None, meminfo: Path = MEMINFO) -> int:
+def room(environ: Mapping[str, str], kv_ram: int, memory_limit: int | None, report: Path = MEMINFO) -> int:
     """Returns how many bytes may be locked, at least 0. Call it before the model is loaded.
 
     Args:
         environ: LEVIATHAN_PAGE_LOCK=0 means none.
         kv_ram: bytes of main memory for parked conversations.
         memory_limit: of the control group, in bytes; None without one.
-        meminfo: the kernel's report; the page cache counts as available there.
+        report: the kernel's, of main memory; the page cache counts as available there.
 
     Errors: EngineError for a LEVIATHAN_PAGE_LOCK other than 0 and 1.
     """
@@ -27,9 +27,10 @@ def room(environ: Mapping[str, str], kv_ram: int, memory_limit: int | None, memi
     if word == "0":
         return 0
     try:
-        lines = meminfo.read_text(encoding="ascii").splitlines()
-        available = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, ValueError, IndexError, StopIteration):
+        available = meminfo("MemAvailable", report)
+    except (OSError, ValueError):
+        return 0
+    if available is None:
         return 0
     memory = available if memory_limit is None else min(available, memory_limit)
     return max(0, memory - kv_ram - max(SPARE, memory // 10))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leviathan_engine.gguf import Model
+from leviathan_engine.machine.meminfo import MEMINFO, meminfo
 
 PIECE = 64 << 20
 # Bytes of one call: after each call a thread waits for the interpreter lock, which the loader holds for up to 5 ms.
@@ -23,7 +24,6 @@ THREADS = 8
 AFTER_LAYERS = 1 << 30
 # Bytes kept free for the process and its page-locked buffers.
 SPARE = 4 << 30
-MEMINFO = Path("/proc/meminfo")
 # The rate is reliable after this many seconds.
 SETTLED_SECONDS = 5.0
 SLOW_SECONDS = 600.0
@@ -85,23 +85,19 @@ def pieces(model: Model, size: int = PIECE) -> Iterator[Piece]:
             yield Piece(path, tensor.offset + start, min(size, tensor.nbytes - start))
 
 
-def room(memory_limit: int | None, used: int | None, meminfo: Path = MEMINFO) -> int:
+def room(memory_limit: int | None, used: int | None, report: Path = MEMINFO) -> int:
     """Returns how many bytes may be read ahead without evicting what was read before, at least 0.
 
     Arguments: `memory_limit` and `used` of the control group in bytes, None if there is none or it is not known. A
     control group counts the page cache, so pages of the model that are already cached count twice: the result may be
     too small, but never too large.
     """
-    found = []
     try:
-        for line in meminfo.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                found.append(int(line.split()[1]) << 10)
+        available = meminfo("MemAvailable", report)
     except (OSError, ValueError):
         return 0
-    if memory_limit is not None:
-        found.append(memory_limit - (used or 0))
-    return max(0, min(found, default=0) - SPARE)
+    left = None if memory_limit is None else memory_limit - (used or 0)
+    return max(0, min((found for found in (available, left) if found is not None), default=0) - SPARE)
 
 
 def pread(descriptor: int, buffer: memoryview, offset: int) -> int:

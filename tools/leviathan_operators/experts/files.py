@@ -46,6 +46,11 @@ class LayerFiles:
         """Bytes that one expert takes in a slot."""
         return self.places[2] + _aligned(self.down.bytes)
 
+    @property
+    def expert_bytes(self) -> int:
+        """Bytes of one expert's weights in the files."""
+        return self.gate.bytes + self.up.bytes + self.down.bytes
+
     def runs(self, expert: int) -> list[tuple[int, int, int, int]]:
         """Returns (file, offset, bytes, offset in the slot) of one expert's weights."""
         weights = zip((self.gate, self.up, self.down), self.places, strict=True)

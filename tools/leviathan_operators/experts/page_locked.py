@@ -52,7 +52,7 @@ class PageLocked:
         self._resident: set[tuple[int, int]] = set()  # since the start
         self._mutex = threading.Lock()
         self._locked = 0
-        size = sum(sum(w.bytes for w in (f.gate, f.up, f.down)) * len(experts) for f, experts in layers)
+        size = sum(files.expert_bytes * len(experts) for files, experts in layers)
         count = 3 * sum(len(experts) for _, experts in layers)
         self.fits = 0 < size <= room and count <= MOST_PARTS
         if size and room and not self.fits:

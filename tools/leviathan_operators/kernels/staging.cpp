@@ -259,8 +259,7 @@ class Ring {
     std::string trouble;
     for (int64_t r = first; r < ends_[item] && trouble.empty(); r++)
       if (const uint8_t* from = sources[r - first]) {
-        const cudaError_t code = cudaMemcpyAsync(to + runs_[r].to, from, runs_[r].bytes, cudaMemcpyHostToDevice, reader->copies);
-        if (code != cudaSuccess) trouble = std::string("copies to the GPU: ") + cudaGetErrorString(code);
+        trouble = copied(cudaMemcpyAsync(to + runs_[r].to, from, runs_[r].bytes, cudaMemcpyHostToDevice, reader->copies));
         took.bytes += runs_[r].bytes;
       } else {
         for (int64_t done = 0; done < runs_[r].bytes && trouble.empty() && !stopping_; done += piece_)
@@ -291,8 +290,11 @@ class Ring {
       code = cudaMemcpyAsync(slot + run.to + done, buffer, bytes, cudaMemcpyHostToDevice, reader->copies);
     }
     if (code == cudaSuccess) code = cudaEventRecord(reader->free[turn], reader->copies);
-    return code == cudaSuccess ? "" : std::string("copies to the GPU: ") + cudaGetErrorString(code);
+    return copied(code);
   }
+
+  // What went wrong with a copy, or nothing.
+  static std::string copied(cudaError_t code) { return code == cudaSuccess ? "" : std::string("copies to the GPU: ") + cudaGetErrorString(code); }
 
   static std::string read_bytes(int file, int64_t offset, int64_t bytes, uint8_t* to) {
     for (int64_t done = 0; done < bytes;) {
