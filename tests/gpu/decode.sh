@@ -59,7 +59,7 @@ answers() {
 
 models() {
   [ -e "$TREE/models/tiny" ] || inside python3 /t/gpu/model.py /models/tiny --layers 6
-  [ -e "$TREE/models/wide" ] || inside python3 /t/gpu/model.py /models/wide --wide --layers 5 --experts 16
+  [ -e "$TREE/models/wide" ] || inside python3 /t/gpu/model.py /models/wide --wide --layers 5 --experts 64
 }
 
 case $1 in
@@ -78,7 +78,7 @@ case $1 in
     ;;
   two)
     models
-    answers tiny two --cache_lens 4096 --prompt 24 300 --cards 20000,10000 --gpu_experts 4000000,1000000
+    answers tiny two --cache_lens 4096 --prompt 24 300 --cards 20000,10000 --gpu_experts 4000000,1000000 --stream_tokens 64 # fixed: routers' near ties turn with who reads a prompt
     answers wide two --cache_lens 8192 --prompt 100 700 --cards 9000,4000 --gpu_experts 200000000,500000000
     answers wide two-links --cache_lens 8192 --prompt 100 700 --cards 9000,4000 --chunk 512 --stream_tokens 32 --page_lock 30000000000
     ;;

@@ -162,17 +162,6 @@ int main(int, char** argv) {
     consume(ring, elsewhere, kItems, stream, "page-locked", 1 + round % 3);
   }
   check((int64_t)fake::largest > kPiece, "pieces of page-locked runs");
-  // However many slots are free, few of its items are under way at a time.
-  std::vector<uint8_t> larger(16 * kSlotBytes);
-  void* many = leviathan_ring_create(0, 16, kSlotBytes, larger.data(), 16, kPiece);
-  for (size_t r = 0; r < elsewhere.runs.size(); r += 4) leviathan_ring_page_locked(many, elsewhere.runs[r], elsewhere.runs[r + 1], elsewhere.runs[r + 2], locked + elsewhere.runs[r + 1]);
-  fake::most_pending = 0;
-  for (int round = 0; round < 20; round++) {
-    check(leviathan_ring_begin(many, elsewhere.runs.data(), elsewhere.ends.data(), kItems) == 0, "begin on many slots");
-    consume(many, elsewhere, kItems, stream, "many slots", 1 + round % 3);
-  }
-  check(fake::most_pending <= 3 * 3, "copies under way: " + std::to_string(fake::most_pending.load()));
-  leviathan_ring_destroy(many);
   // Of a file, some runs: the others are read, as is a run that is longer than what is locked at its offset.
   lock_runs(first, locked, 2);
   std::vector<uint8_t> wrong(kFileBytes, 0xaa);

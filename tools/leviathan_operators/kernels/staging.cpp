@@ -8,8 +8,7 @@
 // The caller takes items in order: `wait` makes its stream wait for the copies, `release` marks the computation's end.
 // `skip` names items that the caller will release without waiting for them: those that no reader has begun are not read.
 //
-// Bytes that are page-locked already (page_locked.cpp) are copied from where they are, a run at once. Few such items are
-// under way at a time: a copy of somebody else's, over the same link, waits for all that were queued before.
+// Bytes that are page-locked already (page_locked.cpp) are copied from where they are, a run at once.
 //
 // Files are read with pread, not through a mapping: a disk's failure is an error here, not a signal.
 #include <cuda_runtime.h>
@@ -37,7 +36,6 @@ struct Run { // bytes of a file, and where in the slot they go
 };
 
 constexpr int kBuffers = 2; // of a reader: one is filled while the other is copied
-constexpr int kUnderWay = 3; // page-locked items: one is copied, the next is queued, a third thread is waking up
 
 struct Figures { // totals since creation; seconds are summed over the readers, except `caller`
   double read, link, compute, caller;
@@ -122,7 +120,7 @@ class Ring {
     ends_.assign(ends, ends + items);
     queued_.assign(items, 0);
     skipped_.assign(items, 0);
-    next_ = released_ = turn_ = 0;
+    next_ = released_ = 0;
     stopping_ = false;
     error_.clear();
     changed_.notify_all();
@@ -239,19 +237,6 @@ class Ring {
     return part != page_locked_.end() && part->second.first >= run.bytes ? part->second.second : nullptr;
   }
 
-  bool all_found(int64_t item) {
-    for (int64_t r = item ? ends_[item - 1] : 0; r < ends_[item]; r++)
-      if (!found(runs_[r])) return false;
-    return true;
-  }
-
-  struct UnderWay { // counts an item until the end of the scope, where `lock` is held
-    Ring* const ring;
-    const int count;
-    UnderWay(Ring* ring, int count) : ring(ring), count(count) { ring->under_way_ += count; }
-    ~UnderWay() { ring->under_way_ -= count; }
-  };
-
   // Reads one item and queues its copies; `lock` is held, and given up while something takes time.
   void take(int64_t item, Reader* reader, std::unique_lock<std::mutex>& lock) {
     const int slot = item % slots_;
@@ -259,15 +244,9 @@ class Ring {
     // The last item in the same slot. If it was skipped after its reading had begun, nobody else waits for its copies, so
     // an item that is skipped at once ends after it, too.
     const int64_t last = item - slots_;
-    const bool locked = all_found(item);
-    const auto free = [&] { return last < 0 || (queued_[last] && (skipped_[item] || released_ > last)); };
-    const auto may = [&] { return skipped_[item] || !locked || under_way_ < kUnderWay; };
-    if (!until(lock, [&] { return turn_ == item && free() && may(); })) return;
+    if (!until(lock, [&] { return last < 0 || (queued_[last] && (skipped_[item] || released_ > last)); })) return;
     figures_.compute += now() - began;
-    turn_ = item + 1;
-    changed_.notify_all();
     if (skipped_[item]) return void(queued_[item] = 1);
-    const UnderWay count(this, locked);
     if (last >= 0 && failed_locked(cudaStreamWaitEvent(reader->copies, computed_[slot], 0), "a slot on the GPU")) return;
     if (last >= 0 && failed_locked(cudaStreamWaitEvent(reader->copies, copied_[slot], 0), "a slot's last copies")) return;
     const int64_t first = item ? ends_[item - 1] : 0;
@@ -293,14 +272,6 @@ class Ring {
     if (stopping_ || !trouble.empty()) return;
     if (failed_locked(cudaEventRecord(copied_[slot], reader->copies), "marking a copy")) return;
     queued_[item] = 1;
-    if (!locked) return;
-    changed_.notify_all();
-    lock.unlock();
-    const double queued = now();
-    const cudaError_t code = cudaStreamSynchronize(reader->copies);
-    lock.lock();
-    figures_.link += now() - queued;
-    failed_locked(code, "a copy to the GPU");
   }
 
   // A piece of a run into the reader's next buffer, and its copy to the GPU; what went wrong, or nothing.
@@ -356,8 +327,8 @@ class Ring {
   std::vector<Run> runs_;
   std::vector<int64_t> ends_;
   std::vector<char> queued_, skipped_; // queued_: no reader will do more for this item
-  int64_t next_ = 0, released_ = 0, turn_ = 0; // turn_: the item whose bytes are begun next
-  int busy_ = 0, under_way_ = 0;
+  int64_t next_ = 0, released_ = 0;
+  int busy_ = 0;
   std::atomic<bool> stopping_{true};
   bool ending_ = false;
   std::string error_;
