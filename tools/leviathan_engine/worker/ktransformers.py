@@ -44,9 +44,9 @@ class Options:
 
     `chunk`: maximum tokens of a prompt that are read at once. `stream_tokens`: chunks of at least this many tokens
     stream experts to the GPUs; 0: never, None: measured at the start. `page_lock`: bytes of main memory that may be
-    page-locked for them; `hybrid`: the CPU may compute a part of them. `kept`: where conversations go that are evicted
-    from the GPUs. `gpu_experts`: bytes of resident experts on each GPU; `freeze_experts`: keep those of the last start;
-    `expert_counts`: file with another machine's counts of expert uses.
+    page-locked for them. `kept`: where conversations go that are evicted from the GPUs. `gpu_experts`: bytes of
+    resident experts on each GPU; `freeze_experts`: keep those of the last start; `expert_counts`: file with another
+    machine's counts of expert uses.
     """
 
     home: Path
@@ -61,7 +61,6 @@ class Options:
     chunk: int = 4096
     stream_tokens: int | None = None
     page_lock: int = 0
-    hybrid: bool = True
     kept: Kept = NOWHERE
     gpu_experts: tuple[int, ...] = ()
     freeze_experts: bool = False
@@ -111,7 +110,7 @@ class KTransformers:
         self.threads = self._settle_threads(options)
         experts: Any = import_module("leviathan_operators.install_experts")
         resident = {f"cuda:{index}": size for index, size in enumerate(options.gpu_experts)}
-        more = {"counts": options.expert_counts, "page_lock": options.page_lock, "hybrid": options.hybrid}
+        more = {"counts": options.expert_counts, "page_lock": options.page_lock}
         wanted = experts.Options(options.stream_tokens, resident, options.home, frozen=options.freeze_experts, **more)
         self._experts = experts.install(self._interface.model, wanted, say)
         one_token.after_loading(self._interface.model, kernels, say)
