@@ -76,9 +76,9 @@ case $1 in
       answers $name resident --cache_lens 4096 --prompt $prompts --gpu_experts 400000000
     done
     ;;
-  two)
+  two) # who reads a prompt is fixed, since a router's near ties turn with it
     models
-    answers tiny two --cache_lens 4096 --prompt 24 300 --cards 20000,10000 --gpu_experts 4000000,1000000 --stream_tokens 64 # fixed: routers' near ties turn with who reads a prompt
+    answers tiny two --cache_lens 4096 --prompt 24 300 --cards 20000,10000 --gpu_experts 4000000,1000000 --stream_tokens 64
     answers wide two --cache_lens 8192 --prompt 100 700 --cards 9000,4000 --gpu_experts 200000000,500000000
     answers wide two-links --cache_lens 8192 --prompt 100 700 --cards 9000,4000 --chunk 512 --stream_tokens 32 --page_lock 30000000000
     ;;

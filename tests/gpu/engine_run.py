@@ -192,6 +192,7 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
     import torch  # noqa: PLC0415  (HOME first: upstream reads its configuration there when it is imported)
 
     from leviathan_engine.wire import Job  # noqa: PLC0415
+    from leviathan_engine.worker.generation import even_chunks  # noqa: PLC0415
     from leviathan_engine.worker.ktransformers import KTransformers, Options  # noqa: PLC0415
 
     begun = time.monotonic()
@@ -253,9 +254,9 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
         gaps = np.diff(times[4:])  # the first two decode steps run without the graph, the third captures it
         rates.append({"prompt": length, "first_s": times[1] - times[0], "ms_a_token": float(np.median(gaps)) * 1e3})
     np.savez(args.out, **arrays)
-    forecast = predicted(
-        plan, Costs(model, shape, args.cache_lens), min(options.chunk, max(args.prompt)), one_card=args.split > 1
-    )
+    pieces = (piece for length in args.prompt for piece in even_chunks(0, length, options.chunk))
+    longest = max(end - first for first, end in pieces)
+    forecast = predicted(plan, Costs(model, shape, args.cache_lens), longest, one_card=args.split > 1)
     for card, there in zip(forecast, (*options.gpu_experts, *(0 for _ in forecast)), strict=False):
         card["weights"] += min(there, cpu_memory(model, shape).experts)
         card["kv_cache"] += stream_bytes(model, shape)  # the ring is allocated together with the cache
