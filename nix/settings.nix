@@ -12,6 +12,8 @@
     "znver5"
     "znver4"
     "sapphirerapids"
+    "icelake-server"
+    "x86-64-v4"
     "x86-64-v3"
   ];
 

@@ -154,7 +154,7 @@ def labels(*names: str) -> dict[str, str]:
     return {f"{PREFIX}{name}": "true" for name in names}
 
 
-BUILDS = ("znver5", "znver4", "sapphirerapids", "x86-64-v3")
+BUILDS = ("znver5", "znver4", "sapphirerapids", "icelake-server", "x86-64-v4", "x86-64-v3")
 
 
 @pytest.mark.parametrize(
@@ -164,6 +164,8 @@ BUILDS = ("znver5", "znver4", "sapphirerapids", "x86-64-v3")
         (labels(*DECIDING["znver4"]), "znver4", "znver5 needs AVX512VP2INTERSECT, AVXVNNI"),
         (labels("AVX", "AVX2", "FMA3"), "x86-64-v3", "znver4 needs"),
         (labels(*DECIDING["sapphirerapids"]), "sapphirerapids", "znver4 needs SSE4A"),  # AVX-512, by Intel
+        (labels(*DECIDING["icelake-server"]), "icelake-server", "sapphirerapids needs AVX512BF16, AVX512FP16, AVXVNNI"),
+        (labels(*DECIDING["x86-64-v4"]), "x86-64-v4", "icelake-server needs AVX512BITALG"),
         (labels("AVX"), "", "x86-64-v3 needs AVX2, FMA3"),
         ({f"{PREFIX}AVX2": "false"}, None, "no labels"),
         ({"kubernetes.io/arch": "amd64"}, None, "no labels"),
