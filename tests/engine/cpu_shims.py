@@ -71,14 +71,14 @@ def slow_chunks(seconds: float) -> None:
     """Each layer takes so long over a chunk of a long prompt, as on a machine that is short of everything."""
     from leviathan_operators.operators.attention import ChunkedLatentAttention  # noqa: PLC0415
 
-    original = ChunkedLatentAttention._chunk
+    original = ChunkedLatentAttention.chunk
 
-    def slow(self: Any, hidden: torch.Tensor, *arguments: Any) -> Any:
+    def slow(self: Any, hidden: torch.Tensor, *arguments: Any, **named: Any) -> Any:
         if hidden.shape[1] >= 32:
             time.sleep(seconds)
-        return original(self, hidden, *arguments)
+        return original(self, hidden, *arguments, **named)
 
-    ChunkedLatentAttention._chunk = slow
+    ChunkedLatentAttention.chunk = slow
 
 
 def apply() -> None:

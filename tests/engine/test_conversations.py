@@ -136,7 +136,27 @@ def see(engine: Any, folder: Path) -> dict[str, Any]:
         "restarted": follow(Talk(engine, 4, 128, folder=folder), [1]),
         "interleaved": [mine.against(true) for mine, true in zip(both, (right[1], right[3]), strict=True)],
         "cancelled": cancelled(Talk(engine, PLENTY, 64), prompts[2], right[2]),
+        "last layer": last_layer(engine, prompts[3]),
     }
+
+
+def last_layer(engine: Any, prompt: Sequence[int]) -> dict[str, Any]:
+    """Reads two chunks with the last layer's last position, and with all: its rows, logits' error, the cache's bits."""
+    model, pages, rows = engine._interface.model, [6, 1, 3, 2], []
+    every = import_module("leviathan_operators.operators.last_layer").every_position
+
+    def read() -> tuple[Any, list[bytes]]:
+        engine._cache.write(pages, [bytes(engine._cache.page_bytes)] * len(pages))
+        engine.read(pages, 0, prompt[:77])
+        return engine.read(pages, 77, prompt[77:]).float().clone(), engine._cache.read(pages)
+
+    hook = model.model.layers[-1].mlp.register_forward_pre_hook(lambda _module, given: rows.append(given[0].shape[1]))
+    mine, bits = read()
+    with every(model):
+        right, all_bits = read()
+    hook.remove()
+    error = float((mine - right).norm() / right.norm())
+    return {"rows": rows, "error": error, "bits": bits == all_bits, "written": sum(map(any, bits))}
 
 
 def quiet(talk: Talk) -> list[dict[str, Any]]:
@@ -232,6 +252,15 @@ def test_conversations_that_push_each_other_out(seen: dict[str, Any]) -> None:
 def test_conversations_on_disk_outlive_the_process(seen: dict[str, Any]) -> None:
     assert seen["settled"]
     assert [answer["reused"] for answer in (*seen["to disk"], *seen["restarted"])] == [0, 0, 128]
+
+
+def test_the_last_layer_computes_the_last_position(seen: dict[str, Any]) -> None:
+    """The cache has the same bits as if it computed all; the logits differ by products of other shapes."""
+    found = seen["last layer"]
+    assert found["rows"] == [1, 1, 77, seen["lengths"][3] - 77]
+    assert found["bits"]
+    assert found["written"] == 4
+    assert found["error"] < LOGITS_ERROR / 5
 
 
 def test_a_prompt_that_is_asked_again_is_not_read(seen: dict[str, Any]) -> None:

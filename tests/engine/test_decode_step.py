@@ -107,8 +107,10 @@ def test_a_step_gives_upstreams_logits(seen: dict[str, Any]) -> None:
 
 
 def test_every_choice_is_counted(seen: dict[str, Any]) -> None:
-    """Two experts a token: of a prompt of 90 tokens and of three steps."""
-    assert set(seen["uses"]) == {2 * (90 + 3)}
+    """Two experts a token: of a prompt of 90 tokens, in the last layer of its last token, and of three steps."""
+    *others, last = seen["uses"]
+    assert set(others) == {2 * (90 + 3)}
+    assert last == 2 * (1 + 3)
 
 
 def test_a_model_that_is_not_loaded_as_blocks_keeps_upstreams_steps(seen: dict[str, Any]) -> None:

@@ -27,12 +27,9 @@ class Engine:
 
     def __init__(self, models: Path, work: Path) -> None:
         self.engine = import_module("test_conversations").load(models, work)
-        self.layers = [
-            layer.mlp for layer in self.engine._interface.model.model.layers if hasattr(layer.mlp, "experts")
-        ]
-        self.placed = import_module("leviathan_operators.install_experts")._placed(
-            self.engine._interface.model, type(self.layers[0])
-        )
+        self.model = self.engine._interface.model
+        self.layers = [layer.mlp for layer in self.model.model.layers if hasattr(layer.mlp, "experts")]
+        self.placed = import_module("leviathan_operators.install_experts")._placed(self.model, type(self.layers[0]))
         self.plain = import_module("leviathan_operators.reference.operators")
         self.device = import_module("leviathan_operators.experts.device")
 
@@ -103,6 +100,10 @@ def main(models: Path, work: Path) -> dict[str, Any]:
     layers = engine.streamed(16)
     out["streamed"] = distance(engine.logits(), right)
     out["uses"] = [int(layer.uses.sum()) for layer in layers]
+    layers = engine.streamed(16)
+    with import_module("leviathan_operators.operators.last_layer").every_position(engine.model):
+        out["every position"] = distance(engine.logits(), right)
+    out["uses of every position"] = [int(layer.uses.sum()) for layer in layers]
     engine.streamed(PROMPT + 1)
     out["below_the_threshold"] = distance(engine.logits(), right)
     # The tiny model's routers choose the same two for every token: one of them is on the device, the other is not.
@@ -122,6 +123,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_streamed_experts_give_the_cpus_logits(seen: dict[str, Any]) -> None:
     assert seen["again"] == 0
     assert 0 < seen["streamed"] < LIMIT
+    assert 0 < seen["every position"] < LIMIT
     assert seen["below_the_threshold"] == 0
 
 
@@ -132,8 +134,10 @@ def test_resident_experts_give_the_cpus_logits(seen: dict[str, Any]) -> None:
 
 
 def test_every_choice_is_counted(seen: dict[str, Any]) -> None:
-    """Two experts a token, of the prompt and of each step."""
-    assert set(seen["uses"]) == {2 * (PROMPT + STEPS)}
+    """Two experts a token, of the prompt and of each step; in the last layer, of the prompt's last token."""
+    *others, last = seen["uses"]
+    assert set(others) == set(seen["uses of every position"]) == {2 * (PROMPT + STEPS)}
+    assert last == 2 * (1 + STEPS)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,16 @@ def ids(seed: int) -> tuple[int, ...]:
 
 
 def last_position(engine: Any) -> dict[str, Any]:
-    """The logits as they are, and as upstream makes them: of all positions, with its mask."""
+    """The logits of the last position, and as upstream makes them: of all positions, with its mask.
+
+    The last layer computes all positions, since products of another shape round differently.
+    """
+    every = import_module("leviathan_operators.operators.last_layer").every_position
+    with every(engine._interface.model):
+        return _last_position(engine)
+
+
+def _last_position(engine: Any) -> dict[str, Any]:
     torch, model = import_module("torch"), engine._interface.model
     shapes: list[list[int]] = []
 

@@ -46,12 +46,15 @@ def answers(logits: Any, wanted: Any, answer: Any, margin: float) -> dict[str, A
     }
 
 
-def flips(reference: Reference, own: dict[int, Tensor], given: dict[int, Tensor]) -> list[dict[str, Any]]:
+def flips(
+    reference: Reference, own: dict[int, Tensor], given: dict[int, Tensor], positions: int
+) -> list[dict[str, Any]]:
     """Positions at which the reference, left alone, chooses other experts than the engine: how near the tie was.
 
     `own` and `given` are the routers' inputs in the reference and in the engine, with the same choices before this
-    layer. `gap` is how far apart the reference sees the group, or else the expert, that it takes and the one that the
-    engine takes; `moved` how far the engine's input moves those two towards each other. A tie flips when moved > gap.
+    layer, of the last of all `positions`. `gap` is how far apart the reference sees the group, or else the expert, that
+    it takes and the one that the engine takes; `moved` how far the engine's input moves those two towards each other.
+    A tie flips when moved > gap.
     """
     out = []
     for layer in sorted(given):
@@ -66,12 +69,16 @@ def flips(reference: Reference, own: dict[int, Tensor], given: dict[int, Tensor]
             mine_gap = float(here[kind][row][lost].min() - here[kind][row][won].max())
             their_gap = float(there[kind][row][lost].min() - there[kind][row][won].max())
             what = "group" if kind else "expert"
-            out.append({"at": row, "layer": layer, "of": what, "gap": mine_gap, "moved": mine_gap - their_gap})
+            at = row + positions - len(mine)
+            out.append({"at": at, "layer": layer, "of": what, "gap": mine_gap, "moved": mine_gap - their_gap})
     return out
 
 
-def routed(data: Any, number: int, device: str) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-    """By layer: the routers' inputs, and the experts chosen in ascending order."""
+def routed(data: Any, number: int, positions: int, device: str) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """By layer: the routers' inputs, and the experts chosen in ascending order, of all positions.
+
+    The last layer computes only the last position of each chunk of a prompt: of it, those of the answer's positions.
+    """
     inputs, chosen = {}, {}
     for name in data:
         kind, _, layer = name.partition(f"{number}.")
@@ -79,6 +86,9 @@ def routed(data: Any, number: int, device: str) -> tuple[dict[int, Tensor], dict
             inputs[int(layer)] = torch.from_numpy(data[name]).to(device)
         if layer and kind == "experts":
             chosen[int(layer)] = torch.from_numpy(data[name]).long().to(device).sort(-1)[0]
+    answered = len(data[f"answer{number}"])
+    for layer in [layer for layer, rows in chosen.items() if len(rows) < positions]:
+        inputs[layer], chosen[layer] = inputs[layer][-answered:], chosen[layer][-answered:]
     return inputs, chosen
 
 
@@ -93,17 +103,17 @@ def compared(reference: Reference, data: Any, routes: Any, number: int, args: ar
         return out | {"good": free["wrong"] == 0 and free["median_error"] <= args.limit}
     if not np.array_equal(routes[f"answer{number}"], answer):
         raise SystemExit(f"prompt {number}: the run with --routes gave other tokens")
-    given, reference.forced = routed(routes, number, args.device)
+    given, reference.forced = routed(routes, number, len(sequence), args.device)
     forced = answers(logits, reference.logits(sequence, first).cpu().numpy(), answer, args.margin)
-    own = dict(reference.router_inputs)
-    inputs = np.stack([errors(given[layer].cpu().numpy(), own[layer].cpu().numpy()) for layer in sorted(given)])
+    own = {layer: rows[-len(given[layer]) :] for layer, rows in reference.router_inputs.items()}
+    inputs = [errors(given[layer].cpu().numpy(), own[layer].cpu().numpy()) for layer in sorted(given)]
     other = sum(int((reference.choose(n, given[n]) != reference.forced[n]).any(-1).sum()) for n in given)
-    turned = flips(reference, own, given)
-    good = other == 0 and inputs.max() <= args.input_limit
+    turned = flips(reference, own, given, len(sequence))
+    good = other == 0 and max(row.max() for row in inputs) <= args.input_limit
     return out | {
         "forced": forced,
         "routers": {
-            "choices": inputs.size,
+            "choices": sum(row.size for row in inputs),
             "not_the_reference's_on_the_same_input": other,
             "flipped_by_rounding": len(turned),
             "widest_flipped_gap": max((one["gap"] for one in turned), default=0.0),

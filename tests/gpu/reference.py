@@ -42,7 +42,7 @@ class Reference:
         self.shape: ModelShape = read_shape(self._model)
         self._device = device
         self._marlin = marlin
-        # By layer: the experts of every position that are to be taken, and what the router was last given.
+        # By layer: the experts of the last positions that are to be taken, and what the router was last given.
         self.forced: dict[int, Tensor] = {}
         self.router_inputs: dict[int, Tensor] = {}
 
@@ -120,7 +120,9 @@ class Reference:
     def route(self, layer: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """Experts and their weights for every row."""
         self.router_inputs[layer] = x
-        chosen = self.forced[layer] if layer in self.forced else self.choose(layer, x)
+        chosen = self.choose(layer, x)
+        if layer in self.forced:
+            chosen[-len(self.forced[layer]) :] = self.forced[layer]
         weights = self.scores(layer, x).gather(1, chosen)
         if self.shape.weights_norm:
             weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from leviathan_operators.experts.counts import SAVE_SECONDS, PlacementFile, UseFile, Uses, added
-from leviathan_operators.experts.placement import Candidate, Swap, choose, hit_rate, swaps
+from leviathan_operators.experts.placement import Candidate, Swap, choose, evened, hit_rate, swaps
 
 LAYERS = [Candidate(layer, 8, 100 if layer % 2 else 120) for layer in range(3, 9)]
 
@@ -37,6 +37,16 @@ def test_no_choice_of_as_many_bytes_is_better() -> None:
         chosen = choose(layers, room, counts)
         best = sum(sorted((n for row in counts.values() for n in row), reverse=True)[: room // 10])
         assert sum(counts[layer][e] for layer, experts in chosen.items() for e in experts) == best
+
+
+def test_a_layer_that_saw_fewer_tokens_gets_its_share() -> None:
+    """The last layer computes one token of a prompt, with the same preferences as another one."""
+    counts = {3: [400, 300, 200, 100], 4: [4, 3, 2, 1], 5: [0] * 4}
+    assert evened(counts) == {3: [400, 300, 200, 100], 4: [400, 300, 200, 100], 5: [0] * 4}
+    layers = [Candidate(layer, 4, 1) for layer in counts]
+    assert choose(layers, 4, counts) == {3: (0, 1, 2, 3), 4: (), 5: ()}
+    assert choose(layers, 4, evened(counts)) == {3: (0, 1), 4: (0, 1), 5: ()}
+    assert evened({}) == {}
 
 
 def test_no_room_and_room_for_all() -> None:

@@ -19,7 +19,7 @@ from .experts.device import DeviceLayer
 from .experts.files import LayerFiles, OpenFiles, layer_files
 from .experts.installed import Installed, Options, Placed, Say
 from .experts.page_locked import PageLocked
-from .experts.placement import Candidate, Counts, choose, hit_rate
+from .experts.placement import Candidate, Counts, choose, evened, hit_rate
 from .experts.products import Products
 from .experts.replacing import OnDevice
 from .experts.resident import Held, load
@@ -156,7 +156,7 @@ def _chosen(candidates: Sequence[Candidate], room: int, options: Options, counts
         last = PlacementFile(options.state / PLACEMENT).read({c.layer: c.experts for c in candidates})
         if last is not None and sum(c.slot_bytes * len(last[c.layer]) for c in candidates) <= room:
             return last
-    return choose(candidates, room, counts)
+    return choose(candidates, room, evened(counts))
 
 
 def _resident(

@@ -114,6 +114,8 @@ class KTransformers:
         wanted = experts.Options(options.stream_tokens, resident, options.home, frozen=options.freeze_experts, **more)
         self._experts = experts.install(self._interface.model, wanted, say)
         one_token.after_loading(self._interface.model, kernels, say)
+        self._last_layer: Any = import_module("leviathan_operators.operators.last_layer")
+        self._last_layer.last_position_only(self._interface.model)
         self._cache = self._interface.cache
         parked = options.kept.pages(self._cache.page_bytes)
         self._prefixes = PrefixCache(self._cache.max_pages, self._cache, parked)
@@ -192,7 +194,7 @@ class KTransformers:
     ) -> tuple[Any, Iterator[PromptToken]]:
         """As `read`; also returns the log probabilities of the tokens `following` each of `ids`. Errors: Cancelled."""
         head = self._interface.model.lm_head
-        with head_inputs(head) as seen:
+        with self._last_layer.every_position(self._interface.model), head_inputs(head) as seen:
             logits = self.read(pages, first, ids)
         return logits, token_logprobs(head, seen[0][0], following, most, self._before_layer)
 

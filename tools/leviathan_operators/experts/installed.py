@@ -10,7 +10,7 @@ import torch
 from .counts import PLACEMENT, PlacementFile, Uses
 from .files import LayerFiles
 from .page_locked import PageLocked
-from .placement import Counts
+from .placement import Counts, evened
 from .replacing import OnDevice
 from .ring import Figures, Ring
 
@@ -93,7 +93,7 @@ class Installed:
         counted = {layer: row for device in self._devices for layer, row in device.counted().items()}
         total = self._uses.keep(lambda: counted) if self._uses is not None else None
         if total is not None:
-            self._wanted = {} if self._options.frozen else total
+            self._wanted = {} if self._options.frozen else evened(total)
         moves = [move for device in self._devices for move in device.follow(self._wanted)] if self._wanted else []
         if not moves:
             self._wanted = {}

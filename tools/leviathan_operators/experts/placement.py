@@ -1,6 +1,6 @@
 """Chooses the resident experts of a GPU: those chosen most often per byte, or without counts the same number per layer.
 
-Counts change while the engine runs: `swaps` returns the experts that should change places.
+Counts change while the engine runs: `swaps` returns the experts that should change places. Both take `evened` counts.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,6 +19,16 @@ class Candidate:
     layer: int
     experts: int
     slot_bytes: int
+
+
+def evened(counts: Counts) -> dict[int, list[int]]:
+    """Returns the counts as if all layers had seen as many tokens as the one with the most uses.
+
+    The last layer computes one token of a chunk (`operators/last_layer.py`), and so counts fewer.
+    """
+    totals = {layer: sum(uses) for layer, uses in counts.items()}
+    most = max(totals.values(), default=0)
+    return {layer: [n * most // max(1, totals[layer]) for n in uses] for layer, uses in counts.items()}
 
 
 def choose(candidates: Sequence[Candidate], room: int, counts: Counts | None) -> dict[int, tuple[int, ...]]:

@@ -83,6 +83,7 @@ class StreamedExperts:
     A layer's tokens are on the GPU of one of the links; the other GPUs get a copy of them. `layers` are in the order of
     the model. A chunk calls `layer` for each of them in turn, and the sources read the experts of the next layers ahead
     while the GPU computes attention. Experts that no token chose are left out, unless a source was ahead of the router.
+    The last layer is not read ahead, because most chunks do not need it (`operators/last_layer.py`).
     """
 
     def __init__(self, operators: Any, links: Sequence[Link], layers: Sequence[StreamedLayer]) -> None:
@@ -95,8 +96,8 @@ class StreamedExperts:
         self._items = [0] * len(self._links)
 
     def start(self, position: int = 0) -> None:
-        """Starts to read the experts of layer `position` (an index of `layers`) and of all later layers."""
-        layers = self._layers[position:]
+        """Starts to read the experts of layer `position` (an index of `layers`) and of all later ones but the last."""
+        layers = self._layers[position : max(position + 1, len(self._layers) - 1)]
         owned = [owners(layer.absent, self._turns) for layer in layers]
         for n, link in enumerate(self._links):
             link.source.begin([layer.files for layer in layers], [experts_of(owner, n) for owner in owned])
@@ -115,7 +116,7 @@ class StreamedExperts:
 
         Errors: KernelError if weights cannot be read or copied.
         """
-        if position != self._next:
+        if position != self._next or position == len(self._layers) - 1:
             self.start(position)
         # After an error, the next call starts again.
         self._next = len(self._layers)

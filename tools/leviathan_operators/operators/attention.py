@@ -52,26 +52,31 @@ class ChunkedLatentAttention(KDeepseekV2Attention):
                 cache_position,
                 **kwargs,
             )
-        return self._chunk(hidden_states, position_ids, past_key_value, cache_position), None, past_key_value
+        queries = hidden_states.shape[1]
+        return self.chunk(hidden_states, position_ids, past_key_value, cache_position, queries), None, past_key_value
 
-    def _chunk(self, hidden: Tensor, position_ids: Tensor | None, cache: Any, positions: Tensor | None) -> Any:
-        n = hidden.shape[1]
-        query = self.q_proj(hidden) if self.q_lora_rank is None else self._low_rank_query(hidden)
-        query = query.view(1, n, self.num_heads, self.q_head_dim)
+    def chunk(
+        self, hidden: Tensor, position_ids: Tensor | None, cache: LatentCache, positions: Tensor | None, queries: int
+    ) -> Any:
+        """Writes a chunk, (1, n, hidden), to the cache; computes its last `queries` positions: (1, queries, hidden)."""
+        n, asked = hidden.shape[1], hidden[:, -queries:]
+        query = self.q_proj(asked) if self.q_lora_rank is None else self._low_rank_query(asked)
+        query = query.view(1, queries, self.num_heads, self.q_head_dim)
         widths = [self.kv_lora_rank, self.qk_rope_head_dim]
         latent, rope = self.kv_a_proj_with_mqa(hidden).split(widths, dim=-1)
         latent = self.kv_a_layernorm(latent).view(1, n, 1, self.kv_lora_rank)
         rope = rope.view(1, n, 1, self.qk_rope_head_dim)
         cos, sin = self.rotary_emb(rope, position_ids)
-        turned, rope = apply_rotary_pos_emb(query[..., self.qk_nope_head_dim :], rope, cos, sin, unsqueeze_dim=2)
+        turned = _turn(query[..., self.qk_nope_head_dim :], cos[..., -queries:, :], sin[..., -queries:, :])
+        rope = _turn(rope, cos, sin)
         query = torch.cat([query[..., : self.qk_nope_head_dim], turned], dim=-1)[0].transpose(0, 1)
         cache.update(latent, rope, self.layer_idx, {"cache_position": positions})
 
         def expand(first: int, last: int) -> tuple[Tensor, Tensor]:
             return self._keys_and_values(cache.latents(self.layer_idx, first, last))
 
-        out = attention(query, expand, cache.start, self.v_head_dim, self.softmax_scale)
-        out = out.transpose(0, 1).reshape(1, n, self.num_heads * self.v_head_dim)
+        out = attention(query, expand, cache.start + n - queries, self.v_head_dim, self.softmax_scale)
+        out = out.transpose(0, 1).reshape(1, queries, self.num_heads * self.v_head_dim)
         return self.o_proj(out)
 
     def _low_rank_query(self, hidden: Tensor) -> Any:
@@ -86,3 +91,8 @@ class ChunkedLatentAttention(KDeepseekV2Attention):
         key[..., :nope] = both[..., :nope]
         key[..., nope:] = entries[:, None, self.kv_lora_rank :]
         return key.transpose(0, 1), both[..., nope:].transpose(0, 1)
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Any:
+    """Rotates (1, n, heads, rope); upstream's function takes queries and keys of the same positions."""
+    return apply_rotary_pos_emb(x, x[:, :, :1], cos, sin, unsqueeze_dim=2)[0]
