@@ -55,18 +55,15 @@ class Engine:
             )
         return [placed.module.device_layer for placed in self.placed]
 
-    def streamed(self, threshold: int, *, hybrid: bool = False) -> list[Any]:
-        """Chunks from `threshold` tokens on are streamed; `hybrid`: the CPU computes one expert of each."""
+    def streamed(self, threshold: int) -> list[Any]:
+        """Chunks from `threshold` tokens on are streamed."""
         streaming = import_module("leviathan_operators.experts.streamed")
         files = [placed.files for placed in self.placed]
         products = self.products(files)
         links = [streaming.Link(self.plain.PlainRing(), products)]
-        parts, costs = [streaming.StreamedLayer(f) for f in files], None
-        if hybrid:
-            parts = import_module("leviathan_operators.install_experts")._with_cpu(self.placed, parts, 2, print)
-            # The tiny model's routers choose the same two for every token; for one, CPU and link take as long.
-            costs = import_module("leviathan_operators.experts.hybrid").Costs((1.0,), 1.0, 1.0, 0.0, ahead=0)
-        source = streaming.StreamedExperts(self.plain.PlainOperators(), links, parts, costs)
+        source = streaming.StreamedExperts(
+            self.plain.PlainOperators(), links, [streaming.StreamedLayer(f) for f in files]
+        )
         layers = self.device_layers()
         for position, layer in enumerate(layers):
             layer.stream(source, position, threshold)
@@ -94,24 +91,6 @@ def distance(got: list[Any], right: list[Any]) -> float:
     return max(float((a - b).norm() / b.norm()) for a, b in zip(got, right, strict=True))
 
 
-class Watched:
-    """Keeps the ids that OnCpu is given."""
-
-    def __init__(self, on_cpu: Any) -> None:
-        self._class, self._original, self.ids = on_cpu, on_cpu.start, list[list[int]]()
-
-    def __enter__(self) -> "Watched":
-        def start(cpu: Any, x: Any, ids: Any, weights: Any) -> None:
-            self.ids.append(ids.flatten().tolist())
-            self._original(cpu, x, ids, weights)
-
-        self._class.start = start
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._class.start = self._original
-
-
 def main(models: Path, work: Path) -> dict[str, Any]:
     """Every way in turn."""
     engine = Engine(models, work)
@@ -125,10 +104,6 @@ def main(models: Path, work: Path) -> dict[str, Any]:
     with import_module("leviathan_operators.operators.last_layer").every_position(engine.model):
         out["every position"] = distance(engine.logits(), right)
     out["uses of every position"] = [int(layer.uses.sum()) for layer in layers]
-    engine.streamed(16, hybrid=True)
-    with Watched(import_module("leviathan_operators.experts.on_cpu").OnCpu) as watched:
-        out["hybrid"] = distance(engine.logits(), right)
-    out["hybrid_experts"] = [sorted(set(ids)) for ids in watched.ids]
     engine.streamed(PROMPT + 1)
     out["below_the_threshold"] = distance(engine.logits(), right)
     # The tiny model's routers choose the same two for every token: one of them is on the device, the other is not.
@@ -150,14 +125,6 @@ def test_streamed_experts_give_the_cpus_logits(seen: dict[str, Any]) -> None:
     assert 0 < seen["streamed"] < LIMIT
     assert 0 < seen["every position"] < LIMIT
     assert seen["below_the_threshold"] == 0
-
-
-def test_the_cpu_computes_a_part_of_a_streamed_chunk(seen: dict[str, Any]) -> None:
-    """In each layer one of the two chosen experts, by KTransformers' own threads; the result is the CPU's, rounded."""
-    assert 0 < seen["hybrid"] < LIMIT
-    assert seen["hybrid"] != seen["streamed"]
-    assert seen["hybrid_experts"]
-    assert all(len(ids) == 2 and ids[0] == -1 for ids in seen["hybrid_experts"])
 
 
 def test_resident_experts_give_the_cpus_logits(seen: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ from expert_files import CHOICES, EXPERTS, HIDDEN, LIMIT, Counting, distance, gi
 
 from leviathan_engine.gguf.types import GgmlType
 from leviathan_operators import install_experts as install
-from leviathan_operators.experts import calibrate
 from leviathan_operators.experts.products import Products
 from leviathan_operators.experts.streamed import SUM_ROWS, Link, StreamedExperts, StreamedLayer, turns
 from leviathan_operators.reference.expert_layer import experts
@@ -62,7 +61,7 @@ def test_links_take_turns_by_their_shares(shares: tuple[int, ...], order: tuple[
 )
 def test_a_slow_link_gets_less(seconds: tuple[float, ...], shares: list[int]) -> None:
     """A card with four lanes of sixteen gets a quarter, and one behind a slow bridge nothing."""
-    assert calibrate.shares_of(seconds) == shares
+    assert install.shares_of(seconds) == shares
 
 
 @pytest.mark.parametrize("shares", [(3, 1), (0, 2), (2, 0)])
@@ -110,31 +109,31 @@ def test_the_shares_and_the_threshold_are_measured(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(torch.cuda, name, stand_in)
     files, _held = layers(tmp_path, 3)
     clock = [0.0]
-    monkeypatch.setattr(calibrate, "now", lambda: clock[0])
+    monkeypatch.setattr(install.calibrate, "now", lambda: clock[0])
     asked: list[int] = []
 
     class Module:
         config = SimpleNamespace(num_experts_per_tok=CHOICES)
 
         def experts(self, x: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> None:
-            assert x.shape == (calibrate.TRIAL_TOKENS, HIDDEN)
+            assert x.shape == (install.calibrate.TRIAL_TOKENS, HIDDEN)
             assert ids.shape == weights.shape == (len(x), CHOICES)
             asked.append(len(x))
             clock[0] += 0.5
 
     placed = install.Placed(Module(), 1, torch.device("cpu"), files[1])
     quick, slow = Slow(0.02, clock), Slow(0.06, clock)
-    shares, rates = calibrate.measure([quick, slow], placed, range(EXPERTS), cpu=True)  # type: ignore[list-item]
+    shares, rates = install._measure([quick, slow], placed, range(EXPERTS), cpu=True)  # type: ignore[list-item]
     assert shares == [6, 2]
-    assert asked == [calibrate.TRIAL_TOKENS] * 2
+    assert asked == [install.calibrate.TRIAL_TOKENS] * 2
     # Twice alone, then twice together: expert 2 of each row of eight is the slow link's.
     assert (quick.waited, slow.waited) == (2 * EXPERTS + 2 * (EXPERTS - 1), 2 * EXPERTS + 2)
     assert rates is not None
     assert (rates.streamed, rates.cpu) == pytest.approx((5 * 0.02 + 0.06, 0.5))
     # With a configured threshold the CPU is not asked; a single link is not measured then.
-    assert calibrate.measure([quick, slow], placed, range(EXPERTS), cpu=False) == ([6, 2], None)  # type: ignore[list-item]
+    assert install._measure([quick, slow], placed, range(EXPERTS), cpu=False) == ([6, 2], None)  # type: ignore[list-item]
     alone = Slow(0.02, clock)
-    assert calibrate.measure([alone], placed, [], cpu=False) == ([1], None)  # type: ignore[list-item]
+    assert install._measure([alone], placed, [], cpu=False) == ([1], None)  # type: ignore[list-item]
     assert alone.waited == 0
     assert len(asked) == 2
 

@@ -238,10 +238,9 @@ def test_the_start_locks_what_is_streamed(monkeypatch: pytest.MonkeyPatch, room:
         return [1], Rates(0.14, 0.24)
 
     monkeypatch.setattr(install, "PageLocked", Told)
-    monkeypatch.setattr(install.calibrate, "measure", stand_in)
+    monkeypatch.setattr(install, "_measure", stand_in)
     said: list[str] = []
-    options = install.Options(page_lock=room)
-    locked = install._streaming(SimpleNamespace(), {"cuda:0": here}, options, said.append)  # type: ignore[arg-type]
+    locked = install._streaming(SimpleNamespace(), {"cuda:0": here}, install.Options(page_lock=room), said.append)  # type: ignore[arg-type]
     assert locked is not None
     locked.join()
     absent = [(3, [0, 1, 2, 3]), (4, [0, 2, 3]), (5, [1, 2])]

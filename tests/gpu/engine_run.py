@@ -125,7 +125,7 @@ def ratios(forecast: dict[str, int], measured: dict[str, int]) -> dict[str, floa
 def watch_routers(routed: dict[int, list[tuple[Any, Any]]]) -> None:
     """Keeps, by layer, what every call of a router was given (rows, hidden) and which experts it chose (rows, used)."""
     gate = import_module("ktransformers.operators.gate").KMoEGate
-    layer_of = import_module("leviathan_engine.worker.load_progress").layer_of
+    layer_of = import_module("leviathan_engine.worker.ktransformers").layer_of
     original = gate.forward
 
     def watched(self: Any, hidden: Any) -> Any:
@@ -207,7 +207,6 @@ def main() -> int:  # noqa: PLR0915 - one measurement from its beginning to its 
         chunk=args.chunk or plan.chunk,
         stream_tokens=args.stream_tokens,
         page_lock=args.page_lock,
-        hybrid=args.hybrid,
         gpu_experts=resident_bytes(plan, args.gpu_experts),
     )
     if args.nodes:
@@ -297,7 +296,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--chunk", type=int, help="tokens of a prompt that are read at once; without it the plan's")
     parser.add_argument("--stream_tokens", type=int, help="chunks from this size on are streamed; without it measured")
     parser.add_argument("--page_lock", type=int, default=0, help="bytes of main memory to page-lock for experts")
-    parser.add_argument("--no-hybrid", dest="hybrid", action="store_false", help="the CPU computes no streamed experts")
     parser.add_argument("--prompt", type=int, nargs="+", default=[24, 300], help="tokens; 0: as many as the plan takes")
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--cpu_infer", type=int, default=15)

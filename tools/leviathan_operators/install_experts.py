@@ -5,8 +5,8 @@ If a part is not possible, a log line says why, and the CPU computes these exper
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib import import_module
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,22 +18,20 @@ from .experts.counts import NAME, PLACEMENT, PlacementFile, UseFile, Uses
 from .experts.device import DeviceLayer
 from .experts.files import LayerFiles, OpenFiles, layer_files
 from .experts.installed import Installed, Options, Placed, Say
-from .experts.on_cpu import Buffers, OnCpu
 from .experts.page_locked import PageLocked
 from .experts.placement import Candidate, Counts, choose, evened, hit_rate
 from .experts.products import Products
 from .experts.replacing import OnDevice
 from .experts.resident import Held, load
 from .experts.ring import Ring
-from .experts.streamed import Link, StreamedExperts, StreamedLayer
+from .experts.streamed import Link, StreamedExperts, StreamedLayer, experts_of, owners, turns
 from .kernels.library import KernelError, Library
 
 # Experts in a ring, which the readers fill while the GPU computes. DeepSeek-V3's have 25 to 29 MB each.
 RING_SLOTS = 16
 MOST_READERS = 16
-# The largest chunk of which the CPU computes a part: of a longer one, it would read its experts' weights twice, because
-# it takes 1,024 tokens at once (group_max_len in upstream's operators/experts.py).
-MOST_HYBRID = 1024
+# Two links share a layer's experts, by the measured rates, in this many parts; four links in twice as many.
+SHARES = 8
 
 
 def install(model: Any, options: Options, say: Say) -> Installed:
@@ -207,26 +205,18 @@ def _streaming(library: Library, devices: Mapping[str, _Device], options: Option
     locked = PageLocked(library, rings, [(part.files, part.absent) for part in parts], options.page_lock, say)
     middle = len(layers) // 2
     locked.first(middle)
-    together = locked.fits and options.prompt_threads > 0
-    shares, rates = calibrate.measure(
-        rings, layers[middle], parts[middle].absent, cpu=together or options.threshold is None
-    )
-    links = [Link(d.ring, d.products, share) for d, share in zip(devices.values(), shares, strict=True)]
-    hybrid = None
-    if together and rates is not None:
-        helped = _with_cpu(layers, parts, options.prompt_threads, say)
-        hybrid = _hybrid(library, links, layers[middle], helped[middle], rates, say)
-        parts = helped if hybrid else parts
+    shares, rates = _measure(rings, layers[middle], parts[middle].absent, cpu=options.threshold is None)
     threshold, how = options.threshold, "as configured"
-    if threshold is None and rates is not None:
-        threshold = (hybrid and hybrid.threshold) or rates.threshold
+    if rates is not None:
+        threshold = rates.threshold
         gb = files[0].expert_bytes * files[0].experts / 1e9
         by = "page-locked" if locked.fits else " + ".join(str(ring.threads) for ring in rings) + " readers"
         how = (
             f"measured: a layer of {gb:.2f} GB streams in {rates.streamed * 1e3:.0f} ms ({gb / rates.streamed:.1f}"
             f" GB/s, {by}{_as_text(shares)}), the CPU reads {rates.tokens} tokens in {rates.cpu * 1e3:.0f} ms"
         )
-    streamed = StreamedExperts(library, links, parts, hybrid.costs if hybrid else None)
+    links = [Link(d.ring, d.products, share) for d, share in zip(devices.values(), shares, strict=True)]
+    streamed = StreamedExperts(library, links, parts)
     for position, placed in enumerate(layers):
         placed.module.device_layer.stream(streamed, position, threshold)
     say(f"experts on {names}: the GPU reads chunks of {threshold} tokens or more ({how})")
@@ -234,36 +224,53 @@ def _streaming(library: Library, devices: Mapping[str, _Device], options: Option
     return locked
 
 
-def _with_cpu(layers: Sequence[Placed], parts: Sequence[StreamedLayer], threads: int, say: Say) -> list[StreamedLayer]:
-    """Returns the parts with their experts on the CPU, the same parts without page-locked memory."""
-    hidden, choices = layers[0].files.hidden, layers[0].module.config.num_experts_per_tok
-    try:
-        buffers = Buffers(MOST_HYBRID, hidden, choices, page_locked=layers[0].device.type == "cuda")
-    except RuntimeError as err:
-        say(f"experts: the CPU computes none of a streamed chunk: {str(err).splitlines()[0]}")
-        return list(parts)
-    pool = import_module("cpuinfer_ext").CPUInfer(threads)
-    each = zip(layers, parts, strict=True)
-    return [replace(part, cpu=OnCpu(placed.module.experts.generate_experts, buffers, pool)) for placed, part in each]
-
-
-def _hybrid(
-    library: Library, links: Sequence[Link], layer: Placed, part: StreamedLayer, rates: calibrate.Rates, say: Say
-) -> calibrate.Hybrid | None:
-    """Measures whether the CPU is to compute a part of a streamed chunk's experts, and says what was found."""
-    if part.cpu is None:
-        return None
-    found = calibrate.measure_hybrid(library, links, layer, part, part.cpu, rates.streamed, RING_SLOTS)
-    tokens = calibrate.HYBRID_TRIAL
-    if found is None:
-        say(f"experts: the CPU computes none of a streamed chunk: for {tokens} tokens, that would save nothing")
-        return None
-    say(
-        f"experts: the CPU computes a part of streamed chunks of up to {MOST_HYBRID} tokens (measured: {tokens}"
-        f" tokens of a layer in {found.together * 1e3:.0f} ms, without the CPU in {found.alone * 1e3:.0f} ms)"
-    )
-    return found
-
-
 def _as_text(shares: Sequence[int]) -> str:
     return f", shares {' + '.join(map(str, shares))}" if len(shares) > 1 else ""
+
+
+def shares_of(seconds: Sequence[float]) -> list[int]:
+    """Returns the links' shares of a layer, from the seconds that each takes alone: SHARES / 2 for an average link."""
+    rates = [1 / max(time, 1e-9) for time in seconds]
+    return [round(SHARES * len(rates) / 2 * rate / sum(rates)) for rate in rates]
+
+
+def _measure(
+    rings: Sequence[Ring], layer: Placed, absent: Sequence[int], *, cpu: bool
+) -> tuple[list[int], calibrate.Rates | None]:
+    """Measures one layer: streaming without computing, and computing on the CPU.
+
+    The layer's `absent` experts are streamed, all if there are none; the seconds of streaming are those of all.
+    Returns the links' shares, and the rates over all links together and of the CPU, or None without `cpu`.
+    """
+    queues = [torch.cuda.current_stream(ring.device).cuda_stream for ring in rings]
+    random = torch.Generator().manual_seed(0)
+    tokens, experts = calibrate.TRIAL_TOKENS, layer.files.experts
+    x = torch.randn(tokens, layer.files.hidden, generator=random).bfloat16().to(layer.device)
+    chosen = torch.rand(tokens, experts, generator=random).topk(layer.module.config.num_experts_per_tok)
+    ids, weights = chosen.indices.to(layer.device), chosen.values.to(layer.device)
+
+    streamed = absent or range(experts)
+
+    def once(order: Sequence[int]) -> None:
+        items, owner = [0] * len(rings), owners(streamed, order)
+        for n, ring in enumerate(rings):
+            ring.begin([layer.files], [experts_of(owner, n)])
+        for n in owner.values():
+            rings[n].wait(items[n], queues[n])
+            rings[n].release(items[n], queues[n])
+            items[n] += 1
+        for ring in rings:
+            torch.cuda.synchronize(ring.device)
+
+    def on_cpu() -> None:
+        with torch.cuda.device(layer.device):
+            layer.module.experts(x, ids, weights)
+            torch.cuda.synchronize(layer.device)
+
+    shares = [1]
+    if len(rings) > 1:
+        shares = shares_of([calibrate.seconds(partial(once, [n])) for n in range(len(rings))])
+    if not cpu:
+        return shares, None
+    every = calibrate.seconds(partial(once, turns(shares))) * experts / len(streamed)
+    return shares, calibrate.Rates(every, calibrate.seconds(on_cpu))

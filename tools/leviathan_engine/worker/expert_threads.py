@@ -11,9 +11,6 @@ from leviathan_engine.worker.thread_choice import Choice, Circumstances, Step, c
 
 # Layers of a step: more bytes than any CPU cache holds, and about one second in total.
 LAYERS = 16
-# While experts are streamed, as a share of the threads of decoding: with more, the threads that start the GPU's kernels
-# and queue its copies wait for a CPU. On 32 CPUs, 24 threads were quicker than 27, and 31 saved nothing (docs/gpu.md).
-OF_PROMPTS = 3 / 4
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -43,11 +40,6 @@ def settle(model: Any, computed: int, most: int, cores: int, memory: Path) -> Ch
     rate = "" if choice.rate is None else f", {choice.rate / 1e9:.0f} GB/s of experts"
     sys.stderr.write(f"leviathan: {choice.count} threads for the CPU experts{rate}: {choice.how}\n")
     return choice
-
-
-def for_prompts(count: int) -> int:
-    """Returns the threads that compute a part of a prompt's streamed experts, next to `count` threads of decoding."""
-    return max(1, int(count * OF_PROMPTS))
 
 
 def _pool(pools: dict[int, Any], extension: Any) -> Callable[[int], Any]:

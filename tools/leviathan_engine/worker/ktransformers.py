@@ -6,6 +6,7 @@ and stop, and do not count tokens. `KTransformersInterface` is used for loading,
 
 import importlib.util
 import sys
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,7 +17,7 @@ from leviathan_engine.errors import EngineError
 from leviathan_engine.machine import cpu
 from leviathan_engine.model.hf_config import register
 from leviathan_engine.wire import Chosen, Job, PromptLogprobs, PromptProgress, PromptToken
-from leviathan_engine.worker import expert_threads, load_progress, marlin_packing, model_changes, one_token
+from leviathan_engine.worker import expert_threads, marlin_packing, model_changes, one_token
 from leviathan_engine.worker.answer_grammar import Grammars
 from leviathan_engine.worker.generation import Generation, LastLogits
 from leviathan_engine.worker.kept import NOWHERE, Kept
@@ -24,6 +25,9 @@ from leviathan_engine.worker.prompt_logprobs import head_inputs, token_logprobs
 from leviathan_engine.worker.session import Cancelled, Heard, OutOfMemory
 from leviathan_engine.worker.thread_choice import Choice
 from leviathan_operators.cache import CacheFull, PrefixCache
+
+REPORT_SECONDS = 0.2
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,9 @@ class Options:
 
     `chunk`: maximum tokens of a prompt that are read at once. `stream_tokens`: chunks of at least this many tokens
     stream experts to the GPUs; 0: never, None: measured at the start. `page_lock`: bytes of main memory that may be
-    page-locked for them; `hybrid`: the CPU may compute a part of them. `kept`: where conversations go that are evicted
-    from the GPUs. `gpu_experts`: bytes of resident experts on each GPU; `freeze_experts`: keep those of the last start;
-    `expert_counts`: file with another machine's counts of expert uses.
+    page-locked for them. `kept`: where conversations go that are evicted from the GPUs. `gpu_experts`: bytes of
+    resident experts on each GPU; `freeze_experts`: keep those of the last start; `expert_counts`: file with another
+    machine's counts of expert uses.
     """
 
     home: Path
@@ -57,7 +61,6 @@ class Options:
     chunk: int = 4096
     stream_tokens: int | None = None
     page_lock: int = 0
-    hybrid: bool = True
     kept: Kept = NOWHERE
     gpu_experts: tuple[int, ...] = ()
     freeze_experts: bool = False
@@ -82,7 +85,7 @@ def say(text: str) -> None:
 class KTransformers:
     """One loaded model."""
 
-    def __init__(self, options: Options, progress: load_progress.Progress) -> None:
+    def __init__(self, options: Options, progress: Progress) -> None:
         """Loads the model; calls `progress` with the number of layers and bytes. Errors: EngineError, and upstream's.
 
         The process's HOME must be `options.home`, because upstream reads its configuration from there.
@@ -95,7 +98,7 @@ class KTransformers:
         marlin_packing.install()
         model_changes.keep_scales_narrow()
         kernels = one_token.before_loading(options.device, say)
-        load_progress.count_tensors(import_module("ktransformers.util.custom_gguf").GGUFLoader, progress)
+        count_tensors(import_module("ktransformers.util.custom_gguf").GGUFLoader, progress)
         interfaces: Any = import_module("ktransformers.server.backend.interfaces.ktransformers")
         interfaces.StaticCache = import_module("leviathan_operators.operators.latent_cache").LatentCache
         self._interface = _interface_class(interfaces.KTransformersInterface)(config)
@@ -107,9 +110,7 @@ class KTransformers:
         self.threads = self._settle_threads(options)
         experts: Any = import_module("leviathan_operators.install_experts")
         resident = {f"cuda:{index}": size for index, size in enumerate(options.gpu_experts)}
-        threads = self.threads.count if self.threads else options.cpu_infer
         more = {"counts": options.expert_counts, "page_lock": options.page_lock}
-        more["prompt_threads"] = expert_threads.for_prompts(threads) if options.hybrid else 0
         wanted = experts.Options(options.stream_tokens, resident, options.home, frozen=options.freeze_experts, **more)
         self._experts = experts.install(self._interface.model, wanted, say)
         one_token.after_loading(self._interface.model, kernels, say)
@@ -296,6 +297,35 @@ def parse_flags(config: Any, options: Options) -> None:
         ) from err
     finally:
         sys.argv = before
+
+
+def count_tensors(loader: Any, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
+    """Makes upstream's GGUF loader report its progress: it takes every tensor with `get_mmap_tensor`.
+
+    A layer counts as loaded when the loader takes a tensor of a later one.
+    """
+    take = loader.get_mmap_tensor
+    seen: set[str] = set()
+    state = {"bytes": 0, "layers": 0, "at": 0.0}
+
+    def counted(self: Any, name: str) -> Any:
+        data = take(self, name)
+        if name not in seen:
+            seen.add(name)
+            state["bytes"] += data.nbytes
+            state["layers"] = max(state["layers"], layer_of(name))
+            if clock() - state["at"] >= REPORT_SECONDS:
+                state["at"] = clock()
+                progress(int(state["layers"]), int(state["bytes"]))
+        return data
+
+    loader.get_mmap_tensor = counted
+
+
+def layer_of(name: str) -> int:
+    """Returns the layer of a tensor: 3 for `blk.3.attn_norm.weight`, 0 for a tensor outside the layers."""
+    parts: Sequence[str] = name.split(".")
+    return int(parts[1]) if parts[0] == "blk" and len(parts) > 1 and parts[1].isdecimal() else 0
 
 
 def _interface_class(upstream: Any) -> Any:

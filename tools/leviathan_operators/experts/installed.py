@@ -26,8 +26,7 @@ class Options:
     resident experts on each device, by its name. `state`: the folder for the counts of uses, None: not stored.
     `readers`: threads that read files; None: depends on the CPUs. `frozen`: experts stay where the last start had them.
     `counts`: another machine's counts of uses, for a start without any. `page_lock`: bytes of main memory that
-    may be page-locked for experts. `prompt_threads`: threads of a pool of their own with which the CPU computes a part
-    of a streamed chunk, if all are page-locked and if it was measured to be quicker; 0: none."""
+    may be page-locked for experts."""
 
     threshold: int | None = None
     resident: Mapping[str, int] = field(default_factory=dict)
@@ -36,7 +35,6 @@ class Options:
     frozen: bool = False
     counts: Path | None = None
     page_lock: int = 0
-    prompt_threads: int = 0
 
 
 @dataclass(frozen=True)

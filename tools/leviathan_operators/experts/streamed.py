@@ -2,8 +2,7 @@
 
 Tokens are sorted by expert, and each expert computes all of its tokens at once (products.py). The weighted sum is in
 float32, in the order of the experts' numbers. The GPU waits for the copies; the CPU only waits for the GPU once per
-layer, for the counts of tokens. With several GPUs, each takes a part of every layer's experts over its own link. The
-CPU may compute some experts meanwhile (hybrid.py).
+layer, for the counts of tokens. With several GPUs, each takes a part of every layer's experts over its own link.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +12,6 @@ from typing import Any, Protocol
 import torch
 
 from .files import LayerFiles
-from .hybrid import Costs, for_cpu
 from .products import Addresses, Products, by_expert
 
 
@@ -35,28 +33,12 @@ class Source(Protocol):
         """Releases the slot after the work that is queued so far."""
 
 
-class Cpu(Protocol):
-    """A layer's experts on the CPU: `on_cpu.OnCpu`."""
-
-    @property
-    def most_tokens(self) -> int:
-        """The largest number of tokens for `start`."""
-
-    def start(self, x: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> None:
-        """Starts to compute the chosen experts; `ids` are on the CPU, and -1 is none."""
-
-    def result(self, device: torch.device) -> torch.Tensor:
-        """Returns the weighted sum, (tokens, hidden)."""
-
-
 @dataclass(frozen=True)
 class StreamedLayer:
-    """One layer: its files, the addresses of gate, up and down of the experts that are resident on its GPU, and its
-    experts on the CPU, None if the CPU computes nothing of a streamed chunk."""
+    """One layer: its files, and the addresses of gate, up and down of the experts that are resident on its GPU."""
 
     files: LayerFiles
     resident: Mapping[int, Addresses] = field(default_factory=dict)
-    cpu: Cpu | None = None
 
     @property
     def absent(self) -> list[int]:
@@ -95,11 +77,6 @@ def experts_of(owner: Mapping[int, int], link: int) -> list[int]:
     return [number for number, its in owner.items() if its == link]
 
 
-def only(ids: torch.Tensor, chosen: set[int], experts: int) -> torch.Tensor:
-    """Returns `ids` with -1 in place of all experts but the chosen ones; `experts`: their number in the layer."""
-    return torch.where(torch.tensor([number in chosen for number in range(experts)])[ids], ids, -1)
-
-
 class StreamedExperts:
     """The layers of the model whose experts are streamed, and the links that share each layer's experts.
 
@@ -109,15 +86,9 @@ class StreamedExperts:
     The last layer is not read ahead, because most chunks do not need it (`operators/last_layer.py`).
     """
 
-    def __init__(
-        self, operators: Any, links: Sequence[Link], layers: Sequence[StreamedLayer], costs: Costs | None = None
-    ) -> None:
-        """`costs`: what decides which experts the CPU computes; None: it computes none.
-
-        Errors: ValueError if no link has a share.
-        """
+    def __init__(self, operators: Any, links: Sequence[Link], layers: Sequence[StreamedLayer]) -> None:
+        """Errors: ValueError if no link has a share."""
         self._operators, self._links, self._layers = operators, tuple(links), tuple(layers)
-        self._costs = costs
         self._turns = turns([link.share for link in links])
         if not self._turns:
             raise ValueError("expected a link with a share above 0")
@@ -135,8 +106,7 @@ class StreamedExperts:
     def layer(self, position: int, x: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Computes the weighted sum of the chosen experts, float32 (tokens, hidden).
 
-        Each GPU adds its experts' results in the order of their numbers; then the other GPUs' sums are added, and the
-        CPU's.
+        Each GPU adds its experts' results in the order of their numbers; then the GPUs' sums are added.
 
         Args:
             position: index of `layers`.
@@ -154,46 +124,14 @@ class StreamedExperts:
         tokens, scales, counts = by_expert(ids, weights, layer.files.experts)
         owner = owners(layer.absent, self._turns)
         shares = [experts_of(owner, n) for n in range(len(self._links))]
-        on_cpu = self._on_cpu(layer, counts, shares, len(x))
         for link, begun, chosen in zip(self._links, first, shares, strict=True):
-            left_out = [i for i, number in enumerate(chosen) if not counts[number] or number in on_cpu]
-            link.source.skip([begun + i for i in left_out])
-        if layer.cpu and on_cpu:
-            layer.cpu.start(x, only(ids.cpu(), on_cpu, len(counts)), weights)
-        try:
-            here = self._on_gpus(layer, counts, owner, shares, _Given(x, tokens, scales), on_cpu)
-        finally:
-            cpus = layer.cpu.result(x.device) if layer.cpu and on_cpu else None
-        self._next = position + 1
-        if cpus is not None:
-            here.out += cpus
-        return here.out
-
-    def _on_cpu(
-        self, layer: StreamedLayer, counts: Sequence[int], shares: Sequence[Sequence[int]], tokens: int
-    ) -> set[int]:
-        """Returns the experts that the CPU computes."""
-        if layer.cpu is None or self._costs is None or tokens > layer.cpu.most_tokens:
-            return set()
-        return for_cpu(counts, shares, self._costs)
-
-    def _on_gpus(
-        self,
-        layer: StreamedLayer,
-        counts: Sequence[int],
-        owner: Mapping[int, int],
-        shares: Sequence[Sequence[int]],
-        given: "_Given",
-        on_cpu: set[int],
-    ) -> "_Part":
-        """Computes all experts but the CPU's; returns the part on the tokens' GPU, with the sums of all."""
-        first = self._items
+            link.source.skip([begun + i for i, number in enumerate(chosen) if not counts[number]])
         parts = {
-            n: _Part(self._operators, link, layer.files, given, first[n])
+            n: _Part(self._operators, link, layer.files, x, tokens, scales, first[n])
             for n, link in enumerate(self._links)
-            if shares[n] or link.source.device == given.x.device
+            if shares[n] or link.source.device == x.device
         }
-        here = next(part for part in parts.values() if part.device == given.x.device)
+        here = next(part for part in parts.values() if part.device == x.device)
         begin = 0
         for number, count in enumerate(counts):
             rows = slice(begin, begin + count)
@@ -201,37 +139,37 @@ class StreamedExperts:
             if number in layer.resident:
                 here.add(layer.resident[number], rows)
             else:
-                parts[owner[number]].add_next(slice(0, 0) if number in on_cpu else rows)
-        self._items = [parts[n].item if n in parts else item for n, item in enumerate(first)]
+                parts[owner[number]].add_next(rows)
+        self._next, self._items = position + 1, [parts[n].item if n in parts else item for n, item in enumerate(first)]
         for part in parts.values():
             if part is not here:
                 here.add_sums(part)
-        return here
+        return here.out
 
 
 # Rows of another GPU's sums that are copied at once: 59 MB for DeepSeek-V3.
 SUM_ROWS = 2048
 
 
-@dataclass(frozen=True)
-class _Given:
-    """What a layer computes: `x` (tokens, hidden), and by expert the `tokens` and their `scales`."""
-
-    x: torch.Tensor
-    tokens: torch.Tensor
-    scales: torch.Tensor
-
-
 class _Part:
     """A link's part of a layer: the tokens on its GPU, and the sums of its experts, float32 (tokens, hidden)."""
 
-    def __init__(self, operators: Any, link: Link, files: LayerFiles, given: _Given, item: int) -> None:
+    def __init__(
+        self,
+        operators: Any,
+        link: Link,
+        files: LayerFiles,
+        x: torch.Tensor,
+        tokens: torch.Tensor,
+        scales: torch.Tensor,
+        item: int,
+    ) -> None:
         self.device, self.item = link.source.device, item
         self._source, self._products, self._files = link.source, link.products, files
         self._x, self._tokens, self._scales = (
-            tensor.to(self.device, non_blocking=True) for tensor in (given.x, given.tokens, given.scales)
+            given.to(self.device, non_blocking=True) for given in (x, tokens, scales)
         )
-        self.out = torch.zeros(given.x.shape, dtype=torch.float32, device=self.device)
+        self.out = torch.zeros(x.shape, dtype=torch.float32, device=self.device)
         self._queue = operators.stream(self._x)
 
     def add(self, addresses: Addresses, rows: slice) -> None:
