@@ -125,7 +125,7 @@ def ratios(forecast: dict[str, int], measured: dict[str, int]) -> dict[str, floa
 def watch_routers(routed: dict[int, list[tuple[Any, Any]]]) -> None:
     """Keeps, by layer, what every call of a router was given (rows, hidden) and which experts it chose (rows, used)."""
     gate = import_module("ktransformers.operators.gate").KMoEGate
-    layer_of = import_module("leviathan_engine.worker.ktransformers").layer_of
+    layer_of = import_module("leviathan_engine.worker.load_progress").layer_of
     original = gate.forward
 
     def watched(self: Any, hidden: Any) -> Any:

@@ -13,7 +13,7 @@ from leviathan_engine.launcher.prepare import split_device, total_ram
 from leviathan_engine.launcher.state_dir import last_words, state
 from leviathan_engine.machine.gpus import gpus, parse, select
 from leviathan_engine.plan import Gpu
-from leviathan_engine.worker.ktransformers import count_tensors, layer_of
+from leviathan_engine.worker.load_progress import count_tensors, layer_of
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ and stop, and do not count tokens. `KTransformersInterface` is used for loading,
 
 import importlib.util
 import sys
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,7 +16,7 @@ from leviathan_engine.errors import EngineError
 from leviathan_engine.machine import cpu
 from leviathan_engine.model.hf_config import register
 from leviathan_engine.wire import Chosen, Job, PromptLogprobs, PromptProgress, PromptToken
-from leviathan_engine.worker import expert_threads, marlin_packing, model_changes, one_token
+from leviathan_engine.worker import expert_threads, load_progress, marlin_packing, model_changes, one_token
 from leviathan_engine.worker.answer_grammar import Grammars
 from leviathan_engine.worker.generation import Generation, LastLogits
 from leviathan_engine.worker.kept import NOWHERE, Kept
@@ -25,9 +24,6 @@ from leviathan_engine.worker.prompt_logprobs import head_inputs, token_logprobs
 from leviathan_engine.worker.session import Cancelled, Heard, OutOfMemory
 from leviathan_engine.worker.thread_choice import Choice
 from leviathan_operators.cache import CacheFull, PrefixCache
-
-REPORT_SECONDS = 0.2
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ def say(text: str) -> None:
 class KTransformers:
     """One loaded model."""
 
-    def __init__(self, options: Options, progress: Progress) -> None:
+    def __init__(self, options: Options, progress: load_progress.Progress) -> None:
         """Loads the model; calls `progress` with the number of layers and bytes. Errors: EngineError, and upstream's.
 
         The process's HOME must be `options.home`, because upstream reads its configuration from there.
@@ -98,7 +94,7 @@ class KTransformers:
         marlin_packing.install()
         model_changes.keep_scales_narrow()
         kernels = one_token.before_loading(options.device, say)
-        count_tensors(import_module("ktransformers.util.custom_gguf").GGUFLoader, progress)
+        load_progress.count_tensors(import_module("ktransformers.util.custom_gguf").GGUFLoader, progress)
         interfaces: Any = import_module("ktransformers.server.backend.interfaces.ktransformers")
         interfaces.StaticCache = import_module("leviathan_operators.operators.latent_cache").LatentCache
         self._interface = _interface_class(interfaces.KTransformersInterface)(config)
@@ -297,35 +293,6 @@ def parse_flags(config: Any, options: Options) -> None:
         ) from err
     finally:
         sys.argv = before
-
-
-def count_tensors(loader: Any, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
-    """Makes upstream's GGUF loader report its progress: it takes every tensor with `get_mmap_tensor`.
-
-    A layer counts as loaded when the loader takes a tensor of a later one.
-    """
-    take = loader.get_mmap_tensor
-    seen: set[str] = set()
-    state = {"bytes": 0, "layers": 0, "at": 0.0}
-
-    def counted(self: Any, name: str) -> Any:
-        data = take(self, name)
-        if name not in seen:
-            seen.add(name)
-            state["bytes"] += data.nbytes
-            state["layers"] = max(state["layers"], layer_of(name))
-            if clock() - state["at"] >= REPORT_SECONDS:
-                state["at"] = clock()
-                progress(int(state["layers"]), int(state["bytes"]))
-        return data
-
-    loader.get_mmap_tensor = counted
-
-
-def layer_of(name: str) -> int:
-    """Returns the layer of a tensor: 3 for `blk.3.attn_norm.weight`, 0 for a tensor outside the layers."""
-    parts: Sequence[str] = name.split(".")
-    return int(parts[1]) if parts[0] == "blk" and len(parts) > 1 and parts[1].isdecimal() else 0
 
 
 def _interface_class(upstream: Any) -> Any:

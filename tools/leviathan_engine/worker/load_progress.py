@@ -1,9 +1,9 @@
-"""Reports the progress of the load to the front once a second: what is loaded, and what is read ahead."""
+"""Counts what the loader takes, and reports to the front once a second what is loaded and what is read ahead."""
 
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -11,8 +11,10 @@ from leviathan_engine.worker.read_ahead import Reading
 
 SECONDS = 1.0
 REMARK_SECONDS = 60.0
+COUNT_SECONDS = 0.2
 
 Send = Callable[[dict[str, Any]], None]
+Progress = Callable[[int, int], None]
 
 
 class LoadProgress:
@@ -61,3 +63,32 @@ class LoadProgress:
             self._remarked = time.monotonic()
             sys.stderr.write(f"leviathan: {remark}\n")
             sys.stderr.flush()
+
+
+def count_tensors(loader: Any, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
+    """Makes upstream's GGUF loader report its progress: it takes every tensor with `get_mmap_tensor`.
+
+    A layer counts as loaded when the loader takes a tensor of a later one.
+    """
+    take = loader.get_mmap_tensor
+    seen: set[str] = set()
+    state = {"bytes": 0, "layers": 0, "at": 0.0}
+
+    def counted(self: Any, name: str) -> Any:
+        data = take(self, name)
+        if name not in seen:
+            seen.add(name)
+            state["bytes"] += data.nbytes
+            state["layers"] = max(state["layers"], layer_of(name))
+            if clock() - state["at"] >= COUNT_SECONDS:
+                state["at"] = clock()
+                progress(int(state["layers"]), int(state["bytes"]))
+        return data
+
+    loader.get_mmap_tensor = counted
+
+
+def layer_of(name: str) -> int:
+    """Returns the layer of a tensor: 3 for `blk.3.attn_norm.weight`, 0 for a tensor outside the layers."""
+    parts: Sequence[str] = name.split(".")
+    return int(parts[1]) if parts[0] == "blk" and len(parts) > 1 and parts[1].isdecimal() else 0
