@@ -58,8 +58,9 @@ answers() {
 }
 
 models() {
-  [ -e "$TREE/models/tiny" ] || inside python3 /t/gpu/model.py /models/tiny --layers 6
-  [ -e "$TREE/models/wide" ] || inside python3 /t/gpu/model.py /models/wide --wide --layers 5 --experts 64
+  for name in tiny wide; do
+    [ -e "$TREE/models/$name" ] || { echo "decode.sh: $TREE/models/$name is missing; fix: bash tests/gpu/begin.sh $name"; exit 1; }
+  done
 }
 
 case $1 in

@@ -10,6 +10,7 @@ access/settings.py.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from leviathan_engine.environment import one_of
 from leviathan_engine.errors import UsageError
 
 
@@ -38,8 +39,8 @@ def limits(environ: Mapping[str, str]) -> Limits:
         waiting=_whole(environ, "LEVIATHAN_QUEUE") or Limits().waiting,
         body=_whole(environ, "LEVIATHAN_MAX_BODY"),
         aliases=tuple(filter(None, map(str.strip, environ.get("LEVIATHAN_MODEL_ALIASES", "").split(",")))),
-        any_model=_one_of(environ, "LEVIATHAN_ANY_MODEL", ("0", "1")) == "1",
-        ignore_unknown=_one_of(environ, "LEVIATHAN_UNKNOWN_FIELDS", ("refuse", "ignore")) == "ignore",
+        any_model=one_of(environ, "LEVIATHAN_ANY_MODEL", ("0", "1")) == "1",
+        ignore_unknown=one_of(environ, "LEVIATHAN_UNKNOWN_FIELDS", ("refuse", "ignore")) == "ignore",
         connections=_whole(environ, "LEVIATHAN_CONNECTIONS") or Limits.connections,
         client_seconds=_whole(environ, "LEVIATHAN_CLIENT_SECONDS") or Limits.client_seconds,
         hosts=tuple(filter(None, map(str.strip, environ.get("LEVIATHAN_HOSTS", "").split(",")))),
@@ -51,11 +52,3 @@ def _whole(environ: Mapping[str, str], name: str) -> int | None:
     if text and not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) > 0):
         raise UsageError(f"{name}: expected an integer above 0, got {text[:40]!r}", f"correct or unset {name}")
     return int(text) if text else None
-
-
-def _one_of(environ: Mapping[str, str], name: str, values: tuple[str, ...]) -> str:
-    """Returns the variable's value, or the first of `values` if it is not set. Errors: UsageError."""
-    text = environ.get(name, "") or values[0]
-    if text not in values:
-        raise UsageError(f"{name}: expected {' or '.join(values)}, got {text[:40]!r}", f"correct or unset {name}")
-    return text

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from leviathan_engine.environment import one_of
 from leviathan_engine.errors import EngineError
 from leviathan_engine.gguf import Model, read_model
 from leviathan_engine.launcher import users
@@ -185,11 +186,9 @@ def _trial(prompts: prompt.Prompts) -> None:
 def gpu_experts(plan: Plan | None, environ: Mapping[str, str]) -> str:
     """Returns the bytes of resident experts for each GPU, as the worker's flag; none if LEVIATHAN_GPU_EXPERTS is 0.
 
-    Errors: EngineError for another value than 0 or 1.
+    Errors: UsageError for another value than 0 or 1.
     """
-    wanted = environ.get("LEVIATHAN_GPU_EXPERTS") or "1"
-    if wanted not in ("0", "1"):
-        raise EngineError(f"LEVIATHAN_GPU_EXPERTS: expected 0 or 1, got {wanted[:40]!r}", "correct or unset it")
+    wanted = one_of(environ, "LEVIATHAN_GPU_EXPERTS", ("1", "0"))
     return ",".join(str(gpu.experts) for gpu in plan.gpus) if plan and wanted == "1" else "0"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from leviathan_engine.errors import EngineError
+from leviathan_engine.environment import one_of
 from leviathan_engine.plan.vram import DECODE_FROM_BLOCKS
 
 NAME = "LEVIATHAN_DECODE"
@@ -14,16 +14,14 @@ NAME = "LEVIATHAN_DECODE"
 def from_blocks(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether to use our decode step: LEVIATHAN_DECODE is `blocks` or `upstream`; the planner's choice if not set.
 
-    Errors: EngineError for another value.
+    Errors: UsageError for another value.
     """
-    word = environ.get(NAME, "")
-    if word not in ("", "blocks", "upstream"):
-        raise EngineError(f"{NAME}: expected blocks or upstream, got {word[:40]!r}", "correct or unset it")
-    return DECODE_FROM_BLOCKS if not word else word == "blocks"
+    values = ("blocks", "upstream") if DECODE_FROM_BLOCKS else ("upstream", "blocks")
+    return one_of(environ, NAME, values) == "blocks"
 
 
 def before_loading(device: str, say: Callable[[str], None]) -> Any:
-    """Makes linear layers load as GGUF blocks; returns the kernels, None for upstream's step. Errors: EngineError."""
+    """Makes linear layers load as GGUF blocks; returns the kernels, None for upstream's step. Errors: UsageError."""
     if device == "cpu" or not from_blocks():
         return None
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from leviathan_engine.errors import EngineError
+from leviathan_engine.environment import one_of
 from leviathan_engine.machine.meminfo import MEMINFO, meminfo
 
 # Locked pages cannot be evicted: so much stays free, or a tenth if that is more. The process takes up to 10 GiB.
@@ -19,12 +19,9 @@ def room(environ: Mapping[str, str], kv_ram: int, memory_limit: int | None, repo
         memory_limit: of the control group, in bytes; None without one.
         report: the kernel's, of main memory; the page cache counts as available there.
 
-    Errors: EngineError for a LEVIATHAN_PAGE_LOCK other than 0 and 1.
+    Errors: UsageError for a LEVIATHAN_PAGE_LOCK other than 0 and 1.
     """
-    word = environ.get("LEVIATHAN_PAGE_LOCK", "1") or "1"
-    if word not in ("0", "1"):
-        raise EngineError(f"LEVIATHAN_PAGE_LOCK: expected 0 or 1, got {word[:40]!r}", "correct or unset it")
-    if word == "0":
+    if one_of(environ, "LEVIATHAN_PAGE_LOCK", ("1", "0")) == "0":
         return 0
     try:
         available = meminfo("MemAvailable", report)
