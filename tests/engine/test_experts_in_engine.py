@@ -55,12 +55,15 @@ class Engine:
             )
         return [placed.module.device_layer for placed in self.placed]
 
-    def streamed(self, threshold: int) -> list[Any]:
-        """Chunks from `threshold` tokens on are streamed."""
+    def streamed(self, threshold: int, begun: list[str] | None = None) -> list[Any]:
+        """Chunks from `threshold` tokens on are streamed; `begun` gets a word whenever reading experts begins."""
         streaming = import_module("leviathan_operators.experts.streamed")
         files = [placed.files for placed in self.placed]
         products = self.products(files)
-        links = [streaming.Link(self.plain.PlainRing(), products)]
+        ring = self.plain.PlainRing()
+        begin = ring.begin
+        ring.begin = lambda *given: (begun is None or begun.append("experts"), begin(*given))
+        links = [streaming.Link(ring, products)]
         source = streaming.StreamedExperts(
             self.plain.PlainOperators(), links, [streaming.StreamedLayer(f) for f in files]
         )
@@ -86,6 +89,20 @@ class Engine:
             layer.keep(held[f.layer].resident, products)
 
 
+def order(engine: Engine, threshold: int) -> list[str]:
+    """What begins in a prompt: the first layers of the model, and reading experts."""
+    seen: list[str] = []
+    engine.streamed(threshold, seen)
+    layers = engine.model.model.layers
+    hooks = [
+        layer.register_forward_pre_hook(lambda *_, n=n: seen.append(f"layer {n}")) for n, layer in enumerate(layers)
+    ]
+    engine.engine.read(list(range(4)), 0, [7] * PROMPT)
+    for hook in hooks:
+        hook.remove()
+    return seen[:3]
+
+
 def distance(got: list[Any], right: list[Any]) -> float:
     """The largest relative L2 error of a step."""
     return max(float((a - b).norm() / b.norm()) for a, b in zip(got, right, strict=True))
@@ -104,6 +121,7 @@ def main(models: Path, work: Path) -> dict[str, Any]:
     with import_module("leviathan_operators.operators.last_layer").every_position(engine.model):
         out["every position"] = distance(engine.logits(), right)
     out["uses of every position"] = [int(layer.uses.sum()) for layer in layers]
+    out["order"] = [order(engine, 16), order(engine, PROMPT + 1)]
     engine.streamed(PROMPT + 1)
     out["below_the_threshold"] = distance(engine.logits(), right)
     # The tiny model's routers choose the same two for every token: one of them is on the device, the other is not.
@@ -125,6 +143,11 @@ def test_streamed_experts_give_the_cpus_logits(seen: dict[str, Any]) -> None:
     assert 0 < seen["streamed"] < LIMIT
     assert 0 < seen["every position"] < LIMIT
     assert seen["below_the_threshold"] == 0
+
+
+def test_experts_are_read_before_the_chunk_gets_to_them(seen: dict[str, Any]) -> None:
+    """Once a chunk; nothing is read for a chunk that the CPU computes."""
+    assert seen["order"] == [["experts", "layer 0", "layer 1"], ["layer 0", "layer 1", "layer 2"]]
 
 
 def test_resident_experts_give_the_cpus_logits(seen: dict[str, Any]) -> None:

@@ -175,6 +175,7 @@ class KTransformers:
         if self._device != "cpu":
             torch.cuda.set_device(self._device)
         self._cache.select(pages, first)
+        self._experts.before_chunk(len(ids))
         embedded = model.model.embed_tokens(torch.tensor([list(ids)])).to(self._device)
         out = model(
             inputs_embeds=embedded,

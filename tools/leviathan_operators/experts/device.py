@@ -59,6 +59,14 @@ class DeviceLayer:
         """Whether a chunk of `tokens` tokens is streamed."""
         return self._streamed is not None and tokens >= self._threshold
 
+    def ahead(self, tokens: int) -> None:
+        """Starts to read this layer's experts before a chunk of `tokens` tokens gets here, if it is streamed.
+
+        Errors: KernelError.
+        """
+        if self._streamed is not None and self.streams(tokens):
+            self._streamed.ahead(self._position)
+
     def streamed(self, x: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
         """Computes all experts of a chunk, float32 (tokens, hidden). Errors: KernelError."""
         assert self._streamed is not None

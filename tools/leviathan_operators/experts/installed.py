@@ -65,6 +65,15 @@ class Installed:
         self._wanted: Counts = {}
         self._before = {name: ring.figures() for name, ring in rings.items()}
 
+    def before_chunk(self, tokens: int) -> None:
+        """Starts to stream experts for a chunk of `tokens` tokens, if it will be streamed: the layers before the first
+        experts hide the time of the first copies. Errors: KernelError.
+        """
+        layers = (placed for there in self.layers.values() for placed in there)
+        first = min(layers, key=lambda placed: placed.number, default=None)
+        if first is not None and first.module.device_layer is not None:
+            first.module.device_layer.ahead(tokens)
+
     def after_prompt(self) -> Figures | None:
         """Returns the totals streamed since the last call, None for none; logs if the disk was the bottleneck."""
         new = {name: ring.figures().since(self._before[name]) for name, ring in self._rings.items()}

@@ -95,13 +95,21 @@ class StreamedExperts:
         self._next = len(self._layers)
         self._items = [0] * len(self._links)
 
-    def start(self, position: int = 0) -> None:
-        """Starts to read the experts of layer `position` (an index of `layers`) and of all later ones but the last."""
+    def start(self, position: int) -> None:
+        """Starts to read the experts of layer `position` (an index of `layers`) and of all later ones but the last.
+
+        It waits for all work on the GPUs. Errors: KernelError.
+        """
         layers = self._layers[position : max(position + 1, len(self._layers) - 1)]
         owned = [owners(layer.absent, self._turns) for layer in layers]
         for n, link in enumerate(self._links):
             link.source.begin([layer.files for layer in layers], [experts_of(owner, n) for owner in owned])
         self._next, self._items = position, [0] * len(self._links)
+
+    def ahead(self, position: int) -> None:
+        """As `start`, before the chunk gets to the layer; but not for the last layer, which may not be streamed."""
+        if position < len(self._layers) - 1:
+            self.start(position)
 
     def layer(self, position: int, x: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Computes the weighted sum of the chosen experts, float32 (tokens, hidden).
