@@ -1,6 +1,8 @@
 """Streamed experts on the CPU: the order of experts, layers and tokens, against a plain computation in float64."""
 
+import ctypes
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from expert_files import CHOICES, EXPERTS, HIDDEN, LIMIT, WIDTH, Counting, dista
 from leviathan_engine.gguf.types import GgmlType
 from leviathan_operators.experts.files import LayerFiles, Weight
 from leviathan_operators.experts.products import by_expert
+from leviathan_operators.experts.ring import Ring
 from leviathan_operators.experts.streamed import StreamedLayer
 from leviathan_operators.kernels.library import Slots
 from leviathan_operators.reference.expert_layer import experts
@@ -77,6 +80,25 @@ def test_resident_experts_are_not_read(tmp_path: Path) -> None:
     x, ids, weights = given(30)
     assert distance(streamed.layer(0, x, ids, weights), experts(held[0], x, ids, weights, torch.float64)) < LIMIT
     assert ring.begun == [[EXPERTS - 2]]
+
+
+def test_a_ring_is_given_the_runs_of_every_expert(tmp_path: Path) -> None:
+    """As `LayerFiles.runs` has them, over several layers, one of them without experts."""
+    files, _held = layers(tmp_path, 3)
+    experts_of_layers = [[1, 4], [], [5, 0, 2]]
+    seen: list[list[int]] = []
+
+    def begin(_ring: object, runs: int, ends: int, items: int) -> int:
+        seen.append(list((ctypes.c_int64 * (12 * items)).from_address(runs)))
+        seen.append(list((ctypes.c_int64 * items).from_address(ends)))
+        return 0
+
+    ring = Ring.__new__(Ring)
+    ring._library = SimpleNamespace(leviathan_ring_begin=begin)  # type: ignore[assignment]
+    ring._ring = None
+    ring.begin(files, experts_of_layers)
+    wanted = [run for f, chosen in zip(files, experts_of_layers, strict=True) for n in chosen for run in f.runs(n)]
+    assert seen == [[value for run in wanted for value in run], [3, 6, 9, 12, 15]]
 
 
 def test_pairs_of_minus_one_are_left_out() -> None:

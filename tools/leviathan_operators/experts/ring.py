@@ -55,16 +55,10 @@ class Ring:
 
     def begin(self, layers: Sequence[LayerFiles], experts: Sequence[Sequence[int]]) -> None:
         """Starts to read the given experts of each layer, in this order; cancels what was started before."""
-        runs = [
-            run
-            for layer, chosen in zip(layers, experts, strict=True)
-            for number in chosen
-            for run in layer.runs(number)
-        ]
-        items = sum(len(chosen) for chosen in experts)
-        flat = (ctypes.c_int64 * (4 * len(runs)))(*(value for run in runs for value in run))
-        ends = (ctypes.c_int64 * items)(*range(3, 3 * items + 1, 3))
-        if self._library.leviathan_ring_begin(self._ring, flat, ends, items):
+        runs = torch.cat([_runs(layer, chosen) for layer, chosen in zip(layers, experts, strict=True)])
+        items = len(runs) // 3
+        ends = torch.arange(3, 3 * items + 1, 3)
+        if self._library.leviathan_ring_begin(self._ring, runs.data_ptr(), ends.data_ptr(), items):
             raise self.failure()
 
     def wait(self, item: int, stream: int) -> int:
@@ -127,6 +121,14 @@ class Ring:
             self._library.leviathan_ring_destroy(self._ring)
             self._ring = None
         self._memory = torch.empty(0, dtype=torch.uint8)
+
+
+def _runs(layer: LayerFiles, experts: Sequence[int]) -> torch.Tensor:
+    """Returns `layer.runs` of several experts, int64 (3 * experts, 4): those of expert 0, moved by whole experts."""
+    first = torch.tensor(layer.runs(0))
+    runs = first.repeat(len(experts), 1, 1)
+    runs[:, :, 1] += torch.tensor(experts, dtype=torch.int64).unsqueeze(1) * first[:, 2]
+    return runs.flatten(0, 1)
 
 
 def _text(message: Any) -> str:
