@@ -35,6 +35,11 @@ def ring(folder: Path, staging: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(program), str(folder)], capture_output=True, text=True, timeout=240, check=False)
 
 
+def noticed(folder: Path, broken: Path) -> bool:
+    """Whether a broken source gives other bytes, in one of five runs: the threads' timing may hide a lost wait."""
+    return any(ring(folder, broken).returncode == 1 for _ in range(5))
+
+
 def test_the_ring_delivers_every_byte_in_order(tmp_path: Path) -> None:
     done = ring(tmp_path, KERNELS / "staging.cpp")
     assert done.returncode == 0, done.stdout[-2000:]
@@ -47,7 +52,7 @@ def test_an_item_left_out_that_does_not_wait_for_its_slots_last_one_is_seen(tmp_
     assert right in text
     broken = tmp_path / "staging.cpp"
     broken.write_text(text.replace(right, "skipped_[item] || (queued_[last] && released_ > last)"), encoding="utf-8")
-    assert ring(tmp_path, broken).returncode == 1
+    assert noticed(tmp_path, broken)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +86,7 @@ def test_a_missing_wait_is_seen(tmp_path: Path, call: str) -> None:
     assert call in text
     broken = tmp_path / "staging.cpp"
     broken.write_text(text.replace(call, "cudaSuccess"), encoding="utf-8")
-    assert ring(tmp_path, broken).returncode == 1
+    assert noticed(tmp_path, broken)
 
 
 def test_blocks_are_the_readers_bit_by_bit(tmp_path: Path) -> None:
