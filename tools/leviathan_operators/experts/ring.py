@@ -57,7 +57,7 @@ class Ring:
         """Starts to read the given experts of each layer, in this order; cancels what was started before."""
         runs = torch.cat([_runs(layer, chosen) for layer, chosen in zip(layers, experts, strict=True)])
         items = len(runs) // 3
-        ends = torch.arange(3, 3 * items + 1, 3)
+        ends = 3 * torch.arange(1, items + 1)
         if self._library.leviathan_ring_begin(self._ring, runs.data_ptr(), ends.data_ptr(), items):
             raise self.failure()
 
