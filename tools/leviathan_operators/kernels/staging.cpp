@@ -66,7 +66,7 @@ struct OnDevice { // makes a device the thread's own until the end of the scope
 class Ring {
  public:
   Ring(int device, int slots, int64_t slot_bytes, uint8_t* on_device, int64_t piece)
-      : device_(device), slots_(slots), slot_bytes_(slot_bytes), piece_(piece), on_device_(on_device) {}
+      : device_(device), slots_(slots), slot_bytes_(slot_bytes), piece_(piece), on_device_(on_device), free_(slots) {}
 
   bool create(int threads) {
     const OnDevice here(device_);
@@ -92,7 +92,7 @@ class Ring {
       std::lock_guard<std::mutex> lock(mutex_);
       ending_ = true;
     }
-    changed_.notify_all();
+    begun_.notify_all();
     const OnDevice here(device_);
     for (auto& reader : readers_) {
       if (reader.thread.joinable()) reader.thread.join();
@@ -123,7 +123,7 @@ class Ring {
     next_ = released_ = 0;
     stopping_ = false;
     error_.clear();
-    changed_.notify_all();
+    begun_.notify_all();
     return 0;
   }
 
@@ -131,7 +131,7 @@ class Ring {
   uint8_t* wait(int64_t item, cudaStream_t stream) {
     const double began = now();
     std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [&] { return stopping_ || !error_.empty() || item >= (int64_t)queued_.size() || queued_[item]; });
+    done_.wait(lock, [&] { return stopping_ || !error_.empty() || item >= (int64_t)queued_.size() || queued_[item]; });
     figures_.caller += now() - began;
     if (!error_.empty()) return nullptr;
     if (stopping_ || item >= (int64_t)queued_.size()) {
@@ -149,8 +149,8 @@ class Ring {
     for (int64_t i = 0; i < count; i++) {
       if (items[i] < 0 || items[i] >= (int64_t)skipped_.size()) return fail_locked("this expert was not asked for");
       skipped_[items[i]] = 1;
+      free_[items[i] % slots_].notify_all();
     }
-    changed_.notify_all();
     return 0;
   }
 
@@ -158,16 +158,15 @@ class Ring {
   int release(int64_t item, cudaStream_t stream) {
     std::lock_guard<std::mutex> lock(mutex_);
     if (failed_locked(cudaEventRecord(computed_[item % slots_], stream), "marking a computation")) return 1;
-    released_ = item + 1;
-    changed_.notify_all();
+    for (; released_ <= item; released_++) free_[released_ % slots_].notify_all();
     return 0;
   }
 
   void stop_items() {
     std::unique_lock<std::mutex> lock(mutex_);
     stopping_ = true;
-    changed_.notify_all();
-    changed_.wait(lock, [&] { return busy_ == 0; });
+    wake_all();
+    done_.wait(lock, [&] { return busy_ == 0; });
     next_ = ends_.size();
   }
 
@@ -213,21 +212,26 @@ class Ring {
 
   int fail_locked(const std::string& text) {
     if (error_.empty()) error_ = text;
-    changed_.notify_all();
+    wake_all();
     return 1;
+  }
+
+  void wake_all() {
+    done_.notify_all();
+    for (auto& slot : free_) slot.notify_all();
   }
 
   void read_items(Reader* reader) {
     cudaSetDevice(device_);
     std::unique_lock<std::mutex> lock(mutex_);
     while (true) {
-      changed_.wait(lock, [&] { return ending_ || (!stopping_ && error_.empty() && next_ < (int64_t)ends_.size()); });
+      begun_.wait(lock, [&] { return ending_ || (!stopping_ && error_.empty() && next_ < (int64_t)ends_.size()); });
       if (ending_) return;
       const int64_t item = next_++;
       busy_++;
       take(item, reader, lock);
       busy_--;
-      changed_.notify_all();
+      done_.notify_all();
     }
   }
 
@@ -244,9 +248,10 @@ class Ring {
     // The last item in the same slot. If it was skipped after its reading had begun, nobody else waits for its copies, so
     // an item that is skipped at once ends after it, too.
     const int64_t last = item - slots_;
-    if (!until(lock, [&] { return last < 0 || (queued_[last] && (skipped_[item] || released_ > last)); })) return;
+    free_[slot].wait(lock, [&] { return stopping_ || !error_.empty() || last < 0 || (queued_[last] && (skipped_[item] || released_ > last)); });
+    if (stopping_ || !error_.empty()) return;
     figures_.compute += now() - began;
-    if (skipped_[item]) return void(queued_[item] = 1);
+    if (skipped_[item]) return queued(item);
     if (last >= 0 && failed_locked(cudaStreamWaitEvent(reader->copies, computed_[slot], 0), "a slot on the GPU")) return;
     if (last >= 0 && failed_locked(cudaStreamWaitEvent(reader->copies, copied_[slot], 0), "a slot's last copies")) return;
     const int64_t first = item ? ends_[item - 1] : 0;
@@ -271,7 +276,12 @@ class Ring {
     if (!trouble.empty()) fail_locked(trouble);
     if (stopping_ || !trouble.empty()) return;
     if (failed_locked(cudaEventRecord(copied_[slot], reader->copies), "marking a copy")) return;
+    queued(item);
+  }
+
+  void queued(int64_t item) {
     queued_[item] = 1;
+    free_[item % slots_].notify_all(); // for the slot's next item
   }
 
   // A piece of a run into the reader's next buffer, and its copy to the GPU; what went wrong, or nothing.
@@ -310,11 +320,6 @@ class Ring {
     return "";
   }
 
-  template <class F> bool until(std::unique_lock<std::mutex>& lock, F done) {
-    changed_.wait(lock, [&] { return stopping_ || !error_.empty() || done(); });
-    return !stopping_ && error_.empty();
-  }
-
   const int device_, slots_;
   const int64_t slot_bytes_, piece_;
   uint8_t* const on_device_;
@@ -322,7 +327,10 @@ class Ring {
   std::vector<Reader> readers_;
 
   std::mutex mutex_;
-  std::condition_variable changed_;
+  // Who waits where. Waking all readers for every item would cost the caller 25 us each time.
+  std::condition_variable begun_;             // readers without an item
+  std::vector<std::condition_variable> free_; // readers with an item, by its slot
+  std::condition_variable done_;              // the caller: an item is queued, or no reader is busy
   std::map<std::pair<int64_t, int64_t>, std::pair<int64_t, const uint8_t*>> page_locked_; // file and offset: bytes, address
   std::vector<Run> runs_;
   std::vector<int64_t> ends_;
