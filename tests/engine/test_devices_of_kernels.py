@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from leviathan_operators.experts.ring import Ring
+from leviathan_operators.kernels import library as library_module
 from leviathan_operators.kernels.decode import DecodeKernels
 from leviathan_operators.kernels.library import KernelError, Library
 
@@ -30,8 +31,8 @@ class Cuda:
         finally:
             self.current = before
 
-    def current_stream(self, _device: torch.device) -> Any:
-        return SimpleNamespace(cuda_stream=0)
+    def current_device(self) -> int:
+        return int(self.current.index)
 
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any) -> int:
@@ -45,7 +46,8 @@ class Cuda:
 def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
     fake = Cuda()
     monkeypatch.setattr(torch.cuda, "device", fake.device)
-    monkeypatch.setattr(torch.cuda, "current_stream", fake.current_stream)
+    monkeypatch.setattr(torch.cuda, "current_device", fake.current_device)
+    monkeypatch.setattr(library_module, "raw_stream", lambda _device: 0)
     return fake
 
 

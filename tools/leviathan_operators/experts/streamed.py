@@ -135,19 +135,16 @@ class StreamedExperts:
         for link, begun, chosen in zip(self._links, first, shares, strict=True):
             link.source.skip([begun + i for i, number in enumerate(chosen) if not counts[number]])
         parts = {
-            n: _Part(self._operators, link, layer.files, x, tokens, scales, first[n])
+            n: _Part(self._operators, link, layer.files, x, tokens, scales, counts, first[n])
             for n, link in enumerate(self._links)
             if shares[n] or link.source.device == x.device
         }
         here = next(part for part in parts.values() if part.device == x.device)
-        begin = 0
-        for number, count in enumerate(counts):
-            rows = slice(begin, begin + count)
-            begin += count
+        for number in range(layer.files.experts):
             if number in layer.resident:
-                here.add(layer.resident[number], rows)
+                here.add(layer.resident[number], number)
             else:
-                parts[owner[number]].add_next(rows)
+                parts[owner[number]].add_next(number)
         self._next, self._items = position + 1, [parts[n].item if n in parts else item for n, item in enumerate(first)]
         for part in parts.values():
             if part is not here:
@@ -170,27 +167,31 @@ class _Part:
         x: torch.Tensor,
         tokens: torch.Tensor,
         scales: torch.Tensor,
+        counts: list[int],
         item: int,
     ) -> None:
         self.device, self.item = link.source.device, item
-        self._source, self._products, self._files = link.source, link.products, files
-        self._x, self._tokens, self._scales = (
-            given.to(self.device, non_blocking=True) for given in (x, tokens, scales)
-        )
+        self._operators, self._source, self._products = operators, link.source, link.products
+        self._files, self._places = files, files.places
+        self._x, tokens, scales = (given.to(self.device, non_blocking=True) for given in (x, tokens, scales))
         self.out = torch.zeros(x.shape, dtype=torch.float32, device=self.device)
         self._queue = operators.stream(self._x)
+        # All at once, since the host's time for each of hundreds of experts counts.
+        self._pairs = list(zip(tokens.split(counts), scales.split(counts), strict=True))
 
-    def add(self, addresses: Addresses, rows: slice) -> None:
-        """Adds the expert whose gate, up and down are at `addresses`; `rows` are its pairs of token and weight."""
-        if rows.start < rows.stop:
-            self._products.add(self._files, addresses, self._x, self._tokens[rows], self._scales[rows], self.out)
+    def add(self, addresses: Addresses, number: int) -> None:
+        """Adds the expert `number`, whose gate, up and down are at `addresses`."""
+        tokens, scales = self._pairs[number]
+        if len(tokens):
+            self._products.add(self._files, addresses, self._x, tokens, scales, self.out)
 
-    def add_next(self, rows: slice) -> None:
-        """Adds the source's next expert."""
-        if rows.start < rows.stop:
-            slot, places = self._source.wait(self.item, self._queue), self._files.places
-            self.add((slot + places[0], slot + places[1], slot + places[2]), rows)
-        self._source.release(self.item, self._queue)
+    def add_next(self, number: int) -> None:
+        """Adds the expert `number`, which is the source's next."""
+        with self._operators.current(self.device):
+            if len(self._pairs[number][0]):
+                slot, places = self._source.wait(self.item, self._queue), self._places
+                self.add((slot + places[0], slot + places[1], slot + places[2]), number)
+            self._source.release(self.item, self._queue)
         self.item += 1
 
     def add_sums(self, other: "_Part") -> None:

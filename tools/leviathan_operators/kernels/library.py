@@ -6,11 +6,13 @@ checks what the kernels take for granted: device, type, shape, no gaps.
 
 import ctypes
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch._C import _cuda_getCurrentRawStream as raw_stream  # which Triton's launches call, too
 
 FILE = Path(__file__).resolve().parent / "libleviathan_operators.so"
 _P, _I, _L, _F = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
@@ -46,6 +48,8 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "leviathan_page_lock_error": (ctypes.c_char_p, ()),
 }
 
+_ALREADY = nullcontext()
+
 
 @dataclass(frozen=True)
 class Slots:
@@ -61,6 +65,14 @@ class Slots:
     gate_kind: int
     down_kind: int
     memory: torch.Tensor | None = None
+
+
+def current(device: torch.device) -> AbstractContextManager[Any]:
+    """Makes `device` torch's current device until the end of the block.
+
+    A default stream has the same handle on every device, and a kernel starts on the current one.
+    """
+    return _ALREADY if device.index == torch.cuda.current_device() else torch.cuda.device(device)
 
 
 class KernelError(RuntimeError):
@@ -79,9 +91,13 @@ class Library:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._library, name)
 
+    def current(self, device: torch.device) -> AbstractContextManager[Any]:
+        """As the function `current`."""
+        return current(device)
+
     def stream(self, tensor: torch.Tensor) -> int:
         """torch's current stream on the tensor's device."""
-        return int(torch.cuda.current_stream(tensor.device).cuda_stream)
+        return int(raw_stream(tensor.device.index))
 
     def call(self, name: str, on: torch.Tensor, *arguments: Any) -> None:
         """Calls `leviathan_NAME` on the current stream of a tensor's device, which need not be torch's current device.
@@ -89,8 +105,7 @@ class Library:
         Errors: KernelError.
         """
         stream = self.stream(on)
-        # A default stream has the same handle on every device, and a kernel starts on the current one.
-        with torch.cuda.device(on.device):
+        with current(on.device):
             code = getattr(self._library, f"leviathan_{name}")(*arguments, stream)
         if code:
             raise KernelError(f"{name}: CUDA error {code}")

@@ -4,6 +4,7 @@ import ctypes
 import math
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 class PlainOperators:
     """As `kernels.library.Library`; addresses are the CPU's."""
+
+    def current(self, device: torch.device) -> AbstractContextManager[None]:
+        """There is one."""
+        return nullcontext()
 
     def stream(self, tensor: torch.Tensor) -> int:
         """There is none."""
