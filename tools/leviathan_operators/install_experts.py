@@ -209,7 +209,7 @@ def _streaming(library: Library, devices: Mapping[str, _Device], options: Option
     threshold, how = options.threshold, "as configured"
     if rates is not None:
         threshold = rates.threshold
-        gb = files[0].expert_bytes * files[0].experts / 1e9
+        gb = files[middle].expert_bytes * files[middle].experts / 1e9
         by = "page-locked" if locked.fits else " + ".join(str(ring.threads) for ring in rings) + " readers"
         how = (
             f"measured: a layer of {gb:.2f} GB streams in {rates.streamed * 1e3:.0f} ms ({gb / rates.streamed:.1f}"
