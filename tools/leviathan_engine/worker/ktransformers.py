@@ -175,8 +175,8 @@ class KTransformers:
         if self._device != "cpu":
             torch.cuda.set_device(self._device)
         self._cache.select(pages, first)
-        self._experts.before_chunk(len(ids))
         embedded = model.model.embed_tokens(torch.tensor([list(ids)])).to(self._device)
+        self._experts.before_chunk(len(ids))  # after that copy, which would wait for the experts'
         out = model(
             inputs_embeds=embedded,
             cache_position=torch.arange(first, first + len(ids), device=self._device),
