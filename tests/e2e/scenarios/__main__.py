@@ -2,10 +2,12 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import FrameType
 
 from e2e.control_plane.errors import ControlPlaneError
 from e2e.control_plane.settings import find_programs
@@ -28,6 +30,7 @@ from .sites import measure, other_sites
 from .stage import Stage
 
 NOT_HERE = 4  # the exit status: 3 is kept for scripts/kubernetes, whose proxy may be out of reach
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 MODES = {"agent": AGENT, "kubelet": KUBELET}
 
 
@@ -47,6 +50,8 @@ def main() -> int:
         if not inside:
             return alone(sys.argv[1:], given.folder)
         settle(given.folder)
+    for number in ENDING:
+        signal.signal(number, end)
     facts = mode.facts | {"Kubernetes programs": str(programs.folder)}
     report = Report(of_this_run(given.only) | facts, given.only)
     with tempfile.TemporaryDirectory(prefix="leviathan-e2e-") as temporary:
@@ -58,6 +63,13 @@ def main() -> int:
         finally:
             report.write(given.report)
     return result(report)
+
+
+def end(number: int, _frame: FrameType | None) -> None:
+    """End what runs, as Ctrl-C does. Raises SystemExit, once: cleaning up is not interrupted."""
+    for other in ENDING:
+        signal.signal(other, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def command_line() -> argparse.Namespace:
