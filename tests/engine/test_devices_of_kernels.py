@@ -78,7 +78,7 @@ def test_a_kernel_that_cuda_refuses_is_named(cuda: Cuda) -> None:
 
 def test_a_rings_events_are_on_its_gpu(cuda: Cuda) -> None:
     ring = object.__new__(Ring)
-    ring.__dict__.update(_ring=7, _library=cuda, device=SECOND)
+    ring.__dict__.update(_ring=7, _library=library(cuda), device=SECOND)
     ring.release(3, 0)
     cuda.code = 4096
     assert ring.wait(4, 0) == 4096

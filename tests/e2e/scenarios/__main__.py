@@ -2,12 +2,10 @@
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from types import FrameType
 
 from e2e.control_plane.errors import ControlPlaneError
 from e2e.control_plane.settings import find_programs
@@ -15,6 +13,7 @@ from e2e.kubelet.inside import GROUP, settle
 from e2e.kubelet.mode import KUBELET
 from e2e.kubelet.needs import missing, namespaces
 from e2e.kubelet.outside import alone
+from leviathan.terminal.signals import once
 
 from .changes import change
 from .disconnects import break_all
@@ -30,7 +29,6 @@ from .sites import measure, other_sites
 from .stage import Stage
 
 NOT_HERE = 4  # the exit status: 3 is kept for scripts/kubernetes, whose proxy may be out of reach
-ENDING = (signal.SIGTERM, signal.SIGHUP)
 MODES = {"agent": AGENT, "kubelet": KUBELET}
 
 
@@ -50,11 +48,9 @@ def main() -> int:
         if not inside:
             return alone(sys.argv[1:], given.folder)
         settle(given.folder)
-    for number in ENDING:
-        signal.signal(number, end)
     facts = mode.facts | {"Kubernetes programs": str(programs.folder)}
     report = Report(of_this_run(given.only) | facts, given.only)
-    with tempfile.TemporaryDirectory(prefix="leviathan-e2e-") as temporary:
+    with once(), tempfile.TemporaryDirectory(prefix="leviathan-e2e-") as temporary:  # no signal interrupts cleaning up
         try:
             perform(given, mode, Path(temporary), report)
         except Exception as error:  # what ran is ended all the same
@@ -63,13 +59,6 @@ def main() -> int:
         finally:
             report.write(given.report)
     return result(report)
-
-
-def end(number: int, _frame: FrameType | None) -> None:
-    """End what runs, as Ctrl-C does. Raises SystemExit, once: cleaning up is not interrupted."""
-    for other in ENDING:
-        signal.signal(other, signal.SIG_IGN)
-    sys.exit(128 + number)
 
 
 def command_line() -> argparse.Namespace:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..kernels.library import KernelError, Library, current
+from ..kernels.library import KernelError, Library
 from .files import LayerFiles
 
 
@@ -63,7 +63,7 @@ class Ring:
 
     def wait(self, item: int, stream: int) -> int:
         """Returns the device address of item `item`; work that is queued on `stream` from now on sees its bytes."""
-        with current(self.device):
+        with self._library.current(self.device):
             address = self._library.leviathan_ring_wait(self._ring, item, stream)
         if not address:
             raise self.failure()
@@ -76,7 +76,7 @@ class Ring:
 
     def release(self, item: int, stream: int) -> None:
         """Releases item `item` after the work that is queued on `stream` so far."""
-        with current(self.device):
+        with self._library.current(self.device):
             code = self._library.leviathan_ring_release(self._ring, item, stream)
         if code:
             raise self.failure()

@@ -67,14 +67,6 @@ class Slots:
     memory: torch.Tensor | None = None
 
 
-def current(device: torch.device) -> AbstractContextManager[Any]:
-    """Makes `device` torch's current device until the end of the block.
-
-    A default stream has the same handle on every device, and a kernel starts on the current one.
-    """
-    return _ALREADY if device.index == torch.cuda.current_device() else torch.cuda.device(device)
-
-
 class KernelError(RuntimeError):
     """A launch that CUDA refused, or a ring that failed."""
 
@@ -92,8 +84,11 @@ class Library:
         return getattr(self._library, name)
 
     def current(self, device: torch.device) -> AbstractContextManager[Any]:
-        """As the function `current`."""
-        return current(device)
+        """Makes `device` torch's current device until the end of the block.
+
+        A default stream has the same handle on every device, and a kernel starts on the current one.
+        """
+        return _ALREADY if device.index == torch.cuda.current_device() else torch.cuda.device(device)
 
     def stream(self, tensor: torch.Tensor) -> int:
         """torch's current stream on the tensor's device."""
@@ -105,7 +100,7 @@ class Library:
         Errors: KernelError.
         """
         stream = self.stream(on)
-        with current(on.device):
+        with self.current(on.device):
             code = getattr(self._library, f"leviathan_{name}")(*arguments, stream)
         if code:
             raise KernelError(f"{name}: CUDA error {code}")
